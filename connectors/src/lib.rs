@@ -1,0 +1,1 @@
+//! Galaxy records in, photometric redshifts out: Parquet catalogs, drops, splits, the sink and the ledger.

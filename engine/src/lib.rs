@@ -1,0 +1,1 @@
+//! Hubbleflow: the job, its cluster and its command line.

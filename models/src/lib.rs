@@ -1,0 +1,1 @@
+//! The networks: cutouts and magnitudes in, photometric redshifts out.

@@ -1,0 +1,1 @@
+//! The steps of the dataflow: read, validate, infer, write, commit.
