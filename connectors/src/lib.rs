@@ -1,1 +1,35 @@
-//! Galaxy records in, photometric redshifts out: Parquet catalogs, drops, splits, the sink and the ledger.
+//! Galaxy records in, photometric redshifts out.
+//!
+//! A *catalog* is a prefix in an object store; each child of it is a *drop*, a delivery of Parquet files. A drop is cut
+//! into *splits*, which are read into [`galaxy::Galaxies`]. What becomes of them is staged, committed in the *ledger*,
+//! and published. Nothing here knows a network or a dataflow.
+//!
+//! ```text
+//! location ── catalog ── split ── file ── fetch        what comes in
+//!                 └─ read ── galaxy
+//! part ── output ── ledger                             what goes out
+//! ```
+mod aws_profile;
+pub mod budget;
+pub mod catalog;
+pub mod codec;
+mod error;
+mod fetch;
+mod file;
+
+pub mod galaxy;
+pub mod ledger;
+pub mod location;
+pub mod output;
+pub mod part;
+pub mod read;
+pub mod sky;
+pub mod split;
+
+pub use catalog::{Catalog, DropBy, DropListing, DropPlan, Input};
+pub use error::Error;
+pub use ledger::Ledger;
+pub use location::Location;
+pub use output::Output;
+pub use read::Chunk;
+pub use split::Split;

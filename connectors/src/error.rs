@@ -1,0 +1,124 @@
+//! What can go wrong between the stores and the dataflow, split by what a caller would do about it.
+use crate::galaxy::SchemaError;
+
+/// An error of the catalog, the output or their stores. The message says what happened, to which object, and what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The URL cannot be understood: mend the command.
+    #[error("{url}: {reason}")]
+    Url {
+        /// The URL as given.
+        url: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The bucket, folder or object is not there.
+    #[error("{object}: not found; check the URL, the bucket and the endpoint")]
+    NotFound {
+        /// What was asked for.
+        object: String,
+        /// What the store said.
+        source: object_store::Error,
+    },
+    /// The store refuses these credentials.
+    #[error("{object}: access denied; check the credentials (keys, profile or role) and what they may read and write")]
+    Denied {
+        /// What was asked for.
+        object: String,
+        /// What the store said.
+        source: object_store::Error,
+    },
+    /// The store failed, also after retries: the same request may succeed later.
+    #[error("{object}: the store failed: {}", root_cause(source))]
+    Store {
+        /// What was asked for.
+        object: String,
+        /// What the store said.
+        source: object_store::Error,
+    },
+    /// The object is not what its name says: it fails its drop, and no other.
+    #[error("{object}: cannot be read as Parquet: {reason}; replace the object and run again")]
+    Corrupt {
+        /// The object.
+        object: String,
+        /// What the reader met.
+        reason: String,
+    },
+    /// The columns of a file do not make galaxies.
+    #[error("{object}: {source}")]
+    Schema {
+        /// The object.
+        object: String,
+        /// Which column, and why.
+        source: SchemaError,
+    },
+    /// An object was replaced while its drop was being read.
+    #[error("{object}: changed since its drop was listed (its ETag or size is another); run again to take the drop as it is now")]
+    Changed {
+        /// The object.
+        object: String,
+    },
+    /// The files of a drop do not belong together.
+    #[error("drop {drop}: {reason}")]
+    Mixed {
+        /// The drop.
+        drop: String,
+        /// Which files disagree about what.
+        reason: String,
+    },
+    /// The output's store lets a second writer overwrite what a first one created, so commits could be lost.
+    #[error(
+        "{output}: the store does not enforce create-if-absent (a second conditional put replaced the first), so two runs could overwrite each other's commits; use a store with conditional writes (S3, GCS, Azure, a local file system)"
+    )]
+    NoConditionalPut {
+        /// The output.
+        output: String,
+    },
+    /// The ledger was written by an engine that knows more than this one.
+    #[error("{object}: is of format {found}, and this engine knows format {known}; use a newer hubbleflow")]
+    Format {
+        /// The entry.
+        object: String,
+        /// Its format.
+        found: u32,
+        /// The newest format this engine reads.
+        known: u32,
+    },
+    /// The ledger contradicts itself or the files it lists.
+    #[error("{object}: {reason}")]
+    Ledger {
+        /// The entry or file.
+        object: String,
+        /// What contradicts what.
+        reason: String,
+    },
+}
+
+impl Error {
+    /// Sorts a store's error by what a caller would do about it.
+    pub fn store(object: impl Into<String>, source: object_store::Error) -> Self {
+        let object = object.into();
+        match source {
+            object_store::Error::NotFound { .. } => Self::NotFound { object, source },
+            object_store::Error::PermissionDenied { .. } | object_store::Error::Unauthenticated { .. } => {
+                Self::Denied { object, source }
+            }
+            object_store::Error::Precondition { .. } => Self::Changed { object },
+            _ => Self::Store { object, source },
+        }
+    }
+
+    /// Whether the same request may succeed when it is made again.
+    pub fn is_transient(&self) -> bool {
+        matches!(self, Self::Store { .. })
+    }
+}
+
+/// The innermost message: stores wrap theirs several times over.
+fn root_cause(error: &object_store::Error) -> String {
+    let mut cause: &dyn std::error::Error = error;
+    while let Some(source) = cause.source() {
+        cause = source;
+    }
+    cause.to_string()
+}

@@ -1,0 +1,204 @@
+//! One Parquet file of a drop: its footer, which of its columns make galaxies, and its rows, decoded in chunks.
+use std::{ops::Range, sync::Arc};
+
+use parquet::{
+    arrow::{
+        ProjectionMask,
+        arrow_reader::{
+            ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder,
+            RowSelection, RowSelector,
+        },
+    },
+    basic::Type,
+    errors::ParquetError,
+    file::{
+        metadata::{ColumnChunkMetaData, PageIndexPolicy, ParquetMetaDataReader},
+        page_index::offset_index::PageLocation,
+    },
+};
+use tokio::runtime::Handle;
+
+use crate::{
+    Error,
+    fetch::{ObjectReader, SplitBytes},
+    galaxy::{Layout, Request},
+    split::{Cut, RowGroupShape},
+};
+
+/// Footers are read with one request where they are no longer than this.
+const FOOTER_BYTES: usize = 64 << 10;
+
+/// A file whose footer has been read and whose columns have been found good.
+#[derive(Debug)]
+pub struct File {
+    reader: ObjectReader,
+    metadata: ArrowReaderMetadata,
+    /// How its columns make galaxies.
+    pub layout: Layout,
+    /// The leaf columns that are read.
+    leaves: Vec<usize>,
+}
+
+impl File {
+    /// Reads the footer and checks the columns.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`] where it is no Parquet file, [`Error::Schema`] where its columns do not fit, or the store's.
+    pub async fn open(reader: ObjectReader, bytes: u64, request: &Request) -> Result<Self, Error> {
+        let footer = ParquetMetaDataReader::new()
+            .with_prefetch_hint(Some(FOOTER_BYTES))
+            .with_column_index_policy(PageIndexPolicy::Skip)
+            .with_offset_index_policy(PageIndexPolicy::Optional)
+            .load_and_finish(&reader, bytes)
+            .await
+            .map_err(|error| corrupt(&reader, error))?;
+        let metadata = ArrowReaderMetadata::try_new(Arc::new(footer), ArrowReaderOptions::new())
+            .map_err(|error| corrupt(&reader, error))?;
+        let layout = Layout::resolve(metadata.schema(), request)
+            .map_err(|source| Error::Schema { object: reader.name(), source })?;
+        let schema = metadata.parquet_schema();
+        let mask = ProjectionMask::roots(schema, layout.columns().iter().copied());
+        let leaves = (0..schema.num_columns()).filter(|&leaf| mask.leaf_included(leaf)).collect();
+        Ok(Self { reader, metadata, layout, leaves })
+    }
+
+    /// What messages call the file.
+    pub fn name(&self) -> String {
+        self.reader.name()
+    }
+
+    /// Its rows.
+    pub fn rows(&self) -> u64 {
+        self.metadata.metadata().row_groups().iter().map(|group| group.num_rows() as u64).sum()
+    }
+
+    /// Its row groups, in the columns that are read.
+    pub fn shapes(&self) -> Vec<RowGroupShape> {
+        let footer = self.metadata.metadata();
+        (0..footer.num_row_groups())
+            .map(|group| RowGroupShape {
+                rows: footer.row_group(group).num_rows() as usize,
+                decoded_bytes: self.chunks(group).map(decoded_bytes).sum(),
+                seekable: self.leaves.iter().all(|&leaf| self.pages(group, leaf).is_some()),
+            })
+            .collect()
+    }
+
+    /// The rows of each of a cut's row groups.
+    pub fn row_group_rows(&self, row_groups: &Range<usize>) -> Vec<usize> {
+        row_groups.clone().map(|group| self.metadata.metadata().row_group(group).num_rows() as usize).collect()
+    }
+
+    /// Decoded bytes of so many rows of a cut, by the average of its row groups.
+    pub fn decoded_bytes(&self, cut: &Cut, rows: usize) -> u64 {
+        let all: usize = self.row_group_rows(&cut.row_groups).iter().sum();
+        let bytes: u64 = cut.row_groups.clone().flat_map(|group| self.chunks(group)).map(decoded_bytes).sum();
+        (u128::from(bytes) * rows as u128 / all.max(1) as u128) as u64
+    }
+
+    /// The byte ranges that hold a cut's rows, and where they cannot be known but page by page, none.
+    pub fn ranges(&self, cut: &Cut) -> Vec<Range<u64>> {
+        if cut.streamed {
+            return Vec::new();
+        }
+        let rows_of = self.row_group_rows(&cut.row_groups);
+        let whole = cut.rows.len() == rows_of.iter().sum::<usize>();
+        let chunk_range = |group: usize, leaf: usize| {
+            let (start, length) = self.metadata.metadata().row_group(group).column(leaf).byte_range();
+            start..start + length
+        };
+        let groups = cut.row_groups.clone().flat_map(|group| self.leaves.iter().map(move |&leaf| (group, leaf)));
+        if whole || cut.row_groups.len() > 1 {
+            return groups.map(|(group, leaf)| chunk_range(group, leaf)).collect();
+        }
+        let selection = RowSelection::from(select(cut, rows_of[0]));
+        groups
+            .flat_map(|(group, leaf)| {
+                let (pages, chunk) = (self.pages(group, leaf).unwrap_or_default(), chunk_range(group, leaf));
+                let Some(first) = pages.first() else { return vec![chunk] };
+                // Before the first page of rows lies the dictionary, which every page may need.
+                let dictionary = chunk.start..first.offset as u64;
+                std::iter::once(dictionary).chain(selection.scan_ranges(&pages)).collect()
+            })
+            .collect()
+    }
+
+    /// A decoder of a cut's rows, `chunk_rows` at a time.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`], or the store's where pages are fetched one after another.
+    pub fn decoder(
+        &self,
+        cut: &Cut,
+        ahead: Vec<(u64, bytes::Bytes)>,
+        runtime: Handle,
+    ) -> Result<ParquetRecordBatchReader, Error> {
+        let bytes = SplitBytes::new(self.reader.clone(), ahead, runtime);
+        let mask = ProjectionMask::leaves(self.metadata.parquet_schema(), self.leaves.iter().copied());
+        let all: usize = self.row_group_rows(&cut.row_groups).iter().sum();
+        let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(bytes, self.metadata.clone())
+            .with_row_groups(cut.row_groups.clone().collect())
+            .with_projection(mask)
+            .with_batch_size(cut.chunk_rows);
+        let builder =
+            if cut.rows.len() < all { builder.with_row_selection(select(cut, all).into()) } else { builder };
+        builder.build().map_err(|error| corrupt(&self.reader, error))
+    }
+
+    /// Fetches ranges of the file.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn fetch(&self, ranges: Vec<Range<u64>>) -> Result<Vec<(u64, bytes::Bytes)>, Error> {
+        self.reader.get_all(ranges).await
+    }
+
+    /// What a decoder's error means for the file.
+    pub fn corrupt(&self, error: impl Into<ParquetError>) -> Error {
+        corrupt(&self.reader, error.into())
+    }
+
+    fn chunks(&self, group: usize) -> impl Iterator<Item = &ColumnChunkMetaData> {
+        self.leaves.iter().map(move |&leaf| self.metadata.metadata().row_group(group).column(leaf))
+    }
+
+    /// Where the pages of a column chunk lie, where the file says so.
+    fn pages(&self, group: usize, leaf: usize) -> Option<Vec<PageLocation>> {
+        self.metadata.metadata().page_index_for_row_group(group).page_locations(leaf).cloned()
+    }
+}
+
+/// The rows of a cut out of all rows of its row groups.
+fn select(cut: &Cut, all: usize) -> Vec<RowSelector> {
+    vec![
+        RowSelector::skip(cut.rows.start),
+        RowSelector::select(cut.rows.len()),
+        RowSelector::skip(all.saturating_sub(cut.rows.end)),
+    ]
+}
+
+/// What a column chunk takes once decoded: dictionaries make it far more than its pages.
+fn decoded_bytes(chunk: &ColumnChunkMetaData) -> u64 {
+    let values = chunk.num_values().max(0) as u64;
+    let encoded = chunk.uncompressed_size().max(0) as u64;
+    match chunk.column_type() {
+        Type::BOOLEAN => values.div_ceil(8),
+        Type::INT32 | Type::FLOAT => values * 4,
+        Type::INT64 | Type::DOUBLE => values * 8,
+        Type::INT96 => values * 12,
+        Type::FIXED_LEN_BYTE_ARRAY => values * chunk.column_descr().type_length().max(0) as u64,
+        // Text: of unknown length behind a dictionary; what is kept of it is short.
+        Type::BYTE_ARRAY => encoded + values * 16,
+    }
+}
+
+/// The store's own error, where a decoder has wrapped one; else the file is not what its name says.
+fn corrupt(reader: &ObjectReader, error: ParquetError) -> Error {
+    match error {
+        ParquetError::External(inner) => match inner.downcast::<Error>() {
+            Ok(error) => *error,
+            Err(inner) => Error::Corrupt { object: reader.name(), reason: inner.to_string() },
+        },
+        error => Error::Corrupt { object: reader.name(), reason: error.to_string() },
+    }
+}

@@ -1,0 +1,282 @@
+//! The ledger: which drops are committed, one numbered object each, made with create-if-absent.
+//!
+//! ```text
+//! OUT/_hubbleflow/ledger/00000000000000000001.json     gapless; an entry never changes
+//! ```
+//! Creating the next number is the commit point: whoever creates it has committed, everybody else takes it in and goes
+//! on from there. No clocks and no leases: an attempt learns that it was abandoned, or that another run was faster, from
+//! the entries that came before its own.
+use futures::{StreamExt, TryStreamExt};
+use object_store::{ObjectStoreExt, PutMode};
+use serde::{Deserialize, Serialize};
+
+use crate::{Error, Input, Location, galaxy::IdKind};
+
+/// The newest format this engine writes and reads.
+pub const FORMAT: u32 = 1;
+/// Where the entries lie below the output.
+const FOLDER: &str = "_hubbleflow/ledger";
+/// Entries that are read at once.
+const READS_AT_ONCE: usize = 32;
+
+/// What an entry says happened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Kind {
+    /// A drop is committed: its files are those listed.
+    Drop,
+    /// What the attempt staged is void: it will not be committed.
+    Abandoned,
+}
+
+/// Rows of a drop by the door they left through: `read == written + learned + rejected`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rows {
+    /// Rows that came in.
+    pub read: u64,
+    /// Rows in `photoz/`: predicted or withdrawn.
+    pub written: u64,
+    /// Rows in `specz/`.
+    pub learned: u64,
+    /// Rows in `rejects/`.
+    pub rejected: u64,
+}
+
+impl Rows {
+    /// Whether each row has left by one door.
+    pub fn balance(&self) -> bool {
+        self.read == self.written + self.learned + self.rejected
+    }
+}
+
+impl std::ops::AddAssign for Rows {
+    fn add_assign(&mut self, other: Self) {
+        self.read += other.read;
+        self.written += other.written;
+        self.learned += other.learned;
+        self.rejected += other.rejected;
+    }
+}
+
+/// A committed file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileRecord {
+    /// Where it lies below the output.
+    pub path: String,
+    /// Its rows.
+    pub rows: u64,
+    /// Its size.
+    pub bytes: u64,
+    /// The SHA-256 of its bytes, in hex.
+    pub sha256: String,
+}
+
+/// One entry.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Entry {
+    /// Rises when a field changes its meaning.
+    pub format: u32,
+    /// Its number, from 1.
+    pub sequence: u64,
+    /// What happened.
+    pub kind: Kind,
+    /// The attempt that staged the files.
+    pub attempt: String,
+    /// The drop; an abandoned attempt may have died before it was known.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub drop: String,
+    /// The model's whole id.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub model_id: String,
+    /// The engine's version.
+    pub engine: String,
+    /// The settings that change results.
+    #[serde(default)]
+    pub settings: serde_json::Value,
+    /// The type of `object_id` in this drop.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub object_id: Option<IdKind>,
+    /// The objects read.
+    #[serde(default)]
+    pub inputs: Vec<Input>,
+    /// The rows by door.
+    #[serde(default)]
+    pub rows: Rows,
+    /// The files written.
+    #[serde(default)]
+    pub files: Vec<FileRecord>,
+}
+
+impl Entry {
+    /// An entry that voids what an attempt staged.
+    pub fn abandoned(attempt: &str, engine: &str) -> Self {
+        Self {
+            format: FORMAT,
+            sequence: 0,
+            kind: Kind::Abandoned,
+            attempt: attempt.to_owned(),
+            drop: String::new(),
+            model_id: String::new(),
+            engine: engine.to_owned(),
+            settings: serde_json::Value::Null,
+            object_id: None,
+            inputs: Vec::new(),
+            rows: Rows::default(),
+            files: Vec::new(),
+        }
+    }
+}
+
+/// What became of an entry that was to be appended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Appended {
+    /// It is in the ledger, under this number.
+    Committed(u64),
+    /// Another run has committed the same drop since this attempt began: ours is void.
+    Overtaken(u64),
+    /// Another run has abandoned this attempt: its stage may be gone.
+    Abandoned(u64),
+}
+
+/// The entries so far, and where the next one goes.
+#[derive(Debug)]
+pub struct Ledger {
+    output: Location,
+    entries: Vec<Entry>,
+}
+
+impl Ledger {
+    /// Reads the ledger of an output; an output without one has an empty ledger.
+    ///
+    /// # Errors
+    /// The store's, [`Error::Format`], or [`Error::Ledger`] where a number is missing.
+    pub async fn open(output: &Location) -> Result<Self, Error> {
+        let mut ledger = Self { output: output.clone(), entries: Vec::new() };
+        let folder = output.path(FOLDER)?;
+        let listed = output.store.list(Some(&folder)).try_collect::<Vec<_>>().await;
+        let listed = listed.map_err(|source| Error::store(output.url_of(FOLDER), source))?;
+        let count = listed.iter().filter(|meta| meta.location.as_ref().ends_with(".json")).count() as u64;
+        let reads: Vec<_> = (1..=count).map(|sequence| ledger.get(sequence)).collect();
+        let read: Vec<Option<Entry>> =
+            futures::stream::iter(reads).buffered(READS_AT_ONCE).try_collect().await?;
+        for (sequence, entry) in (1..).zip(read) {
+            ledger.entries.push(entry.ok_or_else(|| Error::Ledger {
+                object: output.url_of(&name(sequence)),
+                reason: format!("is missing, though {count} entries are there; restore it from a backup"),
+            })?);
+        }
+        ledger.refresh().await?;
+        Ok(ledger)
+    }
+
+    /// The entries in the order of their numbers.
+    pub fn entries(&self) -> &[Entry] {
+        &self.entries
+    }
+
+    /// The number the next entry will have: an attempt that begins now is judged by the entries from here on.
+    pub fn next(&self) -> u64 {
+        self.entries.len() as u64 + 1
+    }
+
+    /// The newest entry of a drop.
+    pub fn newest(&self, drop: &str) -> Option<&Entry> {
+        self.entries.iter().rev().find(|entry| entry.kind == Kind::Drop && entry.drop == drop)
+    }
+
+    /// Whether an attempt has committed, and as what.
+    pub fn of_attempt(&self, attempt: &str) -> Option<&Entry> {
+        self.entries.iter().find(|entry| entry.attempt == attempt)
+    }
+
+    /// Takes in what other runs have appended.
+    ///
+    /// # Errors
+    /// The store's, or [`Error::Format`].
+    pub async fn refresh(&mut self) -> Result<(), Error> {
+        while let Some(entry) = self.get(self.next()).await? {
+            self.entries.push(entry);
+        }
+        Ok(())
+    }
+
+    /// Appends an entry at the next free number, unless what came since `began` has settled its attempt or its drop.
+    ///
+    /// # Errors
+    /// The store's; the entry may then be in the ledger all the same, and the next start finds out.
+    pub async fn append(&mut self, mut entry: Entry, began: u64) -> Result<Appended, Error> {
+        loop {
+            if let Some(verdict) = self.verdict(&entry, began) {
+                return Ok(verdict);
+            }
+            entry.sequence = self.next();
+            match self.create(&entry).await {
+                Ok(()) => self.entries.push(entry.clone()),
+                // Somebody's is there: ours, where an answer was lost.
+                Err(error) => match self.get(self.next()).await? {
+                    Some(theirs) => self.entries.push(theirs),
+                    None => return Err(error),
+                },
+            }
+        }
+    }
+
+    /// What the entries from `began` on say of an attempt.
+    fn verdict(&self, entry: &Entry, began: u64) -> Option<Appended> {
+        self.entries.iter().skip(began.saturating_sub(1) as usize).find_map(|other| {
+            if other.attempt == entry.attempt {
+                Some(match other.kind {
+                    Kind::Drop => Appended::Committed(other.sequence),
+                    Kind::Abandoned => Appended::Abandoned(other.sequence),
+                })
+            } else if entry.kind == Kind::Drop && other.kind == Kind::Drop && other.drop == entry.drop {
+                Some(Appended::Overtaken(other.sequence))
+            } else {
+                None
+            }
+        })
+    }
+
+    async fn create(&self, entry: &Entry) -> Result<(), Error> {
+        let name = name(entry.sequence);
+        let text = serde_json::to_vec_pretty(entry).expect("an entry is plain data");
+        let put = self.output.store.put_opts(&self.output.path(&name)?, text.into(), PutMode::Create.into()).await;
+        put.map(|_| ()).map_err(|source| Error::store(self.output.url_of(&name), source))
+    }
+
+    async fn get(&self, sequence: u64) -> Result<Option<Entry>, Error> {
+        let name = name(sequence);
+        let object = self.output.url_of(&name);
+        let answer = match self.output.store.get(&self.output.path(&name)?).await {
+            Ok(answer) => answer.bytes().await,
+            Err(error) => Err(error),
+        };
+        let text = match answer {
+            Ok(text) => text,
+            Err(object_store::Error::NotFound { .. }) => return Ok(None),
+            Err(source) => return Err(Error::store(object, source)),
+        };
+        parse(&text, object).map(Some)
+    }
+}
+
+fn name(sequence: u64) -> String {
+    format!("{FOLDER}/{sequence:020}.json")
+}
+
+/// Looks at the format first: the fields of a newer one may not be read at all.
+fn parse(text: &[u8], object: String) -> Result<Entry, Error> {
+    #[derive(Deserialize)]
+    struct Format {
+        format: u32,
+    }
+    let bad = |error: serde_json::Error| Error::Ledger {
+        object: object.clone(),
+        reason: format!("is no ledger entry: {error}; restore it from a backup"),
+    };
+    let Format { format } = serde_json::from_slice(text).map_err(bad)?;
+    if format > FORMAT {
+        return Err(Error::Format { object, found: format, known: FORMAT });
+    }
+    serde_json::from_slice(text).map_err(bad)
+}

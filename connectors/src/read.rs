@@ -1,0 +1,156 @@
+//! Reading a split: fetch its bytes, decode its rows, hand them on as galaxies, never beyond the budget.
+use std::{sync::Arc, time::Duration};
+
+use parquet::arrow::arrow_reader::ParquetRecordBatchReader;
+use tokio::runtime::Handle;
+
+use crate::{
+    Catalog, Error,
+    budget::{Budget, Permit},
+    file::File,
+    galaxy::Galaxies,
+    split::{Cut, Split},
+};
+
+/// Rows of a split, decoded, and the right to hold them.
+#[derive(Debug)]
+pub struct Chunk {
+    /// The rows.
+    pub galaxies: Galaxies,
+    /// Where each of them was found.
+    pub origin: Origin,
+    /// Bytes fetched for them.
+    pub fetched_bytes: u64,
+    _permit: Permit,
+}
+
+/// Where rows of a chunk were found in the catalog.
+#[derive(Clone, Debug)]
+pub struct Origin {
+    /// The object, below the catalog.
+    pub object: String,
+    /// Its place among the drop's objects.
+    pub object_index: u32,
+    first_row_group: usize,
+    row_group_rows: Vec<usize>,
+    first_row: usize,
+}
+
+impl Origin {
+    /// The row group of a row of the chunk, and the row in it.
+    pub fn locate(&self, row: usize) -> (u32, u64) {
+        let mut row = self.first_row + row;
+        let mut group = self.first_row_group;
+        for &rows in &self.row_group_rows {
+            if row < rows {
+                break;
+            }
+            row -= rows;
+            group += 1;
+        }
+        (group as u32, row as u64)
+    }
+}
+
+/// How often a split is read before its drop fails.
+const ATTEMPTS: u32 = 4;
+
+impl Catalog {
+    /// Reads a split and hands its chunks to `emit`, in order, each as soon as the budget allows it.
+    ///
+    /// What is transient is tried again, from the first row that has not been handed on.
+    ///
+    /// # Errors
+    /// The store's, [`Error::Corrupt`], [`Error::Changed`], [`Error::Schema`].
+    pub async fn read<F>(self: &Arc<Self>, split: &Split, budget: &Budget, emit: F) -> Result<(), Error>
+    where
+        F: FnMut(Chunk) + Send + 'static,
+    {
+        let emit = Arc::new(std::sync::Mutex::new((emit, 0_usize)));
+        for attempt in 1.. {
+            let done = lock(&emit).1;
+            let rows = split.cut.rows.start + done..split.cut.rows.end;
+            let cut = Cut { rows, ..split.cut.clone() };
+            let emit = emit.clone();
+            let take = move |chunk: Chunk| {
+                let (emit, done) = &mut *lock(&emit);
+                *done += chunk.galaxies.rows;
+                emit(chunk);
+            };
+            match self.read_cut(split, cut, budget, take).await {
+                Err(error) if error.is_transient() && attempt < ATTEMPTS => {
+                    tracing::warn!(attempt, "{error}; reading the split again");
+                    tokio::time::sleep(Duration::from_millis(50 << (2 * attempt))).await;
+                }
+                result => return result,
+            }
+        }
+        unreachable!("the last attempt returns")
+    }
+
+    async fn read_cut(
+        self: &Arc<Self>,
+        split: &Split,
+        cut: Cut,
+        budget: &Budget,
+        mut emit: impl FnMut(Chunk) + Send + 'static,
+    ) -> Result<(), Error> {
+        let file = self.file(&split.object).await?;
+        let ranges = file.ranges(&cut);
+        let fetch_bytes: u64 = ranges.iter().map(|range| range.end - range.start).sum();
+        let decoded_bytes = file.decoded_bytes(&cut, cut.chunk_rows.min(cut.rows.len()));
+        let mut permit = Some(budget.acquire(fetch_bytes + decoded_bytes).await);
+        let ahead = file.fetch(ranges).await?;
+        let (runtime, budget, split) = (Handle::current(), budget.clone(), split.clone());
+        let decode = move || {
+            let mut decoder = file.decoder(&cut, ahead, runtime.clone())?;
+            let mut first_row = cut.rows.start;
+            while first_row < cut.rows.end {
+                let mut permit =
+                    permit.take().unwrap_or_else(|| runtime.block_on(budget.acquire(fetch_bytes + decoded_bytes)));
+                let galaxies = next(&file, &mut decoder)?;
+                permit.shrink_to(decoded_bytes);
+                let origin = origin(&file, &split, &cut, first_row);
+                first_row += galaxies.rows;
+                let fetched_bytes = fetch_bytes;
+                emit(Chunk { galaxies, origin, fetched_bytes, _permit: permit });
+            }
+            Ok(())
+        };
+        tokio::task::spawn_blocking(decode).await.expect("decoding does not panic: a bad file is an error")
+    }
+}
+
+/// The next rows, which must come: the footer has promised them.
+fn next(file: &File, decoder: &mut ParquetRecordBatchReader) -> Result<Galaxies, Error> {
+    let batch = match decoder.next() {
+        Some(batch) => batch.map_err(|error| file.corrupt(unwrap_arrow(error)))?,
+        None => return Err(file.corrupt(parquet::errors::ParquetError::EOF("fewer rows than its footer says".into()))),
+    };
+    file.layout.decode(&batch).map_err(|source| Error::Schema { object: file.name(), source })
+}
+
+/// The reader hands out Arrow's errors; a store's error inside must be found again.
+fn unwrap_arrow(error: arrow::error::ArrowError) -> parquet::errors::ParquetError {
+    match error {
+        arrow::error::ArrowError::ExternalError(inner) => match inner.downcast::<parquet::errors::ParquetError>() {
+            Ok(error) => *error,
+            Err(inner) => parquet::errors::ParquetError::External(inner),
+        },
+        error => error.into(),
+    }
+}
+
+fn origin(file: &File, split: &Split, cut: &Cut, first_row: usize) -> Origin {
+    Origin {
+        object: split.object.path.clone(),
+        object_index: split.object_index,
+        first_row_group: cut.row_groups.start,
+        row_group_rows: file.row_group_rows(&cut.row_groups),
+        first_row,
+    }
+}
+
+fn lock<T>(mutex: &std::sync::Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}

@@ -1,0 +1,119 @@
+//! Leave the worker thread and come back: the only place where timely meets other threads.
+use std::{
+    collections::VecDeque,
+    sync::mpsc::{Sender, channel},
+};
+
+use timely::{
+    dataflow::{
+        channels::pact::ParallelizationContract,
+        operators::{Capability, generic::Operator},
+    },
+    scheduling::SyncActivator,
+};
+
+use crate::{DropId, Flow};
+
+enum Answer<O> {
+    Item(O),
+    Finished,
+    Lost,
+}
+
+/// The way back for one item: any number of answers, then [`Reply::finish`].
+pub struct Reply<O> {
+    slot: usize,
+    finished: bool,
+    answers: Sender<(usize, Answer<O>)>,
+    waker: SyncActivator,
+}
+
+impl<O> Reply<O> {
+    /// Sends an answer into the dataflow, at the time of the item.
+    pub fn send(&self, answer: O) {
+        self.put(Answer::Item(answer));
+    }
+
+    /// Lets go of the item's time. A reply dropped unfinished (its thread panicked) stops the run.
+    pub fn finish(mut self) {
+        self.finished = true;
+    }
+
+    fn put(&self, answer: Answer<O>) {
+        // Both fail only where the dataflow is gone, and with it whoever would want the answer.
+        let _ = self.answers.send((self.slot, answer));
+        let _ = self.waker.activate();
+    }
+}
+
+impl<O> Drop for Reply<O> {
+    fn drop(&mut self) {
+        self.put(if self.finished { Answer::Finished } else { Answer::Lost });
+    }
+}
+
+/// Hands each item to `submit`, which answers from any thread, and emits the answers.
+///
+/// A worker must never block, so work that waits or computes long is done elsewhere. The item's capability is held until
+/// its reply is finished, so a drop cannot appear complete while work is out. At most `in_flight` items are out at once;
+/// the rest wait here.
+///
+/// # Panics
+/// On the worker, where a reply is dropped unfinished: a drop that waits for ever is worse than a run that stops.
+///
+/// ```
+/// use operators::offload::offload;
+/// use timely::dataflow::{channels::pact::Pipeline, operators::{Input, Probe, vec::Map}};
+///
+/// timely::execute_directly(|worker| {
+///     let (mut input, probe) = worker.dataflow::<u64, _, _>(|scope| {
+///         let (input, items) = scope.new_input::<Vec<u64>>();
+///         let squares = offload(items, Pipeline, "Square", 2, |x, reply| {
+///             std::thread::spawn(move || {
+///                 reply.send(x * x);
+///                 reply.finish();
+///             });
+///         });
+///         (input, squares.map(|square| assert_eq!(square, 49)).probe().0)
+///     });
+///     input.send(7);
+///     input.advance_to(1);
+///     while probe.less_than(&1) {
+///         worker.step_or_park(None);
+///     }
+/// });
+/// ```
+pub fn offload<'s, I: 'static, O: Send + 'static>(
+    items: Flow<'s, I>,
+    pact: impl ParallelizationContract<DropId, Vec<I>>,
+    name: &str,
+    in_flight: usize,
+    mut submit: impl FnMut(I, Reply<O>) + 'static,
+) -> Flow<'s, O> {
+    assert!(in_flight > 0, "an operator that may have nothing in flight never finishes");
+    let worker = items.scope().worker();
+    items.unary(pact, name, move |_capability, info| {
+        let waker = worker.sync_activator_for(info.address.to_vec());
+        let (answers, answered) = channel();
+        let mut waiting: VecDeque<(Capability<DropId>, I)> = VecDeque::new();
+        let mut out: Vec<Option<Capability<DropId>>> = (0..in_flight).map(|_| None).collect();
+        move |input, output| {
+            input.for_each_time(|time, data| {
+                waiting.extend(data.flat_map(|items| items.drain(..)).map(|item| (time.retain(0), item)));
+            });
+            for (slot, answer) in answered.try_iter() {
+                let capability = out[slot].as_ref().expect("an answer comes for an item that is out");
+                match answer {
+                    Answer::Item(item) => output.session(capability).give(item),
+                    Answer::Finished => out[slot] = None,
+                    Answer::Lost => panic!("work that was handed to another thread was lost"),
+                }
+            }
+            while let Some(slot) = out.iter().position(Option::is_none) {
+                let Some((capability, item)) = waiting.pop_front() else { break };
+                out[slot] = Some(capability);
+                submit(item, Reply { slot, finished: false, answers: answers.clone(), waker: waker.clone() });
+            }
+        }
+    })
+}

@@ -1,0 +1,69 @@
+//! Read splits into rows, as many at once as the budget allows.
+use std::{sync::Arc, time::Duration};
+
+use connectors::{Catalog, Chunk, Split, budget::Budget};
+use timely::dataflow::channels::pact::Exchange;
+use tokio::runtime::Handle;
+
+use crate::{Clock, Failure, Flow, Tally, offload::offload};
+
+/// What reading needs: one for a process.
+#[derive(Clone, Debug)]
+pub struct Reader {
+    /// The catalog.
+    pub catalog: Arc<Catalog>,
+    /// The bound on bytes in flight, shared by the workers of a process.
+    pub budget: Budget,
+    /// Where requests and decoding run.
+    pub runtime: Handle,
+    /// Splits that a worker reads at once: enough that the model never waits.
+    pub splits_at_once: usize,
+    /// The engine's clock.
+    pub clock: Clock,
+}
+
+/// Rows of a split, decoded.
+#[derive(Debug)]
+pub struct Rows {
+    /// The split.
+    pub split: Split,
+    /// Its rows, or as many as are decoded at a time.
+    pub chunk: Chunk,
+    /// What they took so far.
+    pub tally: Tally,
+}
+
+/// Reads splits.
+pub trait Read<'s> {
+    /// Deals the splits out to the workers in turn; each reads its own. A split that cannot be read is a [`Failure`].
+    fn read(self, reader: &Reader) -> Flow<'s, Result<Rows, Failure>>;
+}
+
+impl<'s> Read<'s> for Flow<'s, Split> {
+    fn read(self, reader: &Reader) -> Flow<'s, Result<Rows, Failure>> {
+        let reader = reader.clone();
+        let in_turn = Exchange::new(|split: &Split| split.number);
+        offload(self, in_turn, "Read", reader.splits_at_once, move |split, reply| {
+            let Reader { catalog, budget, clock, .. } = reader.clone();
+            reader.runtime.spawn(async move {
+                let reply = Arc::new(reply);
+                let (answers, of) = (reply.clone(), split.clone());
+                let mut since = clock();
+                let emit = move |chunk: Chunk| {
+                    let tally = Tally { fetched_bytes: chunk.fetched_bytes, ..read_since(&mut since, clock) };
+                    answers.send(Ok(Rows { split: of.clone(), chunk, tally }));
+                };
+                if let Err(error) = catalog.read(&split, &budget, emit).await {
+                    reply.send(Err(Failure { split, reason: error.to_string() }));
+                }
+                Arc::into_inner(reply).expect("reading is over, and its answers are sent").finish();
+            });
+        })
+    }
+}
+
+fn read_since(since: &mut Duration, clock: Clock) -> Tally {
+    let now = clock();
+    let read_seconds = (now - std::mem::replace(since, now)).as_secs_f64();
+    Tally { read_seconds, ..Tally::default() }
+}

@@ -1,0 +1,27 @@
+//! What a drop took, summed over the workers as its rows come together.
+use serde::{Deserialize, Serialize};
+
+/// Bytes and seconds spent on rows. Seconds are thread seconds: two threads that read for a second make two.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Tally {
+    /// Bytes fetched from the catalog.
+    pub fetched_bytes: u64,
+    /// Waiting for bytes and decoding them.
+    pub read_seconds: f64,
+    /// Judging rows.
+    pub validate_seconds: f64,
+    /// Running the model.
+    pub infer_seconds: f64,
+    /// Sorting, encoding and staging.
+    pub write_seconds: f64,
+}
+
+impl std::ops::AddAssign for Tally {
+    fn add_assign(&mut self, other: Self) {
+        self.fetched_bytes += other.fetched_bytes;
+        self.read_seconds += other.read_seconds;
+        self.validate_seconds += other.validate_seconds;
+        self.infer_seconds += other.infer_seconds;
+        self.write_seconds += other.write_seconds;
+    }
+}
