@@ -1,0 +1,228 @@
+//! `model.safetensors`: named tensors, each checked against the configuration before it is used.
+//!
+//! | stored as | used as |
+//! |---|---|
+//! | `F32`, `F16`, `BF16`, little-endian, row-major | float32, contiguous |
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use half::{bf16, f16};
+use safetensors::{Dtype, SafeTensors, tensor::TensorView};
+use tch::{Device, Kind, Tensor};
+
+use crate::config::{Branch, Config};
+use crate::error::Found;
+use crate::{Error, layout};
+
+/// The tensors that a configuration's forward pass needs, by the public checkpoint's names.
+#[derive(Debug)]
+pub struct Checkpoint {
+    path: PathBuf,
+    tensors: BTreeMap<String, Tensor>,
+}
+
+impl Checkpoint {
+    /// Reads the weights of `config` from `bytes`, the content of `path`, into float32 on the CPU.
+    ///
+    /// Every tensor of the branches that are switched on must be there with its shape. Tensors of
+    /// branches that are switched off may be there; any other is refused.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`], [`Error::Misfit`], [`Error::Unexpected`] or [`Error::Tensor`].
+    pub fn parse(path: &Path, bytes: &[u8], config: &Config) -> Result<Self, Error> {
+        let mut stored = read_names(path, bytes)?;
+        let mut tensors = BTreeMap::new();
+        for entry in layout::layout(config) {
+            let misfit = |found| Error::Misfit {
+                path: path.to_owned(),
+                tensor: entry.name.clone(),
+                expected: entry.shape.clone(),
+                found,
+            };
+            match stored.remove(&entry.name) {
+                Some(view) if view.shape() != entry.shape => {
+                    return Err(misfit(Found::Shape(view.shape().to_vec())));
+                }
+                Some(view) if entry.required => {
+                    tensors.insert(entry.name.clone(), to_tensor(path, &entry.name, &view)?);
+                }
+                None if entry.required => return Err(misfit(Found::Nothing)),
+                _ => {}
+            }
+        }
+        match stored.iter().find(|(name, _)| !tolerated(name, config)) {
+            Some((name, view)) => Err(Error::Unexpected {
+                path: path.to_owned(),
+                tensor: name.clone(),
+                found: view.shape().to_vec(),
+            }),
+            None => Ok(Self {
+                path: path.to_owned(),
+                tensors,
+            }),
+        }
+    }
+
+    /// The same weights on `device`, as numbers of `kind`.
+    pub(crate) fn to(self, device: Device, kind: Kind) -> Result<Self, Error> {
+        let moved = self
+            .tensors
+            .into_iter()
+            .map(|(name, tensor)| Ok((name, tensor.f_to_device_(device, kind, false, false)?)));
+        Ok(Self {
+            tensors: moved.collect::<Result<_, Error>>()?,
+            path: self.path,
+        })
+    }
+
+    /// The tensor called `name`; it shares its storage with the checkpoint's.
+    ///
+    /// # Errors
+    /// [`Error::Tensor`] where the configuration that the checkpoint was read for has no such tensor.
+    pub fn tensor(&self, name: &str) -> Result<Tensor, Error> {
+        match self.tensors.get(name) {
+            Some(tensor) => Ok(tensor.shallow_clone()),
+            None => Err(Error::Tensor {
+                path: self.path.clone(),
+                tensor: name.to_owned(),
+                reason: "is not part of the configuration that was read".to_owned(),
+            }),
+        }
+    }
+
+    /// Another handle, for another thread, on the same weights.
+    pub(crate) fn share(&self) -> Self {
+        let shared = self
+            .tensors
+            .iter()
+            .map(|(name, t)| (name.clone(), t.shallow_clone()));
+        Self {
+            path: self.path.clone(),
+            tensors: shared.collect(),
+        }
+    }
+}
+
+/// Every tensor of the file by its first name: the alias of `conv2d_init` is resolved.
+pub(crate) fn read_names<'a>(
+    path: &Path,
+    bytes: &'a [u8],
+) -> Result<BTreeMap<String, TensorView<'a>>, Error> {
+    let file = SafeTensors::deserialize(bytes).map_err(|source| Error::Corrupt {
+        path: path.to_owned(),
+        source,
+    })?;
+    let mut stored: BTreeMap<String, TensorView<'a>> = BTreeMap::new();
+    for (name, view) in file.tensors() {
+        let first = name.replace(
+            "inception_model.vis_inception.0.",
+            "inception_model.conv2d_init.",
+        );
+        match stored.get(&first) {
+            Some(twin) if *twin != view => {
+                return Err(Error::Tensor {
+                    path: path.to_owned(),
+                    tensor: name,
+                    reason: format!("differs from `{first}`, which is the same tensor"),
+                });
+            }
+            _ => stored.insert(first, view),
+        };
+    }
+    Ok(stored)
+}
+
+/// Whether a tensor that is not in the layout may stand in the file: a counter that only training
+/// uses, or a tensor of a branch that is switched off.
+fn tolerated(name: &str, config: &Config) -> bool {
+    let off = [Branch::Encoder, Branch::Inception, Branch::Magnitude]
+        .into_iter()
+        .filter(|branch| !config.has(*branch));
+    name.ends_with(".num_batches_tracked")
+        || off
+            .flat_map(layout::prefixes)
+            .any(|prefix| name.starts_with(prefix))
+}
+
+fn to_tensor(path: &Path, name: &str, view: &TensorView<'_>) -> Result<Tensor, Error> {
+    let values = to_f32(view.dtype(), view.data()).ok_or_else(|| Error::Tensor {
+        path: path.to_owned(),
+        tensor: name.to_owned(),
+        reason: format!("holds {:?}; weights are F32, F16 or BF16", view.dtype()),
+    })?;
+    let shape: Vec<i64> = view.shape().iter().map(|&side| side as i64).collect();
+    Ok(Tensor::f_from_slice(&values)?.f_reshape(shape)?)
+}
+
+/// Widens little-endian numbers to float32, exactly; `None` where `dtype` is not a float of 16 or
+/// 32 bits.
+///
+/// ```
+/// use safetensors::Dtype;
+/// assert_eq!(models::checkpoint::to_f32(Dtype::BF16, &[0x80, 0x3f]), Some(vec![1.0]));
+/// assert_eq!(models::checkpoint::to_f32(Dtype::I64, &[0; 8]), None);
+/// ```
+pub fn to_f32(dtype: Dtype, bytes: &[u8]) -> Option<Vec<f32>> {
+    let pairs = || bytes.chunks_exact(2).map(|pair| [pair[0], pair[1]]);
+    match dtype {
+        Dtype::F32 => {
+            let quads = bytes
+                .chunks_exact(4)
+                .map(|quad| [quad[0], quad[1], quad[2], quad[3]]);
+            Some(quads.map(f32::from_le_bytes).collect())
+        }
+        Dtype::F16 => Some(
+            pairs()
+                .map(|pair| f16::from_le_bytes(pair).to_f32())
+                .collect(),
+        ),
+        Dtype::BF16 => Some(
+            pairs()
+                .map(|pair| bf16::from_le_bytes(pair).to_f32())
+                .collect(),
+        ),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn bytes_of<const N: usize>(values: &[f32], narrow: impl Fn(f32) -> [u8; N]) -> Vec<u8> {
+        values.iter().flat_map(|&value| narrow(value)).collect()
+    }
+
+    proptest! {
+        #[test]
+        fn float32_is_read_to_the_bit(bits in proptest::collection::vec(any::<u32>(), 0..64)) {
+            let values: Vec<f32> = bits.iter().map(|&b| f32::from_bits(b)).collect();
+            let read = to_f32(Dtype::F32, &bytes_of(&values, f32::to_le_bytes));
+            let read = read.map(|r| r.iter().map(|x| x.to_bits()).collect::<Vec<_>>());
+            prop_assert_eq!(read, Some(bits));
+        }
+
+        #[test]
+        fn halves_lose_no_more_than_their_last_digit(x in -6e4f32..6e4) {
+            for (dtype, bytes, digits) in [
+                (Dtype::F16, bytes_of(&[x], |x| f16::from_f32(x).to_le_bytes()), 11),
+                (Dtype::BF16, bytes_of(&[x], |x| bf16::from_f32(x).to_le_bytes()), 8),
+            ] {
+                let read = to_f32(dtype, &bytes).map(|r| r[0]);
+                let half_a_step = x.abs() * 0.5f32.powi(digits) + 3e-8; // + half a subnormal step
+                prop_assert!(read.is_some_and(|r| (r - x).abs() <= half_a_step), "{x} -> {read:?}");
+            }
+        }
+
+        #[test]
+        fn sixteen_bits_survive_the_way_to_float32_and_back(bits in any::<u16>()) {
+            let wide = to_f32(Dtype::BF16, &bits.to_le_bytes()).map(|r| r[0].to_bits());
+            prop_assert_eq!(wide, Some(u32::from(bits) << 16));
+            let wide = to_f32(Dtype::F16, &bits.to_le_bytes()).map(|r| f16::from_f32(r[0]));
+            let half = f16::from_bits(bits);
+            prop_assert!(wide.is_some_and(|w| w == half || (w.is_nan() && half.is_nan())));
+        }
+    }
+}

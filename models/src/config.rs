@@ -1,0 +1,271 @@
+//! `config.json` of a model directory: which network the weights beside it belong to.
+//!
+//! ```json
+//! {"architecture": "astromae", "name": "…", "bands": ["u","g","r","i","z"], "cutout_px": 32,
+//!  "encoder": {"kind": "pcm", "width": 192, "depth": 12, "heads": 3, "mlp_ratio": 4,
+//!              "patch_px": 8, "pcm_kernel": 1, "pcm_group": 48},
+//!  "branches": ["encoder", "inception", "magnitude"],
+//!  "preprocess": {"cutout": {"kind": "identity"}, "mag": {"kind": "identity"}}}
+//! ```
+//!
+//! A field, an architecture or a kind that is not known here is refused by name: weights run through
+//! another network than theirs would still give numbers.
+
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use crate::Error;
+
+/// The survey's bands, in the order in which every cutout and every row of magnitudes holds them.
+pub const BANDS: [&str; 5] = ["u", "g", "r", "i", "z"];
+
+/// The networks that [`load`](crate::load) knows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Architecture {
+    /// [`AstroMae`](crate::AstroMae).
+    AstroMae,
+}
+
+/// What feeds the head, in the order in which it is concatenated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Branch {
+    /// The vision transformer, on cutouts.
+    Encoder,
+    /// The Inception network, on cutouts.
+    Inception,
+    /// The dense network on magnitudes.
+    Magnitude,
+}
+
+/// A block of the encoder.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum EncoderKind {
+    /// With a parallel convolution module beside the attention, and no bias on the keys.
+    Pcm,
+    /// The plain vision transformer, with one bias for queries, keys and values.
+    Plain,
+}
+
+/// The vision transformer's dimensions.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Encoder {
+    /// What stands beside the attention.
+    pub kind: EncoderKind,
+    /// Channels of a token.
+    pub width: usize,
+    /// Number of blocks.
+    pub depth: usize,
+    /// Attention heads.
+    pub heads: usize,
+    /// Width of the hidden layer, in units of `width`.
+    pub mlp_ratio: usize,
+    /// Side of a patch.
+    pub patch_px: usize,
+    /// Side of the PCM's convolutions, odd; unused by `plain`.
+    #[serde(default = "one")]
+    pub pcm_kernel: usize,
+    /// Groups of the PCM's convolutions; unused by `plain`.
+    #[serde(default = "one")]
+    pub pcm_group: usize,
+}
+
+fn one() -> usize {
+    1
+}
+
+/// What is done to the values of a column before the network sees them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "lowercase", deny_unknown_fields)]
+pub enum Preprocess {
+    /// Nothing: cutouts in nanomaggies, magnitudes in AB.
+    Identity {},
+}
+
+/// What is done to each of the inputs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Preprocessing {
+    /// To the cutouts.
+    pub cutout: Preprocess,
+    /// To the magnitudes.
+    pub mag: Preprocess,
+}
+
+/// The whole of `config.json` for [`Architecture::AstroMae`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// The network.
+    pub architecture: Architecture,
+    /// For people; says where the weights come from.
+    pub name: String,
+    /// Always [`BANDS`].
+    pub bands: Vec<String>,
+    /// Side of the cutout that the network sees; larger ones are centre-cropped to it.
+    pub cutout_px: usize,
+    /// The vision transformer.
+    pub encoder: Encoder,
+    /// What feeds the head, each at most once.
+    pub branches: Vec<Branch>,
+    /// What is done to the inputs.
+    pub preprocess: Preprocessing,
+}
+
+/// The names that [`Config::preset`] knows.
+pub const PRESETS: [&str; 4] = [
+    "astromae",
+    "astromae-pcm3",
+    "astromae-plain",
+    "astromae-tiny",
+];
+
+impl Config {
+    /// A configuration by its name, one of [`PRESETS`].
+    ///
+    /// `astromae` is the public checkpoint's; `-pcm3` has 3x3 convolutions beside the attention,
+    /// `-plain` none; `-tiny` is two blocks deep, for tests and demonstrations.
+    ///
+    /// ```
+    /// let config = models::Config::preset("astromae").unwrap();
+    /// assert_eq!((config.encoder.depth, config.encoder.pcm_kernel), (12, 1));
+    /// assert!(models::Config::preset("resnet").is_none());
+    /// ```
+    pub fn preset(name: &str) -> Option<Self> {
+        let (kind, depth, pcm_kernel) = match name {
+            "astromae" => (EncoderKind::Pcm, 12, 1),
+            "astromae-pcm3" => (EncoderKind::Pcm, 12, 3),
+            "astromae-plain" => (EncoderKind::Plain, 12, 1),
+            "astromae-tiny" => (EncoderKind::Pcm, 2, 1),
+            _ => return None,
+        };
+        Some(Config {
+            architecture: Architecture::AstroMae,
+            name: name.to_owned(),
+            bands: BANDS.map(str::to_owned).to_vec(),
+            cutout_px: 32,
+            encoder: Encoder {
+                kind,
+                width: 192,
+                depth,
+                heads: 3,
+                mlp_ratio: 4,
+                patch_px: 8,
+                pcm_kernel,
+                pcm_group: 48,
+            },
+            branches: vec![Branch::Encoder, Branch::Inception, Branch::Magnitude],
+            preprocess: Preprocessing {
+                cutout: Preprocess::Identity {},
+                mag: Preprocess::Identity {},
+            },
+        })
+    }
+
+    /// Reads the configuration from `bytes`, the content of `path`.
+    ///
+    /// # Errors
+    /// [`Error::Config`] where it is not JSON, names something unknown, or contradicts itself.
+    pub fn parse(path: &Path, bytes: &[u8]) -> Result<Self, Error> {
+        let refuse = |reason: String| Error::Config {
+            path: path.to_owned(),
+            reason,
+        };
+        let config: Self = serde_json::from_slice(bytes).map_err(|e| refuse(e.to_string()))?;
+        config.validate().map_err(refuse)?;
+        Ok(config)
+    }
+
+    /// Says which sizes contradict each other, if any.
+    pub(crate) fn validate(&self) -> Result<(), String> {
+        let Encoder {
+            kind,
+            width,
+            depth,
+            heads,
+            mlp_ratio,
+            patch_px,
+            pcm_kernel,
+            pcm_group,
+        } = self.encoder;
+        let divides = |part: usize, whole: usize| part > 0 && whole > 0 && whole % part == 0;
+        let rules = [
+            (
+                self.bands == BANDS,
+                format!("`bands` is {:?}, and must be {BANDS:?}", self.bands),
+            ),
+            (
+                !self.branches.is_empty(),
+                "`branches` is empty: nothing feeds the head".to_owned(),
+            ),
+            (
+                self.ordered_branches().len() == self.branches.len(),
+                "`branches` names one branch twice".to_owned(),
+            ),
+            (
+                self.cutout_px >= 8,
+                format!("`cutout_px` is {}, below 8", self.cutout_px),
+            ),
+            (
+                divides(patch_px, self.cutout_px),
+                format!(
+                    "`patch_px` {patch_px} does not divide `cutout_px` {}",
+                    self.cutout_px
+                ),
+            ),
+            (
+                divides(heads, width),
+                format!("`heads` {heads} does not divide `width` {width}"),
+            ),
+            (
+                width % 4 == 0,
+                format!("`width` {width} is not a multiple of 4"),
+            ),
+            (
+                depth > 0 && mlp_ratio > 0,
+                "`depth` and `mlp_ratio` must be above 0".to_owned(),
+            ),
+            (
+                kind == EncoderKind::Plain || pcm_kernel % 2 == 1,
+                format!("`pcm_kernel` {pcm_kernel} is not odd"),
+            ),
+            (
+                kind == EncoderKind::Plain || divides(pcm_group, width),
+                format!("`pcm_group` {pcm_group} does not divide `width` {width}"),
+            ),
+        ];
+        match rules.into_iter().find(|(holds, _)| !holds) {
+            Some((_, broken)) => Err(broken),
+            None => Ok(()),
+        }
+    }
+
+    /// Whether `branch` feeds the head.
+    pub fn has(&self, branch: Branch) -> bool {
+        self.branches.contains(&branch)
+    }
+
+    /// The branches in the order in which the head takes them, each once.
+    pub(crate) fn ordered_branches(&self) -> Vec<Branch> {
+        let mut branches = self.branches.clone();
+        branches.sort_unstable();
+        branches.dedup();
+        branches
+    }
+
+    /// Patches along a side of the cutout.
+    pub(crate) fn grid(&self) -> usize {
+        self.cutout_px / self.encoder.patch_px
+    }
+}
+
+/// The part of `config.json` that every architecture has.
+#[derive(Deserialize)]
+pub(crate) struct Header {
+    /// Decides which reader takes the rest.
+    pub(crate) architecture: Architecture,
+}

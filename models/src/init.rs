@@ -1,0 +1,253 @@
+//! A model directory with initialised weights: for tests and demonstrations, where no trained model
+//! is at hand.
+//!
+//! Every number follows from the tensor's name alone, so two programs that share this rule share the
+//! weights: for element `i` of the tensor `name`, in row-major order,
+//! `u = splitmix64(fnv1a64(salt + name) + i) >> 40`, as a fraction of 2^24, and `s = 2u - 1`; then
+//!
+//! | tensor | value |
+//! |---|---|
+//! | `running_var` | `0.5 + u` |
+//! | `running_mean`, biases | `0.1 s` |
+//! | weights of norms | `1 + 0.1 s` |
+//! | `cls_token` | `0.02 s` |
+//! | `pos_embed` | sines and cosines of the patch's place |
+//! | other weights | `s sqrt(3 / inputs)`: their outputs have the variance of their inputs |
+
+use std::fs;
+use std::path::Path;
+
+use safetensors::{Dtype, SafeTensorError, tensor::TensorView};
+use tch::Tensor;
+
+use crate::config::{BANDS, Config};
+use crate::layout::{Entry, layout};
+use crate::{Error, Inputs};
+
+/// Writes a model directory of `config` with initialised weights; the config's name says so.
+///
+/// `salt` picks another set of weights. The same arguments write the same bytes.
+///
+/// # Errors
+/// [`Error::Config`] for a configuration that contradicts itself, [`Error::Exists`] where `dir` holds
+/// another model, [`Error::Io`].
+///
+/// ```
+/// use models::{Config, device::Precision, init};
+/// let dir = tempfile::tempdir().unwrap();
+/// init::init(dir.path(), &Config::preset("astromae-tiny").unwrap(), "").unwrap();
+/// let model = models::load(dir.path(), tch::Device::Cpu, Precision::Fp32).unwrap();
+/// assert_eq!(model.name(), "astromae-tiny, initialised (not trained)");
+/// ```
+pub fn init(dir: &Path, config: &Config, salt: &str) -> Result<(), Error> {
+    let path = dir.join(crate::CONFIG_FILE);
+    config.validate().map_err(|reason| Error::Config {
+        path: path.clone(),
+        reason,
+    })?;
+    let mut config = config.clone();
+    config.name = format!("{}, initialised (not trained)", config.name);
+    let mut json = serde_json::to_vec_pretty(&config).map_err(|e| Error::Config {
+        path: path.clone(),
+        reason: e.to_string(),
+    })?;
+    json.push(b'\n');
+    let weights = dir.join(crate::WEIGHTS_FILE);
+    let tensors = safetensors_bytes(&config, salt).map_err(|source| Error::Corrupt {
+        path: weights.clone(),
+        source,
+    })?;
+    fs::create_dir_all(dir).map_err(|source| Error::Io {
+        path: dir.to_owned(),
+        what: "cannot make the model's directory",
+        source,
+    })?;
+    write_new(&path, &json)?;
+    write_new(&weights, &tensors)
+}
+
+/// Writes a file that is not there yet; one with these very bytes is left alone.
+fn write_new(path: &Path, bytes: &[u8]) -> Result<(), Error> {
+    match fs::read(path) {
+        Ok(there) if there == bytes => Ok(()),
+        Ok(_) => Err(Error::Exists {
+            path: path.to_owned(),
+        }),
+        Err(_) => fs::write(path, bytes).map_err(|source| Error::Io {
+            path: path.to_owned(),
+            what: "cannot write the model's file",
+            source,
+        }),
+    }
+}
+
+fn safetensors_bytes(config: &Config, salt: &str) -> Result<Vec<u8>, SafeTensorError> {
+    let entries = layout(config);
+    let bytes: Vec<Vec<u8>> = entries
+        .iter()
+        .map(|entry| {
+            values(entry, config, salt)
+                .into_iter()
+                .flat_map(f32::to_le_bytes)
+                .collect()
+        })
+        .collect();
+    let views: Vec<(&str, TensorView<'_>)> = entries
+        .iter()
+        .zip(&bytes)
+        .map(|(entry, bytes)| {
+            Ok((
+                entry.name.as_str(),
+                TensorView::new(Dtype::F32, entry.shape.clone(), bytes)?,
+            ))
+        })
+        .collect::<Result<_, SafeTensorError>>()?;
+    safetensors::serialize(views, None)
+}
+
+/// The rule's values for one tensor.
+fn values(entry: &Entry, config: &Config, salt: &str) -> Vec<f32> {
+    if entry.name == "pos_embed" {
+        return position_table(config.encoder.width, config.grid());
+    }
+    let name = entry.name.as_str();
+    let ends = |suffixes: &[&str]| suffixes.iter().any(|suffix| name.ends_with(suffix));
+    let inputs: usize = entry.shape.iter().skip(1).product();
+    let (offset, scale) = if ends(&["running_var"]) {
+        (1.0, 0.5) // 0.5 + u
+    } else if ends(&["running_mean", ".bias", "q_bias", "v_bias"]) {
+        (0.0, 0.1)
+    } else if ends(&[
+        "norm1.weight",
+        "norm2.weight",
+        "fc_norm.weight",
+        "bn.weight",
+        "PCM.1.weight",
+    ]) {
+        (1.0, 0.1)
+    } else if name == "cls_token" {
+        (0.0, 0.02)
+    } else {
+        (0.0, (3.0 / inputs as f64).sqrt())
+    };
+    let uniform = Uniform::new(&format!("{salt}{name}"));
+    let elements: usize = entry.shape.iter().product();
+    (0..elements)
+        .map(|i| (offset + scale * uniform.s(i)) as f32)
+        .collect()
+}
+
+/// A sequence of numbers that follows from a name.
+#[derive(Debug, Clone, Copy)]
+pub struct Uniform(u64);
+
+impl Uniform {
+    /// The sequence of `name`.
+    ///
+    /// ```
+    /// let cls_token = models::init::Uniform::new("cls_token");
+    /// assert_eq!(cls_token.u(0), 0.48858875036239624);
+    /// ```
+    pub fn new(name: &str) -> Self {
+        let fnv1a = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3);
+        Self(name.bytes().fold(0xcbf2_9ce4_8422_2325, fnv1a))
+    }
+
+    /// Its element `i`, in `[0, 1)`.
+    pub fn u(self, i: usize) -> f64 {
+        (splitmix64(self.0.wrapping_add(i as u64)) >> 40) as f64 / f64::from(1 << 24)
+    }
+
+    /// Its element `i`, stretched to `[-1, 1)`.
+    pub fn s(self, i: usize) -> f64 {
+        2.0 * self.u(i) - 1.0
+    }
+}
+
+fn splitmix64(x: u64) -> u64 {
+    let z = x.wrapping_add(0x9E37_79B9_7F4A_7C15);
+    let z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    let z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+    z ^ (z >> 31)
+}
+
+/// The fixed table of He et al. 2022 (MAE): a row of zeros for the class token, then for each patch
+/// `[sin, cos]` of its column and `[sin, cos]` of its row at `width / 4` frequencies.
+fn position_table(width: usize, grid: usize) -> Vec<f32> {
+    let quarter = width / 4;
+    let frequency = |k: usize| 1.0 / 10_000f64.powf(k as f64 / quarter as f64);
+    let mut table = vec![0.0; width];
+    for patch in 0..grid * grid {
+        for place in [patch % grid, patch / grid] {
+            let angles = || (0..quarter).map(|k| place as f64 * frequency(k));
+            table.extend(angles().map(|angle| angle.sin() as f32));
+            table.extend(angles().map(|angle| angle.cos() as f32));
+        }
+    }
+    table
+}
+
+/// A batch that follows the same rule: a Gaussian galaxy in noise, magnitudes between 15 and 21.
+///
+/// # Errors
+/// [`Error::Torch`] where there is no memory for it.
+pub fn inputs(batch: usize, cutout_px: usize) -> Result<Inputs, Error> {
+    let (noise, amplitude) = (Uniform::new("input.image"), Uniform::new("input.amp"));
+    let centre = (cutout_px as f64 - 1.0) / 2.0;
+    let plane = cutout_px * cutout_px;
+    let pixel = |i: usize| {
+        let (x, y) = (
+            (i % cutout_px) as f64 - centre,
+            (i % plane / cutout_px) as f64 - centre,
+        );
+        let galaxy = (-(x * x + y * y) / 18.0).exp();
+        (0.3 * noise.s(i) + (1.0 + 4.0 * amplitude.u(i / plane)) * galaxy) as f32
+    };
+    let magnitude = Uniform::new("input.mag");
+    let cutouts: Vec<f32> = (0..batch * BANDS.len() * plane).map(pixel).collect();
+    let mags: Vec<f32> = (0..batch * BANDS.len())
+        .map(|i| (15.0 + 6.0 * magnitude.u(i)) as f32)
+        .collect();
+    let (batch, bands, side) = (batch as i64, BANDS.len() as i64, cutout_px as i64);
+    Ok(Inputs {
+        cutouts: Some(Tensor::f_from_slice(&cutouts)?.f_reshape([batch, bands, side, side])?),
+        mags: Some(Tensor::f_from_slice(&mags)?.f_reshape([batch, bands])?),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_sequence_is_the_documented_one() {
+        let cls_token = Uniform::new("cls_token");
+        let begins = [0.48858875036239624, 0.641545832157135, 0.8985251188278198];
+        assert_eq!([0, 1, 2].map(|i| cls_token.u(i)), begins);
+    }
+
+    #[test]
+    fn running_var_is_a_half_and_u() {
+        let config = Config::preset("astromae-tiny").expect("a preset");
+        let name = "blocks.0.PCM.1.running_var";
+        let entry = layout(&config)
+            .into_iter()
+            .find(|entry| entry.name == name)
+            .expect(name);
+        let u = Uniform::new(name);
+        for (i, value) in values(&entry, &config, "").into_iter().enumerate() {
+            assert_eq!(value, (0.5 + u.u(i)) as f32);
+        }
+    }
+
+    #[test]
+    fn positions_begin_with_zeros_and_the_first_patch_is_sin_0_cos_0() {
+        let table = position_table(8, 2);
+        assert_eq!(table.len(), 5 * 8);
+        assert_eq!(table[..8], [0.0; 8]);
+        assert_eq!(table[8..16], [0.0, 0.0, 1.0, 1.0, 0.0, 0.0, 1.0, 1.0]);
+        // The second patch is one column to the right, in the same row.
+        assert_eq!(table[16], 1f64.sin() as f32);
+        assert_eq!(table[20..24], [0.0, 0.0, 1.0, 1.0]);
+    }
+}

@@ -1,0 +1,166 @@
+//! The layers that the networks are made of, each with the weights that a checkpoint has under its path.
+
+use tch::{TchError, Tensor};
+
+use crate::{Checkpoint, Error};
+
+/// `x W^T + b`, on the last dimension.
+#[derive(Debug)]
+pub(crate) struct Linear {
+    weight: Tensor,
+    bias: Tensor,
+}
+
+impl Linear {
+    pub(crate) fn new(checkpoint: &Checkpoint, path: &str) -> Result<Self, Error> {
+        let bias = checkpoint.tensor(&format!("{path}.bias"))?;
+        Self::with_bias(checkpoint, path, bias)
+    }
+
+    pub(crate) fn with_bias(c: &Checkpoint, path: &str, bias: Tensor) -> Result<Self, Error> {
+        Ok(Self {
+            weight: c.tensor(&format!("{path}.weight"))?,
+            bias,
+        })
+    }
+
+    pub(crate) fn forward(&self, x: &Tensor) -> Result<Tensor, TchError> {
+        x.f_linear(&self.weight, Some(&self.bias))
+    }
+}
+
+/// Linear layers with a ReLU between each two, and none after the last.
+#[derive(Debug)]
+pub(crate) struct Mlp(Vec<Linear>);
+
+impl Mlp {
+    pub(crate) fn new(
+        checkpoint: &Checkpoint,
+        path: &str,
+        positions: &[usize],
+    ) -> Result<Self, Error> {
+        let layer = |n: &usize| Linear::new(checkpoint, &format!("{path}.{n}"));
+        Ok(Self(positions.iter().map(layer).collect::<Result<_, _>>()?))
+    }
+
+    pub(crate) fn forward(&self, x: &Tensor) -> Result<Tensor, TchError> {
+        let mut x = x.shallow_clone();
+        for (n, layer) in self.0.iter().enumerate() {
+            x = if n == 0 {
+                layer.forward(&x)?
+            } else {
+                layer.forward(&x.f_relu()?)?
+            };
+        }
+        Ok(x)
+    }
+}
+
+/// Mean 0 and variance 1 over the last dimension, then scale and shift; epsilon 1e-6.
+#[derive(Debug)]
+pub(crate) struct LayerNorm {
+    weight: Tensor,
+    bias: Tensor,
+}
+
+impl LayerNorm {
+    pub(crate) fn new(checkpoint: &Checkpoint, path: &str) -> Result<Self, Error> {
+        Ok(Self {
+            weight: checkpoint.tensor(&format!("{path}.weight"))?,
+            bias: checkpoint.tensor(&format!("{path}.bias"))?,
+        })
+    }
+
+    pub(crate) fn forward(&self, x: &Tensor) -> Result<Tensor, TchError> {
+        x.f_layer_norm(
+            self.weight.size(),
+            Some(&self.weight),
+            Some(&self.bias),
+            1e-6,
+            true,
+        )
+    }
+}
+
+/// A square convolution; `[batch, channels, y, x]` in and out.
+#[derive(Debug)]
+pub(crate) struct Conv {
+    weight: Tensor,
+    bias: Tensor,
+    stride: i64,
+    padding: i64,
+    groups: i64,
+}
+
+impl Conv {
+    /// Stride 1, padded so that the side stays as it is.
+    pub(crate) fn same(checkpoint: &Checkpoint, path: &str, groups: usize) -> Result<Self, Error> {
+        let weight = checkpoint.tensor(&format!("{path}.weight"))?;
+        let bias = checkpoint.tensor(&format!("{path}.bias"))?;
+        let padding = weight.size4()?.3 / 2;
+        Ok(Self {
+            weight,
+            bias,
+            stride: 1,
+            padding,
+            groups: groups as i64,
+        })
+    }
+
+    /// Not overlapping: the stride is the kernel's side.
+    pub(crate) fn patches(checkpoint: &Checkpoint, path: &str) -> Result<Self, Error> {
+        let conv = Self::same(checkpoint, path, 1)?;
+        Ok(Self {
+            stride: conv.weight.size4()?.3,
+            padding: 0,
+            ..conv
+        })
+    }
+
+    pub(crate) fn forward(&self, x: &Tensor) -> Result<Tensor, TchError> {
+        let (stride, padding) = ([self.stride; 2], [self.padding; 2]);
+        x.f_conv2d(
+            &self.weight,
+            Some(&self.bias),
+            stride,
+            padding,
+            [1, 1],
+            self.groups,
+        )
+    }
+}
+
+/// Batch normalisation with the statistics of training; epsilon 1e-5.
+#[derive(Debug)]
+pub(crate) struct BatchNorm {
+    weight: Tensor,
+    bias: Tensor,
+    mean: Tensor,
+    var: Tensor,
+}
+
+impl BatchNorm {
+    pub(crate) fn new(checkpoint: &Checkpoint, path: &str) -> Result<Self, Error> {
+        Ok(Self {
+            weight: checkpoint.tensor(&format!("{path}.weight"))?,
+            bias: checkpoint.tensor(&format!("{path}.bias"))?,
+            mean: checkpoint.tensor(&format!("{path}.running_mean"))?,
+            var: checkpoint.tensor(&format!("{path}.running_var"))?,
+        })
+    }
+
+    pub(crate) fn forward(&self, x: &Tensor) -> Result<Tensor, TchError> {
+        let affine = (Some(&self.weight), Some(&self.bias));
+        let statistics = (Some(&self.mean), Some(&self.var));
+        x.f_batch_norm(
+            affine.0,
+            affine.1,
+            statistics.0,
+            statistics.1,
+            false,
+            0.0,
+            1e-5,
+            true,
+        )
+    }
+}

@@ -1,0 +1,205 @@
+//! Names and shapes of AstroMAE's tensors, as the public checkpoint has them.
+//!
+//! One table for whoever reads weights ([`Checkpoint`](crate::Checkpoint)), makes them
+//! ([`init`](crate::init)) or counts them.
+
+use crate::config::{BANDS, Branch, Config, EncoderKind};
+
+/// Width of what the encoder and the Inception network give to the head.
+pub const IMAGE_FEATURES: usize = 1096;
+/// Width of what the magnitudes give to the head, and of the head's hidden layer.
+pub const MAG_FEATURES: usize = 1024;
+/// Channels that the first 1x1 convolution of the Inception network makes of the bands.
+const STEM: usize = 32;
+
+/// The Inception blocks: position in `vis_inception`, channels in, channels of each of its branches.
+pub(crate) const INCEPTION_BLOCKS: [(usize, usize, usize); 5] =
+    [(2, 32, 16), (3, 64, 16), (5, 64, 8), (6, 32, 8), (8, 32, 4)];
+/// The last Inception block: its 5x5 branch is in the public checkpoint, but not in its output.
+pub(crate) const LAST_BLOCK: usize = 8;
+/// The linear layers of `magnitude_block`, with a ReLU between each two.
+pub(crate) const MAG_LAYERS: [usize; 5] = [0, 2, 4, 6, 8];
+
+/// A tensor that belongs to a configuration.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// The public checkpoint's name.
+    pub name: String,
+    /// Row-major shape.
+    pub shape: Vec<usize>,
+    /// Whether the forward pass uses it; one that it does not use may be missing.
+    pub required: bool,
+}
+
+/// Every tensor of the branches that `config` switches on, and of their head.
+///
+/// ```
+/// let mut config = models::Config::preset("astromae").unwrap();
+/// config.branches = vec![models::Branch::Magnitude];
+/// let layout = models::layout::layout(&config);
+/// assert_eq!(layout[0].name, "inception_model.magnitude_block.0.weight");
+/// assert_eq!(layout[0].shape, [1024, 5]);
+/// ```
+pub fn layout(config: &Config) -> Vec<Entry> {
+    let mut table = Table::default();
+    for branch in config.ordered_branches() {
+        match branch {
+            Branch::Encoder => table.encoder(config),
+            Branch::Inception => table.inception(config),
+            Branch::Magnitude => table.magnitude(),
+        }
+    }
+    table.head(config);
+    table.0
+}
+
+/// The first parts of the names that belong to `branch`.
+pub(crate) fn prefixes(branch: Branch) -> &'static [&'static str] {
+    match branch {
+        Branch::Encoder => &[
+            "cls_token",
+            "pos_embed",
+            "patch_embed.",
+            "blocks.",
+            "fc_norm.",
+            "head.",
+            "vit_block.",
+        ],
+        Branch::Inception => &[
+            "inception_model.conv2d_init.",
+            "inception_model.vis_inception.",
+        ],
+        Branch::Magnitude => &["inception_model.magnitude_block."],
+    }
+}
+
+/// The head's layers, by the branches that feed it: hidden layer if any, then the output.
+///
+/// A single image branch has no hidden layer: its features pass a ReLU and one linear layer,
+/// `concat_block.1`. Otherwise `concat_block.0`, a ReLU, and `concat_block.2`.
+pub(crate) fn head_names(config: &Config) -> (Option<&'static str>, &'static str) {
+    match config.ordered_branches()[..] {
+        [Branch::Encoder] | [Branch::Inception] => (None, "concat_block.1"),
+        _ => (Some("concat_block.0"), "concat_block.2"),
+    }
+}
+
+#[derive(Default)]
+struct Table(Vec<Entry>);
+
+impl Table {
+    fn tensor(&mut self, name: impl Into<String>, shape: &[usize]) {
+        self.0.push(Entry {
+            name: name.into(),
+            shape: shape.to_vec(),
+            required: true,
+        });
+    }
+
+    /// A linear layer or a convolution: `weight` of `shape`, and a bias of its first dimension.
+    fn layer(&mut self, path: &str, shape: &[usize]) {
+        self.tensor(format!("{path}.weight"), shape);
+        self.tensor(format!("{path}.bias"), &shape[..1]);
+    }
+
+    fn batch_norm(&mut self, path: &str, channels: usize) {
+        for part in ["weight", "bias", "running_mean", "running_var"] {
+            self.tensor(format!("{path}.{part}"), &[channels]);
+        }
+    }
+
+    fn encoder(&mut self, config: &Config) {
+        let encoder = &config.encoder;
+        let width = encoder.width;
+        let patch = encoder.patch_px;
+        self.tensor("cls_token", &[1, 1, width]);
+        self.tensor("pos_embed", &[1, config.grid() * config.grid() + 1, width]);
+        self.layer("patch_embed.proj", &[width, BANDS.len(), patch, patch]);
+        for n in 0..encoder.depth {
+            self.block(&format!("blocks.{n}"), config);
+        }
+        self.layer("fc_norm", &[width]);
+        self.layer("head", &[width, width]);
+        self.layer("vit_block.0", &[IMAGE_FEATURES, width]);
+        self.layer("vit_block.2", &[IMAGE_FEATURES, IMAGE_FEATURES]);
+    }
+
+    fn block(&mut self, path: &str, config: &Config) {
+        let encoder = &config.encoder;
+        let width = encoder.width;
+        let hidden = width * encoder.mlp_ratio;
+        self.layer(&format!("{path}.norm1"), &[width]);
+        match encoder.kind {
+            EncoderKind::Plain => self.layer(&format!("{path}.attn.qkv"), &[3 * width, width]),
+            EncoderKind::Pcm => {
+                self.tensor(format!("{path}.attn.qkv.weight"), &[3 * width, width]);
+                self.tensor(format!("{path}.attn.q_bias"), &[width]);
+                self.tensor(format!("{path}.attn.v_bias"), &[width]);
+                let (k, groups) = (encoder.pcm_kernel, encoder.pcm_group);
+                self.layer(&format!("{path}.PCM.0"), &[hidden, width / groups, k, k]);
+                self.batch_norm(&format!("{path}.PCM.1"), hidden);
+                self.layer(&format!("{path}.PCM.3"), &[width, hidden / groups, k, k]);
+            }
+        }
+        self.layer(&format!("{path}.attn.proj"), &[width, width]);
+        self.layer(&format!("{path}.norm2"), &[width]);
+        self.layer(&format!("{path}.mlp.fc1"), &[hidden, width]);
+        self.layer(&format!("{path}.mlp.fc2"), &[width, hidden]);
+    }
+
+    fn inception(&mut self, config: &Config) {
+        let vis = "inception_model.vis_inception";
+        self.layer("inception_model.conv2d_init", &[STEM, BANDS.len(), 1, 1]);
+        for (n, channels, each) in INCEPTION_BLOCKS {
+            let mut conv = |branch: &str, shape: [usize; 3]| {
+                let [from, k, start] = [shape[0], shape[1], self.0.len()];
+                let path = format!("{vis}.{n}.{branch}");
+                self.layer(&format!("{path}.conv"), &[shape[2], from, k, k]);
+                self.batch_norm(&format!("{path}.bn"), shape[2]);
+                let used = n != LAST_BLOCK || !branch.starts_with("branch3");
+                self.0[start..]
+                    .iter_mut()
+                    .for_each(|entry| entry.required = used);
+            };
+            conv("branch1", [channels, 1, each]);
+            conv("branch2.0", [channels, 1, each]);
+            conv("branch2.1", [each, 3, each]);
+            conv("branch3.0", [channels, 1, each]);
+            conv("branch3.1", [each, 5, each]);
+            conv("branch4.1", [channels, 1, each]);
+        }
+        // Three branches of the last block are concatenated, after three poolings by two.
+        let side = config.cutout_px / 2 / 2 / 2;
+        let flat = 3 * INCEPTION_BLOCKS[4].2 * side * side;
+        self.layer(&format!("{vis}.10"), &[IMAGE_FEATURES, flat]);
+        self.layer(&format!("{vis}.12"), &[IMAGE_FEATURES, IMAGE_FEATURES]);
+    }
+
+    fn magnitude(&mut self) {
+        for n in MAG_LAYERS {
+            let from = if n == 0 { BANDS.len() } else { MAG_FEATURES };
+            self.layer(
+                &format!("inception_model.magnitude_block.{n}"),
+                &[MAG_FEATURES, from],
+            );
+        }
+    }
+
+    fn head(&mut self, config: &Config) {
+        let features: usize = config
+            .ordered_branches()
+            .iter()
+            .map(|branch| match branch {
+                Branch::Encoder | Branch::Inception => IMAGE_FEATURES,
+                Branch::Magnitude => MAG_FEATURES,
+            })
+            .sum();
+        match head_names(config) {
+            (None, out) => self.layer(out, &[1, features]),
+            (Some(hidden), out) => {
+                self.layer(hidden, &[MAG_FEATURES, features]);
+                self.layer(out, &[1, MAG_FEATURES]);
+            }
+        }
+    }
+}
