@@ -1,0 +1,139 @@
+//! Columns of numbers, in any type they are accepted in, to the one type of [`Galaxies`](super::Galaxies).
+
+use std::sync::Arc;
+
+use arrow::array::{
+    Array, ArrayRef, AsArray, BooleanArray, Float32Array, Float32Builder, Float64Array,
+};
+use arrow::compute::cast;
+use arrow::datatypes::{DataType, Float32Type, Float64Type};
+
+use super::lists::Lists;
+use super::{BANDS, IdKind, SchemaError};
+
+fn refusal(column: &str, array: &dyn Array, expected: &str) -> SchemaError {
+    let found = array.data_type().to_string();
+    SchemaError::Type {
+        column: column.to_owned(),
+        found,
+        expected: expected.to_owned(),
+    }
+}
+
+/// What kind of object ids a type is.
+pub(super) fn id_kind(column: &str, data_type: &DataType) -> Result<IdKind, SchemaError> {
+    let expected = match data_type {
+        DataType::Int64 => return Ok(IdKind::Int64),
+        DataType::UInt64 => return Ok(IdKind::UInt64),
+        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => return Ok(IdKind::String),
+        data_type if data_type.is_floating() => {
+            "int64, uint64 or string, and never a float: a float loses digits above 2^53, \
+             and two objects become one. Write the ids anew from where they are whole"
+        }
+        _ => "int64, uint64 or string: cast it when the file is written",
+    };
+    let (column, found) = (column.to_owned(), data_type.to_string());
+    Err(SchemaError::Type {
+        column,
+        found,
+        expected: expected.to_owned(),
+    })
+}
+
+/// Object ids, in the type of their kind.
+pub(super) fn object_id(
+    column: &str,
+    array: &ArrayRef,
+    kind: IdKind,
+) -> Result<ArrayRef, SchemaError> {
+    if *array.data_type() == kind.arrow_type() {
+        return Ok(Arc::clone(array));
+    }
+    cast(array, &kind.arrow_type()).map_err(|source| SchemaError::Convert {
+        column: column.to_owned(),
+        source,
+    })
+}
+
+/// Numbers as float64; a column that holds nothing but nulls may be of type null.
+pub(super) fn float64(column: &str, array: &ArrayRef) -> Result<Float64Array, SchemaError> {
+    match array.data_type() {
+        DataType::Float64 => Ok(array.as_primitive().clone()),
+        DataType::Float32 => Ok(array.as_primitive::<Float32Type>().unary(f64::from)),
+        DataType::Null => Ok(Float64Array::new_null(array.len())),
+        _ => Err(refusal(
+            column,
+            array,
+            "float64: cast it when the file is written",
+        )),
+    }
+}
+
+/// Numbers as float32; a column that holds nothing but nulls may be of type null.
+pub(super) fn float32(column: &str, array: &ArrayRef) -> Result<Float32Array, SchemaError> {
+    match array.data_type() {
+        DataType::Float32 => Ok(array.as_primitive().clone()),
+        DataType::Float64 => Ok(array
+            .as_primitive::<Float64Type>()
+            .unary(|value| value as f32)),
+        DataType::Null => Ok(Float32Array::new_null(array.len())),
+        _ => Err(refusal(
+            column,
+            array,
+            "float32 or float64: cast it when the file is written",
+        )),
+    }
+}
+
+/// Magnitudes from one column of lists; a list that has not five elements gives five nulls.
+pub(super) fn mag_list(column: &str, array: &ArrayRef) -> Result<[Float32Array; 5], SchemaError> {
+    let refused = || {
+        refusal(
+            column,
+            array,
+            "a list of five float32, the magnitudes in ugriz",
+        )
+    };
+    let (rows, elements) = Lists::open(array).ok_or_else(refused)?;
+    if rows
+        .fixed_length()
+        .is_some_and(|length| length != BANDS.len())
+    {
+        return Err(refused());
+    }
+    let elements = float32(column, &elements).map_err(|_| refused())?;
+    let mut mags = BANDS.map(|_| Float32Builder::with_capacity(array.len()));
+    for row in 0..array.len() {
+        let places = rows
+            .elements(row)
+            .filter(|places| places.len() == BANDS.len());
+        for (band, mag) in mags.iter_mut().enumerate() {
+            let place = places.as_ref().map(|places| places.start + band);
+            let valid = place.filter(|place| elements.is_valid(*place));
+            mag.append_option(valid.map(|place| elements.value(place)));
+        }
+    }
+    Ok(mags.map(|mut mag| mag.finish()))
+}
+
+/// Flags, of which a null counts as not set.
+pub(super) fn flags(column: &str, array: &ArrayRef) -> Result<BooleanArray, SchemaError> {
+    match array.data_type() {
+        DataType::Boolean => {
+            let (values, nulls) = array.as_boolean().clone().into_parts();
+            let set = nulls.map_or_else(|| values.clone(), |nulls| &values & nulls.inner());
+            Ok(BooleanArray::new(set, None))
+        }
+        DataType::Null => Ok(no_flags(array.len())),
+        _ => Err(refusal(
+            column,
+            array,
+            "bool: cast it when the file is written",
+        )),
+    }
+}
+
+/// Flags of which none is set.
+pub(super) fn no_flags(rows: usize) -> BooleanArray {
+    BooleanArray::new(arrow::buffer::BooleanBuffer::new_unset(rows), None)
+}

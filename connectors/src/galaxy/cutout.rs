@@ -1,0 +1,533 @@
+//! The cutout: the five-band image of one galaxy, found in place in whatever form the file has it.
+
+use std::array;
+
+use arrow::array::{Array, ArrayRef, AsArray, FixedSizeBinaryArray, StringArray, StructArray};
+use arrow::buffer::NullBuffer;
+use arrow::compute::cast;
+use arrow::datatypes::{DataType, Field};
+use serde::Deserialize;
+
+use super::lists::{Lists, Pixels};
+use super::{BANDS, SchemaError};
+
+/// Bytes of the five bands at one place of the sky: five float32.
+const BYTES_PER_PLACE: usize = 4 * BANDS.len();
+
+/// The cutouts of a batch, one a row, not copied out of Arrow's memory.
+///
+/// | form in the file | bands |
+/// |---|---|
+/// | `FixedSizeList<Float32, 5*s*s>`, also as `arrow.fixed_shape_tensor` of shape `[5, s, s]` | u, g, r, i, z |
+/// | `FixedSizeBinary(5*s*s*4)`, little-endian float32 | u, g, r, i, z |
+/// | `List<Float32>` of `5*s*s` | u, g, r, i, z |
+/// | lists of lists of lists, `[band][y][x]` | u, g, r, i, z |
+/// | Multimodal Universe's `Struct<flux: List<[y][x]>, band: List<Utf8>, …>`, or `List<Struct<flux, band, …>>` | by name |
+///
+/// A list is a `List`, a `LargeList` or a `FixedSizeList`, at each level. Bands that go by name
+/// are matched by the name's last part (`u`, `sdss-u`, `DES_U`), and others are passed over.
+#[derive(Clone, Debug)]
+pub struct Cutouts {
+    rows: usize,
+    side_px_min: usize,
+    form: Form,
+}
+
+#[derive(Clone, Debug)]
+enum Form {
+    Binary(FixedSizeBinaryArray),
+    Flat {
+        rows: Lists,
+        pixels: Pixels,
+    },
+    Nested {
+        rows: Lists,
+        images: Images,
+    },
+    Named {
+        rows: Lists,
+        images: Images,
+        name_rows: Lists,
+        names: StringArray,
+    },
+}
+
+/// Why a row has no cutout that could be predicted from; displayed, it is the row's reject reason.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CutoutFault {
+    /// There is none.
+    #[error("cutout is null")]
+    Null,
+    /// A pixel, or a whole list of them, is null.
+    #[error("cutout has a null pixel")]
+    NullPixel,
+    /// Not five square images of one size that suffices.
+    #[error("cutout is {found}, not 5 bands of {side_px_min}x{side_px_min} pixels or more")]
+    Shape {
+        /// What the row has.
+        found: String,
+        /// The least that would do.
+        side_px_min: usize,
+    },
+    /// Bands that are not there.
+    #[error("cutout lacks bands {missing}; it has {found}")]
+    Bands {
+        /// Of u, g, r, i, z.
+        missing: String,
+        /// The names the row has.
+        found: String,
+    },
+    /// A band that is there twice, so that it cannot be said which is meant.
+    #[error("cutout has band {band} more than once: {found}")]
+    BandTwice {
+        /// Of u, g, r, i, z.
+        band: &'static str,
+        /// The names the row has.
+        found: String,
+    },
+}
+
+impl Cutouts {
+    /// Takes the cutouts in `array`, of which none may be smaller than `side_px_min`.
+    ///
+    /// # Errors
+    /// A type, or a size fixed by the type, that can hold no such cutout. It depends on the type
+    /// alone: where an empty array is taken, all are.
+    pub(super) fn open(
+        column: &str,
+        array: &ArrayRef,
+        side_px_min: usize,
+    ) -> Result<Cutouts, SchemaError> {
+        let refused = || refusal(column, array.data_type(), side_px_min);
+        let form = match array.data_type() {
+            DataType::FixedSizeBinary(_) => Form::Binary(array.as_fixed_size_binary().clone()),
+            DataType::Struct(_) => named_lists(array.as_struct()).ok_or_else(refused)?,
+            _ => list_form(array).ok_or_else(refused)?,
+        };
+        if !form.can_hold(side_px_min) {
+            return Err(refused());
+        }
+        Ok(Cutouts {
+            rows: array.len(),
+            side_px_min,
+            form,
+        })
+    }
+
+    /// Number of rows.
+    pub fn len(&self) -> usize {
+        self.rows
+    }
+
+    /// Whether there are no rows.
+    pub fn is_empty(&self) -> bool {
+        self.rows == 0
+    }
+
+    /// The cutout of a row.
+    ///
+    /// # Errors
+    /// Where there is none, or none of five bands of at least the side asked for.
+    ///
+    /// # Panics
+    /// If there is no such row.
+    pub fn get(&self, row: usize) -> Result<Cutout<'_>, CutoutFault> {
+        assert!(row < self.rows, "row {row} of {}", self.rows);
+        match &self.form {
+            Form::Binary(array) if array.is_null(row) => Err(CutoutFault::Null),
+            Form::Binary(array) => self.stacked(array.value(row)),
+            Form::Flat { rows, pixels } => {
+                let values = rows.elements(row).ok_or(CutoutFault::Null)?;
+                self.stacked(pixels.get(values).ok_or(CutoutFault::NullPixel)?)
+            }
+            Form::Nested { rows, images } => {
+                let bands = rows.elements(row).ok_or(CutoutFault::Null)?;
+                if bands.len() != BANDS.len() {
+                    return Err(self.shape(format!("{} bands", bands.len())));
+                }
+                self.gathered(images, array::from_fn(|band| bands.start + band))
+            }
+            Form::Named {
+                rows,
+                images,
+                name_rows,
+                names,
+            } => {
+                let (entries, named) = (rows.elements(row), name_rows.elements(row));
+                let (entries, named) = entries.zip(named).ok_or(CutoutFault::Null)?;
+                if entries.len() != named.len() {
+                    let (images, names) = (entries.len(), named.len());
+                    return Err(self.shape(format!("{images} images and {names} band names")));
+                }
+                let places = find_bands(&names.slice(named.start, named.len()))?;
+                self.gathered(images, places.map(|place| entries.start + place))
+            }
+        }
+    }
+
+    /// A cutout that lies in one piece, `[band, y, x]`.
+    fn stacked<'a>(&self, bytes: &'a [u8]) -> Result<Cutout<'a>, CutoutFault> {
+        let side_px = match side_of(bytes.len() / 4) {
+            Some(side_px) if side_px >= self.side_px_min => side_px,
+            Some(side_px) => {
+                return Err(self.shape(format!("5 bands of {side_px}x{side_px} pixels")));
+            }
+            None => return Err(self.shape(format!("{} values", bytes.len() / 4))),
+        };
+        let band_bytes = 4 * side_px * side_px;
+        let planes = array::from_fn(|band| &bytes[band * band_bytes..(band + 1) * band_bytes]);
+        Ok(Cutout { planes, side_px })
+    }
+
+    /// A cutout of which each band is an image of its own.
+    fn gathered<'a>(
+        &self,
+        images: &'a Images,
+        places: [usize; 5],
+    ) -> Result<Cutout<'a>, CutoutFault> {
+        let mut cutout = Cutout {
+            planes: [&[]; 5],
+            side_px: 0,
+        };
+        for (band, place) in places.into_iter().enumerate() {
+            let (plane, [height, width]) = images.get(place).map_err(|fault| match fault {
+                ImageFault::NullPixel => CutoutFault::NullPixel,
+                ImageFault::Ragged => self.shape("a band with lines of unequal length".to_owned()),
+            })?;
+            if height != width || height < self.side_px_min {
+                return Err(self.shape(format!("a band of {height}x{width} pixels")));
+            }
+            if band > 0 && height != cutout.side_px {
+                return Err(self.shape(format!(
+                    "bands of {} and {height} pixels a side",
+                    cutout.side_px
+                )));
+            }
+            cutout.planes[band] = plane;
+            cutout.side_px = height;
+        }
+        Ok(cutout)
+    }
+
+    fn shape(&self, found: String) -> CutoutFault {
+        CutoutFault::Shape {
+            found,
+            side_px_min: self.side_px_min,
+        }
+    }
+}
+
+/// One galaxy's image: five bands of `side_px` by `side_px` pixels, in nanomaggies.
+#[derive(Clone, Copy, Debug)]
+pub struct Cutout<'a> {
+    /// u, g, r, i, z; each `[y, x]`, little-endian float32.
+    planes: [&'a [u8]; 5],
+    side_px: usize,
+}
+
+impl Cutout<'_> {
+    /// Side of the image, in pixels.
+    pub fn side_px(&self) -> usize {
+        self.side_px
+    }
+
+    /// Whether every pixel of the five bands is a number, neither NaN nor infinite.
+    pub fn is_finite(&self) -> bool {
+        // All bits of the exponent set is what makes a float not finite. No early exit: nearly
+        // all cutouts are finite, and a loop without branches is done in vector registers.
+        const EXPONENT: u32 = 0x7f80_0000;
+        let faulty = |bits: u32| u32::from(bits & EXPONENT == EXPONENT);
+        let count = |plane: &[u8]| {
+            let (pixels, _) = plane.as_chunks::<4>();
+            pixels
+                .iter()
+                .fold(0, |any, pixel| any | faulty(u32::from_le_bytes(*pixel)))
+        };
+        self.planes.iter().fold(0, |any, plane| any | count(plane)) == 0
+    }
+
+    /// Copies the central `side_px` by `side_px` pixels to `out`, as `[band, y, x]`.
+    ///
+    /// What is cut off on the four sides is the same, or a pixel less at the top and on the left.
+    ///
+    /// # Panics
+    /// If the cutout is smaller than that, or `out` is not `5 * side_px * side_px` long.
+    pub fn crop_into(&self, side_px: usize, out: &mut [f32]) {
+        assert!(
+            side_px <= self.side_px,
+            "{side_px} pixels of {}",
+            self.side_px
+        );
+        assert_eq!(
+            out.len(),
+            BANDS.len() * side_px * side_px,
+            "five bands of {side_px} pixels"
+        );
+        if side_px == 0 {
+            return;
+        }
+        let margin_px = (self.side_px - side_px) / 2;
+        for (plane, band) in self
+            .planes
+            .iter()
+            .zip(out.chunks_exact_mut(side_px * side_px))
+        {
+            let (pixels, _) = plane.as_chunks::<4>();
+            let lines = pixels.chunks_exact(self.side_px).skip(margin_px);
+            for (line, out) in lines.zip(band.chunks_exact_mut(side_px)) {
+                for (pixel, out) in line[margin_px..].iter().zip(out) {
+                    *out = f32::from_le_bytes(*pixel);
+                }
+            }
+        }
+    }
+}
+
+/// Two-dimensional images, `[y][x]`.
+#[derive(Clone, Debug)]
+struct Images {
+    lines: Lists,
+    places: Lists,
+    pixels: Pixels,
+}
+
+enum ImageFault {
+    NullPixel,
+    Ragged,
+}
+
+impl Images {
+    fn open(array: &dyn Array) -> Option<Images> {
+        let (lines, elements) = Lists::open(array)?;
+        let (places, elements) = Lists::open(&elements)?;
+        Some(Images {
+            lines,
+            places,
+            pixels: Pixels::open(&elements)?,
+        })
+    }
+
+    fn and_nulls(self, nulls: Option<&NullBuffer>) -> Images {
+        Images {
+            lines: self.lines.and_nulls(nulls),
+            ..self
+        }
+    }
+
+    /// The pixels of an image, and its height and width.
+    fn get(&self, image: usize) -> Result<(&[u8], [usize; 2]), ImageFault> {
+        let lines = self.lines.elements(image).ok_or(ImageFault::NullPixel)?;
+        let Some(first) = lines.clone().next() else {
+            return Ok((&[], [0, 0]));
+        };
+        let places = self.places.elements(first).ok_or(ImageFault::NullPixel)?;
+        let (height, width) = (lines.len(), places.len());
+        for line in lines {
+            match self.places.elements(line) {
+                None => return Err(ImageFault::NullPixel),
+                Some(places) if places.len() != width => return Err(ImageFault::Ragged),
+                Some(_) => {}
+            }
+        }
+        let pixels = self.pixels.get(places.start..places.start + height * width);
+        Ok((pixels.ok_or(ImageFault::NullPixel)?, [height, width]))
+    }
+}
+
+impl Form {
+    /// Whether the sizes that the type fixes, if any, leave room for five bands of `side_px_min`.
+    fn can_hold(&self, side_px_min: usize) -> bool {
+        let images_can = |images: &Images| {
+            let (height, width) = (images.lines.fixed_length(), images.places.fixed_length());
+            let square = height
+                .zip(width)
+                .is_none_or(|(height, width)| height == width);
+            square
+                && height
+                    .min(width.or(height))
+                    .or(width)
+                    .is_none_or(|px| px >= side_px_min)
+        };
+        let enough = |values: usize| side_of(values).is_some_and(|px| px >= side_px_min);
+        match self {
+            Form::Binary(array) => {
+                let bytes = array.value_size();
+                bytes.is_multiple_of(4) && enough(bytes / 4)
+            }
+            Form::Flat { rows, .. } => rows.fixed_length().is_none_or(enough),
+            Form::Nested { rows, images } => {
+                rows.fixed_length().is_none_or(|bands| bands == BANDS.len()) && images_can(images)
+            }
+            Form::Named { images, .. } => images_can(images),
+        }
+    }
+}
+
+/// Cutouts that are lists: flat, nested, or of structs. `None` where they are none of these.
+fn list_form(array: &dyn Array) -> Option<Form> {
+    let (rows, elements) = Lists::open(array)?;
+    if let Some(pixels) = Pixels::open(&elements) {
+        return Some(Form::Flat { rows, pixels });
+    }
+    if let Some(entries) = elements.as_struct_opt() {
+        let images = Images::open(entries.column_by_name("flux")?)?.and_nulls(entries.nulls());
+        let names = strings(entries.column_by_name("band")?)?;
+        return Some(Form::Named {
+            name_rows: rows.clone(),
+            rows,
+            images,
+            names,
+        });
+    }
+    Images::open(&elements).map(|images| Form::Nested { rows, images })
+}
+
+/// Cutouts that are a struct of lists.
+fn named_lists(array: &StructArray) -> Option<Form> {
+    let (rows, images) = Lists::open(array.column_by_name("flux")?)?;
+    let (name_rows, names) = Lists::open(array.column_by_name("band")?)?;
+    let (rows, images) = (rows.and_nulls(array.nulls()), Images::open(&images)?);
+    Some(Form::Named {
+        rows,
+        images,
+        name_rows,
+        names: strings(&names)?,
+    })
+}
+
+/// The names of bands; they are few bytes beside the pixels, so here a copy does no harm.
+fn strings(array: &ArrayRef) -> Option<StringArray> {
+    let is_text = |data_type: &DataType| {
+        matches!(
+            data_type,
+            DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View
+        )
+    };
+    let text = match array.data_type() {
+        DataType::Dictionary(_, values) => is_text(values),
+        data_type => is_text(data_type),
+    };
+    text.then(|| cast(array, &DataType::Utf8).ok())?
+        .map(|array| array.as_string().clone())
+}
+
+/// Which of [`BANDS`] a name means: `u`, `sdss-u`, `DES_U`.
+fn band_of(name: &str) -> Option<usize> {
+    let last = name
+        .rsplit(|letter: char| !letter.is_alphanumeric())
+        .next()?;
+    BANDS
+        .iter()
+        .position(|band| last.eq_ignore_ascii_case(band))
+}
+
+/// Where each of [`BANDS`] stands among a row's names.
+fn find_bands(names: &StringArray) -> Result<[usize; 5], CutoutFault> {
+    let found = || {
+        names
+            .iter()
+            .map(|name| name.unwrap_or("null"))
+            .collect::<Vec<_>>()
+            .join(", ")
+    };
+    let mut places = [None; 5];
+    for (place, name) in names.iter().enumerate() {
+        if let Some(band) = name.and_then(band_of)
+            && places[band].replace(place).is_some()
+        {
+            return Err(CutoutFault::BandTwice {
+                band: BANDS[band],
+                found: found(),
+            });
+        }
+    }
+    match places {
+        [Some(u), Some(g), Some(r), Some(i), Some(z)] => Ok([u, g, r, i, z]),
+        _ => {
+            let missing = BANDS
+                .iter()
+                .zip(places)
+                .filter(|(_, place)| place.is_none());
+            let missing = missing
+                .map(|(band, _)| *band)
+                .collect::<Vec<_>>()
+                .join(", ");
+            Err(CutoutFault::Bands {
+                missing,
+                found: found(),
+            })
+        }
+    }
+}
+
+/// The side of the cutout that has so many values, if one has.
+fn side_of(values: usize) -> Option<usize> {
+    let side_px = (4 * values / BYTES_PER_PLACE).isqrt();
+    (BANDS.len() * side_px * side_px == values).then_some(side_px)
+}
+
+/// Says of a type what is wrong with it, and what would be right.
+fn refusal(column: &str, data_type: &DataType, side_px_min: usize) -> SchemaError {
+    let mut leaf = data_type;
+    while let DataType::List(field)
+    | DataType::LargeList(field)
+    | DataType::FixedSizeList(field, _) = leaf
+    {
+        leaf = field.data_type();
+    }
+    let size = format!("5 bands of {side_px_min}x{side_px_min} pixels or more");
+    let expected = match leaf {
+        DataType::ListView(_) | DataType::LargeListView(_) => {
+            "a List, LargeList or FixedSizeList: views are not read, so cast it when the file is written".to_owned()
+        }
+        DataType::Float32 | DataType::FixedSizeBinary(_) => format!(
+            "{size} in a flat list or a fixed-size binary (5*s*s float32), or in nested lists [band][y][x]"
+        ),
+        DataType::Struct(_) => format!(
+            "a struct of `flux` (images of float32, [y][x]) and `band` (their names) as the Multimodal Universe has it, with {size}"
+        ),
+        leaf if leaf.is_numeric() => format!(
+            "of float32: cast the pixels, in nanomaggies, when the file is written"
+        ),
+        _ => format!("{size}, as lists of float32 or a fixed-size binary"),
+    };
+    SchemaError::Type {
+        column: column.to_owned(),
+        found: data_type.to_string(),
+        expected,
+    }
+}
+
+/// The metadata of `arrow.fixed_shape_tensor`; its names of dimensions mean nothing to us.
+#[derive(Deserialize)]
+struct TensorShape {
+    shape: Vec<usize>,
+    permutation: Option<Vec<usize>>,
+}
+
+/// Refuses a fixed-shape tensor that is laid out in another way than `[band, y, x]`.
+pub(super) fn check_tensor(field: &Field) -> Result<(), SchemaError> {
+    let metadata = field.metadata();
+    if metadata
+        .get("ARROW:extension:name")
+        .is_none_or(|name| name != "arrow.fixed_shape_tensor")
+    {
+        return Ok(());
+    }
+    let text = metadata
+        .get("ARROW:extension:metadata")
+        .map_or("", String::as_str);
+    let refused = || SchemaError::Type {
+        column: field.name().clone(),
+        found: format!("a fixed-shape tensor {text}"),
+        expected: "of shape [5, s, s]: [band, y, x], and not permuted".to_owned(),
+    };
+    let tensor: TensorShape = serde_json::from_str(text).map_err(|_| refused())?;
+    let in_order = tensor
+        .permutation
+        .is_none_or(|permutation| permutation == [0, 1, 2]);
+    match tensor.shape[..] {
+        [5, height, width] if height == width && in_order => Ok(()),
+        _ => Err(refused()),
+    }
+}

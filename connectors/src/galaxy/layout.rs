@@ -1,0 +1,376 @@
+//! Where a file has what the job wants: its schema judged once, its batches decoded by the result.
+
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, Float32Array, Float64Array, NullArray, RecordBatch};
+use arrow::datatypes::{DataType, Field, FieldRef, Schema};
+
+use super::columns::{self, ColumnNames};
+use super::{Cutouts, FileKind, Galaxies, IdKind, Request, SchemaError, convert, cutout};
+
+/// Names of the output that its rows have from the catalog.
+const CARRIED: [&str; 5] = ["object_id", "ra", "dec", "z_spec", "mag_r"];
+/// Names of the output that are this program's own.
+const OWN: [&str; 5] = ["_healpix_29", "z_phot", "z_flags", "model_id", "drop"];
+
+/// How one file's columns map to a [`Galaxies`].
+///
+/// # What a file may lack
+/// - Columns that no branch of the model needs.
+/// - All but `object_id` and `z_spec`, where it has no cutout: then it is of [`FileKind::SpecZ`],
+///   and nothing else of it is read but `deleted`. (With a model that needs no cutouts, a file
+///   that has the magnitudes is one of galaxies.)
+/// - All but `object_id`, where it has `deleted`: it can withdraw objects, and a row that does
+///   not lacks what a prediction needs. A column to keep that is not in it is of type null.
+#[derive(Clone, Debug)]
+pub struct Layout {
+    kind: FileKind,
+    id_kind: IdKind,
+    /// Indices in the file, ascending, and the fields there.
+    columns: Vec<usize>,
+    fields: Vec<FieldRef>,
+    places: Places,
+    keep: Vec<Option<usize>>,
+    keep_fields: Vec<FieldRef>,
+    side_px_min: usize,
+}
+
+/// Where the columns stand: indices in the file.
+#[derive(Clone, Debug, Default)]
+struct Places {
+    object_id: Option<usize>,
+    ra: Option<usize>,
+    dec: Option<usize>,
+    cutout: Option<usize>,
+    mags: [Option<usize>; 5],
+    mag_list: Option<usize>,
+    z_spec: Option<usize>,
+    deleted: Option<usize>,
+}
+
+impl Layout {
+    /// Finds the columns of a file, and refuses a file that lacks one or has it in a type that
+    /// cannot be taken.
+    ///
+    /// # Errors
+    /// [`SchemaError`] says which columns, what the file has and what it must have.
+    pub fn resolve(schema: &Schema, request: &Request) -> Result<Layout, SchemaError> {
+        let found = Places::find(schema, &request.names)?;
+        let kind = found.kind(request);
+        let missing = found.missing(kind, request);
+        let withdraws_only = found.deleted.is_some() && !missing.is_empty();
+        if found.object_id.is_none() || (!missing.is_empty() && !withdraws_only) {
+            let id = found.object_id.is_none().then_some(columns::OBJECT_ID);
+            let missing = id.into_iter().chain(missing);
+            let missing = missing
+                .map(|column| labelled(column, &request.names))
+                .collect();
+            return Err(SchemaError::Missing {
+                missing,
+                found: names(schema),
+            });
+        }
+        let places = found.wanted(kind, request);
+        let keep = match kind {
+            FileKind::Galaxies => find_kept(schema, &request.keep, withdraws_only)?,
+            FileKind::SpecZ => Vec::new(),
+        };
+        let keep_field = |(name, index): (&String, &Option<usize>)| match index {
+            Some(index) => Arc::clone(&schema.fields()[*index]),
+            None => Arc::new(Field::new(name, DataType::Null, true)),
+        };
+        let keep_fields = request.keep.iter().zip(&keep).map(keep_field).collect();
+
+        let mut columns: Vec<usize> = places.all().chain(keep.iter().flatten().copied()).collect();
+        columns.sort_unstable();
+        columns.dedup();
+        let fields: Vec<FieldRef> = columns
+            .iter()
+            .map(|index| Arc::clone(&schema.fields()[*index]))
+            .collect();
+        if let Some(index) = places.cutout {
+            cutout::check_tensor(schema.field(index))?;
+        }
+        let id = places.object_id.map(|index| schema.field(index));
+        let id = id.expect("that object_id is there was checked above");
+        let id_kind = convert::id_kind(id.name(), id.data_type())?;
+        let side_px_min = request.cutout_px;
+        let layout = Layout {
+            kind,
+            id_kind,
+            columns,
+            fields,
+            places,
+            keep,
+            keep_fields,
+            side_px_min,
+        };
+        // Which types are taken is known to what takes them, and only there: let it try.
+        let projected = Arc::new(Schema::new(layout.fields.clone()));
+        layout.decode(&RecordBatch::new_empty(projected))?;
+        Ok(layout)
+    }
+
+    /// What the file's rows are for.
+    pub fn kind(&self) -> FileKind {
+        self.kind
+    }
+
+    /// The type of the file's object ids.
+    pub fn id_kind(&self) -> IdKind {
+        self.id_kind
+    }
+
+    /// The columns to read: indices of the file's top-level columns, ascending.
+    pub fn columns(&self) -> &[usize] {
+        &self.columns
+    }
+
+    /// The fields of [`Galaxies::keep`].
+    pub fn keep_fields(&self) -> &[FieldRef] {
+        &self.keep_fields
+    }
+
+    /// Takes a batch of the columns [`Layout::columns`], in their order.
+    ///
+    /// # Errors
+    /// A batch of other columns, or ids that do not fit into one array of strings (2 GiB).
+    pub fn decode(&self, batch: &RecordBatch) -> Result<Galaxies, SchemaError> {
+        self.check(batch)?;
+        let rows = batch.num_rows();
+        let float64 = |place| match self.column(batch, place) {
+            Some((name, array)) => convert::float64(name, array),
+            None => Ok(Float64Array::new_null(rows)),
+        };
+        let float32 = |place| match self.column(batch, place) {
+            Some((name, array)) => convert::float32(name, array),
+            None => Ok(Float32Array::new_null(rows)),
+        };
+        let (id_name, id) = self
+            .column(batch, self.places.object_id)
+            .expect("a layout without object_id is not made");
+        let cutouts = self.column(batch, self.places.cutout);
+        let open = |(name, array)| Cutouts::open(name, array, self.side_px_min);
+        let keep = |place: &Option<usize>| match self.column(batch, *place) {
+            Some((_, array)) => Arc::clone(array),
+            None => Arc::new(NullArray::new(rows)) as ArrayRef,
+        };
+        Ok(Galaxies {
+            rows,
+            object_id: convert::object_id(id_name, id, self.id_kind)?,
+            ra: float64(self.places.ra)?,
+            dec: float64(self.places.dec)?,
+            mags: self.mags(batch, float32)?,
+            cutouts: cutouts.map(open).transpose()?,
+            z_spec: float32(self.places.z_spec)?,
+            deleted: match self.column(batch, self.places.deleted) {
+                Some((name, array)) => convert::flags(name, array)?,
+                None => convert::no_flags(rows),
+            },
+            keep: self.keep.iter().map(keep).collect(),
+        })
+    }
+
+    fn mags(
+        &self,
+        batch: &RecordBatch,
+        float32: impl Fn(Option<usize>) -> Result<Float32Array, SchemaError>,
+    ) -> Result<Option<[Float32Array; 5]>, SchemaError> {
+        if let Some((name, array)) = self.column(batch, self.places.mag_list) {
+            return convert::mag_list(name, array).map(Some);
+        }
+        if self.places.mags == [None; 5] {
+            return Ok(None);
+        }
+        let [u, g, r, i, z] = self.places.mags.map(float32);
+        Ok(Some([u?, g?, r?, i?, z?]))
+    }
+
+    /// The column that stands at `place` in the file, and its name.
+    fn column<'a>(
+        &'a self,
+        batch: &'a RecordBatch,
+        place: Option<usize>,
+    ) -> Option<(&'a str, &'a ArrayRef)> {
+        let position = self.columns.binary_search(&place?).ok()?;
+        Some((self.fields[position].name(), batch.column(position)))
+    }
+
+    /// That the batch is of the file the layout was made for, and of the columns it reads.
+    fn check(&self, batch: &RecordBatch) -> Result<(), SchemaError> {
+        let schema = batch.schema_ref();
+        let same = |(one, other): (&FieldRef, &FieldRef)| {
+            one.name() == other.name() && one.data_type() == other.data_type()
+        };
+        let all = schema.fields().len() == self.fields.len();
+        if all && schema.fields().iter().zip(&self.fields).all(same) {
+            return Ok(());
+        }
+        let list = |fields: &[FieldRef]| {
+            let columns = fields
+                .iter()
+                .map(|field| format!("{} {}", field.name(), field.data_type()));
+            columns.collect::<Vec<_>>().join(", ")
+        };
+        let (found, expected) = (list(schema.fields()), list(&self.fields));
+        Err(SchemaError::Batch { found, expected })
+    }
+}
+
+impl Places {
+    fn find(schema: &Schema, names: &ColumnNames) -> Result<Places, SchemaError> {
+        let place = |column: &str| index_of(schema, names.in_file(column));
+        let mut mags = [None; 5];
+        for (mag, column) in mags.iter_mut().zip(columns::MAGS) {
+            *mag = place(column)?;
+        }
+        Ok(Places {
+            object_id: place(columns::OBJECT_ID)?,
+            ra: place(columns::RA)?,
+            dec: place(columns::DEC)?,
+            cutout: place(columns::CUTOUT)?,
+            mags,
+            mag_list: place(columns::MAG)?,
+            z_spec: place(columns::Z_SPEC)?,
+            deleted: place(columns::DELETED)?,
+        })
+    }
+
+    fn has_mags(&self) -> bool {
+        self.mag_list.is_some() || self.mags.iter().all(Option::is_some)
+    }
+
+    fn kind(&self, request: &Request) -> FileKind {
+        let predicts_without_cutout = !request.needs_cutouts && self.has_mags();
+        match (self.cutout, self.z_spec) {
+            (None, Some(_)) if !predicts_without_cutout => FileKind::SpecZ,
+            _ => FileKind::Galaxies,
+        }
+    }
+
+    /// What the file lacks that a prediction needs.
+    fn missing(&self, kind: FileKind, request: &Request) -> Vec<&'static str> {
+        if kind == FileKind::SpecZ {
+            return Vec::new();
+        }
+        let mut missing = Vec::new();
+        let mut need = |column, place: Option<usize>| {
+            if place.is_none() {
+                missing.push(column);
+            }
+        };
+        need(columns::RA, self.ra);
+        need(columns::DEC, self.dec);
+        if request.needs_cutouts {
+            need(columns::CUTOUT, self.cutout);
+        }
+        if request.needs_mags && !self.has_mags() {
+            for (column, place) in columns::MAGS.into_iter().zip(self.mags) {
+                need(column, place);
+            }
+        }
+        missing
+    }
+
+    /// Those of them that are read: five magnitudes rather than the list, where there are both.
+    fn wanted(self, kind: FileKind, request: &Request) -> Places {
+        let Places {
+            object_id,
+            z_spec,
+            deleted,
+            ..
+        } = self;
+        if kind == FileKind::SpecZ {
+            return Places {
+                object_id,
+                z_spec,
+                deleted,
+                ..Places::default()
+            };
+        }
+        let in_five = self.mag_list.is_none() || self.mags.iter().all(Option::is_some);
+        Places {
+            cutout: self.cutout.filter(|_| request.needs_cutouts),
+            mags: if in_five { self.mags } else { [None; 5] },
+            mag_list: self.mag_list.filter(|_| !in_five),
+            ..self
+        }
+    }
+
+    fn all(&self) -> impl Iterator<Item = usize> {
+        let Places {
+            object_id,
+            ra,
+            dec,
+            cutout,
+            mags,
+            mag_list,
+            z_spec,
+            deleted,
+        } = *self;
+        let others = [object_id, ra, dec, cutout, mag_list, z_spec, deleted];
+        others.into_iter().chain(mags).flatten()
+    }
+}
+
+/// Where the columns to keep stand; where `may_lack`, one that is not there is passed over.
+fn find_kept(
+    schema: &Schema,
+    keep: &[String],
+    may_lack: bool,
+) -> Result<Vec<Option<usize>>, SchemaError> {
+    let mut places = Vec::with_capacity(keep.len());
+    for (position, column) in keep.iter().enumerate() {
+        let column = column.clone();
+        if CARRIED.contains(&column.as_str()) {
+            let reason = "from the catalog: leave --keep out";
+            return Err(SchemaError::KeepReserved { column, reason });
+        }
+        if OWN.contains(&column.as_str()) {
+            let reason = "of its own: rename the column in the catalog";
+            return Err(SchemaError::KeepReserved { column, reason });
+        }
+        if keep[..position].contains(&column) {
+            return Err(SchemaError::KeepTwice { column });
+        }
+        let place = index_of(schema, &column)?;
+        if place.is_none() && !may_lack {
+            return Err(SchemaError::KeepMissing {
+                column,
+                found: names(schema),
+            });
+        }
+        places.push(place);
+    }
+    Ok(places)
+}
+
+/// The one column of that name.
+fn index_of(schema: &Schema, name: &str) -> Result<Option<usize>, SchemaError> {
+    let mut indices = (0..)
+        .zip(schema.fields())
+        .filter(|(_, field)| field.name() == name);
+    let first = indices.next().map(|(index, _)| index);
+    match indices.next() {
+        Some(_) => Err(SchemaError::Ambiguous {
+            column: name.to_owned(),
+        }),
+        None => Ok(first),
+    }
+}
+
+/// A column by the project's name, with the file's where `--column` gives one.
+fn labelled(column: &str, names: &ColumnNames) -> String {
+    match names.in_file(column) {
+        name if name == column => column.to_owned(),
+        name => format!("{column}={name}"),
+    }
+}
+
+fn names(schema: &Schema) -> Vec<String> {
+    schema
+        .fields()
+        .iter()
+        .map(|field| field.name().clone())
+        .collect()
+}
