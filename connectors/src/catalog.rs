@@ -93,12 +93,30 @@ pub struct DropPlan {
     pub rows: u64,
     /// In how many parts its predictions are written.
     pub parts: u32,
+    /// Why it cannot be read: it is settled as failed.
+    pub failure: Option<String>,
     /// Its rows, cut.
     #[serde(skip)]
     pub splits: Vec<Split>,
 }
 
 impl DropPlan {
+    /// A drop that cannot be read.
+    pub fn failed(drop: &DropListing, attempt: &str, failure: String) -> Self {
+        Self {
+            name: drop.name.clone(),
+            attempt: attempt.to_owned(),
+            began: 0,
+            kind: FileKind::Galaxies,
+            id_kind: None,
+            inputs: Vec::new(),
+            rows: 0,
+            parts: 1,
+            failure: Some(failure),
+            splits: Vec::new(),
+        }
+    }
+
     /// Takes the first `rows` rows alone: a first try.
     pub fn limit(&mut self, rows: u64) {
         let mut left = rows.min(self.rows);
@@ -216,7 +234,7 @@ impl Catalog {
             rows: file.rows(),
         });
         let (name, attempt) = (drop.name.clone(), attempt.to_owned());
-        Ok(DropPlan { name, attempt, began, kind, id_kind, inputs: inputs.collect(), rows, parts, splits })
+        Ok(DropPlan { name, attempt, began, kind, id_kind, inputs: inputs.collect(), rows, parts, failure: None, splits })
     }
 
     /// A file of the catalog: its footer is read once, and kept while it is among the newest.

@@ -146,6 +146,11 @@ pub struct Ledger {
 }
 
 impl Ledger {
+    /// A ledger that nobody has looked at: for a process that commits nothing.
+    pub fn unread(output: &Location) -> Self {
+        Self { output: output.clone(), entries: Vec::new() }
+    }
+
     /// Reads the ledger of an output; an output without one has an empty ledger.
     ///
     /// # Errors

@@ -1,6 +1,7 @@
 //! Reading a split: fetch its bytes, decode its rows, hand them on as galaxies, never beyond the budget.
 use std::{sync::Arc, time::Duration};
 
+use arrow::datatypes::FieldRef;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReader;
 use tokio::runtime::Handle;
 
@@ -19,6 +20,8 @@ pub struct Chunk {
     pub galaxies: Galaxies,
     /// Where each of them was found.
     pub origin: Origin,
+    /// The columns of [`Galaxies::keep`].
+    pub keep: Vec<FieldRef>,
     /// Bytes fetched for them.
     pub fetched_bytes: u64,
     _permit: Permit,
@@ -112,8 +115,8 @@ impl Catalog {
                 permit.shrink_to(decoded_bytes);
                 let origin = origin(&file, &split, &cut, first_row);
                 first_row += galaxies.rows;
-                let fetched_bytes = fetch_bytes;
-                emit(Chunk { galaxies, origin, fetched_bytes, _permit: permit });
+                let keep = file.layout.keep_fields().to_vec();
+                emit(Chunk { galaxies, origin, keep, fetched_bytes: fetch_bytes, _permit: permit });
             }
             Ok(())
         };

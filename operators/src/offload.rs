@@ -94,7 +94,7 @@ pub fn offload<'s, I: 'static, O: Send + 'static>(
     let worker = items.scope().worker();
     items.unary(pact, name, move |_capability, info| {
         let waker = worker.sync_activator_for(info.address.to_vec());
-        let (answers, answered) = channel();
+        let (answers, answered) = channel::<(usize, Answer<O>)>();
         let mut waiting: VecDeque<(Capability<DropId>, I)> = VecDeque::new();
         let mut out: Vec<Option<Capability<DropId>>> = (0..in_flight).map(|_| None).collect();
         move |input, output| {

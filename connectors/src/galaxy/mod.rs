@@ -86,7 +86,8 @@ impl fmt::Display for IdKind {
 }
 
 /// What a file's rows are for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum FileKind {
     /// Galaxies to predict, or to withdraw.
     Galaxies,

@@ -1,0 +1,204 @@
+//! The processes of a cluster: how they find each other, and that they agree on what they do.
+use std::{
+    any::Any,
+    io::{ErrorKind, Read, Write},
+    net::{TcpListener, TcpStream},
+    path::Path,
+    time::Duration,
+};
+
+use serde::{Deserialize, Serialize};
+use timely::communication::{
+    AllocatorBuilder, Config, Hooks,
+    allocator::{ProcessBuilder, zero_copy::initialize::initialize_networking_from_sockets},
+};
+
+use crate::{Error, clock::clock, job::Job, settings::RunArgs};
+
+/// How long processes wait for each other at the start.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// How long a greeting may take.
+const GREETING: Duration = Duration::from_secs(5);
+const RETRY: Duration = Duration::from_millis(50);
+/// A greeting is longer than no sensible settings.
+const GREETING_BYTES_MAX: u32 = 1 << 20;
+
+/// The workers of all processes, and what keeps their connections.
+pub type Workers = (Vec<AllocatorBuilder>, Box<dyn Any + Send>);
+
+/// Where the processes of a cluster are, and which of them this is.
+#[derive(Clone, Debug)]
+pub struct Cluster {
+    hosts: Vec<String>,
+    process: usize,
+    workers: usize,
+}
+
+/// What processes tell each other first.
+#[derive(Serialize, Deserialize)]
+struct Greeting {
+    process: usize,
+    agreement: serde_json::Map<String, serde_json::Value>,
+}
+
+impl Cluster {
+    /// The cluster that the settings describe: one process, unless they name hosts.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] where the hosts do not fit.
+    pub fn new(args: &RunArgs) -> Result<Self, Error> {
+        let workers = args.workers as usize;
+        let (Some(processes), Some(process), Some(file)) = (args.processes, args.process, &args.hosts) else {
+            return Ok(Self { hosts: vec!["localhost:0".to_owned()], process: 0, workers });
+        };
+        let hosts = hosts(file)?;
+        if hosts.len() < processes || process >= processes {
+            return Err(Error::Usage(format!(
+                "--process {process} of --processes {processes}, and {} names {} hosts; give each process a line HOST:PORT and a number below --processes",
+                file.display(),
+                hosts.len()
+            )));
+        }
+        Ok(Self { hosts: hosts[..processes].to_vec(), process, workers })
+    }
+
+    /// Workers in this process.
+    pub fn workers(&self) -> usize {
+        self.workers
+    }
+
+    /// Whether this process plans and commits.
+    pub fn is_leader(&self) -> bool {
+        self.process == 0
+    }
+
+    /// Processes that share this machine's cores with this one, itself included.
+    pub fn processes_here(&self) -> usize {
+        let host = |address: &String| address.rsplit_once(':').map(|(host, _port)| host.to_owned());
+        let here = host(&self.hosts[self.process]);
+        self.hosts.iter().filter(|other| host(other) == here).count()
+    }
+
+    /// Connects the processes and makes sure that they agree.
+    ///
+    /// # Errors
+    /// [`Error::Cluster`] naming the process that is missing, or what it disagrees about.
+    pub fn connect(&self, job: &Job) -> Result<Workers, Error> {
+        if self.hosts.len() == 1 {
+            return Config::Process(self.workers).try_build().map_err(Error::Cluster);
+        }
+        let greeting = Greeting { process: self.process, agreement: agreement(job) };
+        let sockets = self.sockets(&greeting)?;
+        let hooks = Hooks::default();
+        let local = ProcessBuilder::new_typed_vector(self.workers, hooks.refill.clone(), hooks.spill.clone());
+        let (builders, guard) =
+            initialize_networking_from_sockets(local, sockets, self.process, self.workers, hooks)
+                .map_err(|source| Error::io("starting the connections of the cluster", source))?;
+        Ok((builders.into_iter().map(AllocatorBuilder::Tcp).collect(), Box::new(guard)))
+    }
+
+    /// A connection to each other process: this one dials those before it, and those after it dial this one.
+    fn sockets(&self, greeting: &Greeting) -> Result<Vec<Option<TcpStream>>, Error> {
+        let deadline = clock() + PATIENCE;
+        let address = &self.hosts[self.process];
+        let listener =
+            TcpListener::bind(address).map_err(|source| Error::io(format!("listening at {address}"), source))?;
+        listener.set_nonblocking(true).map_err(|source| Error::io("listening", source))?;
+        let mut sockets: Vec<Option<TcpStream>> = self.hosts.iter().map(|_| None).collect();
+        for peer in 0..self.process {
+            let mut socket = self.dial(peer, deadline)?;
+            let greeted = greet(&mut socket, greeting).map_err(|source| self.lost(peer, source))?;
+            agree(greeting, &greeted)?;
+            sockets[peer] = Some(socket);
+        }
+        while let Some(missing) = (self.process + 1..self.hosts.len()).find(|&peer| sockets[peer].is_none()) {
+            match listener.accept() {
+                // Whoever does not greet is none of us.
+                Ok((mut socket, _)) => {
+                    if let Ok(greeted) = greet(&mut socket, greeting) {
+                        agree(greeting, &greeted)?;
+                        if let Some(place) = sockets.get_mut(greeted.process) {
+                            *place = Some(socket);
+                        }
+                    }
+                }
+                Err(error) if error.kind() == ErrorKind::WouldBlock && clock() < deadline => std::thread::sleep(RETRY),
+                Err(source) => return Err(self.lost(missing, source)),
+            }
+        }
+        Ok(sockets)
+    }
+
+    fn dial(&self, peer: usize, deadline: Duration) -> Result<TcpStream, Error> {
+        loop {
+            match TcpStream::connect(&self.hosts[peer]) {
+                Ok(socket) => return Ok(socket),
+                Err(_) if clock() < deadline => std::thread::sleep(RETRY),
+                Err(source) => return Err(self.lost(peer, source)),
+            }
+        }
+    }
+
+    fn lost(&self, peer: usize, source: std::io::Error) -> Error {
+        let (host, seconds) = (&self.hosts[peer], PATIENCE.as_secs());
+        Error::Cluster(format!(
+            "process {peer} at {host} did not join within {seconds} s ({source}); start it, or mend --hosts"
+        ))
+    }
+}
+
+/// The addresses in a hosts file.
+fn hosts(file: &Path) -> Result<Vec<String>, Error> {
+    let text = std::fs::read_to_string(file).map_err(|source| Error::io(file.display().to_string(), source))?;
+    Ok(text.lines().map(str::trim).filter(|line| !line.is_empty()).map(str::to_owned).collect())
+}
+
+/// What must be the same in all processes.
+fn agreement(job: &Job) -> serde_json::Map<String, serde_json::Value> {
+    let mut agreement = job.plan.settings.clone();
+    for (key, value) in [
+        ("engine", env!("CARGO_PKG_VERSION")),
+        ("model", job.plan.model_id.as_str()),
+        ("output", job.plan.output.location().url.as_str()),
+    ] {
+        agreement.insert(key.to_owned(), value.into());
+    }
+    agreement.insert("workers".to_owned(), job.cluster.workers.into());
+    agreement.insert("processes".to_owned(), job.cluster.hosts.len().into());
+    agreement
+}
+
+/// Tells the other side who this is, and hears who it is.
+fn greet(socket: &mut TcpStream, greeting: &Greeting) -> std::io::Result<Greeting> {
+    socket.set_nonblocking(false)?;
+    socket.set_nodelay(true)?;
+    socket.set_read_timeout(Some(GREETING))?;
+    let text = serde_json::to_vec(greeting)?;
+    socket.write_all(&(text.len() as u32).to_le_bytes())?;
+    socket.write_all(&text)?;
+    let mut length = [0; 4];
+    socket.read_exact(&mut length)?;
+    let length = u32::from_le_bytes(length);
+    if length > GREETING_BYTES_MAX {
+        return Err(ErrorKind::InvalidData.into());
+    }
+    let mut text = vec![0; length as usize];
+    socket.read_exact(&mut text)?;
+    socket.set_read_timeout(None)?;
+    Ok(serde_json::from_slice(&text)?)
+}
+
+fn agree(ours: &Greeting, theirs: &Greeting) -> Result<(), Error> {
+    let keys = ours.agreement.keys().chain(theirs.agreement.keys());
+    let Some(key) = keys.into_iter().find(|key| ours.agreement.get(*key) != theirs.agreement.get(*key)) else {
+        return Ok(());
+    };
+    let show = |greeting: &Greeting| greeting.agreement.get(key).map_or("not set".to_owned(), ToString::to_string);
+    Err(Error::Cluster(format!(
+        "processes {} and {} disagree: {key} is {} here and {} there; start all processes with the same settings",
+        ours.process,
+        theirs.process,
+        show(ours),
+        show(theirs)
+    )))
+}

@@ -1,0 +1,27 @@
+//! The whole job on one screen: each line is an operator, each operator a file of its own name.
+use operators::{
+    Commit, Committer, DropId, Flow, Infer, Progress, Read, Settled, ShowProgress, Validate, Write,
+    feed::{Feed, feed},
+};
+use timely::dataflow::{Scope, operators::vec::Map};
+
+use crate::job::Job;
+
+/// Builds the dataflow of a job on one worker; a drop leaves it when it is settled.
+pub fn build<'s>(
+    scope: Scope<'s, DropId>,
+    drops: Option<Feed>,
+    job: &Job,
+    committer: &Committer,
+    progress: &Progress,
+) -> Flow<'s, Settled> {
+    let drops = feed(scope, drops);
+    let splits = drops.clone().flat_map(|drop| drop.splits);
+
+    let galaxies = splits.read(&job.reader);
+    let judged = galaxies.validate(job.plan.rules, job.reader.clock);
+    let photoz = judged.infer(&job.inference);
+
+    photoz.clone().show_progress(progress);
+    photoz.write(&job.writer).commit(drops, committer)
+}

@@ -1,0 +1,244 @@
+//! A job as it will be run: settings resolved, places opened, the model loaded.
+use std::{path::PathBuf, sync::Arc};
+
+use connectors::{
+    Catalog, DropBy, Location, Output,
+    budget::Budget,
+    galaxy::{ColumnNames, Request},
+};
+use models::{Model, Precision};
+use operators::{Inference, Reader, Rules, Writer};
+use tokio::runtime::Handle;
+
+use crate::{
+    Error,
+    clock::clock,
+    cluster::Cluster,
+    settings::{self, CatalogArgs, RunArgs},
+};
+
+/// Options of the stores, as `aws_endpoint_url`; the command line takes them from the environment.
+pub type StoreOptions = Vec<(String, String)>;
+
+/// What is read, and where it goes.
+pub struct Plan {
+    /// The catalog.
+    pub catalog: Arc<Catalog>,
+    /// Where the predictions go.
+    pub output: Output,
+    /// The drops asked for; all where none is named.
+    pub drops: Vec<String>,
+    /// Take the first rows alone.
+    pub limit: Option<u64>,
+    /// Take committed drops in again.
+    pub again: bool,
+    /// Bytes of a split.
+    pub split_bytes: u64,
+    /// What a row must have.
+    pub rules: Rules,
+    /// The model's whole id.
+    pub model_id: String,
+    /// Go on beside another model's predictions.
+    pub model_change: bool,
+    /// The settings that change results, for the ledger.
+    pub settings: serde_json::Map<String, serde_json::Value>,
+}
+
+/// A job in one process of its cluster.
+pub struct Job {
+    /// What is read, and where it goes.
+    pub plan: Arc<Plan>,
+    /// How rows are read.
+    pub reader: Reader,
+    /// How they are predicted.
+    pub inference: Inference,
+    /// How predictions are written.
+    pub writer: Writer,
+    /// The other processes.
+    pub cluster: Cluster,
+    /// Where the model runs, as `cpu`.
+    pub device: String,
+    /// Its arithmetic, as `fp32`.
+    pub precision: String,
+}
+
+impl Plan {
+    /// Resolves settings for a model.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] where they contradict each other.
+    pub fn new(args: &CatalogArgs, model: &dyn Model, options: &StoreOptions) -> Result<Self, Error> {
+        let usage = |reason: String| Error::Usage(reason);
+        let (catalog, out) = (Location::open(&args.catalog, options)?, Location::open(&args.out, options)?);
+        if catalog.overlaps(&out) {
+            let reason = "one lies in the other, so predictions would be read as galaxies; choose an --out outside the catalog";
+            return Err(usage(format!("catalog {} and output {}: {reason}", args.catalog, args.out)));
+        }
+        if args.mag_min >= args.mag_max {
+            return Err(usage(format!("--mag-min {} is not below --mag-max {}", args.mag_min, args.mag_max)));
+        }
+        if args.split_bytes.0 == 0 {
+            return Err(usage("--split-bytes is 0; 25MB is a good size".to_owned()));
+        }
+        let needs = model.needs();
+        let names: ColumnNames = ColumnNames::parse(&args.column).map_err(|error| usage(error.to_string()))?;
+        let request = Request {
+            names,
+            keep: args.keep.clone(),
+            needs_cutouts: needs.cutouts,
+            needs_mags: needs.mags,
+            cutout_px: model.cutout_px(),
+        };
+        let drop_by = match args.drop_by {
+            settings::DropBy::Child => DropBy::Child,
+            settings::DropBy::All => DropBy::All,
+        };
+        let rules = Rules { needs, cutout_px: model.cutout_px(), mag_min: args.mag_min, mag_max: args.mag_max };
+        Ok(Self {
+            catalog: Arc::new(Catalog::new(catalog, drop_by, request)),
+            output: Output::new(out),
+            drops: args.drop.clone(),
+            limit: args.limit,
+            again: args.again,
+            split_bytes: args.split_bytes.0,
+            rules,
+            model_id: model.id().to_owned(),
+            model_change: args.model_change,
+            settings: settings_of(args, drop_by),
+        })
+    }
+}
+
+/// The settings of reading that change results, as the ledger keeps them.
+fn settings_of(args: &CatalogArgs, drop_by: DropBy) -> serde_json::Map<String, serde_json::Value> {
+    let value = serde_json::json!({
+        "catalog": args.catalog,
+        "drop_by": drop_by,
+        "column": args.column,
+        "keep": args.keep,
+        "limit": args.limit,
+        "split_bytes": args.split_bytes.0,
+        "mag_min": args.mag_min,
+        "mag_max": args.mag_max,
+    });
+    match value {
+        serde_json::Value::Object(map) => map,
+        _ => unreachable!("an object was written"),
+    }
+}
+
+impl Job {
+    /// Resolves settings, loads the model and opens the places; nothing is asked of their stores yet.
+    ///
+    /// # Errors
+    /// [`Error::Usage`], or the model's.
+    pub fn new(args: &RunArgs, options: &StoreOptions, runtime: &Handle) -> Result<Self, Error> {
+        models::single_threaded();
+        let (device, precision) = (args.device.resolve()?, args.precision.resolve());
+        let dir = runtime.block_on(model_directory(&args.catalog.model, options))?;
+        let model = models::load(&dir.path, device, precision)?;
+        Self::on_device(args, model.as_ref(), options, runtime, device, precision)
+    }
+
+    /// A job with a model of one's own, which runs on the CPU.
+    ///
+    /// # Errors
+    /// [`Error::Usage`].
+    pub fn with_model(
+        args: &RunArgs,
+        model: &dyn Model,
+        options: &StoreOptions,
+        runtime: &Handle,
+    ) -> Result<Self, Error> {
+        Self::on_device(args, model, options, runtime, tch::Device::Cpu, Precision::Fp32)
+    }
+
+    fn on_device(
+        args: &RunArgs,
+        model: &dyn Model,
+        options: &StoreOptions,
+        runtime: &Handle,
+        device: tch::Device,
+        precision: Precision,
+    ) -> Result<Self, Error> {
+        let split_bytes = args.catalog.split_bytes;
+        if args.memory.0 < 4 * split_bytes.0 {
+            let memory = args.memory;
+            return Err(Error::Usage(format!(
+                "--memory {memory} is less than four splits of --split-bytes {split_bytes}; raise the one or lower the other"
+            )));
+        }
+        let mut plan = Plan::new(&args.catalog, model, options)?;
+        let kind = if device.is_cuda() { "cuda" } else { "cpu" };
+        plan.settings.insert("batch".to_owned(), args.batch.into());
+        plan.settings.insert("device".to_owned(), kind.into());
+        plan.settings.insert("precision".to_owned(), precision.to_string().into());
+        let cluster = Cluster::new(args)?;
+        let workers = cluster.workers();
+        let threads = args.threads.unwrap_or(cores() / cluster.processes_here()).max(1);
+        // A quarter is kept for predictions that wait to be written; the rest is for rows that wait to be predicted.
+        let held_bytes = args.memory.0 / 4;
+        let reader = Reader {
+            catalog: plan.catalog.clone(),
+            budget: Budget::new(args.memory.0 - held_bytes),
+            runtime: runtime.clone(),
+            splits_at_once: (threads + 1).div_ceil(workers).max(2),
+            clock,
+        };
+        let inference = Inference::new(model, threads, args.batch as usize, clock)
+            .map_err(|error| Error::Worker(format!("cannot start {threads} threads: {error}")))?;
+        let writer = Writer {
+            output: plan.output.clone(),
+            model_id: plan.model_id.clone(),
+            held_bytes: held_bytes / workers as u64,
+            runtime: runtime.clone(),
+            clock,
+        };
+        let (device, precision) = (device_name(device), precision.to_string());
+        let plan = Arc::new(plan);
+        Ok(Self { plan, reader, inference, writer, cluster, device, precision })
+    }
+}
+
+fn device_name(device: tch::Device) -> String {
+    match device {
+        tch::Device::Cuda(index) => format!("cuda:{index}"),
+        _ => "cpu".to_owned(),
+    }
+}
+
+/// The cores of this machine that this process may use.
+pub fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+/// A model's directory on this machine.
+pub struct ModelDirectory {
+    /// The directory.
+    pub path: PathBuf,
+    /// Removes a fetched copy when the model is loaded.
+    _fetched: Option<tempfile::TempDir>,
+}
+
+/// The directory of a model: itself, or a copy of what lies at a URL.
+///
+/// # Errors
+/// The store's.
+pub async fn model_directory(url: &str, options: &StoreOptions) -> Result<ModelDirectory, Error> {
+    use object_store::ObjectStoreExt;
+    let Some((scheme, path)) = url.split_once("://") else {
+        return Ok(ModelDirectory { path: url.into(), _fetched: None });
+    };
+    if scheme == "file" {
+        return Ok(ModelDirectory { path: path.into(), _fetched: None });
+    }
+    let (place, copy) = (Location::open(url, options)?, tempfile::tempdir());
+    let copy = copy.map_err(|source| Error::io("making a folder for the model", source))?;
+    for name in [models::CONFIG_FILE, models::WEIGHTS_FILE] {
+        let fail = |source| connectors::Error::store(place.url_of(name), source);
+        let bytes = place.store.get(&place.path(name)?).await.map_err(fail)?.bytes().await.map_err(fail)?;
+        let file = copy.path().join(name);
+        std::fs::write(&file, bytes).map_err(|source| Error::io(file.display().to_string(), source))?;
+    }
+    Ok(ModelDirectory { path: copy.path().to_owned(), _fetched: Some(copy) })
+}

@@ -1,0 +1,128 @@
+//! What a user sees of a run: a line for each drop that is settled, and in between how far it is.
+use std::{
+    io::IsTerminal,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use indicatif::{ProgressBar, ProgressStyle};
+use operators::{Outcome, Progress, Settled};
+
+use crate::{clock::clock, plan::Pending, settings::Bytes};
+
+/// How often a terminal is redrawn, and how often a log gets a line.
+const REDRAW: Duration = Duration::from_millis(200);
+const LOG_EVERY: Duration = Duration::from_secs(10);
+
+/// Shows a run on standard error: a bar on a terminal, plain lines elsewhere.
+#[derive(Clone)]
+pub struct Observer {
+    bar: ProgressBar,
+    drops: usize,
+    _shown: Arc<Shown>,
+}
+
+/// Stops the thread that shows progress.
+struct Shown {
+    over: Arc<AtomicBool>,
+    bar: ProgressBar,
+}
+
+impl Drop for Shown {
+    fn drop(&mut self) {
+        self.over.store(true, Ordering::Relaxed);
+        self.bar.finish_and_clear();
+    }
+}
+
+impl Observer {
+    /// Starts to show a run over some drops.
+    pub fn start(pending: &[Pending], progress: Progress) -> Self {
+        let drops = pending.len();
+        let bytes = pending.iter().map(|pending| pending.bytes).sum();
+        if drops == 0 {
+            eprintln!("nothing to do: every drop of the catalog is committed, or there is none");
+        }
+        let terminal = std::io::stderr().is_terminal();
+        let bar = if terminal { ProgressBar::new(drops as u64) } else { ProgressBar::hidden() };
+        bar.set_style(
+            ProgressStyle::with_template("{spinner} {bar:24} {pos}/{len} drops  {msg}")
+                .expect("the template of the bar is well formed"),
+        );
+        let over = Arc::new(AtomicBool::new(false));
+        let shown = Arc::new(Shown { over: over.clone(), bar: bar.clone() });
+        let ticking = bar.clone();
+        // Ends by itself soon after the run; nobody need wait for it.
+        std::thread::spawn(move || show(&ticking, &progress, bytes, &over, terminal));
+        Self { bar, drops, _shown: shown }
+    }
+
+    /// Tells how a drop ended.
+    pub fn settled(&self, settled: &Settled) {
+        self.bar.inc(1);
+        let line = describe(settled);
+        self.bar.suspend(|| eprintln!("{line}"));
+    }
+
+    /// Drops that the run began with.
+    pub fn drops(&self) -> usize {
+        self.drops
+    }
+}
+
+fn show(bar: &ProgressBar, progress: &Progress, bytes: u64, over: &AtomicBool, terminal: bool) {
+    let began = clock();
+    let mut logged = began;
+    while !over.load(Ordering::Relaxed) {
+        std::thread::sleep(REDRAW);
+        let line = describe_progress(progress, bytes, clock() - began);
+        if terminal {
+            bar.set_message(line);
+            bar.tick();
+        } else if clock() - logged >= LOG_EVERY {
+            logged = clock();
+            eprintln!("{} of {} drops settled, {line}", bar.position(), bar.length().unwrap_or(0));
+        }
+    }
+}
+
+fn describe_progress(progress: &Progress, bytes: u64, elapsed: Duration) -> String {
+    let rows = progress.rows();
+    let rate = rows as f64 / elapsed.as_secs_f64().max(1e-3);
+    match progress.expected_rows(bytes).filter(|_| rows > 0) {
+        Some(expected) => {
+            let left = expected.saturating_sub(rows) as f64 / rate;
+            format!("{rows} of about {expected} rows, {rate:.0} galaxies/s, {left:.0} s left")
+        }
+        None => format!("{rows} rows"),
+    }
+}
+
+/// One line on a drop; a failed one has a line for each reason.
+fn describe(settled: &Settled) -> String {
+    let (drop, rows, tally) = (&settled.drop, &settled.rows, &settled.tally);
+    match &settled.outcome {
+        Outcome::Committed(sequence) => format!(
+            "{drop}: committed as {sequence}: {} rows read ({}), {} written, {} learned, {} rejected; {} files; read {:.1} s, validate {:.1} s, infer {:.1} s, write {:.1} s",
+            rows.read,
+            Bytes(tally.fetched_bytes),
+            rows.written,
+            rows.learned,
+            rows.rejected,
+            settled.files,
+            tally.read_seconds,
+            tally.validate_seconds,
+            tally.infer_seconds,
+            tally.write_seconds,
+        ),
+        Outcome::Overtaken(sequence) => format!("{drop}: another run has committed it as {sequence}"),
+        Outcome::Abandoned => format!("{drop}: another run has abandoned this attempt; taking it in again"),
+        Outcome::Failed(reasons) => {
+            let reasons: Vec<String> = reasons.iter().map(|reason| format!("{drop}: FAILED: {reason}")).collect();
+            reasons.join("\n")
+        }
+    }
+}

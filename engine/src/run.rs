@@ -1,0 +1,179 @@
+//! Run a job in this process: prepare the output, build the dataflow on every worker, see the drops settled.
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use connectors::{DropListing, Ledger, ledger::Rows};
+use operators::{Committer, Outcome, Progress, Settled, feed::Feed, feed::feeder};
+use serde::Serialize;
+use timely::dataflow::operators::{Inspect, vec::Broadcast};
+use tokio::{runtime::Handle, sync::mpsc};
+
+use crate::{
+    Error,
+    clock::clock,
+    dataflow,
+    job::Job,
+    observe::Observer,
+    plan::{Pending, Planner},
+};
+
+/// What a run did.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Summary {
+    /// Drops that this run committed.
+    pub drops_committed: u64,
+    /// Drops that could not be committed.
+    pub drops_failed: u64,
+    /// Rows of the committed drops.
+    pub rows_read: u64,
+    /// Of them, predicted or withdrawn.
+    pub rows_written: u64,
+    /// Of them, learned.
+    pub rows_learned: u64,
+    /// Of them, rejected.
+    pub rows_rejected: u64,
+    /// From the start of the process.
+    pub seconds: f64,
+    /// Rows written by seconds.
+    pub galaxies_per_second: f64,
+    /// Where the model ran.
+    pub device: String,
+    /// Its arithmetic.
+    pub precision: String,
+}
+
+impl Summary {
+    /// The exit code: 3 where a drop failed.
+    pub fn exit_code(&self) -> u8 {
+        if self.drops_failed > 0 { 3 } else { 0 }
+    }
+
+    fn count(&mut self, settled: &Settled) {
+        match settled.outcome {
+            Outcome::Committed(_) => {
+                let Rows { read, written, learned, rejected } = settled.rows;
+                self.drops_committed += 1;
+                self.rows_read += read;
+                self.rows_written += written;
+                self.rows_learned += learned;
+                self.rows_rejected += rejected;
+            }
+            Outcome::Failed(_) => self.drops_failed += 1,
+            Outcome::Overtaken(_) | Outcome::Abandoned => {}
+        }
+    }
+}
+
+/// Runs a job to its end. On a cluster every process calls this with the same settings.
+///
+/// # Errors
+/// What keeps the whole job from running; a drop that fails is counted in the summary.
+pub fn run(job: Job, runtime: &Handle) -> Result<Summary, Error> {
+    let (builders, guard) = job.cluster.connect(&job)?;
+    let (run, progress) = (nonce()?, Progress::default());
+    let leader = job.cluster.is_leader();
+    let (ledger, pending) =
+        if leader { runtime.block_on(prepare(&job, &run))? } else { (Ledger::unread(job.plan.output.location()), Vec::new()) };
+    let observer = leader.then(|| Observer::start(&pending, progress.clone()));
+    let ledger = Arc::new(tokio::sync::Mutex::new(ledger));
+    let committer = Committer {
+        output: job.plan.output.clone(),
+        ledger: ledger.clone(),
+        model_id: job.plan.model_id.clone(),
+        engine: env!("CARGO_PKG_VERSION").to_owned(),
+        settings: job.plan.settings.clone().into(),
+        runtime: runtime.clone(),
+    };
+    let (feeder, feed) = feeder();
+    let (tell, told) = mpsc::unbounded_channel();
+    let job = Arc::new(job);
+    if leader {
+        let drops: Vec<DropListing> = pending.into_iter().map(|pending| pending.listing).collect();
+        let progress = progress.clone();
+        let planner = Planner { plan: job.plan.clone(), ledger, feeder, settled: told, progress, run };
+        runtime.spawn(planner.take(drops));
+    }
+    let summary = Arc::new(Mutex::new(Summary::default()));
+    let drops = Mutex::new(leader.then_some(feed));
+    let settle = Settle { summary: summary.clone(), observer, tell };
+    let execute = {
+        let job = job.clone();
+        move |worker: &mut timely::worker::Worker| {
+            let first = worker.index() == 0;
+            let here = worker.index() % job.cluster.workers() == 0;
+            let drops: Option<Feed> = lock(&drops).take_if(|_| first);
+            let settle = settle.clone();
+            worker.dataflow(|scope| {
+                let settled = dataflow::build(scope, drops, &job, &committer, &progress).broadcast();
+                settled.inspect(move |settled| {
+                    if here {
+                        settle.one(settled);
+                    }
+                });
+            });
+            while worker.has_dataflows() {
+                worker.step_or_park(None);
+            }
+        }
+    };
+    let guards = timely::execute::execute_from(builders, guard, timely::WorkerConfig::default(), execute)
+        .map_err(Error::Worker)?;
+    join(guards)?;
+    let mut summary = lock(&summary).clone();
+    summary.seconds = clock().as_secs_f64();
+    summary.galaxies_per_second = summary.rows_written as f64 / summary.seconds;
+    (summary.device, summary.precision) = (job.device.clone(), job.precision.clone());
+    Ok(summary)
+}
+
+/// Makes sure the output can take the job's results, ends what earlier runs left, and finds what is to be done.
+async fn prepare(job: &Job, run: &str) -> Result<(Ledger, Vec<Pending>), Error> {
+    let plan = &job.plan;
+    // The catalog first: a mistyped one should not leave an output behind.
+    plan.catalog.drops().await?;
+    plan.output.check(run).await?;
+    let mut ledger = Ledger::open(plan.output.location()).await?;
+    plan.check_model(&ledger)?;
+    plan.output.recover(&mut ledger, env!("CARGO_PKG_VERSION")).await?;
+    let pending = plan.pending(&ledger).await?;
+    Ok((ledger, pending))
+}
+
+/// What a process does with a drop that is settled.
+#[derive(Clone)]
+struct Settle {
+    summary: Arc<Mutex<Summary>>,
+    observer: Option<Observer>,
+    tell: mpsc::UnboundedSender<Settled>,
+}
+
+impl Settle {
+    fn one(&self, settled: &Settled) {
+        lock(&self.summary).count(settled);
+        if let Some(observer) = &self.observer {
+            observer.settled(settled);
+        }
+        // Only the leader's planner listens.
+        let _ = self.tell.send(settled.clone());
+    }
+}
+
+/// Waits for the workers of this process.
+fn join(guards: timely::WorkerGuards<()>) -> Result<(), Error> {
+    let joined = catch_unwind(AssertUnwindSafe(|| guards.join()));
+    let results = joined.map_err(|_| Error::Worker("a connection to another process was lost".to_owned()))?;
+    results.into_iter().collect::<Result<(), String>>().map_err(Error::Worker)
+}
+
+/// Sixteen hex digits that no other run has.
+fn nonce() -> Result<String, Error> {
+    let mut bytes = [0; 8];
+    getrandom::fill(&mut bytes).map_err(|error| Error::Worker(format!("no random numbers: {error}")))?;
+    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

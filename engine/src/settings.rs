@@ -1,0 +1,157 @@
+//! The settings of a job as a user writes them: flags, `HUBBLEFLOW_…` variables, or a TOML file.
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+use models::device::{DeviceChoice, PrecisionChoice};
+
+/// A number of bytes, written as `25MB`, `1GiB` or `1048576`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bytes(pub u64);
+
+impl std::str::FromStr for Bytes {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let split = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+        let (number, unit) = text.split_at(split);
+        let factor: u64 = match unit.trim().to_ascii_lowercase().as_str() {
+            "" | "b" => 1,
+            "k" | "kb" => 1_000,
+            "m" | "mb" => 1_000_000,
+            "g" | "gb" => 1_000_000_000,
+            "t" | "tb" => 1_000_000_000_000,
+            "kib" => 1 << 10,
+            "mib" => 1 << 20,
+            "gib" => 1 << 30,
+            "tib" => 1 << 40,
+            other => return Err(format!("unknown unit {other:?}; write 25MB, 512MiB or 2GB")),
+        };
+        let number: f64 = number.parse().map_err(|_| format!("{text:?} is no size; write 25MB, 512MiB or 2GB"))?;
+        Ok(Self((number * factor as f64) as u64))
+    }
+}
+
+impl std::fmt::Display for Bytes {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.0 {
+            bytes if bytes >= 1_000_000_000 => write!(f, "{:.1} GB", bytes as f64 / 1e9),
+            bytes if bytes >= 1_000_000 => write!(f, "{:.1} MB", bytes as f64 / 1e6),
+            bytes if bytes >= 1_000 => write!(f, "{:.1} kB", bytes as f64 / 1e3),
+            bytes => write!(f, "{bytes} B"),
+        }
+    }
+}
+
+/// How objects make drops.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum DropBy {
+    /// Each child of the catalog is a drop.
+    Child,
+    /// The whole catalog is one drop.
+    All,
+}
+
+/// Where rows come from, and how they are read.
+#[derive(Args, Clone, Debug)]
+pub struct CatalogArgs {
+    /// The catalog: s3://bucket/prefix, gs://…, az://…, file:///… or a path
+    pub catalog: String,
+    /// Where the predictions go: a URL or a path, outside the catalog
+    #[arg(long)]
+    pub out: String,
+    /// The model's directory (config.json and model.safetensors), a path or a URL
+    #[arg(long)]
+    pub model: String,
+    /// Take this drop alone (may be given several times)
+    #[arg(long, value_name = "NAME")]
+    pub drop: Vec<String>,
+    /// Whether each child of the catalog is a drop, or the whole is one
+    #[arg(long, value_enum, default_value = "child")]
+    pub drop_by: DropBy,
+    /// Read a column under another name, as cutout=image (may be given several times)
+    #[arg(long, value_name = "NAME=NAME")]
+    pub column: Vec<String>,
+    /// Carry a column of the catalog through to the predictions (may be given several times)
+    #[arg(long, value_name = "COLUMN")]
+    pub keep: Vec<String>,
+    /// Take the first N rows alone: a first try, which the next run without it replaces
+    #[arg(long, value_name = "N")]
+    pub limit: Option<u64>,
+    /// Take drops in again that are committed already; their new files replace the old
+    #[arg(long)]
+    pub again: bool,
+    /// About how many bytes of rows are read, batched and retried together
+    #[arg(long, default_value = "25MB")]
+    pub split_bytes: Bytes,
+    /// Magnitudes at or below this are no magnitudes
+    #[arg(long, default_value_t = 0.0, allow_negative_numbers = true)]
+    pub mag_min: f32,
+    /// Magnitudes at or above this are no magnitudes
+    #[arg(long, default_value_t = 40.0)]
+    pub mag_max: f32,
+    /// Go on in an output that holds another model's predictions
+    #[arg(long)]
+    pub model_change: bool,
+    /// Print one JSON object last on stdout
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// How a job runs: none of these changes a prediction but device, precision and batch.
+#[derive(Args, Clone, Debug)]
+pub struct RunArgs {
+    /// What is read, and where it goes.
+    #[command(flatten)]
+    pub catalog: CatalogArgs,
+    /// Where the model runs: auto, cpu, cuda or cuda:N
+    #[arg(long, default_value = "auto")]
+    pub device: DeviceChoice,
+    /// The model's arithmetic: auto, fp32 or bf16
+    #[arg(long, default_value = "auto")]
+    pub precision: PrecisionChoice,
+    /// Galaxies that the model takes at a time
+    #[arg(long, default_value_t = 128, value_parser = clap::value_parser!(u32).range(1..))]
+    pub batch: u32,
+    /// The bound on what a process has in flight: fetched, decoded, waiting, not yet written
+    #[arg(long, default_value = "512MB")]
+    pub memory: Bytes,
+    /// Threads that run the model in a process [default: its share of the cores]
+    #[arg(long, value_name = "N")]
+    pub threads: Option<usize>,
+    /// Workers of the dataflow in a process
+    #[arg(long, value_name = "W", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    pub workers: u32,
+    /// How often a local cluster is started again after one of its processes crashed
+    #[arg(long, default_value_t = 3)]
+    pub restarts: u32,
+    /// Run as a cluster of N processes on this machine
+    #[arg(long, value_name = "N")]
+    pub local: Option<usize>,
+    /// How many processes the cluster has
+    #[arg(long, value_name = "N", requires = "process")]
+    pub processes: Option<usize>,
+    /// Which of them this is, from 0
+    #[arg(long, value_name = "I", requires = "hosts")]
+    pub process: Option<usize>,
+    /// A file with a line HOST:PORT for each process
+    #[arg(long, value_name = "FILE", requires = "processes")]
+    pub hosts: Option<PathBuf>,
+    /// Started by a supervisor: ends when standard input does
+    #[arg(long, hide = true)]
+    pub supervised: bool,
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::Bytes;
+
+    #[test]
+    fn sizes_are_read_as_people_write_them() {
+        for (text, bytes) in [("25MB", 25_000_000), ("1GiB", 1 << 30), ("512 mb", 512_000_000), ("7", 7), ("1.5k", 1500)] {
+            assert_eq!(text.parse(), Ok(Bytes(bytes)), "{text}");
+        }
+        assert!("25 parsecs".parse::<Bytes>().unwrap_err().contains("parsecs"));
+        assert!("MB".parse::<Bytes>().is_err());
+    }
+}

@@ -1,0 +1,108 @@
+//! `--local N`: a cluster of N processes on this machine, watched by the one that started it.
+use std::{
+    ffi::OsString,
+    io::{Read, Write},
+    net::TcpListener,
+    process::{Child, Command, ExitStatus, Stdio},
+    time::Duration,
+};
+
+use crate::Error;
+
+/// The exit code of a process that crashed: it or its peer can be started again.
+pub const CRASHED: u8 = 101;
+const LOOK_EVERY: Duration = Duration::from_millis(20);
+
+/// The processes of one start; those that still run are killed with it.
+struct Processes(Vec<Child>);
+
+impl Drop for Processes {
+    fn drop(&mut self) {
+        for child in &mut self.0 {
+            // Fails only for a process that has ended.
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+/// Runs `processes` times this program with `args`, as a cluster, and starts all of them again where one crashes.
+/// Answers the exit code of the first process.
+///
+/// # Errors
+/// [`Error::Cluster`] where it crashes more than `restarts` times.
+pub fn supervise(args: &[OsString], processes: usize, restarts: u32) -> Result<u8, Error> {
+    for start in 0.. {
+        let code = watch(start_all(args, processes)?)?;
+        match code {
+            Some(code) => return Ok(code),
+            None if start < restarts => eprintln!("a process crashed; starting the cluster again ({} of {restarts})", start + 1),
+            None => break,
+        }
+    }
+    Err(Error::Cluster(format!(
+        "a process crashed, also after {restarts} restarts; what is committed stays, run again to go on"
+    )))
+}
+
+fn start_all(args: &[OsString], processes: usize) -> Result<Processes, Error> {
+    let io = |what: &'static str| move |source| Error::io(what, source);
+    let program = std::env::current_exe().map_err(io("finding this program"))?;
+    let mut hosts = tempfile::NamedTempFile::new().map_err(io("writing the hosts file"))?;
+    for port in free_ports(processes).map_err(io("finding free ports"))? {
+        writeln!(hosts, "127.0.0.1:{port}").map_err(io("writing the hosts file"))?;
+    }
+    // The processes may read the file as long as the machine runs: it is a few bytes.
+    let (_file, hosts) = hosts.keep().map_err(|error| Error::io("keeping the hosts file", error.error))?;
+    let mut children = Processes(Vec::new());
+    for process in 0..processes {
+        let child = Command::new(&program)
+            .args(args)
+            .args(["--processes", &processes.to_string(), "--process", &process.to_string(), "--supervised", "--hosts"])
+            .arg(&hosts)
+            .stdin(Stdio::piped())
+            .stdout(if process == 0 { Stdio::inherit() } else { Stdio::null() })
+            .spawn();
+        children.0.push(child.map_err(io("starting a process of the cluster"))?);
+    }
+    Ok(children)
+}
+
+/// Ports that are free now; the processes bind them at once.
+fn free_ports(count: usize) -> std::io::Result<Vec<u16>> {
+    let listeners: Vec<TcpListener> = (0..count).map(|_| TcpListener::bind("127.0.0.1:0")).collect::<Result<_, _>>()?;
+    listeners.iter().map(|listener| Ok(listener.local_addr()?.port())).collect()
+}
+
+/// Waits until all processes have ended; none where one of them crashed.
+fn watch(mut processes: Processes) -> Result<Option<u8>, Error> {
+    let mut ended: Vec<Option<ExitStatus>> = vec![None; processes.0.len()];
+    loop {
+        for (child, ended) in processes.0.iter_mut().zip(&mut ended) {
+            if ended.is_none() {
+                *ended = child.try_wait().map_err(|source| Error::io("watching the cluster", source))?;
+            }
+        }
+        let codes = ended.iter().flatten().map(|status| status.code());
+        if codes.clone().any(|code| code.is_none_or(|code| code == i32::from(CRASHED))) {
+            return Ok(None);
+        }
+        // A usage error or a refusal of one process is the whole cluster's.
+        if let Some(code) = codes.clone().flatten().find(|&code| code == 1 || code == 2) {
+            return Ok(u8::try_from(code).ok());
+        }
+        if ended.iter().all(Option::is_some) {
+            return Ok(codes.flatten().next().and_then(|code| u8::try_from(code).ok()));
+        }
+        std::thread::sleep(LOOK_EVERY);
+    }
+}
+
+/// Ends this process when its standard input does: when whoever supervises it is gone.
+pub fn end_with_supervisor() {
+    std::thread::spawn(|| {
+        let mut byte = [0];
+        while std::io::stdin().read(&mut byte).is_ok_and(|bytes| bytes > 0) {}
+        std::process::exit(i32::from(CRASHED));
+    });
+}

@@ -1,0 +1,162 @@
+//! Settle each drop when all of its parts are staged: enter it in the ledger, or say why not.
+use std::sync::Arc;
+
+use connectors::{
+    DropPlan, Error, Ledger, Output,
+    ledger::{Appended, Entry, FORMAT, Kind, Rows},
+};
+use serde::{Deserialize, Serialize};
+use timely::dataflow::{
+    channels::pact::{Exchange, Pipeline},
+    operators::{Concat, vec::Map},
+};
+use tokio::{runtime::Handle, sync::Mutex};
+
+use crate::{Flow, Staged, Tally, gather::gather, offload::offload};
+
+/// What committing needs; the first worker of the cluster settles all drops.
+#[derive(Clone, Debug)]
+pub struct Committer {
+    /// Where the files go.
+    pub output: Output,
+    /// The ledger, as far as it is known.
+    pub ledger: Arc<Mutex<Ledger>>,
+    /// The model's whole id.
+    pub model_id: String,
+    /// The engine's version.
+    pub engine: String,
+    /// The settings that change results.
+    pub settings: serde_json::Value,
+    /// Where requests run.
+    pub runtime: Handle,
+}
+
+/// How a drop ended.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Outcome {
+    /// It is in the ledger under this number, and its files are published.
+    Committed(u64),
+    /// Another run committed it first, under this number.
+    Overtaken(u64),
+    /// Another run abandoned this attempt; the drop is to be taken in again.
+    Abandoned,
+    /// It is not committed, for these reasons; the next run takes it in again.
+    Failed(Vec<String>),
+}
+
+/// A drop that is settled.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Settled {
+    /// The drop.
+    pub drop: String,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// Its rows by door, where they were all counted.
+    pub rows: Rows,
+    /// Its committed files.
+    pub files: u64,
+    /// What it took.
+    pub tally: Tally,
+}
+
+/// What is told of a drop until it is settled.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+enum Told {
+    Plan(Box<DropPlan>),
+    Part(Staged),
+}
+
+/// Commits drops.
+pub trait Commit<'s> {
+    /// Brings what was planned and what was staged together, and settles one drop after another, each at its time.
+    fn commit(self, plans: Flow<'s, DropPlan>, committer: &Committer) -> Flow<'s, Settled>;
+}
+
+impl<'s> Commit<'s> for Flow<'s, Staged> {
+    fn commit(self, plans: Flow<'s, DropPlan>, committer: &Committer) -> Flow<'s, Settled> {
+        let told = plans.map(|plan| Told::Plan(Box::new(plan))).concat(self.map(Told::Part));
+        let first = Exchange::new(|_: &Told| 0);
+        let drops = gather(told, first, "Drops", |_| (), |_| 0, u64::MAX);
+        let committer = committer.clone();
+        // One at a time: numbers of the ledger follow the order of the drops.
+        offload(drops, Pipeline, "Commit", 1, move |told, reply| {
+            let of = committer.clone();
+            committer.runtime.spawn(async move {
+                if let Some(settled) = of.settle(told.items).await {
+                    reply.send(settled);
+                }
+                reply.finish();
+            });
+        })
+    }
+}
+
+impl Committer {
+    async fn settle(&self, told: Vec<Told>) -> Option<Settled> {
+        let (mut plan, mut parts) = (None, Vec::new());
+        for told in told {
+            match told {
+                Told::Plan(told) => plan = Some(*told),
+                Told::Part(part) => parts.push(part),
+            }
+        }
+        let plan = plan?;
+        let (mut rows, mut tally, mut files) = (Rows::default(), Tally::default(), Vec::new());
+        let mut failures = Vec::from_iter(plan.failure.clone());
+        for part in parts {
+            rows += part.rows;
+            tally += part.tally;
+            failures.extend(part.failures);
+            files.extend(part.files);
+        }
+        if failures.is_empty() && (rows.read != plan.rows || !rows.balance()) {
+            failures.push(format!("{} rows were promised by the footers, and {} came through", plan.rows, rows.read));
+        }
+        let (drop, files_count) = (plan.name.clone(), files.len() as u64);
+        let outcome = if failures.is_empty() {
+            files.sort_by(|a, b| a.path.cmp(&b.path));
+            self.commit(plan, rows, files).await.unwrap_or_else(|error| Outcome::Failed(vec![error.to_string()]))
+        } else {
+            failures.sort();
+            failures.dedup();
+            self.discard(&plan.attempt, &mut failures).await;
+            Outcome::Failed(failures)
+        };
+        Some(Settled { drop, outcome, rows, files: files_count, tally })
+    }
+
+    async fn commit(
+        &self,
+        plan: DropPlan,
+        rows: Rows,
+        files: Vec<connectors::ledger::FileRecord>,
+    ) -> Result<Outcome, Error> {
+        let entry = Entry {
+            format: FORMAT,
+            sequence: 0,
+            kind: Kind::Drop,
+            attempt: plan.attempt,
+            drop: plan.name,
+            model_id: self.model_id.clone(),
+            engine: self.engine.clone(),
+            settings: self.settings.clone(),
+            object_id: plan.id_kind,
+            inputs: plan.inputs,
+            rows,
+            files,
+        };
+        let mut ledger = self.ledger.lock().await;
+        Ok(match self.output.commit(&mut ledger, entry, plan.began).await? {
+            Appended::Committed(sequence) => Outcome::Committed(sequence),
+            Appended::Overtaken(sequence) => Outcome::Overtaken(sequence),
+            Appended::Abandoned(_) => Outcome::Abandoned,
+        })
+    }
+
+    /// What a failed drop staged is of no use; where it cannot be removed, the next run does.
+    async fn discard(&self, attempt: &str, failures: &mut Vec<String>) {
+        if let Err(error) = self.output.clear_stage(attempt).await {
+            failures.push(error.to_string());
+        }
+    }
+}

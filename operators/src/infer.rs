@@ -1,0 +1,183 @@
+//! Run the model on the rows that may be predicted, in batches that never cross a split.
+use std::sync::{Arc, Mutex, PoisonError};
+
+use connectors::{
+    Chunk,
+    part::{Door, Piece, pieces},
+};
+use models::{Inputs, Model};
+use rayon::ThreadPool;
+use serde::{Deserialize, Serialize};
+use tch::{Device, Kind, Tensor};
+use timely::dataflow::channels::pact::Pipeline;
+
+use crate::{Clock, Failure, Flow, Judged, Tally, offload::offload};
+
+/// The model on its threads: one for a process, shared by its workers.
+#[derive(Clone)]
+pub struct Inference {
+    threads: Arc<Threads>,
+    batch: usize,
+    clock: Clock,
+}
+
+struct Threads {
+    pool: ThreadPool,
+    /// One for each thread of the pool.
+    replicas: Vec<Mutex<Box<dyn Model>>>,
+}
+
+impl Inference {
+    /// Starts `threads` threads with a replica of the model each, which take `batch` rows at a time.
+    ///
+    /// # Errors
+    /// Where the threads cannot be started.
+    pub fn new(
+        model: &dyn Model,
+        threads: usize,
+        batch: usize,
+        clock: Clock,
+    ) -> Result<Self, rayon::ThreadPoolBuildError> {
+        let pool = rayon::ThreadPoolBuilder::new()
+            .num_threads(threads)
+            .thread_name(|thread| format!("infer-{thread}"))
+            .start_handler(|_thread| models::device::single_threaded())
+            .build()?;
+        let replicas = (0..threads).map(|_| Mutex::new(model.replica())).collect();
+        Ok(Self { threads: Arc::new(Threads { pool, replicas }), batch, clock })
+    }
+}
+
+/// Rows of one part on their way to it, or why a split has none.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Parcel {
+    /// The drop.
+    pub drop: String,
+    /// The attempt at it.
+    pub attempt: String,
+    /// The part; failures travel to the first.
+    pub part: u32,
+    /// Rows, or what happened to the split.
+    pub content: Result<Piece, String>,
+    /// What the rows of a chunk took, on one of its parcels.
+    pub tally: Tally,
+}
+
+impl Parcel {
+    /// Rows in it.
+    pub fn rows(&self) -> u64 {
+        self.content.as_ref().map_or(0, |piece| piece.rows.num_rows() as u64)
+    }
+}
+
+/// Predicts rows.
+pub trait Infer<'s> {
+    /// Runs the model beside the workers; a chunk's memory is given back when its predictions leave.
+    fn infer(self, inference: &Inference) -> Flow<'s, Parcel>;
+}
+
+impl<'s> Infer<'s> for Flow<'s, Result<Judged, Failure>> {
+    fn infer(self, inference: &Inference) -> Flow<'s, Parcel> {
+        let inference = inference.clone();
+        // As many as there are threads: what waits, waits in the operator, and its bytes count.
+        let in_flight = 2 * inference.threads.replicas.len();
+        offload(self, Pipeline, "Infer", in_flight, move |judged, reply| {
+            let (threads, batch, clock) = (inference.threads.clone(), inference.batch, inference.clock);
+            inference.threads.pool.spawn(move || {
+                let judged = match judged {
+                    Ok(judged) => predict(&threads, judged, batch, clock),
+                    Err(failure) => vec![failed(failure)],
+                };
+                judged.into_iter().for_each(|parcel| reply.send(parcel));
+                reply.finish();
+            });
+        })
+    }
+}
+
+fn failed(Failure { split, reason }: Failure) -> Parcel {
+    Parcel { drop: split.drop, attempt: split.attempt, part: 0, content: Err(reason), tally: Tally::default() }
+}
+
+/// The parcels of a chunk; at least one, since a chunk has rows.
+fn predict(threads: &Threads, judged: Judged, batch: usize, clock: Clock) -> Vec<Parcel> {
+    let Judged { rows, mut doors } = judged;
+    let began = clock();
+    let thread = rayon::current_thread_index().expect("chunks are predicted in the pool");
+    let model = threads.replicas[thread].lock().unwrap_or_else(PoisonError::into_inner);
+    let fail = |error: &dyn std::fmt::Display| {
+        let object = &rows.split.object.path;
+        failed(Failure { split: rows.split.clone(), reason: format!("{object}: {error}") })
+    };
+    let z_phot = match z_phot(model.as_ref(), &rows.chunk, &doors, batch) {
+        Ok(z_phot) => z_phot,
+        Err(error) => return vec![fail(&error)],
+    };
+    for (door, z) in doors.iter_mut().zip(&z_phot) {
+        if *door == Door::Predicted && !z.is_finite() {
+            *door = Door::Rejected(format!("the model predicts {z}"));
+        }
+    }
+    let Chunk { galaxies, origin, keep, .. } = &rows.chunk;
+    let pieces = match pieces(galaxies, origin, &doors, &z_phot, keep, rows.split.parts) {
+        Ok(pieces) => pieces,
+        Err(error) => return vec![fail(&error)],
+    };
+    let mut tally = rows.tally;
+    tally.infer_seconds += (clock() - began).as_secs_f64();
+    let parcel = |piece: Piece| Parcel {
+        drop: rows.split.drop.clone(),
+        attempt: rows.split.attempt.clone(),
+        part: piece.part,
+        content: Ok(piece),
+        // The first parcel tells what the chunk took.
+        tally: std::mem::take(&mut tally),
+    };
+    pieces.into_iter().map(parcel).collect()
+}
+
+/// A prediction for each row of a chunk; rows that are not to be predicted have NaN.
+fn z_phot(model: &dyn Model, chunk: &Chunk, doors: &[Door], batch: usize) -> Result<Vec<f32>, models::Error> {
+    let mut z_phot = vec![f32::NAN; doors.len()];
+    let rows: Vec<usize> = (0..doors.len()).filter(|&row| doors[row] == Door::Predicted).collect();
+    for rows in rows.chunks(batch) {
+        let predicted = model.forward(&inputs(model, chunk, rows))?.contiguous();
+        let mut values = vec![0_f32; rows.len()];
+        predicted.f_copy_data(&mut values, rows.len())?;
+        rows.iter().zip(values).for_each(|(&row, z)| z_phot[row] = z);
+    }
+    Ok(z_phot)
+}
+
+/// The batch of some rows: the one copy of their cutouts, which crops them and closes the gaps between them.
+fn inputs(model: &dyn Model, chunk: &Chunk, rows: &[usize]) -> Inputs {
+    let (needs, px) = (model.needs(), model.cutout_px());
+    let (galaxies, batch) = (&chunk.galaxies, rows.len() as i64);
+    let cutouts = needs.cutouts.then(|| {
+        let cutouts = galaxies.cutouts.as_ref().expect("rows without a cutout were rejected");
+        filled(&[batch, 5, px as i64, px as i64], |pixels| {
+            for (&row, pixels) in rows.iter().zip(pixels.chunks_exact_mut(5 * px * px)) {
+                cutouts.get(row).expect("rows whose cutout is faulty were rejected").crop_into(px, pixels);
+            }
+        })
+    });
+    let mags = needs.mags.then(|| {
+        let mags = galaxies.mags.as_ref().expect("rows without magnitudes were rejected");
+        filled(&[batch, 5], |values| {
+            for (&row, values) in rows.iter().zip(values.chunks_exact_mut(5)) {
+                values.iter_mut().zip(mags).for_each(|(value, band)| *value = band.value(row));
+            }
+        })
+    });
+    Inputs { cutouts, mags }
+}
+
+/// A tensor whose values are written by `fill`.
+fn filled(shape: &[i64], fill: impl FnOnce(&mut [f32])) -> Tensor {
+    let tensor = Tensor::empty(shape, (Kind::Float, Device::Cpu));
+    // SAFETY: the tensor is contiguous, of f32, on the CPU and has this many elements; nobody else has it yet, and
+    // every bit pattern is an f32.
+    let values = unsafe { std::slice::from_raw_parts_mut(tensor.data_ptr().cast::<f32>(), tensor.numel()) };
+    fill(values);
+    tensor
+}

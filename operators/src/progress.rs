@@ -1,0 +1,57 @@
+//! Tell how far the cluster is: rows that have left the model, counted where the drops are settled.
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
+
+use timely::dataflow::operators::vec::Map;
+use timely::dataflow::{channels::pact::Exchange, operators::generic::Operator};
+
+use crate::{Flow, Parcel};
+
+/// Rows and bytes that the workers are done with, for whoever shows them.
+#[derive(Clone, Debug, Default)]
+pub struct Progress {
+    rows: Arc<AtomicU64>,
+    planned_rows: Arc<AtomicU64>,
+    planned_bytes: Arc<AtomicU64>,
+}
+
+impl Progress {
+    /// Rows so far.
+    pub fn rows(&self) -> u64 {
+        self.rows.load(Ordering::Relaxed)
+    }
+
+    /// Adds a drop that was planned: its rows, and the bytes of its objects.
+    pub fn plan(&self, rows: u64, bytes: u64) {
+        self.planned_rows.fetch_add(rows, Ordering::Relaxed);
+        self.planned_bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// The rows of objects of so many bytes, by the rows of those that are planned.
+    pub fn expected_rows(&self, bytes: u64) -> Option<u64> {
+        let (rows, planned) = (self.planned_rows.load(Ordering::Relaxed), self.planned_bytes.load(Ordering::Relaxed));
+        (planned > 0).then(|| (u128::from(rows) * u128::from(bytes) / u128::from(planned)) as u64)
+    }
+}
+
+/// Counts rows.
+pub trait ShowProgress<'s> {
+    /// Adds up the rows of all workers in the first one's `progress`.
+    fn show_progress(self, progress: &Progress);
+}
+
+impl<'s> ShowProgress<'s> for Flow<'s, Parcel> {
+    fn show_progress(self, progress: &Progress) {
+        let rows = progress.rows.clone();
+        let counts = self.map(|parcel| parcel.rows());
+        let first = Exchange::new(|_: &u64| 0);
+        counts.sink(first, "Progress", move |(input, _frontier)| {
+            input.for_each_time(|_time, data| {
+                let more = data.flat_map(|items| items.drain(..)).sum();
+                rows.fetch_add(more, Ordering::Relaxed);
+            });
+        });
+    }
+}

@@ -1,0 +1,186 @@
+//! Gather predictions by part, sort and encode each part when its drop is complete, and stage the files.
+//!
+//! ```text
+//! parcels ── by part ── gather ── spill ── gather ── finish ── Staged
+//! ```
+//! A part that grows too heavy waits in the stage meanwhile, not in memory.
+use connectors::{
+    Error, Output, codec,
+    ledger::{FileRecord, Rows},
+    part::{PartLabel, Piece, finish},
+};
+use serde::{Deserialize, Serialize};
+use timely::dataflow::channels::pact::{Exchange, Pipeline};
+use tokio::runtime::Handle;
+
+use crate::{Clock, Flow, Parcel, Tally, gather::gather, offload::offload};
+
+/// What writing needs: one for a process.
+#[derive(Clone, Debug)]
+pub struct Writer {
+    /// Where the files go.
+    pub output: Output,
+    /// The model's whole id.
+    pub model_id: String,
+    /// Predictions that a worker keeps in memory.
+    pub held_bytes: u64,
+    /// Where encoding and requests run.
+    pub runtime: Handle,
+    /// The engine's clock.
+    pub clock: Clock,
+}
+
+/// A part whose files are staged, or what kept its rows from it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Staged {
+    /// The files.
+    pub files: Vec<FileRecord>,
+    /// The rows in them.
+    pub rows: Rows,
+    /// What happened to splits, or to the part itself: any of these fails the drop.
+    pub failures: Vec<String>,
+    /// What the part's rows took.
+    pub tally: Tally,
+}
+
+/// Which part of which attempt: a drop's name and the attempt's.
+type PartKey = (String, String, u32);
+
+/// Rows of a part that wait for the others.
+#[derive(Debug)]
+struct Waiting {
+    key: PartKey,
+    /// Rows in memory.
+    pieces: Vec<Piece>,
+    /// The name of rows in the stage.
+    spilled: Option<String>,
+    failures: Vec<String>,
+    tally: Tally,
+}
+
+/// Writes predictions.
+pub trait Write<'s> {
+    /// Brings the rows of a part together on one worker and stages the part's files when its drop is complete.
+    fn write(self, writer: &Writer) -> Flow<'s, Staged>;
+}
+
+impl<'s> Write<'s> for Flow<'s, Parcel> {
+    fn write(self, writer: &Writer) -> Flow<'s, Staged> {
+        let by_part = Exchange::new(|parcel: &Parcel| hash(&parcel.drop).wrapping_add(u64::from(parcel.part)));
+        let key = |parcel: &Parcel| (parcel.drop.clone(), parcel.attempt.clone(), parcel.part);
+        let weight = |parcel: &Parcel| {
+            parcel.content.as_ref().map_or(0, |piece| piece.rows.get_array_memory_size() as u64)
+        };
+        let groups = gather(self, by_part, "ByPart", key, weight, writer.held_bytes);
+
+        let (spiller, mut spills) = (writer.clone(), 0_u64);
+        let waiting = offload(groups, Pipeline, "Spill", 2, move |group, reply| {
+            let mut waiting = unpack(group.key, group.items);
+            if group.complete {
+                reply.send(waiting);
+                return reply.finish();
+            }
+            let (writer, name) = (spiller.clone(), format!("spill/{:04}-{spills}", waiting.key.2));
+            spills += 1;
+            spiller.runtime.spawn(async move {
+                if let Err(error) = writer.spill(&mut waiting, name).await {
+                    waiting.failures.push(error.to_string());
+                }
+                reply.send(waiting);
+                reply.finish();
+            });
+        });
+
+        let parts = gather(waiting, Pipeline, "Parts", |waiting| waiting.key.clone(), |_| 0, u64::MAX);
+        let writer = writer.clone();
+        offload(parts, Pipeline, "Stage", 1, move |part, reply| {
+            let of = writer.clone();
+            writer.runtime.spawn(async move {
+                reply.send(of.stage(part.key, part.items).await);
+                reply.finish();
+            });
+        })
+    }
+}
+
+fn hash(text: &str) -> u64 {
+    use std::hash::{DefaultHasher, Hash, Hasher};
+    let mut hasher = DefaultHasher::new();
+    text.hash(&mut hasher);
+    hasher.finish()
+}
+
+fn unpack(key: PartKey, parcels: Vec<Parcel>) -> Waiting {
+    let mut waiting =
+        Waiting { key, pieces: Vec::new(), spilled: None, failures: Vec::new(), tally: Tally::default() };
+    for parcel in parcels {
+        waiting.tally += parcel.tally;
+        match parcel.content {
+            Ok(piece) => waiting.pieces.push(piece),
+            Err(reason) => waiting.failures.push(reason),
+        }
+    }
+    waiting
+}
+
+impl Writer {
+    /// Puts the rows in memory into the stage.
+    async fn spill(&self, waiting: &mut Waiting, name: String) -> Result<(), Error> {
+        let pieces = std::mem::take(&mut waiting.pieces);
+        let encoded = self.blocking(move || codec::encode(&pieces)).await;
+        let bytes = encoded.map_err(|error| self.broken(&name, &error))?;
+        self.output.stage(&waiting.key.1, &name, bytes).await?;
+        waiting.spilled = Some(name);
+        Ok(())
+    }
+
+    /// Encodes a part and stages its files. An error is a failure of the drop.
+    async fn stage(&self, key: PartKey, waiting: Vec<Waiting>) -> Staged {
+        let began = (self.clock)();
+        let mut staged =
+            Staged { files: Vec::new(), rows: Rows::default(), failures: Vec::new(), tally: Tally::default() };
+        for waiting in &waiting {
+            staged.failures.extend(waiting.failures.iter().cloned());
+            staged.tally += waiting.tally;
+        }
+        if staged.failures.is_empty() {
+            match self.stage_files(key, waiting).await {
+                Ok((files, rows)) => (staged.files, staged.rows) = (files, rows),
+                Err(error) => staged.failures.push(error.to_string()),
+            }
+        }
+        staged.tally.write_seconds += ((self.clock)() - began).as_secs_f64();
+        staged
+    }
+
+    async fn stage_files(&self, key: PartKey, waiting: Vec<Waiting>) -> Result<(Vec<FileRecord>, Rows), Error> {
+        let (drop, attempt, part) = key;
+        let mut pieces = Vec::new();
+        for waiting in waiting {
+            pieces.extend(waiting.pieces);
+            if let Some(name) = waiting.spilled {
+                let bytes = self.output.read_staged(&attempt, &name).await?;
+                pieces.extend(codec::decode(&bytes).map_err(|error| self.broken(&name, &error))?);
+            }
+        }
+        let label = PartLabel { drop, part, model_id: self.model_id.clone() };
+        let name = format!("photoz/{}, part {part}", label.drop);
+        let finished = self.blocking(move || finish(pieces, &label)).await;
+        let (files, rows) = finished.map_err(|error| self.broken(&name, &error))?;
+        let mut records = Vec::new();
+        for file in files {
+            self.output.stage(&attempt, &file.record.path, file.bytes).await?;
+            records.push(file.record);
+        }
+        Ok((records, rows))
+    }
+
+    async fn blocking<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> T {
+        let done = self.runtime.spawn_blocking(work).await;
+        done.expect("encoding does not panic: what does not fit is an error")
+    }
+
+    fn broken(&self, name: &str, error: &dyn std::fmt::Display) -> Error {
+        Error::Corrupt { object: self.output.location().url_of(name), reason: error.to_string() }
+    }
+}
