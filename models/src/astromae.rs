@@ -250,7 +250,7 @@ impl Block {
         if let Some(pcm) = &self.pcm {
             let local = pcm.forward(x)?;
             // The patches alone: the class token has no place on the grid.
-            y.f_narrow(1, 1, local.size3()?.1)?.f_add_(&local)?;
+            let _ = y.f_narrow(1, 1, local.size3()?.1)?.f_add_(&local)?;
         }
         let hidden = self.fc1.forward(&self.norm2.forward(&y)?)?.f_gelu("none")?;
         y.f_add(&self.fc2.forward(&hidden)?)
