@@ -738,7 +738,7 @@ fn a_tensor_must_lie_as_bands_lines_pixels() {
         let metadata = metadata.map(|(key, value)| (key.to_owned(), value.to_owned()));
         fields[2] = fields[2]
             .clone()
-            .with_metadata(metadata.into_iter().collect());
+            .with_metadata(std::collections::HashMap::from(metadata));
         let batch = batch.with_schema(Arc::new(Schema::new(fields))).unwrap();
         Layout::resolve(&batch.schema(), &request(32))
             .map(|_| through_parquet(&batch, &request(32)))
