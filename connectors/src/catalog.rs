@@ -141,29 +141,12 @@ impl Catalog {
         &self.location
     }
 
-    /// The names of its drops in byte order, which is the order they are taken in.
+    /// Its drops in the byte order of their names, which is the order they are taken in.
     ///
     /// # Errors
     /// The store's: [`Error::NotFound`] for a missing bucket or folder, [`Error::Denied`] for wrong credentials.
     pub async fn drops(&self) -> Result<Vec<DropListing>, Error> {
-        let fail = |source| Error::store(&self.location.url, source);
-        if self.drop_by == DropBy::All {
-            let name = self.location.url.rsplit('/').find(|part| !part.is_empty()).unwrap_or("all");
-            return Ok(vec![DropListing { name: name.to_owned(), object: None }]);
-        }
-        let prefix = Some(&self.location.prefix).filter(|prefix| !prefix.is_root());
-        let listing = self.location.store.list_with_delimiter(prefix).await.map_err(fail)?;
-        let folders = listing.common_prefixes.iter().filter_map(|path| {
-            let name = self.location.relative(path);
-            is_name(name).then(|| DropListing { name: name.to_owned(), object: None })
-        });
-        let objects = listing.objects.iter().filter_map(|meta| {
-            let name = self.location.relative(&meta.location);
-            is_parquet(name).then(|| DropListing { name: name.to_owned(), object: Some(self.object(meta)) })
-        });
-        let mut drops: Vec<DropListing> = folders.chain(objects).collect();
-        drops.sort_by(|a, b| a.name.as_bytes().cmp(b.name.as_bytes()));
-        Ok(drops)
+        drops(&self.location, self.drop_by).await
     }
 
     /// The objects of a drop in the byte order of their paths.
@@ -190,7 +173,7 @@ impl Catalog {
             let path = meta.location.as_ref()[folder.as_ref().len()..].trim_start_matches('/');
             is_parquet(path)
         };
-        let mut objects: Vec<ObjectRef> = listed.iter().filter(inside).map(|meta| self.object(meta)).collect();
+        let mut objects: Vec<ObjectRef> = listed.iter().filter(inside).map(|meta| object_ref(&self.location, meta)).collect();
         objects.sort_by(|a, b| a.path.as_bytes().cmp(b.path.as_bytes()));
         Ok(objects)
     }
@@ -260,11 +243,37 @@ impl Catalog {
         files.order.push_back(object.clone());
         files.cells.entry(object.clone()).or_default().clone()
     }
+}
 
-    fn object(&self, meta: &ObjectMeta) -> ObjectRef {
-        let path = self.location.relative(&meta.location).to_owned();
-        ObjectRef { path, etag: meta.e_tag.clone(), bytes: meta.size }
+/// The drops below a prefix in the byte order of their names.
+///
+/// # Errors
+/// As [`Catalog::drops`].
+pub async fn drops(location: &Location, drop_by: DropBy) -> Result<Vec<DropListing>, Error> {
+    location.check_exists().await?;
+    if drop_by == DropBy::All {
+        let name = location.url.rsplit('/').find(|part| !part.is_empty()).unwrap_or("all");
+        return Ok(vec![DropListing { name: name.to_owned(), object: None }]);
     }
+    let prefix = Some(&location.prefix).filter(|prefix| !prefix.is_root());
+    let listing = location.store.list_with_delimiter(prefix).await;
+    let listing = listing.map_err(|source| Error::store(&location.url, source))?;
+    let folders = listing.common_prefixes.iter().filter_map(|path| {
+        let name = location.relative(path);
+        is_name(name).then(|| DropListing { name: name.to_owned(), object: None })
+    });
+    let objects = listing.objects.iter().filter_map(|meta| {
+        let name = location.relative(&meta.location);
+        is_parquet(name).then(|| DropListing { name: name.to_owned(), object: Some(object_ref(location, meta)) })
+    });
+    let mut drops: Vec<DropListing> = folders.chain(objects).collect();
+    drops.sort_by(|a, b| a.name.as_bytes().cmp(b.name.as_bytes()));
+    Ok(drops)
+}
+
+fn object_ref(location: &Location, meta: &ObjectMeta) -> ObjectRef {
+    let path = location.relative(&meta.location).to_owned();
+    ObjectRef { path, etag: meta.e_tag.clone(), bytes: meta.size }
 }
 
 /// Names that begin with `_` or `.` are no drops, nor parts of one.

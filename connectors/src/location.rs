@@ -6,7 +6,7 @@
 //! | `gs://bucket/prefix` | Google Cloud Storage | `GOOGLE_…`: service account, application default, `GOOGLE_SKIP_SIGNATURE` |
 //! | `az://container/prefix` | Azure Blob Storage | `AZURE_STORAGE_…`: account and key, SAS, service principal, managed identity |
 //! | `file:///path`, `path` | local files | |
-use std::{fmt, sync::Arc, time::Duration};
+use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
 
 use object_store::{
     ClientOptions, ObjectStore, RetryConfig, aws::AmazonS3Builder, azure::MicrosoftAzureBuilder,
@@ -27,6 +27,8 @@ pub struct Location {
     pub prefix: Path,
     /// The URL without a slash at its end, for messages.
     pub url: String,
+    /// The folder, where it is one of this machine.
+    pub folder: Option<PathBuf>,
 }
 
 impl fmt::Debug for Location {
@@ -54,7 +56,7 @@ impl Location {
             other => return Err(bad(format!("unknown scheme {other}; known are s3, gs, az, file and plain paths"))),
         };
         let prefix = Path::parse(key).map_err(|error| bad(error.to_string()))?;
-        Ok(Self { store, prefix, url: url.trim_end_matches('/').to_owned() })
+        Ok(Self { store, prefix, url: url.trim_end_matches('/').to_owned(), folder: None })
     }
 
     /// A place on the local file system.
@@ -65,7 +67,7 @@ impl Location {
         }
         let path = std::path::absolute(path).map_err(|error| bad(error.to_string()))?;
         let prefix = Path::from_absolute_path(&path).map_err(|error| bad(error.to_string()))?;
-        Ok(Self { store: Arc::new(LocalFileSystem::new()), prefix, url: path.display().to_string() })
+        Ok(Self { store: Arc::new(LocalFileSystem::new()), prefix, url: path.display().to_string(), folder: Some(path) })
     }
 
     /// The path of an object or folder below this place; `relative` is as the store has it, with `/` between its parts.
@@ -75,6 +77,18 @@ impl Location {
     pub fn path(&self, relative: &str) -> Result<Path, Error> {
         let whole = if self.prefix.is_root() { relative.to_owned() } else { format!("{}/{relative}", self.prefix) };
         Path::parse(&whole).map_err(|error| Error::Url { url: self.url_of(relative), reason: error.to_string() })
+    }
+
+    /// Makes sure that a folder of this machine is there: stores have no folders, and an empty prefix is no error.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`].
+    pub async fn check_exists(&self) -> Result<(), Error> {
+        let Some(path) = &self.folder else { return Ok(()) };
+        tokio::fs::metadata(path).await.map(|_| ()).map_err(|error| Error::NotFound {
+            object: self.url.clone(),
+            source: object_store::Error::NotFound { path: self.url.clone(), source: error.into() },
+        })
     }
 
     /// What messages call an object below this place.

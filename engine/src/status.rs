@@ -81,8 +81,8 @@ async fn pending(ledger: &Ledger, options: &StoreOptions) -> Option<Vec<String>>
     let entry = ledger.entries().iter().rev().find(|entry| entry.kind == Kind::Drop)?;
     let catalog = Location::open(entry.settings.get("catalog")?.as_str()?, options).ok()?;
     let drop_by = serde_json::from_value(entry.settings.get("drop_by")?.clone()).ok()?;
-    let names = connectors::catalog::names(&catalog, drop_by).await.ok()?;
-    Some(names.into_iter().filter(|name| ledger.newest(name).is_none()).collect())
+    let drops = connectors::catalog::drops(&catalog, drop_by).await.ok()?;
+    Some(drops.into_iter().map(|drop| drop.name).filter(|name| ledger.newest(name).is_none()).collect())
 }
 
 impl fmt::Display for Status {
