@@ -1,1 +1,3 @@
 //! Hubbleflow: the job, its cluster and its command line.
+
+pub mod sample;
