@@ -5,7 +5,7 @@ use std::{
 };
 
 use futures::{StreamExt, TryStreamExt};
-use object_store::ObjectMeta;
+use object_store::{ObjectMeta, ObjectStoreExt};
 use serde::{Deserialize, Serialize};
 use tokio::sync::OnceCell;
 
@@ -189,7 +189,7 @@ impl Catalog {
         began: u64,
         split_bytes: u64,
     ) -> Result<DropPlan, Error> {
-        let objects = self.objects(drop).await?;
+        let objects = self.with_etags(self.objects(drop).await?).await?;
         let opened: Vec<_> = objects.iter().map(|object| self.file(object)).collect();
         let files: Vec<Arc<File>> = futures::stream::iter(opened).buffered(FOOTERS_AT_ONCE).try_collect().await?;
         let (kind, id_kind) = agree(&drop.name, &files)?;
@@ -218,6 +218,19 @@ impl Catalog {
         });
         let (name, attempt) = (drop.name.clone(), attempt.to_owned());
         Ok(DropPlan { name, attempt, began, kind, id_kind, inputs: inputs.collect(), rows, parts, failure: None, splits })
+    }
+
+    /// Asks for the ETags that the listing of some stores lacks: a drop must be read as it was listed.
+    async fn with_etags(&self, objects: Vec<ObjectRef>) -> Result<Vec<ObjectRef>, Error> {
+        let complete = objects.into_iter().map(async |object: ObjectRef| {
+            if object.etag.is_some() {
+                return Ok(object);
+            }
+            let meta = self.location.store.head(&self.location.path(&object.path)?).await;
+            let meta = meta.map_err(|source| Error::store(self.location.url_of(&object.path), source))?;
+            Ok(object_ref(&self.location, &meta))
+        });
+        futures::stream::iter(complete.collect::<Vec<_>>()).buffered(FOOTERS_AT_ONCE).try_collect().await
     }
 
     /// A file of the catalog: its footer is read once, and kept while it is among the newest.

@@ -1,3 +1,27 @@
 //! Hubbleflow: the job, its cluster and its command line.
-
+//!
+//! ```text
+//! cli ── settings ── job ── run ── dataflow          what is to be run, and running it
+//!                     └── plan   cluster   observe   which drops; which processes; what one sees
+//! ```
+//! Settings (what a user writes) become a [`job::Job`] (things that work); [`run::run`] runs it. Only this crate reads
+//! the command line, the environment and the clock.
+pub mod cli;
+pub mod clock;
+pub mod cluster;
+pub mod dataflow;
+pub mod demo;
+mod error;
+pub mod job;
+pub mod observe;
+pub mod plan;
+pub mod run;
 pub mod s3_server;
+pub mod sample;
+pub mod settings;
+pub mod status;
+pub mod supervise;
+
+pub use error::Error;
+pub use job::Job;
+pub use run::{Summary, run};

@@ -1,5 +1,6 @@
 //! What is to be done: the drops of the catalog that the ledger does not have, in order, handed to the dataflow.
 use std::{
+    fmt,
     collections::{HashSet, VecDeque},
     sync::Arc,
 };
@@ -9,9 +10,10 @@ use connectors::{
     ledger::{Entry, Kind},
 };
 use operators::{Outcome, Progress, Settled, feed::Feeder};
+use serde::Serialize;
 use tokio::sync::{Mutex, mpsc::UnboundedReceiver};
 
-use crate::{Error, job::Plan};
+use crate::{Error, job::Plan, settings::Bytes};
 
 /// Drops whose rows are on their way at once: the next is planned and read while the last is written.
 const DROPS_AT_ONCE: usize = 4;
@@ -147,5 +149,82 @@ impl Planner {
                 waiting.push_front(listing);
             }
         }
+    }
+}
+
+/// What a run would do.
+#[derive(Debug, Serialize)]
+pub struct Preview {
+    /// The catalog.
+    pub catalog: String,
+    /// Where the predictions would go.
+    pub output: String,
+    /// The drops that would be taken, in order.
+    pub drops: Vec<DropPreview>,
+}
+
+/// A drop that would be taken.
+#[derive(Debug, Serialize)]
+pub struct DropPreview {
+    /// Its name.
+    pub drop: String,
+    /// Its objects.
+    pub objects: usize,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Rows that would be taken.
+    pub rows: u64,
+    /// Splits they are read in.
+    pub splits: usize,
+    /// Parts that would be written.
+    pub parts: u32,
+    /// The entry that would be superseded.
+    pub replaces: Option<u64>,
+    /// Why it cannot be read.
+    pub failure: Option<String>,
+}
+
+impl Plan {
+    /// Plans the pending drops and writes nothing.
+    ///
+    /// # Errors
+    /// As [`Plan::pending`] and [`Plan::check_model`].
+    pub async fn preview(&self) -> Result<Preview, Error> {
+        let ledger = Ledger::open(self.output.location()).await?;
+        self.check_model(&ledger)?;
+        let (mut drops, mut left) = (Vec::new(), self.limit);
+        for Pending { listing, bytes, replaces } in self.pending(&ledger).await? {
+            if left == Some(0) {
+                break;
+            }
+            let mut plan = self.plan_drop(&ledger, &listing, "").await;
+            if let Some(left) = &mut left {
+                plan.limit(*left);
+                *left -= plan.rows;
+            }
+            let (objects, splits) = (plan.inputs.len(), plan.splits.len());
+            let DropPlan { name: drop, rows, parts, failure, .. } = plan;
+            drops.push(DropPreview { drop, objects, bytes, rows, splits, parts, replaces, failure });
+        }
+        let (catalog, output) = (self.catalog.location().url.clone(), self.output.location().url.clone());
+        Ok(Preview { catalog, output, drops })
+    }
+}
+
+impl fmt::Display for Preview {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{} -> {}: {} drops to take", self.catalog, self.output, self.drops.len())?;
+        writeln!(f, "{:>12} {:>8} {:>8} {:>8} {:>6}  drop", "rows", "bytes", "objects", "splits", "parts")?;
+        for preview in &self.drops {
+            let DropPreview { drop, objects, bytes, rows, splits, parts, .. } = preview;
+            let bytes = Bytes(*bytes).to_string();
+            write!(f, "{rows:>12} {bytes:>8} {objects:>8} {splits:>8} {parts:>6}  {drop}")?;
+            match (&preview.failure, preview.replaces) {
+                (Some(failure), _) => writeln!(f, ": CANNOT BE READ: {failure}")?,
+                (None, Some(sequence)) => writeln!(f, " (again: supersedes {sequence})")?,
+                (None, None) => writeln!(f)?,
+            }
+        }
+        write!(f, "{:>12} rows in all", self.drops.iter().map(|drop| drop.rows).sum::<u64>())
     }
 }

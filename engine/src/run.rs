@@ -161,7 +161,7 @@ impl Settle {
 }
 
 /// Waits for the workers of this process.
-fn join(guards: timely::WorkerGuards<()>) -> Result<(), Error> {
+fn join(guards: timely::communication::WorkerGuards<()>) -> Result<(), Error> {
     let joined = catch_unwind(AssertUnwindSafe(|| guards.join()));
     let results = joined.map_err(|_| Error::Worker("a connection to another process was lost".to_owned()))?;
     results.into_iter().collect::<Result<(), String>>().map_err(Error::Worker)

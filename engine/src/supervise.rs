@@ -26,14 +26,20 @@ impl Drop for Processes {
     }
 }
 
-/// Runs `processes` times this program with `args`, as a cluster, and starts all of them again where one crashes.
+/// Runs `processes` times this program with `args`, as a cluster, and starts all of them again where one crashes; the
+/// variables of `environment` are added to this process's own.
 /// Answers the exit code of the first process.
 ///
 /// # Errors
 /// [`Error::Cluster`] where it crashes more than `restarts` times.
-pub fn supervise(args: &[OsString], processes: usize, restarts: u32) -> Result<u8, Error> {
+pub fn supervise(
+    args: &[OsString],
+    processes: usize,
+    restarts: u32,
+    environment: &[(&str, String)],
+) -> Result<u8, Error> {
     for start in 0.. {
-        let code = watch(start_all(args, processes)?)?;
+        let code = watch(start_all(args, processes, environment)?)?;
         match code {
             Some(code) => return Ok(code),
             None if start < restarts => eprintln!("a process crashed; starting the cluster again ({} of {restarts})", start + 1),
@@ -45,7 +51,7 @@ pub fn supervise(args: &[OsString], processes: usize, restarts: u32) -> Result<u
     )))
 }
 
-fn start_all(args: &[OsString], processes: usize) -> Result<Processes, Error> {
+fn start_all(args: &[OsString], processes: usize, environment: &[(&str, String)]) -> Result<Processes, Error> {
     let io = |what: &'static str| move |source| Error::io(what, source);
     let program = std::env::current_exe().map_err(io("finding this program"))?;
     let mut hosts = tempfile::NamedTempFile::new().map_err(io("writing the hosts file"))?;
@@ -58,6 +64,7 @@ fn start_all(args: &[OsString], processes: usize) -> Result<Processes, Error> {
     for process in 0..processes {
         let child = Command::new(&program)
             .args(args)
+            .envs(environment.iter().map(|(name, value)| (name, value)))
             .args(["--processes", &processes.to_string(), "--process", &process.to_string(), "--supervised", "--hosts"])
             .arg(&hosts)
             .stdin(Stdio::piped())

@@ -1,0 +1,292 @@
+//! The command line: one match over the commands, and where their settings come from.
+//!
+//! A setting is the flag; else the variable `HUBBLEFLOW_<FLAG>`; else the line of the `--settings` file; else its default.
+use std::{
+    ffi::OsString,
+    path::{Path, PathBuf},
+};
+
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
+use models::{Config, config::PRESETS, device::{DeviceChoice, PrecisionChoice}};
+use tokio::runtime::Runtime;
+
+use crate::{
+    Error, demo,
+    job::{Job, Plan, StoreOptions, model_directory},
+    run::run,
+    sample::{SampleArgs, sample},
+    settings::{CatalogArgs, RunArgs},
+    status::status,
+    supervise,
+};
+
+/// Photometric redshifts for whole surveys: reads galaxies from Parquet, predicts, and commits.
+#[derive(Parser)]
+#[command(name = "hubbleflow", version, max_term_width = 110)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+    /// A TOML file with settings, by the names of the flags
+    #[arg(long, global = true, value_name = "FILE")]
+    settings: Option<PathBuf>,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Predict the drops of a catalog that are not committed yet
+    Run(Box<RunArgs>),
+    /// Show what run would do: the drops, their rows and splits
+    Plan(CatalogArgs),
+    /// Show what an output holds
+    Status(StatusArgs),
+    /// Make a survey of rendered cutouts, from real photometry
+    Sample(SampleCommand),
+    /// Look at a model, or make one
+    #[command(subcommand)]
+    Model(ModelCommand),
+    /// A sample survey, an S3 server and a cluster of two processes, from nothing to predictions
+    Demo(demo::DemoArgs),
+}
+
+#[derive(Args)]
+struct StatusArgs {
+    /// The output
+    out: String,
+    /// As it was after the newest entry of this drop
+    #[arg(long, value_name = "DROP")]
+    as_of: Option<String>,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Args)]
+struct SampleCommand {
+    /// Where the survey goes: a URL or a path
+    out: String,
+    #[command(flatten)]
+    args: SampleArgs,
+}
+
+#[derive(Subcommand)]
+enum ModelCommand {
+    /// Print what a model is: architecture, tensors, parameters, id
+    Inspect {
+        /// The model's directory
+        dir: PathBuf,
+        /// Print one JSON object
+        #[arg(long)]
+        json: bool,
+    },
+    /// Load a model and predict a few made-up galaxies with it
+    Check {
+        /// The model's directory
+        dir: PathBuf,
+        /// Where it runs
+        #[arg(long, default_value = "auto")]
+        device: DeviceChoice,
+        /// Its arithmetic
+        #[arg(long, default_value = "auto")]
+        precision: PrecisionChoice,
+    },
+    /// Make a model with initial weights: it can be run, and its redshifts mean nothing
+    Init {
+        /// Where it goes
+        dir: PathBuf,
+        /// The network
+        #[arg(long, default_value = "astromae", value_parser = clap::builder::PossibleValuesParser::new(PRESETS))]
+        preset: String,
+        /// Blocks of the encoder, where other than the preset's
+        #[arg(long)]
+        depth: Option<usize>,
+        /// Other weights for another seed
+        #[arg(long, default_value = "")]
+        seed: String,
+    },
+}
+
+/// Runs the command of this process's arguments; answers its exit code.
+pub fn main() -> u8 {
+    let result = parse(std::env::args_os().collect()).and_then(|cli| {
+        start_logging();
+        execute(cli.command)
+    });
+    match result {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("hubbleflow: {error}");
+            let mut source = std::error::Error::source(&error);
+            while let Some(cause) = source {
+                eprintln!("  because: {cause}");
+                source = cause.source();
+            }
+            error.exit_code()
+        }
+    }
+}
+
+fn execute(command: Command) -> Result<u8, Error> {
+    let runtime = Runtime::new().map_err(|source| Error::io("starting the runtime", source))?;
+    let options = store_options();
+    match command {
+        Command::Run(args) => run_command(&args, &options, &runtime),
+        Command::Plan(args) => runtime.block_on(plan_command(&args, &options)),
+        Command::Status(args) => {
+            let status = runtime.block_on(status(&args.out, args.as_of.as_deref(), &options))?;
+            print(args.json, &status);
+            Ok(0)
+        }
+        Command::Sample(command) => runtime.block_on(sample_command(&command, &options)),
+        Command::Model(command) => model_command(command),
+        Command::Demo(args) => demo::demo(&args, &runtime),
+    }
+}
+
+fn run_command(args: &RunArgs, options: &StoreOptions, runtime: &Runtime) -> Result<u8, Error> {
+    if args.supervised {
+        supervise::end_with_supervisor();
+    }
+    if let (Some(processes), None) = (args.local, args.process) {
+        let ours: Vec<OsString> = std::env::args_os().skip(1).collect();
+        return supervise::supervise(&ours, processes.max(1), args.restarts, &[]);
+    }
+    end_on_panic();
+    let job = Job::new(args, options, runtime.handle())?;
+    let leader = job.cluster.is_leader();
+    let summary = run(job, runtime.handle())?;
+    if leader {
+        eprintln!(
+            "{} drops committed, {} failed: {} galaxies in {:.1} s ({:.0} a second, {} {})",
+            summary.drops_committed,
+            summary.drops_failed,
+            summary.rows_written,
+            summary.seconds,
+            summary.galaxies_per_second,
+            summary.device,
+            summary.precision
+        );
+        if args.catalog.json {
+            println!("{}", json(&summary));
+        }
+    }
+    Ok(summary.exit_code())
+}
+
+/// A worker that panics leaves the others waiting for ever: the process ends, and with it the cluster.
+fn end_on_panic() {
+    let report = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        report(panic);
+        std::process::exit(i32::from(supervise::CRASHED));
+    }));
+}
+
+async fn plan_command(args: &CatalogArgs, options: &StoreOptions) -> Result<u8, Error> {
+    let dir = model_directory(&args.model, options).await?;
+    let model = models::load(&dir.path, tch::Device::Cpu, models::Precision::Fp32)?;
+    let plan = Plan::new(args, model.as_ref(), options)?;
+    let planned = plan.preview().await?;
+    print(args.json, &planned);
+    Ok(if planned.drops.iter().any(|drop| drop.failure.is_some()) { 3 } else { 0 })
+}
+
+async fn sample_command(command: &SampleCommand, options: &StoreOptions) -> Result<u8, Error> {
+    let place = connectors::Location::open(&command.out, options)?;
+    let bar = indicatif::ProgressBar::new(command.args.galaxies);
+    let made = sample(place.store, place.prefix, &command.args, |rows| bar.set_position(rows)).await;
+    bar.finish_and_clear();
+    println!("{}: {}", command.out, made.map_err(|error| Error::Output(format!("{}: {error}", command.out)))?);
+    Ok(0)
+}
+
+fn model_command(command: ModelCommand) -> Result<u8, Error> {
+    match command {
+        ModelCommand::Inspect { dir, json } => print(json, &models::inspect(&dir)?),
+        ModelCommand::Check { dir, device, precision } => {
+            println!("{}", models::check(&dir, device.resolve()?, precision.resolve())?);
+        }
+        ModelCommand::Init { dir, preset, depth, seed } => {
+            let mut config = Config::preset(&preset).expect("the command line admits presets alone");
+            config.encoder.depth = depth.unwrap_or(config.encoder.depth);
+            models::init::init(&dir, &config, &seed)?;
+            println!("{}: an initialised model; it has learned nothing, and its redshifts mean nothing", dir.display());
+        }
+    }
+    Ok(0)
+}
+
+fn print(as_json: bool, value: &(impl serde::Serialize + std::fmt::Display)) {
+    if as_json { println!("{}", json(value)) } else { println!("{value}") }
+}
+
+fn json(value: &impl serde::Serialize) -> String {
+    serde_json::to_string(value).expect("what is shown is plain data")
+}
+
+/// What the environment says of stores.
+fn store_options() -> StoreOptions {
+    std::env::vars().map(|(name, value)| (name.to_ascii_lowercase(), value)).collect()
+}
+
+fn start_logging() {
+    let filter = tracing_subscriber::EnvFilter::try_from_env("HUBBLEFLOW_LOG")
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+}
+
+/// Reads the arguments; settings of the file become defaults, variables stand between. Help and mistakes end the process.
+fn parse(args: Vec<OsString>) -> Result<Cli, Error> {
+    let mut command = Cli::command();
+    let file = settings_file(&args);
+    let settings = file.as_deref().map(read_settings).transpose()?.unwrap_or_default();
+    let names: Vec<String> = command.get_subcommands().map(|sub| sub.get_name().to_owned()).collect();
+    for name in &names {
+        command = command.mut_subcommand(name, |sub| with_sources(sub, &settings));
+    }
+    let known = |key: &String| command.get_subcommands().flat_map(|sub| sub.get_arguments()).any(|arg| arg.get_id() == key);
+    if let Some(unknown) = settings.keys().map(|key| key.replace('-', "_")).find(|key| !known(key)) {
+        let file = file.unwrap_or_default();
+        return Err(Error::Usage(format!("{}: there is no setting {unknown}; settings are named as the flags", file.display())));
+    }
+    let matches = command.get_matches_from(args);
+    Ok(Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit()))
+}
+
+/// Where `--settings` points to, before anything else is read.
+fn settings_file(args: &[OsString]) -> Option<PathBuf> {
+    let given = args.iter().enumerate().find_map(|(place, arg)| {
+        let arg = arg.to_str()?;
+        match arg.strip_prefix("--settings") {
+            Some("") => args.get(place + 1).map(PathBuf::from),
+            Some(rest) => rest.strip_prefix('=').map(PathBuf::from),
+            None => None,
+        }
+    });
+    given.or_else(|| std::env::var_os("HUBBLEFLOW_SETTINGS").map(PathBuf::from))
+}
+
+fn read_settings(file: &Path) -> Result<toml::Table, Error> {
+    let text = std::fs::read_to_string(file).map_err(|source| Error::io(file.display().to_string(), source))?;
+    text.parse().map_err(|error| Error::Usage(format!("{}: {error}", file.display())))
+}
+
+/// Gives each argument of a command its variable, and the file's setting as its default.
+fn with_sources(command: clap::Command, settings: &toml::Table) -> clap::Command {
+    command.mut_args(|arg| {
+        let name = arg.get_id().as_str().to_owned();
+        if name == "settings" || name == "help" {
+            return arg;
+        }
+        let arg = arg.env(format!("HUBBLEFLOW_{}", name.to_ascii_uppercase())).hide_env(true);
+        let set = settings.iter().find(|(key, _)| key.replace('-', "_") == name);
+        match set.map(|(_, value)| value) {
+            None => arg,
+            Some(toml::Value::Array(values)) => arg.required(false).default_values(values.iter().map(text)),
+            Some(value) => arg.required(false).default_value(text(value)),
+        }
+    })
+}
+
+fn text(value: &toml::Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+}
