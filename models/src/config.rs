@@ -192,7 +192,8 @@ impl Config {
             pcm_kernel,
             pcm_group,
         } = self.encoder;
-        let divides = |part: usize, whole: usize| part > 0 && whole > 0 && whole % part == 0;
+        let divides =
+            |part: usize, whole: usize| part > 0 && whole > 0 && whole.is_multiple_of(part);
         let rules = [
             (
                 self.bands == BANDS,
