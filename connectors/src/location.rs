@@ -67,7 +67,7 @@ impl Location {
         }
         let path = std::path::absolute(path).map_err(|error| bad(error.to_string()))?;
         let prefix = Path::from_absolute_path(&path).map_err(|error| bad(error.to_string()))?;
-        Ok(Self { store: Arc::new(LocalFileSystem::new()), prefix, url: path.display().to_string(), folder: Some(path) })
+        Ok(Self { store: Arc::new(LocalFileSystem::new().with_automatic_cleanup(true)), prefix, url: path.display().to_string(), folder: Some(path) })
     }
 
     /// The path of an object or folder below this place; `relative` is as the store has it, with `/` between its parts.

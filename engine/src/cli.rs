@@ -11,7 +11,7 @@ use models::{Config, config::PRESETS, device::{DeviceChoice, PrecisionChoice}};
 use tokio::runtime::Runtime;
 
 use crate::{
-    Error, demo,
+    Error, clock::clock, demo,
     job::{Job, Plan, StoreOptions, model_directory},
     run::run,
     sample::{SampleArgs, sample},
@@ -107,6 +107,8 @@ enum ModelCommand {
 
 /// Runs the command of this process's arguments; answers its exit code.
 pub fn main() -> u8 {
+    // Seconds are counted from here.
+    clock();
     let result = parse(std::env::args_os().collect()).and_then(|cli| {
         start_logging();
         execute(cli.command)

@@ -1,0 +1,59 @@
+# Hubbleflow. `make demo` and `make test` set up all that they need.
+#
+#   make demo      a sample survey on an S3 server, a cluster of two processes, predictions
+#   make test      every test; what other Parquet readers see is tested in a Python venv
+#   make test-moto the conformance suite against moto, an S3 of another make
+#   make lint      format, clippy, documentation
+#   make deny      licences and sources of all dependencies
+#   make bench     timings of this machine
+#   make install   PREFIX=/usr/local: bin/hubbleflow and lib/hubbleflow, which can be moved together
+#
+# One profile serves the demo and the tests, so that dependencies are compiled once; `install` and `bench` use release.
+
+SHELL    := bash
+CARGO    := cargo
+PREFIX   ?= /usr/local
+TARGET   := $(or $(CARGO_TARGET_DIR),target)
+PYTHON   := .venv/bin/python
+
+.PHONY: demo build test test-moto bench lint deny install clean
+.DEFAULT_GOAL := build
+
+build: .libtorch
+	$(CARGO) build --package engine
+
+demo: build
+	$(TARGET)/debug/hubbleflow demo
+
+test: build .venv/ready
+	$(CARGO) test --workspace --no-fail-fast
+
+test-moto: .libtorch .venv/ready
+	HUBBLEFLOW_TEST_MOTO=$(PYTHON) $(CARGO) test --package connectors --test conformance
+
+lint: .libtorch
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --quiet
+
+deny:
+	command -v cargo-deny >/dev/null || $(CARGO) install --locked cargo-deny
+	$(CARGO) deny check licenses bans sources
+
+install: .libtorch
+	$(CARGO) build --release --package engine
+	install -D -m 755 $(TARGET)/release/hubbleflow $(DESTDIR)$(PREFIX)/bin/hubbleflow
+	install -d $(DESTDIR)$(PREFIX)/lib/hubbleflow
+	cp -L .libtorch/lib/*.so* $(DESTDIR)$(PREFIX)/lib/hubbleflow/
+
+.libtorch:
+	scripts/get-libtorch.sh
+
+.venv/ready: tests/requirements.txt
+	python3 -m venv .venv
+	$(PYTHON) -m pip install --quiet --disable-pip-version-check --requirement tests/requirements.txt
+	touch $@
+
+clean:
+	rm -rf .demo .venv
+	$(CARGO) clean
