@@ -29,7 +29,7 @@ test: build .venv/ready
 	$(CARGO) test --workspace --no-fail-fast
 
 test-moto: .libtorch .venv/ready
-	HUBBLEFLOW_TEST_MOTO=$(PYTHON) $(CARGO) test --package connectors --test conformance
+	$(CARGO) test --test promises moto -- --ignored
 
 lint: .libtorch
 	$(CARGO) fmt --all --check
