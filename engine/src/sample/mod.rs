@@ -225,7 +225,7 @@ impl fmt::Display for SampleSummary {
 /// Makes a survey below `prefix` of `store`, which must be empty.
 ///
 /// `progress` is told, now and then, how many rows with cutouts are done. Memory is bounded whatever
-/// the survey's size: some 200 MB, and as much again for every three threads.
+/// the survey's size: some 600 MB, and 350 MB more for every three threads.
 ///
 /// # Errors
 /// Where the arguments contradict each other, the photometry is unfit, `prefix` is not empty or the

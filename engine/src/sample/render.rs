@@ -4,6 +4,7 @@
 //! Gaussians too: it is drawn in closed form, without a transform and its wrap-around. Averaging
 //! over a pixel's area is a convolution as well; its variance is added instead.
 
+use std::f32::consts::LN_2;
 use std::f64::consts::{LOG2_E, TAU};
 use std::ops::Range;
 
@@ -137,7 +138,7 @@ fn exp2(x: f32) -> f32 {
     let power = f32::from_bits(exponent.wrapping_add(127) << 23);
     // The Taylor series of 2^f for f in -0.5..=0.5, in Horner's form.
     let mut series = 0.001_333_356;
-    for coefficient in [0.009_618_129, 0.055_504_11, 0.240_226_5, 0.693_147_2, 1.0] {
+    for coefficient in [0.009_618_129, 0.055_504_11, 0.240_226_5, LN_2, 1.0] {
         series = series * fraction + coefficient;
     }
     power * series
