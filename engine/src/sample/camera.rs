@@ -36,6 +36,9 @@ const PSF: [Component; 2] = [
 /// Seeing varies by this share from night to night, in all bands together.
 const SEEING_SCATTER: f64 = 0.09;
 
+/// Gaussians whose variance is below this share of the PSF's are drawn as one.
+const MERGED_VARIANCE: f64 = 0.08;
+
 /// One band of the camera.
 #[derive(Debug, Clone, Copy)]
 struct Detector {
@@ -95,7 +98,7 @@ pub fn dimmed_fluxes_nmgy(mags: &[f64; BANDS], reddening: f64) -> [f64; BANDS] {
 pub struct Source {
     /// Where, from the centre of the frame.
     pub offset: Position,
-    /// The Gaussians, in units of `scale_px`.
+    /// The Gaussians from narrow to wide, in units of `scale_px`.
     pub profile: &'static [Component],
     /// Unit of the profile along the major axis.
     pub scale_px: f64,
@@ -122,17 +125,39 @@ pub fn expose(sources: &[Source], seeing: f64, side_px: usize, cutout: &mut [f32
                 x_px: middle_px + source.offset.x_px,
                 y_px: middle_px + source.offset.y_px,
             };
-            for component in source.profile {
-                let variance_px2 = (component.sigma * source.scale_px).powi(2);
-                for psf in &PSF {
-                    let blur_px2 = psf_px2 * psf.sigma * psf.sigma;
+            let flux_nmgy = source.fluxes_nmgy[band];
+            if flux_nmgy == 0.0 {
+                continue;
+            }
+            for psf in &PSF {
+                let blur_px2 = psf_px2 * psf.sigma * psf.sigma;
+                for (weight, variance_px2) in distinct(source, blur_px2) {
                     let covariance = source.shape.scaled_and_blurred(variance_px2, blur_px2);
-                    let flux = source.fluxes_nmgy[band] * component.weight * psf.weight;
+                    let flux = flux_nmgy * weight * psf.weight;
                     add_gaussian(pixels, side_px, at, covariance, flux);
                 }
             }
         }
     }
+}
+
+/// Weights and variances of a source's Gaussians, those far narrower than the blur merged into one.
+///
+/// The one has their second moment; what it lacks is of the order of the square of
+/// [`MERGED_VARIANCE`].
+fn distinct(source: &Source, blur_px2: f64) -> impl Iterator<Item = (f64, f64)> {
+    let unit_px2 = source.scale_px * source.scale_px;
+    let variance_px2 = move |component: &Component| unit_px2 * component.sigma * component.sigma;
+    // Components come from narrow to wide.
+    let is_narrow = |component: &Component| variance_px2(component) < MERGED_VARIANCE * blur_px2;
+    let narrow = source.profile.partition_point(is_narrow);
+    let (merged, wide) = source.profile.split_at(narrow);
+    let weight: f64 = merged.iter().map(|it| it.weight).sum();
+    let moment: f64 = merged.iter().map(|it| it.weight * variance_px2(it)).sum();
+    let one = (weight > 0.0).then(|| (weight, moment / weight));
+    let wide = wide.iter();
+    one.into_iter()
+        .chain(wide.map(move |it| (it.weight, variance_px2(it))))
 }
 
 /// Adds the noise of photons, sky and detector to `cutout` (`[band, y, x]`).

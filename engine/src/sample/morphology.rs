@@ -36,7 +36,8 @@ pub struct Part {
 /// A galaxy as it would look without telescope, sky and dust.
 #[derive(Debug, Clone, Copy)]
 pub struct Morphology {
-    /// Probability that people would call it elliptical.
+    /// Probability that people would call it elliptical: what it was drawn by.
+    #[cfg(test)]
     pub p_elliptical: f64,
     /// Disk and bulge; the bulge may have no light.
     pub parts: [Part; 2],
@@ -66,6 +67,7 @@ impl Morphology {
             shares: bulge_shares,
         };
         Self {
+            #[cfg(test)]
             p_elliptical,
             parts: [disk, bulge],
         }
@@ -174,6 +176,9 @@ mod tests {
         let shares = bulge_shares_by_band(0.5, 1.0);
         assert!(shares.is_sorted());
         assert_eq!(shares[2], 0.5);
-        assert_eq!(bulge_shares_by_band(1.0, 1.0), [1.0; 5]);
+        for share in bulge_shares_by_band(1.0, 1.0) {
+            assert!((share - 1.0).abs() < 1e-12);
+        }
+        assert_eq!(bulge_shares_by_band(0.0, 1.0), [0.0; 5]);
     }
 }

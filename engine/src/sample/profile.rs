@@ -97,6 +97,7 @@ mod tests {
     #[test]
     fn half_of_the_light_is_within_the_half_light_radius() {
         for mixture in [&EXPONENTIAL[..], &DE_VAUCOULEURS[..]] {
+            assert!(mixture.is_sorted_by_key(|c| c.sigma), "from narrow to wide");
             let total: f64 = mixture.iter().map(|c| c.weight).sum();
             assert!((total - 1.0).abs() < 1e-5, "total {total}");
             let half = light_within(mixture, 1.0);
