@@ -1,8 +1,0 @@
-//! Tells the linker where libtorch lies at run time: beside an installed binary, or in this checkout.
-fn main() {
-    println!("cargo::rerun-if-env-changed=LIBTORCH");
-    println!("cargo::rustc-link-arg=-Wl,-rpath,$ORIGIN/../lib/hubbleflow");
-    if let Ok(libtorch) = std::env::var("LIBTORCH") {
-        println!("cargo::rustc-link-arg=-Wl,-rpath,{libtorch}/lib");
-    }
-}
