@@ -104,6 +104,10 @@ impl Error {
                 Self::Denied { object, source }
             }
             object_store::Error::Precondition { .. } => Self::Changed { object },
+            // Listing a bucket that is not there is of no kind of its own.
+            object_store::Error::Generic { .. } if root_cause(&source).contains("NoSuchBucket") => {
+                Self::NotFound { object, source }
+            }
             _ => Self::Store { object, source },
         }
     }

@@ -16,7 +16,7 @@ use arrow::{
         Array, ArrayRef, AsArray, Float32Array, Float64Array, Int32Array, Int64Array, RecordBatch, StringArray,
         UInt32Array, UInt64Array,
     },
-    compute::{SortColumn, SortOptions, concat_batches, lexsort_to_indices, partition, take, take_record_batch},
+    compute::{SortColumn, SortOptions, cast, concat_batches, lexsort_to_indices, partition, take, take_record_batch},
     datatypes::{DataType, Field, FieldRef, Float64Type, Metadata, Schema, UInt32Type, UInt64Type},
     error::ArrowError,
 };
@@ -297,7 +297,20 @@ fn gather<'a>(pieces: impl Iterator<Item = &'a Piece>) -> Result<Option<RecordBa
         batches.push(with_columns(&piece.rows, vec![("object".into(), object, false)])?);
     }
     let Some(first) = batches.first() else { return Ok(None) };
-    concat_batches(&first.schema(), &batches).map(Some)
+    // A file that only withdraws has no columns to keep: theirs are of no type, and take that of the others.
+    let names = first.schema();
+    let fields = names.fields().iter().enumerate().map(|(place, field)| {
+        let of_type = |batch: &&RecordBatch| *batch.column(place).data_type() != DataType::Null;
+        let known = batches.iter().find(of_type).map_or(DataType::Null, |batch| batch.column(place).data_type().clone());
+        field.as_ref().clone().with_data_type(known)
+    });
+    let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
+    let cast_all = |batch: &RecordBatch| {
+        let columns = batch.columns().iter().zip(schema.fields()).map(|(column, field)| cast(column, field.data_type()));
+        RecordBatch::try_new(schema.clone(), columns.collect::<Result<_, _>>()?)
+    };
+    let batches: Vec<RecordBatch> = batches.iter().map(cast_all).collect::<Result<_, _>>()?;
+    concat_batches(&schema, &batches).map(Some)
 }
 
 fn with_columns(rows: &RecordBatch, more: Vec<Column>) -> Result<RecordBatch, ArrowError> {

@@ -105,11 +105,11 @@ impl Cluster {
             TcpListener::bind(address).map_err(|source| Error::io(format!("listening at {address}"), source))?;
         listener.set_nonblocking(true).map_err(|source| Error::io("listening", source))?;
         let mut sockets: Vec<Option<TcpStream>> = self.hosts.iter().map(|_| None).collect();
-        for peer in 0..self.process {
+        for (peer, place) in sockets.iter_mut().enumerate().take(self.process) {
             let mut socket = self.dial(peer, deadline)?;
             let greeted = greet(&mut socket, greeting).map_err(|source| self.lost(peer, source))?;
             agree(greeting, &greeted)?;
-            sockets[peer] = Some(socket);
+            *place = Some(socket);
         }
         while let Some(missing) = (self.process + 1..self.hosts.len()).find(|&peer| sockets[peer].is_none()) {
             match listener.accept() {

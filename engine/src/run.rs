@@ -102,7 +102,7 @@ pub fn run(job: Job, runtime: &Handle) -> Result<Summary, Error> {
         let job = job.clone();
         move |worker: &mut timely::worker::Worker| {
             let first = worker.index() == 0;
-            let here = worker.index() % job.cluster.workers() == 0;
+            let here = worker.index().is_multiple_of(job.cluster.workers());
             let drops: Option<Feed> = lock(&drops).take_if(|_| first);
             let settle = settle.clone();
             worker.dataflow(|scope| {

@@ -486,7 +486,9 @@ fn refusal(column: &str, data_type: &DataType, side_px_min: usize) -> SchemaErro
         DataType::Struct(_) => format!(
             "a struct of `flux` (images of float32, [y][x]) and `band` (their names) as the Multimodal Universe has it, with {size}"
         ),
-        leaf if leaf.is_numeric() => "of float32: cast the pixels, in nanomaggies, when the file is written".to_owned(),
+        leaf if leaf.is_numeric() => {
+            "of float32: cast the pixels, in nanomaggies, when the file is written".to_owned()
+        }
         _ => format!("{size}, as lists of float32 or a fixed-size binary"),
     };
     SchemaError::Type {
