@@ -1,6 +1,9 @@
 //! The build script of every package that links libtorch (rpath does not propagate from a library): tells the linker
 //! where libtorch lies at run time, beside an installed binary or in this checkout.
-#![expect(clippy::disallowed_methods, reason = "a build script is told by variables")]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "a build script is told by variables"
+)]
 fn main() {
     println!("cargo::rerun-if-env-changed=LIBTORCH");
     println!("cargo::rustc-link-arg=-Wl,-rpath,$ORIGIN/../lib/hubbleflow");

@@ -9,23 +9,48 @@ use crate::location::StoreOptions;
 ///
 /// Keys that are given outright win, and so does every other way to credentials that the environment names.
 pub fn options(given: &StoreOptions) -> Vec<(String, String)> {
-    let get = |name: &str| given.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str());
-    let others = ["aws_access_key_id", "aws_web_identity_token_file", "aws_container_credentials_relative_uri"];
+    let get = |name: &str| {
+        given
+            .iter()
+            .find(|(key, _)| key == name)
+            .map(|(_, value)| value.as_str())
+    };
+    let others = [
+        "aws_access_key_id",
+        "aws_web_identity_token_file",
+        "aws_container_credentials_relative_uri",
+    ];
     if get("aws_profile").is_none() && (others.iter().any(|name| get(name).is_some())) {
         return Vec::new();
     }
     let profile = get("aws_profile").unwrap_or("default");
     let file = |variable: &str, name: &str| {
-        get(variable).map(PathBuf::from).or_else(|| Some(PathBuf::from(get("home")?).join(".aws").join(name)))
+        get(variable)
+            .map(PathBuf::from)
+            .or_else(|| Some(PathBuf::from(get("home")?).join(".aws").join(name)))
     };
     let sections = [
-        (file("aws_shared_credentials_file", "credentials"), profile.to_owned()),
-        (file("aws_config_file", "config"), if profile == "default" { profile.to_owned() } else { format!("profile {profile}") }),
+        (
+            file("aws_shared_credentials_file", "credentials"),
+            profile.to_owned(),
+        ),
+        (
+            file("aws_config_file", "config"),
+            if profile == "default" {
+                profile.to_owned()
+            } else {
+                format!("profile {profile}")
+            },
+        ),
     ];
     let mut found: Vec<(String, String)> = Vec::new();
     for (file, section) in sections {
-        let Some(ini) = file.and_then(|file| Ini::load_from_file(file).ok()) else { continue };
-        let Some(properties) = ini.section(Some(section)) else { continue };
+        let Some(ini) = file.and_then(|file| Ini::load_from_file(file).ok()) else {
+            continue;
+        };
+        let Some(properties) = ini.section(Some(section)) else {
+            continue;
+        };
         for (key, option) in [
             ("aws_access_key_id", "aws_access_key_id"),
             ("aws_secret_access_key", "aws_secret_access_key"),
@@ -56,12 +81,20 @@ mod tests {
             "[default]\naws_access_key_id = A\naws_secret_access_key = B\n[sky]\naws_access_key_id = C\naws_secret_access_key = D\n",
         )
         .unwrap();
-        std::fs::write(home.path().join(".aws/config"), "[profile sky]\nregion = eu-west-1\n").unwrap();
+        std::fs::write(
+            home.path().join(".aws/config"),
+            "[profile sky]\nregion = eu-west-1\n",
+        )
+        .unwrap();
         let pair = |k: &str, v: &str| (k.to_owned(), v.to_owned());
         let here = pair("home", home.path().to_str().unwrap());
         assert_eq!(
             options(&[here.clone(), pair("aws_profile", "sky")]),
-            [pair("aws_access_key_id", "C"), pair("aws_secret_access_key", "D"), pair("aws_region", "eu-west-1")]
+            [
+                pair("aws_access_key_id", "C"),
+                pair("aws_secret_access_key", "D"),
+                pair("aws_region", "eu-west-1")
+            ]
         );
         assert_eq!(options(&[here.clone()])[0], pair("aws_access_key_id", "A"));
         assert_eq!(options(&[here, pair("aws_access_key_id", "own")]), []);

@@ -20,8 +20,13 @@ pub struct Permit(OwnedSemaphorePermit);
 impl Budget {
     /// A budget of so many bytes, at least one KiB.
     pub fn new(bytes: u64) -> Self {
-        let all = u32::try_from(bytes / UNIT_BYTES).unwrap_or(u32::MAX >> 3).clamp(1, u32::MAX >> 3);
-        Self { units: Arc::new(Semaphore::new(all as usize)), all }
+        let all = u32::try_from(bytes / UNIT_BYTES)
+            .unwrap_or(u32::MAX >> 3)
+            .clamp(1, u32::MAX >> 3);
+        Self {
+            units: Arc::new(Semaphore::new(all as usize)),
+            all,
+        }
     }
 
     /// The whole budget in bytes.
@@ -31,12 +36,18 @@ impl Budget {
 
     /// Waits until so many bytes are free. What asks for more than the whole gets the whole, alone.
     pub async fn acquire(&self, bytes: u64) -> Permit {
-        let permit = self.units.clone().acquire_many_owned(self.units_of(bytes)).await;
+        let permit = self
+            .units
+            .clone()
+            .acquire_many_owned(self.units_of(bytes))
+            .await;
         Permit(permit.expect("the semaphore of a budget is never closed"))
     }
 
     fn units_of(&self, bytes: u64) -> u32 {
-        u32::try_from(bytes.div_ceil(UNIT_BYTES)).unwrap_or(u32::MAX).min(self.all)
+        u32::try_from(bytes.div_ceil(UNIT_BYTES))
+            .unwrap_or(u32::MAX)
+            .min(self.all)
     }
 }
 
@@ -60,11 +71,17 @@ mod tests {
     async fn bytes_are_waited_for_and_given_back() {
         let budget = Budget::new(100 << 10);
         let mut first = budget.acquire(80 << 10).await;
-        assert!(budget.acquire(40 << 10).now_or_never().is_none(), "more than is free was granted");
+        assert!(
+            budget.acquire(40 << 10).now_or_never().is_none(),
+            "more than is free was granted"
+        );
         first.shrink_to(60 << 10);
         let second = budget.acquire(40 << 10).await;
         drop((first, second));
         let _whole = budget.acquire(u64::MAX).await;
-        assert!(budget.acquire(1).now_or_never().is_none(), "the whole was not the whole");
+        assert!(
+            budget.acquire(1).now_or_never().is_none(),
+            "the whole was not the whole"
+        );
     }
 }

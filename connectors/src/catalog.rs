@@ -133,7 +133,12 @@ impl DropPlan {
 impl Catalog {
     /// A catalog at its place; nothing is asked of the store yet.
     pub fn new(location: Location, drop_by: DropBy, request: Request) -> Self {
-        Self { location, drop_by, request, files: Mutex::default() }
+        Self {
+            location,
+            drop_by,
+            request,
+            files: Mutex::default(),
+        }
     }
 
     /// Where it lies.
@@ -173,7 +178,11 @@ impl Catalog {
             let path = meta.location.as_ref()[folder.as_ref().len()..].trim_start_matches('/');
             is_parquet(path)
         };
-        let mut objects: Vec<ObjectRef> = listed.iter().filter(inside).map(|meta| object_ref(&self.location, meta)).collect();
+        let mut objects: Vec<ObjectRef> = listed
+            .iter()
+            .filter(inside)
+            .map(|meta| object_ref(&self.location, meta))
+            .collect();
         objects.sort_by(|a, b| a.path.as_bytes().cmp(b.path.as_bytes()));
         Ok(objects)
     }
@@ -191,7 +200,10 @@ impl Catalog {
     ) -> Result<DropPlan, Error> {
         let objects = self.with_etags(self.objects(drop).await?).await?;
         let opened: Vec<_> = objects.iter().map(|object| self.file(object)).collect();
-        let files: Vec<Arc<File>> = futures::stream::iter(opened).buffered(FOOTERS_AT_ONCE).try_collect().await?;
+        let files: Vec<Arc<File>> = futures::stream::iter(opened)
+            .buffered(FOOTERS_AT_ONCE)
+            .try_collect()
+            .await?;
         let (kind, id_kind) = agree(&drop.name, &files)?;
         let rows: u64 = files.iter().map(|file| file.rows()).sum();
         let parts = rows.div_ceil(PART_ROWS).max(1) as u32;
@@ -217,7 +229,18 @@ impl Catalog {
             rows: file.rows(),
         });
         let (name, attempt) = (drop.name.clone(), attempt.to_owned());
-        Ok(DropPlan { name, attempt, began, kind, id_kind, inputs: inputs.collect(), rows, parts, failure: None, splits })
+        Ok(DropPlan {
+            name,
+            attempt,
+            began,
+            kind,
+            id_kind,
+            inputs: inputs.collect(),
+            rows,
+            parts,
+            failure: None,
+            splits,
+        })
     }
 
     /// Asks for the ETags that the listing of some stores lacks: a drop must be read as it was listed.
@@ -226,11 +249,19 @@ impl Catalog {
             if object.etag.is_some() {
                 return Ok(object);
             }
-            let meta = self.location.store.head(&self.location.path(&object.path)?).await;
-            let meta = meta.map_err(|source| Error::store(self.location.url_of(&object.path), source))?;
+            let meta = self
+                .location
+                .store
+                .head(&self.location.path(&object.path)?)
+                .await;
+            let meta =
+                meta.map_err(|source| Error::store(self.location.url_of(&object.path), source))?;
             Ok(object_ref(&self.location, &meta))
         });
-        futures::stream::iter(complete.collect::<Vec<_>>()).buffered(FOOTERS_AT_ONCE).try_collect().await
+        futures::stream::iter(complete.collect::<Vec<_>>())
+            .buffered(FOOTERS_AT_ONCE)
+            .try_collect()
+            .await
     }
 
     /// A file of the catalog: its footer is read once, and kept while it is among the newest.
@@ -238,7 +269,9 @@ impl Catalog {
         let cell = self.cell(object);
         let open = async || {
             let reader = ObjectReader::new(&self.location, object)?;
-            File::open(reader, object.bytes, &self.request).await.map(Arc::new)
+            File::open(reader, object.bytes, &self.request)
+                .await
+                .map(Arc::new)
         };
         cell.get_or_try_init(open).await.cloned()
     }
@@ -265,19 +298,32 @@ impl Catalog {
 pub async fn drops(location: &Location, drop_by: DropBy) -> Result<Vec<DropListing>, Error> {
     location.check_exists().await?;
     if drop_by == DropBy::All {
-        let name = location.url.rsplit('/').find(|part| !part.is_empty()).unwrap_or("all");
-        return Ok(vec![DropListing { name: name.to_owned(), object: None }]);
+        let name = location
+            .url
+            .rsplit('/')
+            .find(|part| !part.is_empty())
+            .unwrap_or("all");
+        return Ok(vec![DropListing {
+            name: name.to_owned(),
+            object: None,
+        }]);
     }
     let prefix = Some(&location.prefix).filter(|prefix| !prefix.is_root());
     let listing = location.store.list_with_delimiter(prefix).await;
     let listing = listing.map_err(|source| Error::store(&location.url, source))?;
     let folders = listing.common_prefixes.iter().filter_map(|path| {
         let name = location.relative(path);
-        is_name(name).then(|| DropListing { name: name.to_owned(), object: None })
+        is_name(name).then(|| DropListing {
+            name: name.to_owned(),
+            object: None,
+        })
     });
     let objects = listing.objects.iter().filter_map(|meta| {
         let name = location.relative(&meta.location);
-        is_parquet(name).then(|| DropListing { name: name.to_owned(), object: Some(object_ref(location, meta)) })
+        is_parquet(name).then(|| DropListing {
+            name: name.to_owned(),
+            object: Some(object_ref(location, meta)),
+        })
     });
     let mut drops: Vec<DropListing> = folders.chain(objects).collect();
     drops.sort_by(|a, b| a.name.as_bytes().cmp(b.name.as_bytes()));
@@ -286,7 +332,11 @@ pub async fn drops(location: &Location, drop_by: DropBy) -> Result<Vec<DropListi
 
 fn object_ref(location: &Location, meta: &ObjectMeta) -> ObjectRef {
     let path = location.relative(&meta.location).to_owned();
-    ObjectRef { path, etag: meta.e_tag.clone(), bytes: meta.size }
+    ObjectRef {
+        path,
+        etag: meta.e_tag.clone(),
+        bytes: meta.size,
+    }
 }
 
 /// Names that begin with `_` or `.` are no drops, nor parts of one.
@@ -300,7 +350,9 @@ fn is_parquet(path: &str) -> bool {
 
 /// The kind of a drop's files and the type of their ids, which must be the same in all.
 fn agree(drop: &str, files: &[Arc<File>]) -> Result<(FileKind, Option<IdKind>), Error> {
-    let Some(first) = files.first() else { return Ok((FileKind::Galaxies, None)) };
+    let Some(first) = files.first() else {
+        return Ok((FileKind::Galaxies, None));
+    };
     let (kind, id_kind) = (first.layout.kind(), first.layout.id_kind());
     for file in files {
         let reason = if file.layout.id_kind() != id_kind {
@@ -319,7 +371,10 @@ fn agree(drop: &str, files: &[Arc<File>]) -> Result<(FileKind, Option<IdKind>), 
         } else {
             continue;
         };
-        return Err(Error::Mixed { drop: drop.to_owned(), reason });
+        return Err(Error::Mixed {
+            drop: drop.to_owned(),
+            reason,
+        });
     }
     Ok((kind, Some(id_kind)))
 }

@@ -30,8 +30,20 @@ pub fn encode(pieces: &[Piece]) -> Result<Vec<u8>, ArrowError> {
         let mut writer = StreamWriter::try_new(Vec::new(), piece.rows.schema_ref())?;
         writer.write(&piece.rows)?;
         let rows = writer.into_inner()?;
-        let Piece { part, folder, object, object_index, .. } = piece.clone();
-        let head = Head { part, folder, object, object_index, rows_bytes: rows.len() };
+        let Piece {
+            part,
+            folder,
+            object,
+            object_index,
+            ..
+        } = piece.clone();
+        let head = Head {
+            part,
+            folder,
+            object,
+            object_index,
+            rows_bytes: rows.len(),
+        };
         let head = serde_json::to_vec(&head).expect("a head is plain data");
         bytes.extend((head.len() as u32).to_le_bytes());
         bytes.extend(head);
@@ -47,21 +59,39 @@ pub fn encode(pieces: &[Piece]) -> Result<Vec<u8>, ArrowError> {
 pub fn decode(mut bytes: &[u8]) -> Result<Vec<Piece>, ArrowError> {
     let mut pieces = Vec::new();
     while !bytes.is_empty() {
-        let head_bytes = u32::from_le_bytes(take(&mut bytes, 4)?.try_into().expect("four bytes were taken"));
+        let head_bytes = u32::from_le_bytes(
+            take(&mut bytes, 4)?
+                .try_into()
+                .expect("four bytes were taken"),
+        );
         let head = serde_json::from_slice(take(&mut bytes, head_bytes as usize)?);
         let head: Head = head.map_err(|error| ArrowError::IpcError(error.to_string()))?;
         let mut reader = StreamReader::try_new(take(&mut bytes, head.rows_bytes)?, None)?;
-        let rows = reader.next().ok_or_else(|| ArrowError::IpcError("a piece without rows".to_owned()))??;
-        let Head { part, folder, object, object_index, .. } = head;
-        pieces.push(Piece { part, folder, object, object_index, rows });
+        let rows = reader
+            .next()
+            .ok_or_else(|| ArrowError::IpcError("a piece without rows".to_owned()))??;
+        let Head {
+            part,
+            folder,
+            object,
+            object_index,
+            ..
+        } = head;
+        pieces.push(Piece {
+            part,
+            folder,
+            object,
+            object_index,
+            rows,
+        });
     }
     Ok(pieces)
 }
 
 fn take<'a>(bytes: &mut &'a [u8], length: usize) -> Result<&'a [u8], ArrowError> {
-    let (taken, rest) = bytes
-        .split_at_checked(length)
-        .ok_or_else(|| ArrowError::IpcError(format!("{} bytes where {length} were written", bytes.len())))?;
+    let (taken, rest) = bytes.split_at_checked(length).ok_or_else(|| {
+        ArrowError::IpcError(format!("{} bytes where {length} were written", bytes.len()))
+    })?;
     *bytes = rest;
     Ok(taken)
 }
@@ -77,6 +107,8 @@ impl<'de> Deserialize<'de> for Piece {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let bytes: Vec<u8> = serde_bytes::deserialize(deserializer)?;
         let mut pieces = decode(&bytes).map_err(serde::de::Error::custom)?;
-        pieces.pop().ok_or_else(|| serde::de::Error::custom("no piece"))
+        pieces
+            .pop()
+            .ok_or_else(|| serde::de::Error::custom("no piece"))
     }
 }

@@ -21,7 +21,9 @@ pub enum Error {
         source: object_store::Error,
     },
     /// The store refuses these credentials.
-    #[error("{object}: access denied; check the credentials (keys, profile or role) and what they may read and write")]
+    #[error(
+        "{object}: access denied; check the credentials (keys, profile or role) and what they may read and write"
+    )]
     Denied {
         /// What was asked for.
         object: String,
@@ -53,7 +55,9 @@ pub enum Error {
         source: SchemaError,
     },
     /// An object was replaced while its drop was being read.
-    #[error("{object}: changed since its drop was listed (its ETag or size is another); run again to take the drop as it is now")]
+    #[error(
+        "{object}: changed since its drop was listed (its ETag or size is another); run again to take the drop as it is now"
+    )]
     Changed {
         /// The object.
         object: String,
@@ -75,7 +79,9 @@ pub enum Error {
         output: String,
     },
     /// The ledger was written by an engine that knows more than this one.
-    #[error("{object}: is of format {found}, and this engine knows format {known}; use a newer hubbleflow")]
+    #[error(
+        "{object}: is of format {found}, and this engine knows format {known}; use a newer hubbleflow"
+    )]
     Format {
         /// The entry.
         object: String,
@@ -100,9 +106,8 @@ impl Error {
         let object = object.into();
         match source {
             object_store::Error::NotFound { .. } => Self::NotFound { object, source },
-            object_store::Error::PermissionDenied { .. } | object_store::Error::Unauthenticated { .. } => {
-                Self::Denied { object, source }
-            }
+            object_store::Error::PermissionDenied { .. }
+            | object_store::Error::Unauthenticated { .. } => Self::Denied { object, source },
             object_store::Error::Precondition { .. } => Self::Changed { object },
             // Listing a bucket that is not there is of no kind of its own.
             object_store::Error::Generic { .. } if root_cause(&source).contains("NoSuchBucket") => {

@@ -45,7 +45,11 @@ impl ObjectReader {
     /// # Errors
     /// [`Error::Url`] where its path is none.
     pub fn new(catalog: &Location, object: &ObjectRef) -> Result<Self, Error> {
-        Ok(Self { location: catalog.clone(), path: catalog.path(&object.path)?, object: object.clone() })
+        Ok(Self {
+            location: catalog.clone(),
+            path: catalog.path(&object.path)?,
+            object: object.clone(),
+        })
     }
 
     /// What messages call the object.
@@ -64,17 +68,33 @@ impl ObjectReader {
             ..Default::default()
         };
         let fail = |source| Error::store(self.name(), source);
-        let answer = self.location.store.get_opts(&self.path, options).await.map_err(fail)?;
+        let answer = self
+            .location
+            .store
+            .get_opts(&self.path, options)
+            .await
+            .map_err(fail)?;
         // Not every store heeds If-Match on reads.
         if answer.meta.size != self.object.bytes
-            || (self.object.etag.is_some() && answer.meta.e_tag.is_some() && answer.meta.e_tag != self.object.etag)
+            || (self.object.etag.is_some()
+                && answer.meta.e_tag.is_some()
+                && answer.meta.e_tag != self.object.etag)
         {
-            return Err(Error::Changed { object: self.name() });
+            return Err(Error::Changed {
+                object: self.name(),
+            });
         }
         let bytes = answer.bytes().await.map_err(fail)?;
         if bytes.len() as u64 != range.end - range.start {
-            let reason = format!("answered {} bytes of {}", bytes.len(), range.end - range.start);
-            return Err(fail(object_store::Error::Generic { store: "object", source: reason.into() }));
+            let reason = format!(
+                "answered {} bytes of {}",
+                bytes.len(),
+                range.end - range.start
+            );
+            return Err(fail(object_store::Error::Generic {
+                store: "object",
+                source: reason.into(),
+            }));
         }
         Ok(bytes)
     }
@@ -84,8 +104,14 @@ impl ObjectReader {
     /// # Errors
     /// As [`ObjectReader::get`].
     pub async fn get_all(&self, ranges: Vec<Range<u64>>) -> Result<Vec<(u64, Bytes)>, Error> {
-        let requests: Vec<_> = coalesce(ranges).into_iter().map(|range| self.get_large(range)).collect();
-        futures::stream::iter(requests).buffered(REQUESTS_MAX).try_collect().await
+        let requests: Vec<_> = coalesce(ranges)
+            .into_iter()
+            .map(|range| self.get_large(range))
+            .collect();
+        futures::stream::iter(requests)
+            .buffered(REQUESTS_MAX)
+            .try_collect()
+            .await
     }
 
     /// One contiguous block, in several requests where it is long.
@@ -94,8 +120,9 @@ impl ObjectReader {
             return Ok((range.start, self.get(range).await?));
         }
         let starts = (range.start..range.end).step_by(REQUEST_BYTES_MAX as usize);
-        let requests: Vec<_> =
-            starts.map(|start| self.get(start..(start + REQUEST_BYTES_MAX).min(range.end))).collect();
+        let requests: Vec<_> = starts
+            .map(|start| self.get(start..(start + REQUEST_BYTES_MAX).min(range.end)))
+            .collect();
         let mut block = Vec::with_capacity((range.end - range.start) as usize);
         let mut answers = futures::stream::iter(requests).buffered(REQUESTS_MAX);
         while let Some(bytes) = answers.try_next().await? {
@@ -111,7 +138,9 @@ fn coalesce(mut ranges: Vec<Range<u64>>) -> Vec<Range<u64>> {
     let mut joined: Vec<Range<u64>> = Vec::new();
     for range in ranges.into_iter().filter(|range| !range.is_empty()) {
         match joined.last_mut() {
-            Some(last) if range.start <= last.end + GAP_BYTES_MAX => last.end = last.end.max(range.end),
+            Some(last) if range.start <= last.end + GAP_BYTES_MAX => {
+                last.end = last.end.max(range.end)
+            }
             _ => joined.push(range),
         }
     }
@@ -120,7 +149,11 @@ fn coalesce(mut ranges: Vec<Range<u64>>) -> Vec<Range<u64>> {
 
 impl MetadataFetch for &ObjectReader {
     fn fetch(&mut self, range: Range<u64>) -> BoxFuture<'_, ParquetResult<Bytes>> {
-        Box::pin(async move { self.get(range).await.map_err(|error| ParquetError::External(Box::new(error))) })
+        Box::pin(async move {
+            self.get(range)
+                .await
+                .map_err(|error| ParquetError::External(Box::new(error)))
+        })
     }
 }
 
@@ -135,23 +168,36 @@ pub struct SplitBytes {
 impl SplitBytes {
     /// `ahead` is what was fetched already; what lies elsewhere is fetched by blocking on `runtime`.
     pub fn new(reader: ObjectReader, ahead: Vec<(u64, Bytes)>, runtime: Handle) -> Self {
-        Self { reader, ahead, runtime, blocks: Mutex::new(VecDeque::new()) }
+        Self {
+            reader,
+            ahead,
+            runtime,
+            blocks: Mutex::new(VecDeque::new()),
+        }
     }
 
     /// The bytes from `start` to the end of the block that was fetched ahead, where `length` of them were.
     fn ahead(&self, start: u64, length: u64) -> Option<Bytes> {
-        self.ahead.iter().find_map(|block| slice_from(block, start, length))
+        self.ahead
+            .iter()
+            .find_map(|block| slice_from(block, start, length))
     }
 
     /// The bytes from `start` on, at least `length` of them, fetched now unless a recent block holds them.
     fn on_demand(&self, start: u64, length: u64) -> ParquetResult<Bytes> {
         let mut blocks = self.blocks.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(bytes) = blocks.iter().find_map(|block| slice_from(block, start, length)) {
+        if let Some(bytes) = blocks
+            .iter()
+            .find_map(|block| slice_from(block, start, length))
+        {
             return Ok(bytes);
         }
         let end = (start + length.max(BLOCK_BYTES)).min(self.reader.object.bytes);
         if start + length > end {
-            return Err(ParquetError::EOF(format!("bytes {start}..{} of an object of {end}", start + length)));
+            return Err(ParquetError::EOF(format!(
+                "bytes {start}..{} of an object of {end}",
+                start + length
+            )));
         }
         let fetched = self.runtime.block_on(self.reader.get(start..end));
         let bytes = fetched.map_err(|error| ParquetError::External(Box::new(error)))?;
@@ -180,12 +226,16 @@ impl ChunkReader for SplitBytes {
 
     fn get_read(&self, start: u64) -> ParquetResult<Self::T> {
         let header = HEADER_BYTES.min(self.len().saturating_sub(start));
-        self.ahead(start, 1).map_or_else(|| self.on_demand(start, header), Ok).map(Cursor::new)
+        self.ahead(start, 1)
+            .map_or_else(|| self.on_demand(start, header), Ok)
+            .map(Cursor::new)
     }
 
     fn get_bytes(&self, start: u64, length: usize) -> ParquetResult<Bytes> {
         let length = length as u64;
-        let bytes = self.ahead(start, length).map_or_else(|| self.on_demand(start, length), Ok)?;
+        let bytes = self
+            .ahead(start, length)
+            .map_or_else(|| self.on_demand(start, length), Ok)?;
         Ok(bytes.slice(..length as usize))
     }
 }
@@ -196,6 +246,9 @@ mod tests {
 
     #[test]
     fn near_ranges_are_one_request() {
-        assert_eq!(coalesce(vec![9_000_000..9_000_010, 100..200, 0..50, 5..5]), [0..200, 9_000_000..9_000_010]);
+        assert_eq!(
+            coalesce(vec![9_000_000..9_000_010, 100..200, 0..50, 5..5]),
+            [0..200, 9_000_000..9_000_010]
+        );
     }
 }

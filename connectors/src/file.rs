@@ -5,8 +5,8 @@ use parquet::{
     arrow::{
         ProjectionMask,
         arrow_reader::{
-            ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder,
-            RowSelection, RowSelector,
+            ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader,
+            ParquetRecordBatchReaderBuilder, RowSelection, RowSelector,
         },
     },
     basic::Type,
@@ -54,12 +54,22 @@ impl File {
             .map_err(|error| corrupt(&reader, error))?;
         let metadata = ArrowReaderMetadata::try_new(Arc::new(footer), ArrowReaderOptions::new())
             .map_err(|error| corrupt(&reader, error))?;
-        let layout = Layout::resolve(metadata.schema(), request)
-            .map_err(|source| Error::Schema { object: reader.name(), source })?;
+        let layout =
+            Layout::resolve(metadata.schema(), request).map_err(|source| Error::Schema {
+                object: reader.name(),
+                source,
+            })?;
         let schema = metadata.parquet_schema();
         let mask = ProjectionMask::roots(schema, layout.columns().iter().copied());
-        let leaves = (0..schema.num_columns()).filter(|&leaf| mask.leaf_included(leaf)).collect();
-        Ok(Self { reader, metadata, layout, leaves })
+        let leaves = (0..schema.num_columns())
+            .filter(|&leaf| mask.leaf_included(leaf))
+            .collect();
+        Ok(Self {
+            reader,
+            metadata,
+            layout,
+            leaves,
+        })
     }
 
     /// What messages call the file.
@@ -69,7 +79,12 @@ impl File {
 
     /// Its rows.
     pub fn rows(&self) -> u64 {
-        self.metadata.metadata().row_groups().iter().map(|group| group.num_rows() as u64).sum()
+        self.metadata
+            .metadata()
+            .row_groups()
+            .iter()
+            .map(|group| group.num_rows() as u64)
+            .sum()
     }
 
     /// Its row groups, in the columns that are read.
@@ -79,20 +94,31 @@ impl File {
             .map(|group| RowGroupShape {
                 rows: footer.row_group(group).num_rows() as usize,
                 decoded_bytes: self.chunks(group).map(decoded_bytes).sum(),
-                seekable: self.leaves.iter().all(|&leaf| self.pages(group, leaf).is_some()),
+                seekable: self
+                    .leaves
+                    .iter()
+                    .all(|&leaf| self.pages(group, leaf).is_some()),
             })
             .collect()
     }
 
     /// The rows of each of a cut's row groups.
     pub fn row_group_rows(&self, row_groups: &Range<usize>) -> Vec<usize> {
-        row_groups.clone().map(|group| self.metadata.metadata().row_group(group).num_rows() as usize).collect()
+        row_groups
+            .clone()
+            .map(|group| self.metadata.metadata().row_group(group).num_rows() as usize)
+            .collect()
     }
 
     /// Decoded bytes of so many rows of a cut, by the average of its row groups.
     pub fn decoded_bytes(&self, cut: &Cut, rows: usize) -> u64 {
         let all: usize = self.row_group_rows(&cut.row_groups).iter().sum();
-        let bytes: u64 = cut.row_groups.clone().flat_map(|group| self.chunks(group)).map(decoded_bytes).sum();
+        let bytes: u64 = cut
+            .row_groups
+            .clone()
+            .flat_map(|group| self.chunks(group))
+            .map(decoded_bytes)
+            .sum();
         (u128::from(bytes) * rows as u128 / all.max(1) as u128) as u64
     }
 
@@ -104,21 +130,38 @@ impl File {
         let rows_of = self.row_group_rows(&cut.row_groups);
         let whole = cut.rows.len() == rows_of.iter().sum::<usize>();
         let chunk_range = |group: usize, leaf: usize| {
-            let (start, length) = self.metadata.metadata().row_group(group).column(leaf).byte_range();
+            let (start, length) = self
+                .metadata
+                .metadata()
+                .row_group(group)
+                .column(leaf)
+                .byte_range();
             start..start + length
         };
-        let groups = cut.row_groups.clone().flat_map(|group| self.leaves.iter().map(move |&leaf| (group, leaf)));
+        let groups = cut
+            .row_groups
+            .clone()
+            .flat_map(|group| self.leaves.iter().map(move |&leaf| (group, leaf)));
         if whole || cut.row_groups.len() > 1 {
-            return groups.map(|(group, leaf)| chunk_range(group, leaf)).collect();
+            return groups
+                .map(|(group, leaf)| chunk_range(group, leaf))
+                .collect();
         }
         let selection = RowSelection::from(select(cut, rows_of[0]));
         groups
             .flat_map(|(group, leaf)| {
-                let (pages, chunk) = (self.pages(group, leaf).unwrap_or_default(), chunk_range(group, leaf));
-                let Some(first) = pages.first() else { return vec![chunk] };
+                let (pages, chunk) = (
+                    self.pages(group, leaf).unwrap_or_default(),
+                    chunk_range(group, leaf),
+                );
+                let Some(first) = pages.first() else {
+                    return vec![chunk];
+                };
                 // Before the first page of rows lies the dictionary, which every page may need.
                 let dictionary = chunk.start..first.offset as u64;
-                std::iter::once(dictionary).chain(selection.scan_ranges(&pages)).collect()
+                std::iter::once(dictionary)
+                    .chain(selection.scan_ranges(&pages))
+                    .collect()
             })
             .collect()
     }
@@ -134,15 +177,22 @@ impl File {
         runtime: Handle,
     ) -> Result<ParquetRecordBatchReader, Error> {
         let bytes = SplitBytes::new(self.reader.clone(), ahead, runtime);
-        let mask = ProjectionMask::leaves(self.metadata.parquet_schema(), self.leaves.iter().copied());
+        let mask =
+            ProjectionMask::leaves(self.metadata.parquet_schema(), self.leaves.iter().copied());
         let all: usize = self.row_group_rows(&cut.row_groups).iter().sum();
-        let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(bytes, self.metadata.clone())
-            .with_row_groups(cut.row_groups.clone().collect())
-            .with_projection(mask)
-            .with_batch_size(cut.chunk_rows);
         let builder =
-            if cut.rows.len() < all { builder.with_row_selection(select(cut, all).into()) } else { builder };
-        builder.build().map_err(|error| corrupt(&self.reader, error))
+            ParquetRecordBatchReaderBuilder::new_with_metadata(bytes, self.metadata.clone())
+                .with_row_groups(cut.row_groups.clone().collect())
+                .with_projection(mask)
+                .with_batch_size(cut.chunk_rows);
+        let builder = if cut.rows.len() < all {
+            builder.with_row_selection(select(cut, all).into())
+        } else {
+            builder
+        };
+        builder
+            .build()
+            .map_err(|error| corrupt(&self.reader, error))
     }
 
     /// Fetches ranges of the file.
@@ -159,12 +209,18 @@ impl File {
     }
 
     fn chunks(&self, group: usize) -> impl Iterator<Item = &ColumnChunkMetaData> {
-        self.leaves.iter().map(move |&leaf| self.metadata.metadata().row_group(group).column(leaf))
+        self.leaves
+            .iter()
+            .map(move |&leaf| self.metadata.metadata().row_group(group).column(leaf))
     }
 
     /// Where the pages of a column chunk lie, where the file says so.
     fn pages(&self, group: usize, leaf: usize) -> Option<Vec<PageLocation>> {
-        self.metadata.metadata().page_index_for_row_group(group).page_locations(leaf).cloned()
+        self.metadata
+            .metadata()
+            .page_index_for_row_group(group)
+            .page_locations(leaf)
+            .cloned()
     }
 }
 
@@ -197,8 +253,14 @@ fn corrupt(reader: &ObjectReader, error: ParquetError) -> Error {
     match error {
         ParquetError::External(inner) => match inner.downcast::<Error>() {
             Ok(error) => *error,
-            Err(inner) => Error::Corrupt { object: reader.name(), reason: inner.to_string() },
+            Err(inner) => Error::Corrupt {
+                object: reader.name(),
+                reason: inner.to_string(),
+            },
         },
-        error => Error::Corrupt { object: reader.name(), reason: error.to_string() },
+        error => Error::Corrupt {
+            object: reader.name(),
+            reason: error.to_string(),
+        },
     }
 }

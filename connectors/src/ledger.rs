@@ -148,7 +148,10 @@ pub struct Ledger {
 impl Ledger {
     /// A ledger that nobody has looked at: for a process that commits nothing.
     pub fn unread(output: &Location) -> Self {
-        Self { output: output.clone(), entries: Vec::new() }
+        Self {
+            output: output.clone(),
+            entries: Vec::new(),
+        }
     }
 
     /// Reads the ledger of an output; an output without one has an empty ledger.
@@ -156,18 +159,32 @@ impl Ledger {
     /// # Errors
     /// The store's, [`Error::Format`], or [`Error::Ledger`] where a number is missing.
     pub async fn open(output: &Location) -> Result<Self, Error> {
-        let mut ledger = Self { output: output.clone(), entries: Vec::new() };
+        let mut ledger = Self {
+            output: output.clone(),
+            entries: Vec::new(),
+        };
         let folder = output.path(FOLDER)?;
-        let listed = output.store.list(Some(&folder)).try_collect::<Vec<_>>().await;
+        let listed = output
+            .store
+            .list(Some(&folder))
+            .try_collect::<Vec<_>>()
+            .await;
         let listed = listed.map_err(|source| Error::store(output.url_of(FOLDER), source))?;
-        let count = listed.iter().filter(|meta| meta.location.as_ref().ends_with(".json")).count() as u64;
+        let count = listed
+            .iter()
+            .filter(|meta| meta.location.as_ref().ends_with(".json"))
+            .count() as u64;
         let reads: Vec<_> = (1..=count).map(|sequence| ledger.get(sequence)).collect();
-        let read: Vec<Option<Entry>> =
-            futures::stream::iter(reads).buffered(READS_AT_ONCE).try_collect().await?;
+        let read: Vec<Option<Entry>> = futures::stream::iter(reads)
+            .buffered(READS_AT_ONCE)
+            .try_collect()
+            .await?;
         for (sequence, entry) in (1..).zip(read) {
             ledger.entries.push(entry.ok_or_else(|| Error::Ledger {
                 object: output.url_of(&name(sequence)),
-                reason: format!("is missing, though {count} entries are there; restore it from a backup"),
+                reason: format!(
+                    "is missing, though {count} entries are there; restore it from a backup"
+                ),
             })?);
         }
         ledger.refresh().await?;
@@ -186,7 +203,10 @@ impl Ledger {
 
     /// The newest entry of a drop.
     pub fn newest(&self, drop: &str) -> Option<&Entry> {
-        self.entries.iter().rev().find(|entry| entry.kind == Kind::Drop && entry.drop == drop)
+        self.entries
+            .iter()
+            .rev()
+            .find(|entry| entry.kind == Kind::Drop && entry.drop == drop)
     }
 
     /// Whether an attempt has committed, and as what.
@@ -228,25 +248,40 @@ impl Ledger {
 
     /// What the entries from `began` on say of an attempt.
     fn verdict(&self, entry: &Entry, began: u64) -> Option<Appended> {
-        self.entries.iter().skip(began.saturating_sub(1) as usize).find_map(|other| {
-            if other.attempt == entry.attempt {
-                Some(match other.kind {
-                    Kind::Drop => Appended::Committed(other.sequence),
-                    Kind::Abandoned => Appended::Abandoned(other.sequence),
-                })
-            } else if entry.kind == Kind::Drop && other.kind == Kind::Drop && other.drop == entry.drop {
-                Some(Appended::Overtaken(other.sequence))
-            } else {
-                None
-            }
-        })
+        self.entries
+            .iter()
+            .skip(began.saturating_sub(1) as usize)
+            .find_map(|other| {
+                if other.attempt == entry.attempt {
+                    Some(match other.kind {
+                        Kind::Drop => Appended::Committed(other.sequence),
+                        Kind::Abandoned => Appended::Abandoned(other.sequence),
+                    })
+                } else if entry.kind == Kind::Drop
+                    && other.kind == Kind::Drop
+                    && other.drop == entry.drop
+                {
+                    Some(Appended::Overtaken(other.sequence))
+                } else {
+                    None
+                }
+            })
     }
 
     async fn create(&self, entry: &Entry) -> Result<(), Error> {
         let name = name(entry.sequence);
         let text = serde_json::to_vec_pretty(entry).expect("an entry is plain data");
-        let put = self.output.store.put_opts(&self.output.path(&name)?, text.into(), PutMode::Create.into()).await;
-        put.map(|_| ()).map_err(|source| Error::store(self.output.url_of(&name), source))
+        let put = self
+            .output
+            .store
+            .put_opts(
+                &self.output.path(&name)?,
+                text.into(),
+                PutMode::Create.into(),
+            )
+            .await;
+        put.map(|_| ())
+            .map_err(|source| Error::store(self.output.url_of(&name), source))
     }
 
     async fn get(&self, sequence: u64) -> Result<Option<Entry>, Error> {
@@ -281,7 +316,11 @@ fn parse(text: &[u8], object: String) -> Result<Entry, Error> {
     };
     let Format { format } = serde_json::from_slice(text).map_err(bad)?;
     if format > FORMAT {
-        return Err(Error::Format { object, found: format, known: FORMAT });
+        return Err(Error::Format {
+            object,
+            found: format,
+            known: FORMAT,
+        });
     }
     serde_json::from_slice(text).map_err(bad)
 }

@@ -43,31 +43,56 @@ impl Location {
     /// # Errors
     /// [`Error::Url`] where the URL or an option cannot be understood.
     pub fn open(url: &str, options: &StoreOptions) -> Result<Self, Error> {
-        let bad = |reason: String| Error::Url { url: url.to_owned(), reason };
+        let bad = |reason: String| Error::Url {
+            url: url.to_owned(),
+            reason,
+        };
         let Some((scheme, rest)) = url.split_once("://") else {
             return Self::local(url, url);
         };
-        let key = rest.split_once('/').map_or("", |(_bucket, key)| key).trim_end_matches('/');
+        let key = rest
+            .split_once('/')
+            .map_or("", |(_bucket, key)| key)
+            .trim_end_matches('/');
         let store: Arc<dyn ObjectStore> = match scheme {
             "file" => return Self::local(url, rest),
             "s3" | "s3a" => Arc::new(s3(url, options).map_err(|error| bad(error.to_string()))?),
             "gs" => Arc::new(gcs(url, options).map_err(|error| bad(error.to_string()))?),
-            "az" | "azure" | "abfs" | "abfss" => Arc::new(azure(url, options).map_err(|error| bad(error.to_string()))?),
-            other => return Err(bad(format!("unknown scheme {other}; known are s3, gs, az, file and plain paths"))),
+            "az" | "azure" | "abfs" | "abfss" => {
+                Arc::new(azure(url, options).map_err(|error| bad(error.to_string()))?)
+            }
+            other => {
+                return Err(bad(format!(
+                    "unknown scheme {other}; known are s3, gs, az, file and plain paths"
+                )));
+            }
         };
         let prefix = Path::parse(key).map_err(|error| bad(error.to_string()))?;
-        Ok(Self { store, prefix, url: url.trim_end_matches('/').to_owned(), folder: None })
+        Ok(Self {
+            store,
+            prefix,
+            url: url.trim_end_matches('/').to_owned(),
+            folder: None,
+        })
     }
 
     /// A place on the local file system.
     fn local(url: &str, path: &str) -> Result<Self, Error> {
-        let bad = |reason: String| Error::Url { url: url.to_owned(), reason };
+        let bad = |reason: String| Error::Url {
+            url: url.to_owned(),
+            reason,
+        };
         if path.is_empty() {
             return Err(bad("an empty path; name a folder or an URL".to_owned()));
         }
         let path = std::path::absolute(path).map_err(|error| bad(error.to_string()))?;
         let prefix = Path::from_absolute_path(&path).map_err(|error| bad(error.to_string()))?;
-        Ok(Self { store: Arc::new(LocalFileSystem::new().with_automatic_cleanup(true)), prefix, url: path.display().to_string(), folder: Some(path) })
+        Ok(Self {
+            store: Arc::new(LocalFileSystem::new().with_automatic_cleanup(true)),
+            prefix,
+            url: path.display().to_string(),
+            folder: Some(path),
+        })
     }
 
     /// The path of an object or folder below this place; `relative` is as the store has it, with `/` between its parts.
@@ -75,8 +100,15 @@ impl Location {
     /// # Errors
     /// [`Error::Url`] where a part is one that stores refuse (`..`, an empty one).
     pub fn path(&self, relative: &str) -> Result<Path, Error> {
-        let whole = if self.prefix.is_root() { relative.to_owned() } else { format!("{}/{relative}", self.prefix) };
-        Path::parse(&whole).map_err(|error| Error::Url { url: self.url_of(relative), reason: error.to_string() })
+        let whole = if self.prefix.is_root() {
+            relative.to_owned()
+        } else {
+            format!("{}/{relative}", self.prefix)
+        };
+        Path::parse(&whole).map_err(|error| Error::Url {
+            url: self.url_of(relative),
+            reason: error.to_string(),
+        })
     }
 
     /// Makes sure that a folder of this machine is there: stores have no folders, and an empty prefix is no error.
@@ -84,11 +116,19 @@ impl Location {
     /// # Errors
     /// [`Error::NotFound`].
     pub async fn check_exists(&self) -> Result<(), Error> {
-        let Some(path) = &self.folder else { return Ok(()) };
-        tokio::fs::metadata(path).await.map(|_| ()).map_err(|error| Error::NotFound {
-            object: self.url.clone(),
-            source: object_store::Error::NotFound { path: self.url.clone(), source: error.into() },
-        })
+        let Some(path) = &self.folder else {
+            return Ok(());
+        };
+        tokio::fs::metadata(path)
+            .await
+            .map(|_| ())
+            .map_err(|error| Error::NotFound {
+                object: self.url.clone(),
+                source: object_store::Error::NotFound {
+                    path: self.url.clone(),
+                    source: error.into(),
+                },
+            })
     }
 
     /// What messages call an object below this place.
@@ -99,7 +139,9 @@ impl Location {
     /// The part of an object's path that lies below this place.
     pub fn relative<'a>(&self, path: &'a Path) -> &'a str {
         let whole = path.as_ref();
-        whole.strip_prefix(self.prefix.as_ref()).map_or(whole, |rest| rest.trim_start_matches('/'))
+        whole
+            .strip_prefix(self.prefix.as_ref())
+            .map_or(whole, |rest| rest.trim_start_matches('/'))
     }
 
     /// Whether one of the two places lies in the other, or both are one.
@@ -112,8 +154,17 @@ impl Location {
 
 /// Requests are made again for half a minute; a body may take long on a slow line.
 fn patience() -> (RetryConfig, ClientOptions) {
-    let retry = RetryConfig { max_retries: 6, retry_timeout: Duration::from_secs(30), ..Default::default() };
-    (retry, ClientOptions::new().with_timeout(Duration::from_secs(300)).with_connect_timeout(Duration::from_secs(5)))
+    let retry = RetryConfig {
+        max_retries: 6,
+        retry_timeout: Duration::from_secs(30),
+        ..Default::default()
+    };
+    (
+        retry,
+        ClientOptions::new()
+            .with_timeout(Duration::from_secs(300))
+            .with_connect_timeout(Duration::from_secs(5)),
+    )
 }
 
 /// The options that begin with `family`, without those the store does not know.
@@ -129,25 +180,55 @@ fn known<'a, K: std::str::FromStr>(
 
 fn s3(url: &str, options: &StoreOptions) -> object_store::Result<impl ObjectStore> {
     let (retry, client) = patience();
-    let options: Vec<(String, String)> = options.iter().cloned().chain(aws_profile::options(options)).collect();
-    let plain_http = known::<object_store::aws::AmazonS3ConfigKey>(&options, "aws_")
-        .any(|(key, value)| key == object_store::aws::AmazonS3ConfigKey::Endpoint && value.starts_with("http://"));
-    let builder = AmazonS3Builder::new().with_url(url).with_retry(retry).with_client_options(client);
-    let builder = known(&options, "aws_").fold(builder, |builder, (key, value)| builder.with_config(key, value));
+    let options: Vec<(String, String)> = options
+        .iter()
+        .cloned()
+        .chain(aws_profile::options(options))
+        .collect();
+    let plain_http =
+        known::<object_store::aws::AmazonS3ConfigKey>(&options, "aws_").any(|(key, value)| {
+            key == object_store::aws::AmazonS3ConfigKey::Endpoint && value.starts_with("http://")
+        });
+    let builder = AmazonS3Builder::new()
+        .with_url(url)
+        .with_retry(retry)
+        .with_client_options(client);
+    let builder = known(&options, "aws_").fold(builder, |builder, (key, value)| {
+        builder.with_config(key, value)
+    });
     // Whoever names an http endpoint has decided: no second switch.
-    if plain_http { builder.with_allow_http(true) } else { builder }.build()
+    if plain_http {
+        builder.with_allow_http(true)
+    } else {
+        builder
+    }
+    .build()
 }
 
 fn gcs(url: &str, options: &StoreOptions) -> object_store::Result<impl ObjectStore> {
     let (retry, client) = patience();
-    let builder = GoogleCloudStorageBuilder::new().with_url(url).with_retry(retry).with_client_options(client);
-    known(options, "google_").fold(builder, |builder, (key, value)| builder.with_config(key, value)).build()
+    let builder = GoogleCloudStorageBuilder::new()
+        .with_url(url)
+        .with_retry(retry)
+        .with_client_options(client);
+    known(options, "google_")
+        .fold(builder, |builder, (key, value)| {
+            builder.with_config(key, value)
+        })
+        .build()
 }
 
 fn azure(url: &str, options: &StoreOptions) -> object_store::Result<impl ObjectStore> {
     let (retry, client) = patience();
-    let builder = MicrosoftAzureBuilder::new().with_url(url).with_retry(retry).with_client_options(client);
-    known(options, "azure_").fold(builder, |builder, (key, value)| builder.with_config(key, value)).build()
+    let builder = MicrosoftAzureBuilder::new()
+        .with_url(url)
+        .with_retry(retry)
+        .with_client_options(client);
+    known(options, "azure_")
+        .fold(builder, |builder, (key, value)| {
+            builder.with_config(key, value)
+        })
+        .build()
 }
 
 #[cfg(test)]
@@ -158,15 +239,27 @@ mod tests {
     #[test]
     fn a_plain_path_is_a_place_on_this_machine() {
         let here = Location::open("/data/survey/", &[]).unwrap();
-        assert_eq!((here.prefix.as_ref(), here.url.as_str()), ("data/survey", "/data/survey"));
-        assert_eq!(here.path("drop/a b.parquet").unwrap().as_ref(), "data/survey/drop/a b.parquet");
-        assert_eq!(here.relative(&Path::parse("data/survey/drop/x").unwrap()), "drop/x");
+        assert_eq!(
+            (here.prefix.as_ref(), here.url.as_str()),
+            ("data/survey", "/data/survey")
+        );
+        assert_eq!(
+            here.path("drop/a b.parquet").unwrap().as_ref(),
+            "data/survey/drop/a b.parquet"
+        );
+        assert_eq!(
+            here.relative(&Path::parse("data/survey/drop/x").unwrap()),
+            "drop/x"
+        );
     }
 
     #[test]
     fn an_s3_url_is_a_bucket_and_a_prefix() {
         let there = Location::open("s3://sky/dr17/cutouts/", &[]).unwrap();
-        assert_eq!((there.prefix.as_ref(), there.url.as_str()), ("dr17/cutouts", "s3://sky/dr17/cutouts"));
+        assert_eq!(
+            (there.prefix.as_ref(), there.url.as_str()),
+            ("dr17/cutouts", "s3://sky/dr17/cutouts")
+        );
         assert!(Location::open("s3://sky", &[]).unwrap().prefix.is_root());
     }
 

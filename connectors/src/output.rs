@@ -42,15 +42,26 @@ impl Output {
     /// [`Error::NoConditionalPut`], or the store's.
     pub async fn check(&self, nonce: &str) -> Result<(), Error> {
         let name = format!("_hubbleflow/check-{nonce}");
-        let (path, fail) = (self.location.path(&name)?, |source| Error::store(self.location.url_of(&name), source));
-        let create = || self.location.store.put_opts(&path, nonce.to_owned().into(), PutMode::Create.into());
+        let (path, fail) = (self.location.path(&name)?, |source| {
+            Error::store(self.location.url_of(&name), source)
+        });
+        let create = || {
+            self.location
+                .store
+                .put_opts(&path, nonce.to_owned().into(), PutMode::Create.into())
+        };
         create().await.map_err(fail)?;
         let second = create().await;
         self.location.store.delete(&path).await.map_err(fail)?;
         match second {
-            Err(object_store::Error::AlreadyExists { .. } | object_store::Error::Precondition { .. }) => Ok(()),
+            Err(
+                object_store::Error::AlreadyExists { .. }
+                | object_store::Error::Precondition { .. },
+            ) => Ok(()),
             Err(source) => Err(fail(source)),
-            Ok(_) => Err(Error::NoConditionalPut { output: self.location.url.clone() }),
+            Ok(_) => Err(Error::NoConditionalPut {
+                output: self.location.url.clone(),
+            }),
         }
     }
 
@@ -60,8 +71,13 @@ impl Output {
     /// The store's.
     pub async fn stage(&self, attempt: &str, path: &str, bytes: Vec<u8>) -> Result<(), Error> {
         let name = staged(attempt, path);
-        let put = self.location.store.put(&self.location.path(&name)?, bytes.into()).await;
-        put.map(|_| ()).map_err(|source| Error::store(self.location.url_of(&name), source))
+        let put = self
+            .location
+            .store
+            .put(&self.location.path(&name)?, bytes.into())
+            .await;
+        put.map(|_| ())
+            .map_err(|source| Error::store(self.location.url_of(&name), source))
     }
 
     /// Reads a staged file back.
@@ -71,7 +87,12 @@ impl Output {
     pub async fn read_staged(&self, attempt: &str, path: &str) -> Result<bytes::Bytes, Error> {
         let name = staged(attempt, path);
         let fail = |source| Error::store(self.location.url_of(&name), source);
-        let answer = self.location.store.get(&self.location.path(&name)?).await.map_err(fail)?;
+        let answer = self
+            .location
+            .store
+            .get(&self.location.path(&name)?)
+            .await
+            .map_err(fail)?;
         answer.bytes().await.map_err(fail)
     }
 
@@ -81,38 +102,63 @@ impl Output {
     /// # Errors
     /// The store's, or [`Error::Ledger`] where a committed file is neither staged nor published.
     pub async fn publish(&self, ledger: &mut Ledger, entry: &Entry) -> Result<(), Error> {
-        let copies: Vec<_> = entry.files.iter().map(|file| self.publish_file(&entry.attempt, &file.path)).collect();
-        let published = futures::stream::iter(copies).buffer_unordered(REQUESTS_AT_ONCE).try_collect::<Vec<()>>().await;
+        let copies: Vec<_> = entry
+            .files
+            .iter()
+            .map(|file| self.publish_file(&entry.attempt, &file.path))
+            .collect();
+        let published = futures::stream::iter(copies)
+            .buffer_unordered(REQUESTS_AT_ONCE)
+            .try_collect::<Vec<()>>()
+            .await;
         if let Err(error) = published {
             // A later entry of the drop may have taken the files away while this run was held up.
             ledger.refresh().await?;
-            return if ledger.newest(&entry.drop).is_some_and(|newest| newest.attempt != entry.attempt) {
+            return if ledger
+                .newest(&entry.drop)
+                .is_some_and(|newest| newest.attempt != entry.attempt)
+            {
                 self.clear_stage(&entry.attempt).await
             } else {
                 Err(error)
             };
         }
-        let of_drop = || ledger.entries().iter().filter(|other| other.kind == Kind::Drop && other.drop == entry.drop);
-        let files = |newer: bool| of_drop().filter(move |other| (other.sequence >= entry.sequence) == newer).flat_map(|other| &other.files);
+        let of_drop = || {
+            ledger
+                .entries()
+                .iter()
+                .filter(|other| other.kind == Kind::Drop && other.drop == entry.drop)
+        };
+        let files = |newer: bool| {
+            of_drop()
+                .filter(move |other| (other.sequence >= entry.sequence) == newer)
+                .flat_map(|other| &other.files)
+        };
         let kept: HashSet<&str> = files(true).map(|file| file.path.as_str()).collect();
         let stale = files(false).filter(|file| !kept.contains(file.path.as_str()));
-        let stale: Vec<Path> = stale.map(|file| self.location.path(&file.path)).collect::<Result<_, _>>()?;
+        let stale: Vec<Path> = stale
+            .map(|file| self.location.path(&file.path))
+            .collect::<Result<_, _>>()?;
         self.delete(stale).await?;
         self.clear_stage(&entry.attempt).await
     }
 
     async fn publish_file(&self, attempt: &str, path: &str) -> Result<(), Error> {
         let store = &self.location.store;
-        let (from, to) = (self.location.path(&staged(attempt, path))?, self.location.path(path)?);
+        let (from, to) = (
+            self.location.path(&staged(attempt, path))?,
+            self.location.path(path)?,
+        );
         let fail = |source| Error::store(self.location.url_of(path), source);
         if self.exists(&to).await.map_err(fail)? {
             return Ok(());
         }
         // A plain copy onto a target that appears meanwhile leaves a stray file on some stores: the careful one first.
         let copied = match store.copy_if_not_exists(&from, &to).await {
-            Err(object_store::Error::NotSupported { .. } | object_store::Error::NotImplemented { .. }) => {
-                store.copy(&from, &to).await
-            }
+            Err(
+                object_store::Error::NotSupported { .. }
+                | object_store::Error::NotImplemented { .. },
+            ) => store.copy(&from, &to).await,
             copied => copied,
         };
         match copied {
@@ -144,17 +190,34 @@ impl Output {
     pub async fn recover(&self, ledger: &mut Ledger, engine: &str) -> Result<(), Error> {
         let folder = self.location.path(STAGING)?;
         let listing = self.location.store.list_with_delimiter(Some(&folder)).await;
-        let listing = listing.map_err(|source| Error::store(self.location.url_of(STAGING), source))?;
-        let attempts = listing.common_prefixes.iter().filter_map(|path| path.filename().map(str::to_owned));
+        let listing =
+            listing.map_err(|source| Error::store(self.location.url_of(STAGING), source))?;
+        let attempts = listing
+            .common_prefixes
+            .iter()
+            .filter_map(|path| path.filename().map(str::to_owned));
         for attempt in attempts {
             if ledger.of_attempt(&attempt).is_none() {
                 let began = ledger.next();
-                let appended = ledger.append(Entry::abandoned(&attempt, engine), began).await?;
-                tracing::info!(attempt, ?appended, "an earlier run left an attempt unfinished");
+                let appended = ledger
+                    .append(Entry::abandoned(&attempt, engine), began)
+                    .await?;
+                tracing::info!(
+                    attempt,
+                    ?appended,
+                    "an earlier run left an attempt unfinished"
+                );
             }
-            let committed = ledger.of_attempt(&attempt).filter(|entry| entry.kind == Kind::Drop).cloned();
+            let committed = ledger
+                .of_attempt(&attempt)
+                .filter(|entry| entry.kind == Kind::Drop)
+                .cloned();
             match committed {
-                Some(entry) if ledger.newest(&entry.drop).is_some_and(|newest| newest.attempt == attempt) => {
+                Some(entry)
+                    if ledger
+                        .newest(&entry.drop)
+                        .is_some_and(|newest| newest.attempt == attempt) =>
+                {
                     self.publish(ledger, &entry).await?;
                 }
                 _ => self.clear_stage(&attempt).await?,
@@ -168,11 +231,20 @@ impl Output {
     ///
     /// # Errors
     /// The store's.
-    pub async fn commit(&self, ledger: &mut Ledger, entry: Entry, began: u64) -> Result<Appended, Error> {
+    pub async fn commit(
+        &self,
+        ledger: &mut Ledger,
+        entry: Entry,
+        began: u64,
+    ) -> Result<Appended, Error> {
         let appended = ledger.append(entry.clone(), began).await?;
         match appended {
-            Appended::Committed(sequence) => self.publish(ledger, &Entry { sequence, ..entry }).await?,
-            Appended::Overtaken(_) | Appended::Abandoned(_) => self.clear_stage(&entry.attempt).await?,
+            Appended::Committed(sequence) => {
+                self.publish(ledger, &Entry { sequence, ..entry }).await?
+            }
+            Appended::Overtaken(_) | Appended::Abandoned(_) => {
+                self.clear_stage(&entry.attempt).await?
+            }
         }
         Ok(appended)
     }
@@ -187,7 +259,13 @@ impl Output {
 
     async fn list(&self, folder: &str) -> Result<Vec<Path>, Error> {
         let path = self.location.path(folder)?;
-        let listed = self.location.store.list(Some(&path)).map_ok(|meta| meta.location).try_collect().await;
+        let listed = self
+            .location
+            .store
+            .list(Some(&path))
+            .map_ok(|meta| meta.location)
+            .try_collect()
+            .await;
         listed.map_err(|source| Error::store(self.location.url_of(folder), source))
     }
 
@@ -195,7 +273,10 @@ impl Output {
         let store = &self.location.store;
         let delete = async |path: Path| match store.delete(&path).await {
             Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
-            Err(source) => Err(Error::store(self.location.url_of(self.location.relative(&path)), source)),
+            Err(source) => Err(Error::store(
+                self.location.url_of(self.location.relative(&path)),
+                source,
+            )),
         };
         for path in paths {
             delete(path).await?;

@@ -13,10 +13,13 @@ use std::{collections::HashMap, sync::Arc};
 
 use arrow::{
     array::{
-        Array, ArrayRef, AsArray, Float32Array, Float64Array, Int32Array, Int64Array, RecordBatch, StringArray,
-        UInt32Array, UInt64Array,
+        Array, ArrayRef, AsArray, Float32Array, Float64Array, Int32Array, Int64Array, RecordBatch,
+        StringArray, UInt32Array, UInt64Array,
     },
-    compute::{SortColumn, SortOptions, cast, concat_batches, lexsort_to_indices, partition, take, take_record_batch},
+    compute::{
+        SortColumn, SortOptions, cast, concat_batches, lexsort_to_indices, partition, take,
+        take_record_batch,
+    },
     datatypes::{DataType, Field, FieldRef, Float64Type, Metadata, Schema, UInt32Type, UInt64Type},
     error::ArrowError,
 };
@@ -59,7 +62,9 @@ pub enum Door {
 }
 
 /// Which of the three kinds of file rows go to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize,
+)]
 pub enum Folder {
     /// Predicted and withdrawn rows.
     Photoz,
@@ -103,9 +108,17 @@ pub fn part_of(object_id: &dyn Array, row: usize, parts: u32) -> u32 {
     }
     let hash = match object_id.data_type() {
         DataType::Int64 => XxHash3_64::oneshot(
-            &object_id.as_primitive::<arrow::datatypes::Int64Type>().value(row).to_le_bytes(),
+            &object_id
+                .as_primitive::<arrow::datatypes::Int64Type>()
+                .value(row)
+                .to_le_bytes(),
         ),
-        DataType::UInt64 => XxHash3_64::oneshot(&object_id.as_primitive::<UInt64Type>().value(row).to_le_bytes()),
+        DataType::UInt64 => XxHash3_64::oneshot(
+            &object_id
+                .as_primitive::<UInt64Type>()
+                .value(row)
+                .to_le_bytes(),
+        ),
         _ => XxHash3_64::oneshot(object_id.as_string::<i32>().value(row).as_bytes()),
     };
     (hash % u64::from(parts)) as u32
@@ -131,7 +144,9 @@ pub fn pieces(
             Door::Learned => Folder::SpecZ,
             Door::Rejected(_) => Folder::Rejects,
         };
-        rows.entry((folder, part_of(&galaxies.object_id, row, parts))).or_default().push(row as u32);
+        rows.entry((folder, part_of(&galaxies.object_id, row, parts)))
+            .or_default()
+            .push(row as u32);
     }
     rows.into_iter()
         .map(|((folder, part), rows)| {
@@ -140,7 +155,13 @@ pub fn pieces(
                 Folder::SpecZ => specz_rows(galaxies, origin, &rows),
                 Folder::Rejects => rejected_rows(galaxies, origin, doors, &rows),
             }?;
-            Ok(Piece { part, folder, object: origin.object.clone(), object_index: origin.object_index, rows })
+            Ok(Piece {
+                part,
+                folder,
+                object: origin.object.clone(),
+                object_index: origin.object_index,
+                rows,
+            })
         })
         .collect()
 }
@@ -162,44 +183,99 @@ fn photoz_rows(
 ) -> Result<RecordBatch, ArrowError> {
     let there = |row: &u32| doors[*row as usize] == Door::Predicted;
     let float64 = |array: &Float64Array| -> ArrayRef {
-        Arc::new(rows.iter().map(|row| there(row).then(|| array.value(*row as usize))).collect::<Float64Array>())
+        Arc::new(
+            rows.iter()
+                .map(|row| there(row).then(|| array.value(*row as usize)))
+                .collect::<Float64Array>(),
+        )
     };
-    let z_spec = |row: &u32| galaxies.z_spec.is_valid(*row as usize).then(|| galaxies.z_spec.value(*row as usize));
-    let known = |row: &u32| there(row).then(|| z_spec(row).filter(|z| is_redshift(*z))).flatten();
+    let z_spec = |row: &u32| {
+        galaxies
+            .z_spec
+            .is_valid(*row as usize)
+            .then(|| galaxies.z_spec.value(*row as usize))
+    };
+    let known = |row: &u32| {
+        there(row)
+            .then(|| z_spec(row).filter(|z| is_redshift(*z)))
+            .flatten()
+    };
     let mag_r = |row: &u32| {
         let mags = galaxies.mags.as_ref().filter(|_| there(row))?;
-        mags[2].is_valid(*row as usize).then(|| mags[2].value(*row as usize))
+        mags[2]
+            .is_valid(*row as usize)
+            .then(|| mags[2].value(*row as usize))
     };
     let flags = rows.iter().map(|row| {
         // A null or NaN z_spec is how tables say "none"; any other that is no redshift is worth a flag.
         let ignored = there(row) && z_spec(row).is_some_and(|z| !z.is_nan() && !is_redshift(z));
-        if there(row) { if ignored { Z_SPEC_IGNORED } else { 0 } } else { DELETED }
+        if there(row) {
+            if ignored { Z_SPEC_IGNORED } else { 0 }
+        } else {
+            DELETED
+        }
     });
     let mut columns: Vec<Column> = vec![
-        ("object_id".into(), take(&galaxies.object_id, &UInt32Array::from(rows.to_vec()), None)?, false),
+        (
+            "object_id".into(),
+            take(&galaxies.object_id, &UInt32Array::from(rows.to_vec()), None)?,
+            false,
+        ),
         ("ra".into(), float64(&galaxies.ra), true),
         ("dec".into(), float64(&galaxies.dec), true),
         (
             "z_phot".into(),
-            Arc::new(rows.iter().map(|row| there(row).then(|| z_phot[*row as usize])).collect::<Float32Array>()),
+            Arc::new(
+                rows.iter()
+                    .map(|row| there(row).then(|| z_phot[*row as usize]))
+                    .collect::<Float32Array>(),
+            ),
             true,
         ),
-        ("z_spec".into(), Arc::new(rows.iter().map(known).collect::<Float32Array>()), true),
-        ("mag_r".into(), Arc::new(rows.iter().map(mag_r).collect::<Float32Array>()), true),
-        ("z_flags".into(), Arc::new(flags.collect::<Int32Array>()), false),
+        (
+            "z_spec".into(),
+            Arc::new(rows.iter().map(known).collect::<Float32Array>()),
+            true,
+        ),
+        (
+            "mag_r".into(),
+            Arc::new(rows.iter().map(mag_r).collect::<Float32Array>()),
+            true,
+        ),
+        (
+            "z_flags".into(),
+            Arc::new(flags.collect::<Int32Array>()),
+            false,
+        ),
     ];
     for (field, values) in keep.iter().zip(&galaxies.keep) {
-        columns.push((field.name().clone(), take(values, &UInt32Array::from(rows.to_vec()), None)?, true));
+        columns.push((
+            field.name().clone(),
+            take(values, &UInt32Array::from(rows.to_vec()), None)?,
+            true,
+        ));
     }
     columns.extend(places(origin, rows));
     batch(columns)
 }
 
-fn specz_rows(galaxies: &Galaxies, origin: &Origin, rows: &[u32]) -> Result<RecordBatch, ArrowError> {
+fn specz_rows(
+    galaxies: &Galaxies,
+    origin: &Origin,
+    rows: &[u32],
+) -> Result<RecordBatch, ArrowError> {
     let indices = UInt32Array::from(rows.to_vec());
     let mut columns: Vec<Column> = vec![
-        ("object_id".into(), take(&galaxies.object_id, &indices, None)?, false),
-        ("z_spec".into(), take(&galaxies.z_spec, &indices, None)?, true),
+        (
+            "object_id".into(),
+            take(&galaxies.object_id, &indices, None)?,
+            false,
+        ),
+        (
+            "z_spec".into(),
+            take(&galaxies.z_spec, &indices, None)?,
+            true,
+        ),
     ];
     columns.extend(places(origin, rows));
     batch(columns)
@@ -216,8 +292,16 @@ fn rejected_rows(
         _ => "",
     };
     let mut columns: Vec<Column> = vec![
-        ("object_id".into(), take(&galaxies.object_id, &UInt32Array::from(rows.to_vec()), None)?, true),
-        ("reason".into(), Arc::new(StringArray::from_iter_values(rows.iter().map(reason))), false),
+        (
+            "object_id".into(),
+            take(&galaxies.object_id, &UInt32Array::from(rows.to_vec()), None)?,
+            true,
+        ),
+        (
+            "reason".into(),
+            Arc::new(StringArray::from_iter_values(rows.iter().map(reason))),
+            false,
+        ),
     ];
     columns.extend(places(origin, rows));
     batch(columns)
@@ -225,9 +309,17 @@ fn rejected_rows(
 
 /// Where rows were read: `row_group`, `row`.
 fn places(origin: &Origin, rows: &[u32]) -> [Column; 2] {
-    let (groups, rows): (Vec<u32>, Vec<u64>) = rows.iter().map(|row| origin.locate(*row as usize)).unzip();
+    let (groups, rows): (Vec<u32>, Vec<u64>) =
+        rows.iter().map(|row| origin.locate(*row as usize)).unzip();
     let rows: ArrayRef = Arc::new(UInt64Array::from(rows));
-    [("row_group".into(), Arc::new(UInt32Array::from(groups)), false), ("row".into(), rows, false)]
+    [
+        (
+            "row_group".into(),
+            Arc::new(UInt32Array::from(groups)),
+            false,
+        ),
+        ("row".into(), rows, false),
+    ]
 }
 
 /// Whether a number can be a redshift at all: `1 + z` is a ratio of wavelengths.
@@ -259,12 +351,20 @@ pub struct EncodedFile {
 ///
 /// # Errors
 /// Where pieces of a part do not have the same columns.
-pub fn finish(pieces: Vec<Piece>, label: &PartLabel) -> Result<(Vec<EncodedFile>, Rows), ArrowError> {
-    let objects: HashMap<u32, String> =
-        pieces.iter().map(|piece| (piece.object_index, piece.object.clone())).collect();
+pub fn finish(
+    pieces: Vec<Piece>,
+    label: &PartLabel,
+) -> Result<(Vec<EncodedFile>, Rows), ArrowError> {
+    let objects: HashMap<u32, String> = pieces
+        .iter()
+        .map(|piece| (piece.object_index, piece.object.clone()))
+        .collect();
     let gather = |folder| gather(pieces.iter().filter(|piece| piece.folder == folder));
-    let (mut photoz, mut specz, rejects) =
-        (gather(Folder::Photoz)?, gather(Folder::SpecZ)?, gather(Folder::Rejects)?);
+    let (mut photoz, mut specz, rejects) = (
+        gather(Folder::Photoz)?,
+        gather(Folder::SpecZ)?,
+        gather(Folder::Rejects)?,
+    );
     drop(pieces);
     let mut rejected: Vec<RecordBatch> = Vec::new();
     rejected.extend(rejects);
@@ -273,10 +373,15 @@ pub fn finish(pieces: Vec<Piece>, label: &PartLabel) -> Result<(Vec<EncodedFile>
         Some(first) => Some(concat_batches(&first.schema(), &rejected)?),
         None => None,
     };
-    let count = |batch: &Option<RecordBatch>| batch.as_ref().map_or(0, |batch| batch.num_rows() as u64);
+    let count =
+        |batch: &Option<RecordBatch>| batch.as_ref().map_or(0, |batch| batch.num_rows() as u64);
     let (written, learned, rejected) = (count(&photoz), count(&specz), count(&rejects));
     let mut files = Vec::new();
-    for (folder, rows) in [(Folder::Photoz, photoz), (Folder::SpecZ, specz), (Folder::Rejects, rejects)] {
+    for (folder, rows) in [
+        (Folder::Photoz, photoz),
+        (Folder::SpecZ, specz),
+        (Folder::Rejects, rejects),
+    ] {
         if let Some(rows) = rows.filter(|rows| rows.num_rows() > 0) {
             let rows = match folder {
                 Folder::Photoz => photoz_file(&rows, label),
@@ -286,27 +391,52 @@ pub fn finish(pieces: Vec<Piece>, label: &PartLabel) -> Result<(Vec<EncodedFile>
             files.push(encode(folder, &rows, label)?);
         }
     }
-    Ok((files, Rows { read: written + learned + rejected, written, learned, rejected }))
+    Ok((
+        files,
+        Rows {
+            read: written + learned + rejected,
+            written,
+            learned,
+            rejected,
+        },
+    ))
 }
 
 /// One batch of a folder's pieces, with the object of each row.
 fn gather<'a>(pieces: impl Iterator<Item = &'a Piece>) -> Result<Option<RecordBatch>, ArrowError> {
     let mut batches = Vec::new();
     for piece in pieces {
-        let object = Arc::new(UInt32Array::from_value(piece.object_index, piece.rows.num_rows()));
-        batches.push(with_columns(&piece.rows, vec![("object".into(), object, false)])?);
+        let object = Arc::new(UInt32Array::from_value(
+            piece.object_index,
+            piece.rows.num_rows(),
+        ));
+        batches.push(with_columns(
+            &piece.rows,
+            vec![("object".into(), object, false)],
+        )?);
     }
-    let Some(first) = batches.first() else { return Ok(None) };
+    let Some(first) = batches.first() else {
+        return Ok(None);
+    };
     // A file that only withdraws has no columns to keep: theirs are of no type, and take that of the others.
     let names = first.schema();
     let fields = names.fields().iter().enumerate().map(|(place, field)| {
         let of_type = |batch: &&RecordBatch| *batch.column(place).data_type() != DataType::Null;
-        let known = batches.iter().find(of_type).map_or(DataType::Null, |batch| batch.column(place).data_type().clone());
+        let known = batches
+            .iter()
+            .find(of_type)
+            .map_or(DataType::Null, |batch| {
+                batch.column(place).data_type().clone()
+            });
         field.as_ref().clone().with_data_type(known)
     });
     let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
     let cast_all = |batch: &RecordBatch| {
-        let columns = batch.columns().iter().zip(schema.fields()).map(|(column, field)| cast(column, field.data_type()));
+        let columns = batch
+            .columns()
+            .iter()
+            .zip(schema.fields())
+            .map(|(column, field)| cast(column, field.data_type()));
         RecordBatch::try_new(schema.clone(), columns.collect::<Result<_, _>>()?)
     };
     let batches: Vec<RecordBatch> = batches.iter().map(cast_all).collect::<Result<_, _>>()?;
@@ -314,20 +444,35 @@ fn gather<'a>(pieces: impl Iterator<Item = &'a Piece>) -> Result<Option<RecordBa
 }
 
 fn with_columns(rows: &RecordBatch, more: Vec<Column>) -> Result<RecordBatch, ArrowError> {
-    let mine = rows.schema().fields().iter().zip(rows.columns()).map(|(field, array)| {
-        (field.name().clone(), array.clone(), field.is_nullable())
-    }).collect::<Vec<_>>();
+    let mine = rows
+        .schema()
+        .fields()
+        .iter()
+        .zip(rows.columns())
+        .map(|(field, array)| (field.name().clone(), array.clone(), field.is_nullable()))
+        .collect::<Vec<_>>();
     batch(mine.into_iter().chain(more).collect())
 }
 
 fn column(rows: &RecordBatch, name: &str) -> ArrayRef {
-    rows.column_by_name(name).unwrap_or_else(|| panic!("pieces carry the column {name}")).clone()
+    rows.column_by_name(name)
+        .unwrap_or_else(|| panic!("pieces carry the column {name}"))
+        .clone()
 }
 
-const ASCENDING: SortOptions = SortOptions { descending: false, nulls_first: false };
+const ASCENDING: SortOptions = SortOptions {
+    descending: false,
+    nulls_first: false,
+};
 
 fn ascending(rows: &RecordBatch, names: &[&str]) -> Vec<SortColumn> {
-    names.iter().map(|name| SortColumn { values: column(rows, name), options: Some(ASCENDING) }).collect()
+    names
+        .iter()
+        .map(|name| SortColumn {
+            values: column(rows, name),
+            options: Some(ASCENDING),
+        })
+        .collect()
 }
 
 /// Takes all rows of an id but its first out of the two batches and adds them to the rejected.
@@ -343,14 +488,27 @@ fn settle_duplicates(
             let mut columns: Vec<Column> = ["object_id", "object", "row_group", "row"]
                 .map(|name| (name.to_owned(), column(rows, name), false))
                 .into();
-            columns.push(("folder".into(), Arc::new(UInt32Array::from_value(folder, rows.num_rows())), false));
-            columns.push(("index".into(), Arc::new(UInt32Array::from_iter_values(0..rows.num_rows() as u32)), false));
+            columns.push((
+                "folder".into(),
+                Arc::new(UInt32Array::from_value(folder, rows.num_rows())),
+                false,
+            ));
+            columns.push((
+                "index".into(),
+                Arc::new(UInt32Array::from_iter_values(0..rows.num_rows() as u32)),
+                false,
+            ));
             keys.push(batch(columns)?);
         }
     }
-    let Some(first) = keys.first() else { return Ok(()) };
+    let Some(first) = keys.first() else {
+        return Ok(());
+    };
     let keys = concat_batches(&first.schema(), &keys)?;
-    let order = lexsort_to_indices(&ascending(&keys, &["object_id", "object", "row_group", "row"]), None)?;
+    let order = lexsort_to_indices(
+        &ascending(&keys, &["object_id", "object", "row_group", "row"]),
+        None,
+    )?;
     let keys = take_record_batch(&keys, &order)?;
     let runs = partition(&[column(&keys, "object_id")])?.ranges();
     let losers: Vec<(u32, String)> = runs
@@ -363,8 +521,13 @@ fn settle_duplicates(
     if losers.is_empty() {
         return Ok(());
     }
-    let lost = take_record_batch(&keys, &losers.iter().map(|(row, _)| *row).collect::<UInt32Array>())?;
-    let reasons: ArrayRef = Arc::new(StringArray::from_iter_values(losers.iter().map(|(_, reason)| reason)));
+    let lost = take_record_batch(
+        &keys,
+        &losers.iter().map(|(row, _)| *row).collect::<UInt32Array>(),
+    )?;
+    let reasons: ArrayRef = Arc::new(StringArray::from_iter_values(
+        losers.iter().map(|(_, reason)| reason),
+    ));
     rejected.push(batch(vec![
         ("object_id".into(), column(&lost, "object_id"), true),
         ("reason".into(), reasons, false),
@@ -373,28 +536,47 @@ fn settle_duplicates(
         ("object".into(), column(&lost, "object"), false),
     ])?);
     for (folder, rows) in [(0, photoz), (1, specz)] {
-        *rows = rows.take().map(|rows| without(&rows, &lost, folder)).transpose()?;
+        *rows = rows
+            .take()
+            .map(|rows| without(&rows, &lost, folder))
+            .transpose()?;
     }
     Ok(())
 }
 
-fn reason_duplicate(keys: &RecordBatch, first: usize, rows: usize, objects: &HashMap<u32, String>) -> String {
+fn reason_duplicate(
+    keys: &RecordBatch,
+    first: usize,
+    rows: usize,
+    objects: &HashMap<u32, String>,
+) -> String {
     if rows < 2 {
         return String::new();
     }
-    let object = column(keys, "object").as_primitive::<UInt32Type>().value(first);
-    let group = column(keys, "row_group").as_primitive::<UInt32Type>().value(first);
-    let row = column(keys, "row").as_primitive::<UInt64Type>().value(first);
+    let object = column(keys, "object")
+        .as_primitive::<UInt32Type>()
+        .value(first);
+    let group = column(keys, "row_group")
+        .as_primitive::<UInt32Type>()
+        .value(first);
+    let row = column(keys, "row")
+        .as_primitive::<UInt64Type>()
+        .value(first);
     let object = objects.get(&object).map_or("?", String::as_str);
-    format!("object_id comes twice in this drop: the first stays, in {object}, row group {group}, row {row}")
+    format!(
+        "object_id comes twice in this drop: the first stays, in {object}, row group {group}, row {row}"
+    )
 }
 
 /// The rows of a folder that are not among the lost.
 fn without(rows: &RecordBatch, lost: &RecordBatch, folder: u32) -> Result<RecordBatch, ArrowError> {
     let (folders, indices) = (column(lost, "folder"), column(lost, "index"));
     let mut stays = vec![true; rows.num_rows()];
-    for (lost_folder, index) in
-        folders.as_primitive::<UInt32Type>().values().iter().zip(indices.as_primitive::<UInt32Type>().values())
+    for (lost_folder, index) in folders
+        .as_primitive::<UInt32Type>()
+        .values()
+        .iter()
+        .zip(indices.as_primitive::<UInt32Type>().values())
     {
         if *lost_folder == folder {
             stays[*index as usize] = false;
@@ -405,35 +587,123 @@ fn without(rows: &RecordBatch, lost: &RecordBatch, folder: u32) -> Result<Record
 
 fn photoz_file(rows: &RecordBatch, label: &PartLabel) -> Result<RecordBatch, ArrowError> {
     let (ra, dec) = (column(rows, "ra"), column(rows, "dec"));
-    let cells = ra.as_primitive::<Float64Type>().iter().zip(dec.as_primitive::<Float64Type>());
-    let cells: Int64Array = cells.map(|(ra, dec)| Some(sky::healpix_29(ra?, dec?))).collect();
+    let cells = ra
+        .as_primitive::<Float64Type>()
+        .iter()
+        .zip(dec.as_primitive::<Float64Type>());
+    let cells: Int64Array = cells
+        .map(|(ra, dec)| Some(sky::healpix_29(ra?, dec?)))
+        .collect();
     let rows = with_columns(rows, vec![("_healpix_29".into(), Arc::new(cells), true)])?;
     let order = lexsort_to_indices(&ascending(&rows, &["_healpix_29", "object_id"]), None)?;
     let rows = take_record_batch(&rows, &order)?;
     let text = |value: &str| -> ArrayRef {
-        Arc::new(StringArray::from_iter_values(std::iter::repeat_n(value, rows.num_rows())))
+        Arc::new(StringArray::from_iter_values(std::iter::repeat_n(
+            value,
+            rows.num_rows(),
+        )))
     };
     let id_type = column(&rows, "object_id").data_type().clone();
     let short_id = &label.model_id[..label.model_id.len().min(12)];
     let mut fields = vec![
-        described("object_id", id_type, false, "", "meta.id;meta.main", "the object's id in the catalog"),
-        described("ra", DataType::Float64, true, "deg", "pos.eq.ra;meta.main", "right ascension, ICRS"),
-        described("dec", DataType::Float64, true, "deg", "pos.eq.dec;meta.main", "declination, ICRS"),
-        described("_healpix_29", DataType::Int64, true, "", "pos.healpix", "HEALPix cell of order 29, nested"),
-        described("z_phot", DataType::Float32, true, "", "src.redshift.phot;meta.main", "predicted redshift"),
-        described("z_spec", DataType::Float32, true, "", "src.redshift", "spectroscopic redshift that came with the row"),
-        described("mag_r", DataType::Float32, true, "mag", "phot.mag;em.opt.R", "r magnitude, AB, extinction-corrected"),
-        described("z_flags", DataType::Int32, false, "", "meta.code", "bits, named in the file's metadata"),
-        described("model_id", DataType::Utf8, false, "", "meta.id;meta.modelled", "first digits of the model's SHA-256"),
-        described("drop", DataType::Utf8, false, "", "meta.id;meta.dataset", "the delivery the row came with"),
+        described(
+            "object_id",
+            id_type,
+            false,
+            "",
+            "meta.id;meta.main",
+            "the object's id in the catalog",
+        ),
+        described(
+            "ra",
+            DataType::Float64,
+            true,
+            "deg",
+            "pos.eq.ra;meta.main",
+            "right ascension, ICRS",
+        ),
+        described(
+            "dec",
+            DataType::Float64,
+            true,
+            "deg",
+            "pos.eq.dec;meta.main",
+            "declination, ICRS",
+        ),
+        described(
+            "_healpix_29",
+            DataType::Int64,
+            true,
+            "",
+            "pos.healpix",
+            "HEALPix cell of order 29, nested",
+        ),
+        described(
+            "z_phot",
+            DataType::Float32,
+            true,
+            "",
+            "src.redshift.phot;meta.main",
+            "predicted redshift",
+        ),
+        described(
+            "z_spec",
+            DataType::Float32,
+            true,
+            "",
+            "src.redshift",
+            "spectroscopic redshift that came with the row",
+        ),
+        described(
+            "mag_r",
+            DataType::Float32,
+            true,
+            "mag",
+            "phot.mag;em.opt.R",
+            "r magnitude, AB, extinction-corrected",
+        ),
+        described(
+            "z_flags",
+            DataType::Int32,
+            false,
+            "",
+            "meta.code",
+            "bits, named in the file's metadata",
+        ),
+        described(
+            "model_id",
+            DataType::Utf8,
+            false,
+            "",
+            "meta.id;meta.modelled",
+            "first digits of the model's SHA-256",
+        ),
+        described(
+            "drop",
+            DataType::Utf8,
+            false,
+            "",
+            "meta.id;meta.dataset",
+            "the delivery the row came with",
+        ),
     ];
-    let mut columns: Vec<ArrayRef> = ["object_id", "ra", "dec", "_healpix_29", "z_phot", "z_spec", "mag_r", "z_flags"]
-        .map(|name| column(&rows, name))
-        .into();
+    let mut columns: Vec<ArrayRef> = [
+        "object_id",
+        "ra",
+        "dec",
+        "_healpix_29",
+        "z_phot",
+        "z_spec",
+        "mag_r",
+        "z_flags",
+    ]
+    .map(|name| column(&rows, name))
+    .into();
     columns.extend([text(short_id), text(&label.drop)]);
     let own = ["row_group", "row", "object"];
     for (field, array) in rows.schema().fields().iter().zip(rows.columns()) {
-        let named = fields.iter().any(|known| known.name() == field.name()) || own.contains(&field.name().as_str());
+        let named = fields.iter().any(|known| known.name() == field.name())
+            || own.contains(&field.name().as_str());
         if !named {
             fields.push((**field).clone());
             columns.push(array.clone());
@@ -443,7 +713,10 @@ fn photoz_file(rows: &RecordBatch, label: &PartLabel) -> Result<RecordBatch, Arr
 }
 
 fn specz_file(rows: &RecordBatch, label: &PartLabel) -> Result<RecordBatch, ArrowError> {
-    let rows = take_record_batch(rows, &lexsort_to_indices(&ascending(rows, &["object_id"]), None)?)?;
+    let rows = take_record_batch(
+        rows,
+        &lexsort_to_indices(&ascending(rows, &["object_id"]), None)?,
+    )?;
     let drop = StringArray::from_iter_values(std::iter::repeat_n(&label.drop, rows.num_rows()));
     batch(vec![
         ("object_id".into(), column(&rows, "object_id"), false),
@@ -452,30 +725,58 @@ fn specz_file(rows: &RecordBatch, label: &PartLabel) -> Result<RecordBatch, Arro
     ])
 }
 
-fn rejects_file(rows: &RecordBatch, objects: &HashMap<u32, String>) -> Result<RecordBatch, ArrowError> {
+fn rejects_file(
+    rows: &RecordBatch,
+    objects: &HashMap<u32, String>,
+) -> Result<RecordBatch, ArrowError> {
     let order = lexsort_to_indices(&ascending(rows, &["object", "row_group", "row"]), None)?;
     let rows = take_record_batch(rows, &order)?;
     let object = column(&rows, "object");
-    let names = object.as_primitive::<UInt32Type>().values().iter().map(|index| objects.get(index).map(String::as_str));
+    let names = object
+        .as_primitive::<UInt32Type>()
+        .values()
+        .iter()
+        .map(|index| objects.get(index).map(String::as_str));
     batch(vec![
         ("object_id".into(), column(&rows, "object_id"), true),
         ("reason".into(), column(&rows, "reason"), false),
-        ("object".into(), Arc::new(names.collect::<StringArray>()), false),
+        (
+            "object".into(),
+            Arc::new(names.collect::<StringArray>()),
+            false,
+        ),
         ("row_group".into(), column(&rows, "row_group"), false),
         ("row".into(), column(&rows, "row"), false),
     ])
 }
 
-fn described(name: &str, of: DataType, nullable: bool, unit: &str, ucd: &str, description: &str) -> Field {
+fn described(
+    name: &str,
+    of: DataType,
+    nullable: bool,
+    unit: &str,
+    ucd: &str,
+    description: &str,
+) -> Field {
     let facts = [("unit", unit), ("ucd", ucd), ("description", description)];
     let facts = facts.into_iter().filter(|(_, fact)| !fact.is_empty());
     Field::new(name, of, nullable).with_metadata(facts.collect::<Metadata>())
 }
 
-fn encode(folder: Folder, rows: &RecordBatch, label: &PartLabel) -> Result<EncodedFile, ArrowError> {
-    let flags: serde_json::Map<_, _> = FLAGS.iter().map(|(name, bit)| ((*name).to_owned(), (*bit).into())).collect();
+fn encode(
+    folder: Folder,
+    rows: &RecordBatch,
+    label: &PartLabel,
+) -> Result<EncodedFile, ArrowError> {
+    let flags: serde_json::Map<_, _> = FLAGS
+        .iter()
+        .map(|(name, bit)| ((*name).to_owned(), (*bit).into()))
+        .collect();
     let notes = vec![
-        KeyValue::new("hubbleflow.z_flags".to_owned(), serde_json::Value::Object(flags).to_string()),
+        KeyValue::new(
+            "hubbleflow.z_flags".to_owned(),
+            serde_json::Value::Object(flags).to_string(),
+        ),
         KeyValue::new("hubbleflow.model_id".to_owned(), label.model_id.clone()),
     ];
     let properties = WriterProperties::builder()
@@ -488,8 +789,22 @@ fn encode(folder: Folder, rows: &RecordBatch, label: &PartLabel) -> Result<Encod
     let mut writer = ArrowWriter::try_new(&mut bytes, rows.schema(), Some(properties))?;
     writer.write(rows)?;
     writer.close()?;
-    let sha256: String = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
-    let path = format!("{}/{}/part-{:04}-{}.parquet", folder.name(), label.drop, label.part, &sha256[..8]);
-    let record = FileRecord { path, rows: rows.num_rows() as u64, bytes: bytes.len() as u64, sha256 };
+    let sha256: String = Sha256::digest(&bytes)
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    let path = format!(
+        "{}/{}/part-{:04}-{}.parquet",
+        folder.name(),
+        label.drop,
+        label.part,
+        &sha256[..8]
+    );
+    let record = FileRecord {
+        path,
+        rows: rows.num_rows() as u64,
+        bytes: bytes.len() as u64,
+        sha256,
+    };
     Ok(EncodedFile { record, bytes })
 }

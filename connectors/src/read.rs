@@ -65,7 +65,12 @@ impl Catalog {
     ///
     /// # Errors
     /// The store's, [`Error::Corrupt`], [`Error::Changed`], [`Error::Schema`].
-    pub async fn read<F>(self: &Arc<Self>, split: &Split, budget: &Budget, emit: F) -> Result<(), Error>
+    pub async fn read<F>(
+        self: &Arc<Self>,
+        split: &Split,
+        budget: &Budget,
+        emit: F,
+    ) -> Result<(), Error>
     where
         F: FnMut(Chunk) + Send + 'static,
     {
@@ -73,7 +78,10 @@ impl Catalog {
         for attempt in 1.. {
             let done = lock(&emit).1;
             let rows = split.cut.rows.start + done..split.cut.rows.end;
-            let cut = Cut { rows, ..split.cut.clone() };
+            let cut = Cut {
+                rows,
+                ..split.cut.clone()
+            };
             let emit = emit.clone();
             let take = move |chunk: Chunk| {
                 let (emit, done) = &mut *lock(&emit);
@@ -109,18 +117,27 @@ impl Catalog {
             let mut decoder = file.decoder(&cut, ahead, runtime.clone())?;
             let mut first_row = cut.rows.start;
             while first_row < cut.rows.end {
-                let mut permit =
-                    permit.take().unwrap_or_else(|| runtime.block_on(budget.acquire(fetch_bytes + decoded_bytes)));
+                let mut permit = permit.take().unwrap_or_else(|| {
+                    runtime.block_on(budget.acquire(fetch_bytes + decoded_bytes))
+                });
                 let galaxies = next(&file, &mut decoder)?;
                 permit.shrink_to(decoded_bytes);
                 let origin = origin(&file, &split, &cut, first_row);
                 first_row += galaxies.rows;
                 let keep = file.layout.keep_fields().to_vec();
-                emit(Chunk { galaxies, origin, keep, fetched_bytes: fetch_bytes, _permit: permit });
+                emit(Chunk {
+                    galaxies,
+                    origin,
+                    keep,
+                    fetched_bytes: fetch_bytes,
+                    _permit: permit,
+                });
             }
             Ok(())
         };
-        tokio::task::spawn_blocking(decode).await.expect("decoding does not panic: a bad file is an error")
+        tokio::task::spawn_blocking(decode)
+            .await
+            .expect("decoding does not panic: a bad file is an error")
     }
 }
 
@@ -128,18 +145,27 @@ impl Catalog {
 fn next(file: &File, decoder: &mut ParquetRecordBatchReader) -> Result<Galaxies, Error> {
     let batch = match decoder.next() {
         Some(batch) => batch.map_err(|error| file.corrupt(unwrap_arrow(error)))?,
-        None => return Err(file.corrupt(parquet::errors::ParquetError::EOF("fewer rows than its footer says".into()))),
+        None => {
+            return Err(file.corrupt(parquet::errors::ParquetError::EOF(
+                "fewer rows than its footer says".into(),
+            )));
+        }
     };
-    file.layout.decode(&batch).map_err(|source| Error::Schema { object: file.name(), source })
+    file.layout.decode(&batch).map_err(|source| Error::Schema {
+        object: file.name(),
+        source,
+    })
 }
 
 /// The reader hands out Arrow's errors; a store's error inside must be found again.
 fn unwrap_arrow(error: arrow::error::ArrowError) -> parquet::errors::ParquetError {
     match error {
-        arrow::error::ArrowError::ExternalError(inner) => match inner.downcast::<parquet::errors::ParquetError>() {
-            Ok(error) => *error,
-            Err(inner) => parquet::errors::ParquetError::External(inner),
-        },
+        arrow::error::ArrowError::ExternalError(inner) => {
+            match inner.downcast::<parquet::errors::ParquetError>() {
+                Ok(error) => *error,
+                Err(inner) => parquet::errors::ParquetError::External(inner),
+            }
+        }
         error => error.into(),
     }
 }
@@ -155,5 +181,7 @@ fn origin(file: &File, split: &Split, cut: &Cut, first_row: usize) -> Origin {
 }
 
 fn lock<T>(mutex: &std::sync::Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    mutex
+        .lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner)
 }

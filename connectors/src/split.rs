@@ -94,7 +94,12 @@ pub fn cut(row_groups: &[RowGroupShape], split_bytes: u64) -> Vec<Cut> {
         cuts.extend(run.take().map(|(cut, _)| cut));
         if group.decoded_bytes <= split_bytes {
             let row_groups = index..index + 1;
-            let cut = Cut { row_groups, rows: 0..group.rows, chunk_rows: group.rows, streamed: false };
+            let cut = Cut {
+                row_groups,
+                rows: 0..group.rows,
+                chunk_rows: group.rows,
+                streamed: false,
+            };
             run = Some((cut, group.decoded_bytes));
         } else {
             cuts.extend(cut_row_group(index, group, split_bytes));
@@ -106,11 +111,17 @@ pub fn cut(row_groups: &[RowGroupShape], split_bytes: u64) -> Vec<Cut> {
 
 /// Cuts one row group into equal runs of rows.
 fn cut_row_group(index: usize, group: &RowGroupShape, split_bytes: u64) -> Vec<Cut> {
-    let pieces = usize::try_from(group.decoded_bytes.div_ceil(split_bytes.max(1))).unwrap_or(group.rows);
+    let pieces =
+        usize::try_from(group.decoded_bytes.div_ceil(split_bytes.max(1))).unwrap_or(group.rows);
     let chunk_rows = group.rows.div_ceil(pieces.clamp(1, group.rows));
     let row_groups = index..index + 1;
     if !group.seekable {
-        return vec![Cut { row_groups, rows: 0..group.rows, chunk_rows, streamed: true }];
+        return vec![Cut {
+            row_groups,
+            rows: 0..group.rows,
+            chunk_rows,
+            streamed: true,
+        }];
     }
     (0..group.rows)
         .step_by(chunk_rows)
@@ -130,9 +141,13 @@ mod tests {
     use super::*;
 
     fn shapes() -> impl Strategy<Value = Vec<RowGroupShape>> {
-        let shape = (0_usize..3000, 1_u64..50_000, any::<bool>()).prop_map(|(rows, row_bytes, seekable)| {
-            RowGroupShape { rows, decoded_bytes: rows as u64 * row_bytes, seekable }
-        });
+        let shape = (0_usize..3000, 1_u64..50_000, any::<bool>()).prop_map(
+            |(rows, row_bytes, seekable)| RowGroupShape {
+                rows,
+                decoded_bytes: rows as u64 * row_bytes,
+                seekable,
+            },
+        );
         prop::collection::vec(shape, 0..12)
     }
 

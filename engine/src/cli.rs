@@ -7,11 +7,17 @@ use std::{
 };
 
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
-use models::{Config, config::PRESETS, device::{DeviceChoice, PrecisionChoice}};
+use models::{
+    Config,
+    config::PRESETS,
+    device::{DeviceChoice, PrecisionChoice},
+};
 use tokio::runtime::Runtime;
 
 use crate::{
-    Error, clock::clock, demo,
+    Error,
+    clock::clock,
+    demo,
     job::{Job, Plan, StoreOptions, model_directory},
     run::run,
     sample::{SampleArgs, sample},
@@ -189,36 +195,67 @@ async fn plan_command(args: &CatalogArgs, options: &StoreOptions) -> Result<u8, 
     let plan = Plan::new(args, model.as_ref(), options)?;
     let planned = plan.preview().await?;
     print(args.json, &planned);
-    Ok(if planned.drops.iter().any(|drop| drop.failure.is_some()) { 3 } else { 0 })
+    Ok(if planned.drops.iter().any(|drop| drop.failure.is_some()) {
+        3
+    } else {
+        0
+    })
 }
 
 async fn sample_command(command: &SampleCommand, options: &StoreOptions) -> Result<u8, Error> {
     let place = connectors::Location::open(&command.out, options)?;
     let bar = indicatif::ProgressBar::new(command.args.galaxies);
-    let made = sample(place.store, place.prefix, &command.args, |rows| bar.set_position(rows)).await;
+    let made = sample(place.store, place.prefix, &command.args, |rows| {
+        bar.set_position(rows)
+    })
+    .await;
     bar.finish_and_clear();
-    println!("{}: {}", command.out, made.map_err(|error| Error::Output(format!("{}: {error}", command.out)))?);
+    println!(
+        "{}: {}",
+        command.out,
+        made.map_err(|error| Error::Output(format!("{}: {error}", command.out)))?
+    );
     Ok(0)
 }
 
 fn model_command(command: ModelCommand) -> Result<u8, Error> {
     match command {
         ModelCommand::Inspect { dir, json } => print(json, &models::inspect(&dir)?),
-        ModelCommand::Check { dir, device, precision } => {
-            println!("{}", models::check(&dir, device.resolve()?, precision.resolve())?);
+        ModelCommand::Check {
+            dir,
+            device,
+            precision,
+        } => {
+            println!(
+                "{}",
+                models::check(&dir, device.resolve()?, precision.resolve())?
+            );
         }
-        ModelCommand::Init { dir, preset, depth, seed } => {
-            let mut config = Config::preset(&preset).expect("the command line admits presets alone");
+        ModelCommand::Init {
+            dir,
+            preset,
+            depth,
+            seed,
+        } => {
+            let mut config =
+                Config::preset(&preset).expect("the command line admits presets alone");
             config.encoder.depth = depth.unwrap_or(config.encoder.depth);
             models::init::init(&dir, &config, &seed)?;
-            println!("{}: an initialised model; it has learned nothing, and its redshifts mean nothing", dir.display());
+            println!(
+                "{}: an initialised model; it has learned nothing, and its redshifts mean nothing",
+                dir.display()
+            );
         }
     }
     Ok(0)
 }
 
 fn print(as_json: bool, value: &(impl serde::Serialize + std::fmt::Display)) {
-    if as_json { println!("{}", json(value)) } else { println!("{value}") }
+    if as_json {
+        println!("{}", json(value))
+    } else {
+        println!("{value}")
+    }
 }
 
 fn json(value: &impl serde::Serialize) -> String {
@@ -226,29 +263,53 @@ fn json(value: &impl serde::Serialize) -> String {
 }
 
 /// What the environment says of stores.
-fn store_options() -> StoreOptions {
-    std::env::vars().map(|(name, value)| (name.to_ascii_lowercase(), value)).collect()
+fn store_options() -> Vec<(String, String)> {
+    std::env::vars()
+        .map(|(name, value)| (name.to_ascii_lowercase(), value))
+        .collect()
 }
 
 fn start_logging() {
     let filter = tracing_subscriber::EnvFilter::try_from_env("HUBBLEFLOW_LOG")
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .init();
 }
 
 /// Reads the arguments; settings of the file become defaults, variables stand between. Help and mistakes end the process.
 fn parse(args: Vec<OsString>) -> Result<Cli, Error> {
     let mut command = Cli::command();
     let file = settings_file(&args);
-    let settings = file.as_deref().map(read_settings).transpose()?.unwrap_or_default();
-    let names: Vec<String> = command.get_subcommands().map(|sub| sub.get_name().to_owned()).collect();
+    let settings = file
+        .as_deref()
+        .map(read_settings)
+        .transpose()?
+        .unwrap_or_default();
+    let names: Vec<String> = command
+        .get_subcommands()
+        .map(|sub| sub.get_name().to_owned())
+        .collect();
     for name in &names {
         command = command.mut_subcommand(name, |sub| with_sources(sub, &settings));
     }
-    let known = |key: &String| command.get_subcommands().flat_map(|sub| sub.get_arguments()).any(|arg| arg.get_id() == key);
-    if let Some(unknown) = settings.keys().map(|key| key.replace('-', "_")).find(|key| !known(key)) {
+    let known = |key: &String| {
+        command
+            .get_subcommands()
+            .flat_map(|sub| sub.get_arguments())
+            .any(|arg| arg.get_id() == key)
+    };
+    if let Some(unknown) = settings
+        .keys()
+        .map(|key| key.replace('-', "_"))
+        .find(|key| !known(key))
+    {
         let file = file.unwrap_or_default();
-        return Err(Error::Usage(format!("{}: there is no setting {unknown}; settings are named as the flags", file.display())));
+        return Err(Error::Usage(format!(
+            "{}: there is no setting {unknown}; settings are named as the flags",
+            file.display()
+        )));
     }
     let matches = command.get_matches_from(args);
     Ok(Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit()))
@@ -268,8 +329,10 @@ fn settings_file(args: &[OsString]) -> Option<PathBuf> {
 }
 
 fn read_settings(file: &Path) -> Result<toml::Table, Error> {
-    let text = std::fs::read_to_string(file).map_err(|source| Error::io(file.display().to_string(), source))?;
-    text.parse().map_err(|error| Error::Usage(format!("{}: {error}", file.display())))
+    let text = std::fs::read_to_string(file)
+        .map_err(|source| Error::io(file.display().to_string(), source))?;
+    text.parse()
+        .map_err(|error| Error::Usage(format!("{}: {error}", file.display())))
 }
 
 /// Gives each argument of a command its variable, and the file's setting as its default.
@@ -279,16 +342,24 @@ fn with_sources(command: clap::Command, settings: &toml::Table) -> clap::Command
         if name == "settings" || name == "help" {
             return arg;
         }
-        let arg = arg.env(format!("HUBBLEFLOW_{}", name.to_ascii_uppercase())).hide_env(true);
-        let set = settings.iter().find(|(key, _)| key.replace('-', "_") == name);
+        let arg = arg
+            .env(format!("HUBBLEFLOW_{}", name.to_ascii_uppercase()))
+            .hide_env(true);
+        let set = settings
+            .iter()
+            .find(|(key, _)| key.replace('-', "_") == name);
         match set.map(|(_, value)| value) {
             None => arg,
-            Some(toml::Value::Array(values)) => arg.required(false).default_values(values.iter().map(text)),
+            Some(toml::Value::Array(values)) => {
+                arg.required(false).default_values(values.iter().map(text))
+            }
             Some(value) => arg.required(false).default_value(text(value)),
         }
     })
 }
 
 fn text(value: &toml::Value) -> String {
-    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+    value
+        .as_str()
+        .map_or_else(|| value.to_string(), str::to_owned)
 }

@@ -48,8 +48,14 @@ impl Cluster {
     /// [`Error::Usage`] where the hosts do not fit.
     pub fn new(args: &RunArgs) -> Result<Self, Error> {
         let workers = args.workers as usize;
-        let (Some(processes), Some(process), Some(file)) = (args.processes, args.process, &args.hosts) else {
-            return Ok(Self { hosts: vec!["localhost:0".to_owned()], process: 0, workers });
+        let (Some(processes), Some(process), Some(file)) =
+            (args.processes, args.process, &args.hosts)
+        else {
+            return Ok(Self {
+                hosts: vec!["localhost:0".to_owned()],
+                process: 0,
+                workers,
+            });
         };
         let hosts = hosts(file)?;
         if hosts.len() < processes || process >= processes {
@@ -59,7 +65,11 @@ impl Cluster {
                 hosts.len()
             )));
         }
-        Ok(Self { hosts: hosts[..processes].to_vec(), process, workers })
+        Ok(Self {
+            hosts: hosts[..processes].to_vec(),
+            process,
+            workers,
+        })
     }
 
     /// Workers in this process.
@@ -74,9 +84,16 @@ impl Cluster {
 
     /// Processes that share this machine's cores with this one, itself included.
     pub fn processes_here(&self) -> usize {
-        let host = |address: &String| address.rsplit_once(':').map(|(host, _port)| host.to_owned());
+        let host = |address: &String| {
+            address
+                .rsplit_once(':')
+                .map(|(host, _port)| host.to_owned())
+        };
         let here = host(&self.hosts[self.process]);
-        self.hosts.iter().filter(|other| host(other) == here).count()
+        self.hosts
+            .iter()
+            .filter(|other| host(other) == here)
+            .count()
     }
 
     /// Connects the processes and makes sure that they agree.
@@ -85,25 +102,39 @@ impl Cluster {
     /// [`Error::Cluster`] naming the process that is missing, or what it disagrees about.
     pub fn connect(&self, job: &Job) -> Result<Workers, Error> {
         if self.hosts.len() == 1 {
-            return Config::Process(self.workers).try_build().map_err(Error::Cluster);
+            return Config::Process(self.workers)
+                .try_build()
+                .map_err(Error::Cluster);
         }
-        let greeting = Greeting { process: self.process, agreement: agreement(job) };
+        let greeting = Greeting {
+            process: self.process,
+            agreement: agreement(job),
+        };
         let sockets = self.sockets(&greeting)?;
         let hooks = Hooks::default();
-        let local = ProcessBuilder::new_typed_vector(self.workers, hooks.refill.clone(), hooks.spill.clone());
+        let local = ProcessBuilder::new_typed_vector(
+            self.workers,
+            hooks.refill.clone(),
+            hooks.spill.clone(),
+        );
         let (builders, guard) =
             initialize_networking_from_sockets(local, sockets, self.process, self.workers, hooks)
                 .map_err(|source| Error::io("starting the connections of the cluster", source))?;
-        Ok((builders.into_iter().map(AllocatorBuilder::Tcp).collect(), Box::new(guard)))
+        Ok((
+            builders.into_iter().map(AllocatorBuilder::Tcp).collect(),
+            Box::new(guard),
+        ))
     }
 
     /// A connection to each other process: this one dials those before it, and those after it dial this one.
     fn sockets(&self, greeting: &Greeting) -> Result<Vec<Option<TcpStream>>, Error> {
         let deadline = clock() + PATIENCE;
         let address = &self.hosts[self.process];
-        let listener =
-            TcpListener::bind(address).map_err(|source| Error::io(format!("listening at {address}"), source))?;
-        listener.set_nonblocking(true).map_err(|source| Error::io("listening", source))?;
+        let listener = TcpListener::bind(address)
+            .map_err(|source| Error::io(format!("listening at {address}"), source))?;
+        listener
+            .set_nonblocking(true)
+            .map_err(|source| Error::io("listening", source))?;
         let mut sockets: Vec<Option<TcpStream>> = self.hosts.iter().map(|_| None).collect();
         for (peer, place) in sockets.iter_mut().enumerate().take(self.process) {
             let mut socket = self.dial(peer, deadline)?;
@@ -111,7 +142,9 @@ impl Cluster {
             agree(greeting, &greeted)?;
             *place = Some(socket);
         }
-        while let Some(missing) = (self.process + 1..self.hosts.len()).find(|&peer| sockets[peer].is_none()) {
+        while let Some(missing) =
+            (self.process + 1..self.hosts.len()).find(|&peer| sockets[peer].is_none())
+        {
             match listener.accept() {
                 // Whoever does not greet is none of us.
                 Ok((mut socket, _)) => {
@@ -122,7 +155,9 @@ impl Cluster {
                         }
                     }
                 }
-                Err(error) if error.kind() == ErrorKind::WouldBlock && clock() < deadline => std::thread::sleep(RETRY),
+                Err(error) if error.kind() == ErrorKind::WouldBlock && clock() < deadline => {
+                    std::thread::sleep(RETRY)
+                }
                 Err(source) => return Err(self.lost(missing, source)),
             }
         }
@@ -149,8 +184,14 @@ impl Cluster {
 
 /// The addresses in a hosts file.
 fn hosts(file: &Path) -> Result<Vec<String>, Error> {
-    let text = std::fs::read_to_string(file).map_err(|source| Error::io(file.display().to_string(), source))?;
-    Ok(text.lines().map(str::trim).filter(|line| !line.is_empty()).map(str::to_owned).collect())
+    let text = std::fs::read_to_string(file)
+        .map_err(|source| Error::io(file.display().to_string(), source))?;
+    Ok(text
+        .lines()
+        .map(str::trim)
+        .filter(|line| !line.is_empty())
+        .map(str::to_owned)
+        .collect())
 }
 
 /// What must be the same in all processes.
@@ -190,10 +231,18 @@ fn greet(socket: &mut TcpStream, greeting: &Greeting) -> std::io::Result<Greetin
 
 fn agree(ours: &Greeting, theirs: &Greeting) -> Result<(), Error> {
     let keys = ours.agreement.keys().chain(theirs.agreement.keys());
-    let Some(key) = keys.into_iter().find(|key| ours.agreement.get(*key) != theirs.agreement.get(*key)) else {
+    let Some(key) = keys
+        .into_iter()
+        .find(|key| ours.agreement.get(*key) != theirs.agreement.get(*key))
+    else {
         return Ok(());
     };
-    let show = |greeting: &Greeting| greeting.agreement.get(key).map_or("not set".to_owned(), ToString::to_string);
+    let show = |greeting: &Greeting| {
+        greeting
+            .agreement
+            .get(key)
+            .map_or("not set".to_owned(), ToString::to_string)
+    };
     Err(Error::Cluster(format!(
         "processes {} and {} disagree: {key} is {} here and {} there; start all processes with the same settings",
         ours.process,

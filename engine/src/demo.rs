@@ -46,34 +46,54 @@ pub struct DemoArgs {
 /// Where the folder cannot be written, or the survey not made.
 pub fn demo(args: &DemoArgs, runtime: &Runtime) -> Result<u8, Error> {
     let root = args.dir.join("s3");
-    std::fs::create_dir_all(&root).map_err(|source| Error::io(root.display().to_string(), source))?;
+    std::fs::create_dir_all(&root)
+        .map_err(|source| Error::io(root.display().to_string(), source))?;
     let address = SocketAddr::from(([127, 0, 0, 1], 0));
     let server = runtime
         .block_on(S3Server::start(&root, address, KEY, SECRET))
         .map_err(|source| Error::io("starting the S3 server", source))?;
-    server.create_bucket(BUCKET).map_err(|source| Error::io("making the bucket", source))?;
-    println!("An S3 server at {} serves {}.", server.endpoint(), root.display());
+    server
+        .create_bucket(BUCKET)
+        .map_err(|source| Error::io("making the bucket", source))?;
+    println!(
+        "An S3 server at {} serves {}.",
+        server.endpoint(),
+        root.display()
+    );
     let environment = [
         ("AWS_ENDPOINT_URL", server.endpoint()),
         ("AWS_ACCESS_KEY_ID", KEY.to_owned()),
         ("AWS_SECRET_ACCESS_KEY", SECRET.to_owned()),
         ("AWS_REGION", "us-east-1".to_owned()),
     ];
-    let options: StoreOptions =
-        environment.iter().map(|(name, value)| (name.to_ascii_lowercase(), value.clone())).collect();
+    let options: Vec<(String, String)> = environment
+        .iter()
+        .map(|(name, value)| (name.to_ascii_lowercase(), value.clone()))
+        .collect();
     runtime.block_on(survey(args, &options))?;
     let model = model(args)?;
 
-    println!("\nA cluster of {} processes reads {CATALOG}, predicts, and commits to {OUT}:", args.local);
+    println!(
+        "\nA cluster of {} processes reads {CATALOG}, predicts, and commits to {OUT}:",
+        args.local
+    );
     let command = ["run", CATALOG, "--out", OUT, "--model"].map(OsString::from);
-    let command: Vec<OsString> = command.into_iter().chain([model.into_os_string()]).collect();
+    let command: Vec<OsString> = command
+        .into_iter()
+        .chain([model.into_os_string()])
+        .collect();
     let code = supervise(&command, args.local, 0, &environment)?;
 
     println!("\n{}", runtime.block_on(status(OUT, None, &options))?);
     let photoz = root.join(BUCKET).join("photoz").join("photoz");
-    println!("\nThe predictions are Parquet, for any reader: {}", photoz.display());
+    println!(
+        "\nThe predictions are Parquet, for any reader: {}",
+        photoz.display()
+    );
     if args.model.is_none() {
-        println!("This model has initial weights: it has learned nothing, and these redshifts mean nothing.");
+        println!(
+            "This model has initial weights: it has learned nothing, and these redshifts mean nothing."
+        );
     }
     println!("The cutouts are rendered from real photometry; they are no observations.");
     println!("Run it again: what is committed is not done twice.");
@@ -86,12 +106,21 @@ async fn survey(args: &DemoArgs, options: &StoreOptions) -> Result<(), Error> {
     let place = Location::open(CATALOG, options)?;
     let there = connectors::catalog::drops(&place, connectors::DropBy::Child).await?;
     if !there.is_empty() {
-        println!("The sample survey is there: {} drops in {CATALOG}.", there.len());
+        println!(
+            "The sample survey is there: {} drops in {CATALOG}.",
+            there.len()
+        );
         return Ok(());
     }
-    println!("Rendering a sample survey of {} galaxies into {CATALOG} …", args.sample.galaxies);
+    println!(
+        "Rendering a sample survey of {} galaxies into {CATALOG} …",
+        args.sample.galaxies
+    );
     let made = sample(place.store, place.prefix, &args.sample, |_rows| ()).await;
-    println!("{}", made.map_err(|error| Error::Output(error.to_string()))?);
+    println!(
+        "{}",
+        made.map_err(|error| Error::Output(error.to_string()))?
+    );
     Ok(())
 }
 

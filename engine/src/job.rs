@@ -17,8 +17,7 @@ use crate::{
     settings::{self, CatalogArgs, RunArgs},
 };
 
-/// Options of the stores, as `aws_endpoint_url`; the command line takes them from the environment.
-pub type StoreOptions = Vec<(String, String)>;
+pub use connectors::location::StoreOptions;
 
 /// What is read, and where it goes.
 pub struct Plan {
@@ -67,21 +66,35 @@ impl Plan {
     ///
     /// # Errors
     /// [`Error::Usage`] where they contradict each other.
-    pub fn new(args: &CatalogArgs, model: &dyn Model, options: &StoreOptions) -> Result<Self, Error> {
+    pub fn new(
+        args: &CatalogArgs,
+        model: &dyn Model,
+        options: &StoreOptions,
+    ) -> Result<Self, Error> {
         let usage = |reason: String| Error::Usage(reason);
-        let (catalog, out) = (Location::open(&args.catalog, options)?, Location::open(&args.out, options)?);
+        let (catalog, out) = (
+            Location::open(&args.catalog, options)?,
+            Location::open(&args.out, options)?,
+        );
         if catalog.overlaps(&out) {
             let reason = "one lies in the other, so predictions would be read as galaxies; choose an --out outside the catalog";
-            return Err(usage(format!("catalog {} and output {}: {reason}", args.catalog, args.out)));
+            return Err(usage(format!(
+                "catalog {} and output {}: {reason}",
+                args.catalog, args.out
+            )));
         }
         if args.mag_min >= args.mag_max {
-            return Err(usage(format!("--mag-min {} is not below --mag-max {}", args.mag_min, args.mag_max)));
+            return Err(usage(format!(
+                "--mag-min {} is not below --mag-max {}",
+                args.mag_min, args.mag_max
+            )));
         }
         if args.split_bytes.0 == 0 {
             return Err(usage("--split-bytes is 0; 25MB is a good size".to_owned()));
         }
         let needs = model.needs();
-        let names: ColumnNames = ColumnNames::parse(&args.column).map_err(|error| usage(error.to_string()))?;
+        let names: ColumnNames =
+            ColumnNames::parse(&args.column).map_err(|error| usage(error.to_string()))?;
         let request = Request {
             names,
             keep: args.keep.clone(),
@@ -93,7 +106,12 @@ impl Plan {
             settings::DropBy::Child => DropBy::Child,
             settings::DropBy::All => DropBy::All,
         };
-        let rules = Rules { needs, cutout_px: model.cutout_px(), mag_min: args.mag_min, mag_max: args.mag_max };
+        let rules = Rules {
+            needs,
+            cutout_px: model.cutout_px(),
+            mag_min: args.mag_min,
+            mag_max: args.mag_max,
+        };
         Ok(Self {
             catalog: Arc::new(Catalog::new(catalog, drop_by, request)),
             output: Output::new(out),
@@ -150,7 +168,14 @@ impl Job {
         options: &StoreOptions,
         runtime: &Handle,
     ) -> Result<Self, Error> {
-        Self::on_device(args, model, options, runtime, tch::Device::Cpu, Precision::Fp32)
+        Self::on_device(
+            args,
+            model,
+            options,
+            runtime,
+            tch::Device::Cpu,
+            Precision::Fp32,
+        )
     }
 
     fn on_device(
@@ -172,10 +197,14 @@ impl Job {
         let kind = if device.is_cuda() { "cuda" } else { "cpu" };
         plan.settings.insert("batch".to_owned(), args.batch.into());
         plan.settings.insert("device".to_owned(), kind.into());
-        plan.settings.insert("precision".to_owned(), precision.to_string().into());
+        plan.settings
+            .insert("precision".to_owned(), precision.to_string().into());
         let cluster = Cluster::new(args)?;
         let workers = cluster.workers();
-        let threads = args.threads.unwrap_or(cores() / cluster.processes_here()).max(1);
+        let threads = args
+            .threads
+            .unwrap_or(cores() / cluster.processes_here())
+            .max(1);
         // A quarter is kept for predictions that wait to be written; the rest is for rows that wait to be predicted.
         let held_bytes = args.memory.0 / 4;
         let reader = Reader {
@@ -196,7 +225,15 @@ impl Job {
         };
         let (device, precision) = (device_name(device), precision.to_string());
         let plan = Arc::new(plan);
-        Ok(Self { plan, reader, inference, writer, cluster, device, precision })
+        Ok(Self {
+            plan,
+            reader,
+            inference,
+            writer,
+            cluster,
+            device,
+            precision,
+        })
     }
 }
 
@@ -227,18 +264,35 @@ pub struct ModelDirectory {
 pub async fn model_directory(url: &str, options: &StoreOptions) -> Result<ModelDirectory, Error> {
     use object_store::ObjectStoreExt;
     let Some((scheme, path)) = url.split_once("://") else {
-        return Ok(ModelDirectory { path: url.into(), _fetched: None });
+        return Ok(ModelDirectory {
+            path: url.into(),
+            _fetched: None,
+        });
     };
     if scheme == "file" {
-        return Ok(ModelDirectory { path: path.into(), _fetched: None });
+        return Ok(ModelDirectory {
+            path: path.into(),
+            _fetched: None,
+        });
     }
     let (place, copy) = (Location::open(url, options)?, tempfile::tempdir());
     let copy = copy.map_err(|source| Error::io("making a folder for the model", source))?;
     for name in [models::CONFIG_FILE, models::WEIGHTS_FILE] {
         let fail = |source| connectors::Error::store(place.url_of(name), source);
-        let bytes = place.store.get(&place.path(name)?).await.map_err(fail)?.bytes().await.map_err(fail)?;
+        let bytes = place
+            .store
+            .get(&place.path(name)?)
+            .await
+            .map_err(fail)?
+            .bytes()
+            .await
+            .map_err(fail)?;
         let file = copy.path().join(name);
-        std::fs::write(&file, bytes).map_err(|source| Error::io(file.display().to_string(), source))?;
+        std::fs::write(&file, bytes)
+            .map_err(|source| Error::io(file.display().to_string(), source))?;
     }
-    Ok(ModelDirectory { path: copy.path().to_owned(), _fetched: Some(copy) })
+    Ok(ModelDirectory {
+        path: copy.path().to_owned(),
+        _fetched: Some(copy),
+    })
 }

@@ -47,17 +47,28 @@ impl Observer {
             eprintln!("nothing to do: every drop of the catalog is committed, or there is none");
         }
         let terminal = std::io::stderr().is_terminal();
-        let bar = if terminal { ProgressBar::new(drops as u64) } else { ProgressBar::hidden() };
+        let bar = if terminal {
+            ProgressBar::new(drops as u64)
+        } else {
+            ProgressBar::hidden()
+        };
         bar.set_style(
             ProgressStyle::with_template("{spinner} {bar:24} {pos}/{len} drops  {msg}")
                 .expect("the template of the bar is well formed"),
         );
         let over = Arc::new(AtomicBool::new(false));
-        let shown = Arc::new(Shown { over: over.clone(), bar: bar.clone() });
+        let shown = Arc::new(Shown {
+            over: over.clone(),
+            bar: bar.clone(),
+        });
         let ticking = bar.clone();
         // Ends by itself soon after the run; nobody need wait for it.
         std::thread::spawn(move || show(&ticking, &progress, bytes, &over, terminal));
-        Self { bar, drops, _shown: shown }
+        Self {
+            bar,
+            drops,
+            _shown: shown,
+        }
     }
 
     /// Tells how a drop ended.
@@ -84,7 +95,11 @@ fn show(bar: &ProgressBar, progress: &Progress, bytes: u64, over: &AtomicBool, t
             bar.tick();
         } else if clock() - logged >= LOG_EVERY {
             logged = clock();
-            eprintln!("{} of {} drops settled, {line}", bar.position(), bar.length().unwrap_or(0));
+            eprintln!(
+                "{} of {} drops settled, {line}",
+                bar.position(),
+                bar.length().unwrap_or(0)
+            );
         }
     }
 }
@@ -118,10 +133,17 @@ fn describe(settled: &Settled) -> String {
             tally.infer_seconds,
             tally.write_seconds,
         ),
-        Outcome::Overtaken(sequence) => format!("{drop}: another run has committed it as {sequence}"),
-        Outcome::Abandoned => format!("{drop}: another run has abandoned this attempt; taking it in again"),
+        Outcome::Overtaken(sequence) => {
+            format!("{drop}: another run has committed it as {sequence}")
+        }
+        Outcome::Abandoned => {
+            format!("{drop}: another run has abandoned this attempt; taking it in again")
+        }
         Outcome::Failed(reasons) => {
-            let reasons: Vec<String> = reasons.iter().map(|reason| format!("{drop}: FAILED: {reason}")).collect();
+            let reasons: Vec<String> = reasons
+                .iter()
+                .map(|reason| format!("{drop}: FAILED: {reason}"))
+                .collect();
             reasons.join("\n")
         }
     }

@@ -1,7 +1,7 @@
 //! What is to be done: the drops of the catalog that the ledger does not have, in order, handed to the dataflow.
 use std::{
-    fmt,
     collections::{HashSet, VecDeque},
+    fmt,
     sync::Arc,
 };
 
@@ -35,13 +35,27 @@ impl Plan {
     /// [`Error::Usage`] where a drop that was asked for is not there, or the store's.
     pub async fn pending(&self, ledger: &Ledger) -> Result<Vec<Pending>, Error> {
         let listings = self.catalog.drops().await?;
-        let names: HashSet<&str> = listings.iter().map(|listing| listing.name.as_str()).collect();
-        if let Some(missing) = self.drops.iter().find(|drop| !names.contains(drop.as_str())) {
-            let there = listings.iter().map(|listing| listing.name.as_str()).collect::<Vec<_>>().join(", ");
+        let names: HashSet<&str> = listings
+            .iter()
+            .map(|listing| listing.name.as_str())
+            .collect();
+        if let Some(missing) = self
+            .drops
+            .iter()
+            .find(|drop| !names.contains(drop.as_str()))
+        {
+            let there = listings
+                .iter()
+                .map(|listing| listing.name.as_str())
+                .collect::<Vec<_>>()
+                .join(", ");
             let catalog = &self.catalog.location().url;
-            return Err(Error::Usage(format!("{catalog} has no drop {missing}; it has: {there}")));
+            return Err(Error::Usage(format!(
+                "{catalog} has no drop {missing}; it has: {there}"
+            )));
         }
-        let wanted = |listing: &DropListing| self.drops.is_empty() || self.drops.contains(&listing.name);
+        let wanted =
+            |listing: &DropListing| self.drops.is_empty() || self.drops.contains(&listing.name);
         let mut pending = Vec::new();
         for listing in listings.iter().filter(|listing| wanted(listing)) {
             let entry = ledger.newest(&listing.name);
@@ -52,7 +66,11 @@ impl Plan {
                     continue;
                 }
                 let bytes = objects.iter().map(|object| object.bytes).sum();
-                pending.push(Pending { listing: listing.clone(), bytes, replaces: entry.map(|entry| entry.sequence) });
+                pending.push(Pending {
+                    listing: listing.clone(),
+                    bytes,
+                    replaces: entry.map(|entry| entry.sequence),
+                });
             }
         }
         Ok(pending)
@@ -63,28 +81,42 @@ impl Plan {
     /// # Errors
     /// [`Error::Output`] naming both models.
     pub fn check_model(&self, ledger: &Ledger) -> Result<(), Error> {
-        let predicted = ledger.entries().iter().rev().find(|entry| entry.kind == Kind::Drop && entry.rows.written > 0);
+        let predicted = ledger
+            .entries()
+            .iter()
+            .rev()
+            .find(|entry| entry.kind == Kind::Drop && entry.rows.written > 0);
         match predicted {
-            Some(entry) if entry.model_id != self.model_id && !self.model_change => Err(Error::Output(format!(
-                "{} holds predictions of model {:.12} (drop {}), and this is model {:.12}; choose another --out, or give --model-change to go on with this one",
-                self.output.location().url,
-                entry.model_id,
-                entry.drop,
-                self.model_id
-            ))),
+            Some(entry) if entry.model_id != self.model_id && !self.model_change => {
+                Err(Error::Output(format!(
+                    "{} holds predictions of model {:.12} (drop {}), and this is model {:.12}; choose another --out, or give --model-change to go on with this one",
+                    self.output.location().url,
+                    entry.model_id,
+                    entry.drop,
+                    self.model_id
+                )))
+            }
             _ => Ok(()),
         }
     }
 
     /// Plans one drop. One that cannot be read is planned as failed.
     async fn plan_drop(&self, ledger: &Ledger, listing: &DropListing, attempt: &str) -> DropPlan {
-        let planned = self.catalog.plan(listing, attempt, ledger.next(), self.split_bytes).await;
+        let planned = self
+            .catalog
+            .plan(listing, attempt, ledger.next(), self.split_bytes)
+            .await;
         let checked = planned.and_then(|plan| {
-            let of_catalog = ledger.entries().iter().find_map(|entry| Some((entry.object_id?, &entry.drop)));
+            let of_catalog = ledger
+                .entries()
+                .iter()
+                .find_map(|entry| Some((entry.object_id?, &entry.drop)));
             match (plan.id_kind, of_catalog) {
                 (Some(here), Some((there, drop))) if here != there => Err(ConnectorError::Mixed {
                     drop: listing.name.clone(),
-                    reason: format!("object_id is {here}, and {there} in drop {drop}; a catalog has one type"),
+                    reason: format!(
+                        "object_id is {here}, and {there} in drop {drop}; a catalog has one type"
+                    ),
                 }),
                 _ => Ok(plan),
             }
@@ -95,7 +127,10 @@ impl Plan {
 
 /// Whether an entry is of a first try with `--limit`.
 fn is_try(entry: &Entry) -> bool {
-    entry.settings.get("limit").is_some_and(|limit| !limit.is_null())
+    entry
+        .settings
+        .get("limit")
+        .is_some_and(|limit| !limit.is_null())
 }
 
 /// Hands drops to the dataflow, a few at a time, until all are settled.
@@ -122,7 +157,9 @@ impl Planner {
         let (mut attempts, mut left) = (0_u64, self.plan.limit);
         loop {
             while out.len() < DROPS_AT_ONCE && left != Some(0) {
-                let Some(listing) = waiting.pop_front() else { break };
+                let Some(listing) = waiting.pop_front() else {
+                    break;
+                };
                 let attempt = format!("{}-{attempts:06}", self.run);
                 attempts += 1;
                 let mut plan = {
@@ -133,7 +170,8 @@ impl Planner {
                     plan.limit(*left);
                     *left -= plan.rows;
                 }
-                self.progress.plan(plan.rows, plan.inputs.iter().map(|input| input.bytes).sum());
+                self.progress
+                    .plan(plan.rows, plan.inputs.iter().map(|input| input.bytes).sum());
                 out.push(listing);
                 if !self.feeder.put(plan) {
                     return;
@@ -142,8 +180,12 @@ impl Planner {
             if out.is_empty() {
                 return;
             }
-            let Some(settled) = self.settled.recv().await else { return };
-            let Some(place) = out.iter().position(|listing| listing.name == settled.drop) else { continue };
+            let Some(settled) = self.settled.recv().await else {
+                return;
+            };
+            let Some(place) = out.iter().position(|listing| listing.name == settled.drop) else {
+                continue;
+            };
             let listing = out.remove(place);
             if settled.outcome == Outcome::Abandoned {
                 waiting.push_front(listing);
@@ -193,7 +235,12 @@ impl Plan {
         let ledger = Ledger::open(self.output.location()).await?;
         self.check_model(&ledger)?;
         let (mut drops, mut left) = (Vec::new(), self.limit);
-        for Pending { listing, bytes, replaces } in self.pending(&ledger).await? {
+        for Pending {
+            listing,
+            bytes,
+            replaces,
+        } in self.pending(&ledger).await?
+        {
             if left == Some(0) {
                 break;
             }
@@ -203,28 +250,75 @@ impl Plan {
                 *left -= plan.rows;
             }
             let (objects, splits) = (plan.inputs.len(), plan.splits.len());
-            let DropPlan { name: drop, rows, parts, failure, .. } = plan;
-            drops.push(DropPreview { drop, objects, bytes, rows, splits, parts, replaces, failure });
+            let DropPlan {
+                name: drop,
+                rows,
+                parts,
+                failure,
+                ..
+            } = plan;
+            drops.push(DropPreview {
+                drop,
+                objects,
+                bytes,
+                rows,
+                splits,
+                parts,
+                replaces,
+                failure,
+            });
         }
-        let (catalog, output) = (self.catalog.location().url.clone(), self.output.location().url.clone());
-        Ok(Preview { catalog, output, drops })
+        let (catalog, output) = (
+            self.catalog.location().url.clone(),
+            self.output.location().url.clone(),
+        );
+        Ok(Preview {
+            catalog,
+            output,
+            drops,
+        })
     }
 }
 
 impl fmt::Display for Preview {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "{} -> {}: {} drops to take", self.catalog, self.output, self.drops.len())?;
-        writeln!(f, "{:>12} {:>8} {:>8} {:>8} {:>6}  drop", "rows", "bytes", "objects", "splits", "parts")?;
+        writeln!(
+            f,
+            "{} -> {}: {} drops to take",
+            self.catalog,
+            self.output,
+            self.drops.len()
+        )?;
+        writeln!(
+            f,
+            "{:>12} {:>8} {:>8} {:>8} {:>6}  drop",
+            "rows", "bytes", "objects", "splits", "parts"
+        )?;
         for preview in &self.drops {
-            let DropPreview { drop, objects, bytes, rows, splits, parts, .. } = preview;
+            let DropPreview {
+                drop,
+                objects,
+                bytes,
+                rows,
+                splits,
+                parts,
+                ..
+            } = preview;
             let bytes = Bytes(*bytes).to_string();
-            write!(f, "{rows:>12} {bytes:>8} {objects:>8} {splits:>8} {parts:>6}  {drop}")?;
+            write!(
+                f,
+                "{rows:>12} {bytes:>8} {objects:>8} {splits:>8} {parts:>6}  {drop}"
+            )?;
             match (&preview.failure, preview.replaces) {
                 (Some(failure), _) => writeln!(f, ": CANNOT BE READ: {failure}")?,
                 (None, Some(sequence)) => writeln!(f, " (again: supersedes {sequence})")?,
                 (None, None) => writeln!(f)?,
             }
         }
-        write!(f, "{:>12} rows in all", self.drops.iter().map(|drop| drop.rows).sum::<u64>())
+        write!(
+            f,
+            "{:>12} rows in all",
+            self.drops.iter().map(|drop| drop.rows).sum::<u64>()
+        )
     }
 }

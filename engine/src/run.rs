@@ -53,7 +53,12 @@ impl Summary {
     fn count(&mut self, settled: &Settled) {
         match settled.outcome {
             Outcome::Committed(_) => {
-                let Rows { read, written, learned, rejected } = settled.rows;
+                let Rows {
+                    read,
+                    written,
+                    learned,
+                    rejected,
+                } = settled.rows;
                 self.drops_committed += 1;
                 self.rows_read += read;
                 self.rows_written += written;
@@ -74,8 +79,11 @@ pub fn run(job: Job, runtime: &Handle) -> Result<Summary, Error> {
     let (builders, guard) = job.cluster.connect(&job)?;
     let (run, progress) = (nonce()?, Progress::default());
     let leader = job.cluster.is_leader();
-    let (ledger, pending) =
-        if leader { runtime.block_on(prepare(&job, &run))? } else { (Ledger::unread(job.plan.output.location()), Vec::new()) };
+    let (ledger, pending) = if leader {
+        runtime.block_on(prepare(&job, &run))?
+    } else {
+        (Ledger::unread(job.plan.output.location()), Vec::new())
+    };
     let observer = leader.then(|| Observer::start(&pending, progress.clone()));
     let ledger = Arc::new(tokio::sync::Mutex::new(ledger));
     let committer = Committer {
@@ -92,12 +100,23 @@ pub fn run(job: Job, runtime: &Handle) -> Result<Summary, Error> {
     if leader {
         let drops: Vec<DropListing> = pending.into_iter().map(|pending| pending.listing).collect();
         let progress = progress.clone();
-        let planner = Planner { plan: job.plan.clone(), ledger, feeder, settled: told, progress, run };
+        let planner = Planner {
+            plan: job.plan.clone(),
+            ledger,
+            feeder,
+            settled: told,
+            progress,
+            run,
+        };
         runtime.spawn(planner.take(drops));
     }
     let summary = Arc::new(Mutex::new(Summary::default()));
     let drops = Mutex::new(leader.then_some(feed));
-    let settle = Settle { summary: summary.clone(), observer, tell };
+    let settle = Settle {
+        summary: summary.clone(),
+        observer,
+        tell,
+    };
     let execute = {
         let job = job.clone();
         move |worker: &mut timely::worker::Worker| {
@@ -106,7 +125,8 @@ pub fn run(job: Job, runtime: &Handle) -> Result<Summary, Error> {
             let drops: Option<Feed> = lock(&drops).take_if(|_| first);
             let settle = settle.clone();
             worker.dataflow(|scope| {
-                let settled = dataflow::build(scope, drops, &job, &committer, &progress).broadcast();
+                let settled =
+                    dataflow::build(scope, drops, &job, &committer, &progress).broadcast();
                 settled.inspect(move |settled| {
                     if here {
                         settle.one(settled);
@@ -118,8 +138,9 @@ pub fn run(job: Job, runtime: &Handle) -> Result<Summary, Error> {
             }
         }
     };
-    let guards = timely::execute::execute_from(builders, guard, timely::WorkerConfig::default(), execute)
-        .map_err(Error::Worker)?;
+    let guards =
+        timely::execute::execute_from(builders, guard, timely::WorkerConfig::default(), execute)
+            .map_err(Error::Worker)?;
     join(guards)?;
     let mut summary = lock(&summary).clone();
     summary.seconds = clock().as_secs_f64();
@@ -136,7 +157,9 @@ async fn prepare(job: &Job, run: &str) -> Result<(Ledger, Vec<Pending>), Error> 
     plan.output.check(run).await?;
     let mut ledger = Ledger::open(plan.output.location()).await?;
     plan.check_model(&ledger)?;
-    plan.output.recover(&mut ledger, env!("CARGO_PKG_VERSION")).await?;
+    plan.output
+        .recover(&mut ledger, env!("CARGO_PKG_VERSION"))
+        .await?;
     let pending = plan.pending(&ledger).await?;
     Ok((ledger, pending))
 }
@@ -163,14 +186,19 @@ impl Settle {
 /// Waits for the workers of this process.
 fn join(guards: timely::communication::WorkerGuards<()>) -> Result<(), Error> {
     let joined = catch_unwind(AssertUnwindSafe(|| guards.join()));
-    let results = joined.map_err(|_| Error::Worker("a connection to another process was lost".to_owned()))?;
-    results.into_iter().collect::<Result<(), String>>().map_err(Error::Worker)
+    let results =
+        joined.map_err(|_| Error::Worker("a connection to another process was lost".to_owned()))?;
+    results
+        .into_iter()
+        .collect::<Result<(), String>>()
+        .map_err(Error::Worker)
 }
 
 /// Sixteen hex digits that no other run has.
 fn nonce() -> Result<String, Error> {
     let mut bytes = [0; 8];
-    getrandom::fill(&mut bytes).map_err(|error| Error::Worker(format!("no random numbers: {error}")))?;
+    getrandom::fill(&mut bytes)
+        .map_err(|error| Error::Worker(format!("no random numbers: {error}")))?;
     Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
 }
 

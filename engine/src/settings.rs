@@ -1,7 +1,7 @@
 //! The settings of a job as a user writes them: flags, `HUBBLEFLOW_…` variables, or a TOML file.
 use std::path::PathBuf;
 
-use clap::{Args, ValueEnum};
+use clap::{Args, Command, FromArgMatches, ValueEnum};
 use models::device::{DeviceChoice, PrecisionChoice};
 
 /// A number of bytes, written as `25MB`, `1GiB` or `1048576`.
@@ -12,7 +12,9 @@ impl std::str::FromStr for Bytes {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let split = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+        let split = text
+            .find(|c: char| !c.is_ascii_digit() && c != '.')
+            .unwrap_or(text.len());
         let (number, unit) = text.split_at(split);
         let factor: u64 = match unit.trim().to_ascii_lowercase().as_str() {
             "" | "b" => 1,
@@ -26,7 +28,9 @@ impl std::str::FromStr for Bytes {
             "tib" => 1 << 40,
             other => return Err(format!("unknown unit {other:?}; write 25MB, 512MiB or 2GB")),
         };
-        let number: f64 = number.parse().map_err(|_| format!("{text:?} is no size; write 25MB, 512MiB or 2GB"))?;
+        let number: f64 = number
+            .parse()
+            .map_err(|_| format!("{text:?} is no size; write 25MB, 512MiB or 2GB"))?;
         Ok(Self((number * factor as f64) as u64))
     }
 }
@@ -141,6 +145,28 @@ pub struct RunArgs {
     pub supervised: bool,
 }
 
+impl RunArgs {
+    /// The settings of a job with the defaults of the command line; whatever is to be different is a field.
+    ///
+    /// ```
+    /// let mut args = engine::settings::RunArgs::new("survey", "photoz", "model");
+    /// args.batch = 64;
+    /// assert_eq!((args.catalog.out.as_str(), args.workers), ("photoz", 1));
+    /// ```
+    pub fn new(catalog: &str, out: &str, model: &str) -> Self {
+        let words = [
+            format!("--out={out}"),
+            format!("--model={model}"),
+            "--".to_owned(),
+            catalog.to_owned(),
+        ];
+        let command = Self::augment_args(Command::new("run").no_binary_name(true));
+        let matches = command.try_get_matches_from(words);
+        let args = matches.and_then(|matches| Self::from_arg_matches(&matches));
+        args.expect("all but these three settings have a default")
+    }
+}
+
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
@@ -148,10 +174,21 @@ mod tests {
 
     #[test]
     fn sizes_are_read_as_people_write_them() {
-        for (text, bytes) in [("25MB", 25_000_000), ("1GiB", 1 << 30), ("512 mb", 512_000_000), ("7", 7), ("1.5k", 1500)] {
+        for (text, bytes) in [
+            ("25MB", 25_000_000),
+            ("1GiB", 1 << 30),
+            ("512 mb", 512_000_000),
+            ("7", 7),
+            ("1.5k", 1500),
+        ] {
             assert_eq!(text.parse(), Ok(Bytes(bytes)), "{text}");
         }
-        assert!("25 parsecs".parse::<Bytes>().unwrap_err().contains("parsecs"));
+        assert!(
+            "25 parsecs"
+                .parse::<Bytes>()
+                .unwrap_err()
+                .contains("parsecs")
+        );
         assert!("MB".parse::<Bytes>().is_err());
     }
 }

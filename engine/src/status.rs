@@ -40,12 +40,18 @@ pub struct DropStatus {
 ///
 /// # Errors
 /// The store's, or [`Error::Output`] where there is no ledger or no such drop in it.
-pub async fn status(out: &str, as_of: Option<&str>, options: &StoreOptions) -> Result<Status, Error> {
+pub async fn status(
+    out: &str,
+    as_of: Option<&str>,
+    options: &StoreOptions,
+) -> Result<Status, Error> {
     let output = Location::open(out, options)?;
     let ledger = Ledger::open(&output).await?;
     let entries = ledger.entries();
     if entries.is_empty() {
-        return Err(Error::Output(format!("{out} has no ledger: nothing is committed there; check the URL")));
+        return Err(Error::Output(format!(
+            "{out} has no ledger: nothing is committed there; check the URL"
+        )));
     }
     let last = match as_of {
         None => entries.len(),
@@ -56,7 +62,9 @@ pub async fn status(out: &str, as_of: Option<&str>, options: &StoreOptions) -> R
     };
     let entries = &entries[..last];
     let is_newest = |sequence: u64, drop: &str| {
-        !entries.iter().any(|later| later.kind == Kind::Drop && later.drop == drop && later.sequence > sequence)
+        !entries.iter().any(|later| {
+            later.kind == Kind::Drop && later.drop == drop && later.sequence > sequence
+        })
     };
     let mut rows = Rows::default();
     let mut drops = Vec::new();
@@ -73,28 +81,78 @@ pub async fn status(out: &str, as_of: Option<&str>, options: &StoreOptions) -> R
         }
     }
     let pending = pending(&ledger, options).await;
-    Ok(Status { output: out.to_owned(), sequence: last as u64, drops, rows, pending })
+    Ok(Status {
+        output: out.to_owned(),
+        sequence: last as u64,
+        drops,
+        rows,
+        pending,
+    })
 }
 
 /// The drops of the catalog of the newest entry that the ledger does not have.
 async fn pending(ledger: &Ledger, options: &StoreOptions) -> Option<Vec<String>> {
-    let entry = ledger.entries().iter().rev().find(|entry| entry.kind == Kind::Drop)?;
+    let entry = ledger
+        .entries()
+        .iter()
+        .rev()
+        .find(|entry| entry.kind == Kind::Drop)?;
     let catalog = Location::open(entry.settings.get("catalog")?.as_str()?, options).ok()?;
     let drop_by = serde_json::from_value(entry.settings.get("drop_by")?.clone()).ok()?;
     let drops = connectors::catalog::drops(&catalog, drop_by).await.ok()?;
-    Some(drops.into_iter().map(|drop| drop.name).filter(|name| ledger.newest(name).is_none()).collect())
+    Some(
+        drops
+            .into_iter()
+            .map(|drop| drop.name)
+            .filter(|name| ledger.newest(name).is_none())
+            .collect(),
+    )
 }
 
 impl fmt::Display for Status {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "{}: {} drops, ledger at {}", self.output, self.drops.len(), self.sequence)?;
-        writeln!(f, "{:>8}  {:>10} {:>10} {:>10} {:>10}  {:12}  drop", "sequence", "read", "written", "learned", "rejected", "model")?;
-        for DropStatus { drop, sequence, rows, model_id, .. } in &self.drops {
-            let Rows { read, written, learned, rejected } = rows;
-            writeln!(f, "{sequence:>8}  {read:>10} {written:>10} {learned:>10} {rejected:>10}  {model_id:.12}  {drop}")?;
+        writeln!(
+            f,
+            "{}: {} drops, ledger at {}",
+            self.output,
+            self.drops.len(),
+            self.sequence
+        )?;
+        writeln!(
+            f,
+            "{:>8}  {:>10} {:>10} {:>10} {:>10}  {:12}  drop",
+            "sequence", "read", "written", "learned", "rejected", "model"
+        )?;
+        for DropStatus {
+            drop,
+            sequence,
+            rows,
+            model_id,
+            ..
+        } in &self.drops
+        {
+            let Rows {
+                read,
+                written,
+                learned,
+                rejected,
+            } = rows;
+            writeln!(
+                f,
+                "{sequence:>8}  {read:>10} {written:>10} {learned:>10} {rejected:>10}  {model_id:.12}  {drop}"
+            )?;
         }
-        let Rows { read, written, learned, rejected } = self.rows;
-        write!(f, "{:>8}  {read:>10} {written:>10} {learned:>10} {rejected:>10}", "all")?;
+        let Rows {
+            read,
+            written,
+            learned,
+            rejected,
+        } = self.rows;
+        write!(
+            f,
+            "{:>8}  {read:>10} {written:>10} {learned:>10} {rejected:>10}",
+            "all"
+        )?;
         match self.pending.as_deref() {
             None => write!(f, "\npending: the catalog cannot be listed"),
             Some([]) => write!(f, "\npending: none"),

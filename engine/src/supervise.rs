@@ -42,7 +42,10 @@ pub fn supervise(
         let code = watch(start_all(args, processes, environment)?)?;
         match code {
             Some(code) => return Ok(code),
-            None if start < restarts => eprintln!("a process crashed; starting the cluster again ({} of {restarts})", start + 1),
+            None if start < restarts => eprintln!(
+                "a process crashed; starting the cluster again ({} of {restarts})",
+                start + 1
+            ),
             None => break,
         }
     }
@@ -51,7 +54,11 @@ pub fn supervise(
     )))
 }
 
-fn start_all(args: &[OsString], processes: usize, environment: &[(&str, String)]) -> Result<Processes, Error> {
+fn start_all(
+    args: &[OsString],
+    processes: usize,
+    environment: &[(&str, String)],
+) -> Result<Processes, Error> {
     let io = |what: &'static str| move |source| Error::io(what, source);
     let program = std::env::current_exe().map_err(io("finding this program"))?;
     let mut hosts = tempfile::NamedTempFile::new().map_err(io("writing the hosts file"))?;
@@ -59,26 +66,46 @@ fn start_all(args: &[OsString], processes: usize, environment: &[(&str, String)]
         writeln!(hosts, "127.0.0.1:{port}").map_err(io("writing the hosts file"))?;
     }
     // The processes may read the file as long as the machine runs: it is a few bytes.
-    let (_file, hosts) = hosts.keep().map_err(|error| Error::io("keeping the hosts file", error.error))?;
+    let (_file, hosts) = hosts
+        .keep()
+        .map_err(|error| Error::io("keeping the hosts file", error.error))?;
     let mut children = Processes(Vec::new());
     for process in 0..processes {
         let child = Command::new(&program)
             .args(args)
             .envs(environment.iter().map(|(name, value)| (name, value)))
-            .args(["--processes", &processes.to_string(), "--process", &process.to_string(), "--supervised", "--hosts"])
+            .args([
+                "--processes",
+                &processes.to_string(),
+                "--process",
+                &process.to_string(),
+                "--supervised",
+                "--hosts",
+            ])
             .arg(&hosts)
             .stdin(Stdio::piped())
-            .stdout(if process == 0 { Stdio::inherit() } else { Stdio::null() })
+            .stdout(if process == 0 {
+                Stdio::inherit()
+            } else {
+                Stdio::null()
+            })
             .spawn();
-        children.0.push(child.map_err(io("starting a process of the cluster"))?);
+        children
+            .0
+            .push(child.map_err(io("starting a process of the cluster"))?);
     }
     Ok(children)
 }
 
 /// Ports that are free now; the processes bind them at once.
 fn free_ports(count: usize) -> std::io::Result<Vec<u16>> {
-    let listeners: Vec<TcpListener> = (0..count).map(|_| TcpListener::bind("127.0.0.1:0")).collect::<Result<_, _>>()?;
-    listeners.iter().map(|listener| Ok(listener.local_addr()?.port())).collect()
+    let listeners: Vec<TcpListener> = (0..count)
+        .map(|_| TcpListener::bind("127.0.0.1:0"))
+        .collect::<Result<_, _>>()?;
+    listeners
+        .iter()
+        .map(|listener| Ok(listener.local_addr()?.port()))
+        .collect()
 }
 
 /// Waits until all processes have ended; none where one of them crashed.
@@ -87,11 +114,16 @@ fn watch(mut processes: Processes) -> Result<Option<u8>, Error> {
     loop {
         for (child, ended) in processes.0.iter_mut().zip(&mut ended) {
             if ended.is_none() {
-                *ended = child.try_wait().map_err(|source| Error::io("watching the cluster", source))?;
+                *ended = child
+                    .try_wait()
+                    .map_err(|source| Error::io("watching the cluster", source))?;
             }
         }
         let codes = ended.iter().flatten().map(|status| status.code());
-        if codes.clone().any(|code| code.is_none_or(|code| code == i32::from(CRASHED))) {
+        if codes
+            .clone()
+            .any(|code| code.is_none_or(|code| code == i32::from(CRASHED)))
+        {
             return Ok(None);
         }
         // A usage error or a refusal of one process is the whole cluster's.
@@ -99,7 +131,10 @@ fn watch(mut processes: Processes) -> Result<Option<u8>, Error> {
             return Ok(u8::try_from(code).ok());
         }
         if ended.iter().all(Option::is_some) {
-            return Ok(codes.flatten().next().and_then(|code| u8::try_from(code).ok()));
+            return Ok(codes
+                .flatten()
+                .next()
+                .and_then(|code| u8::try_from(code).ok()));
         }
         std::thread::sleep(LOOK_EVERY);
     }
@@ -109,7 +144,10 @@ fn watch(mut processes: Processes) -> Result<Option<u8>, Error> {
 pub fn end_with_supervisor() {
     std::thread::spawn(|| {
         let mut byte = [0];
-        while std::io::stdin().read(&mut byte).is_ok_and(|bytes| bytes > 0) {}
+        while std::io::stdin()
+            .read(&mut byte)
+            .is_ok_and(|bytes| bytes > 0)
+        {}
         std::process::exit(i32::from(CRASHED));
     });
 }

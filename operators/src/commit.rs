@@ -74,7 +74,9 @@ pub trait Commit<'s> {
 
 impl<'s> Commit<'s> for Flow<'s, Staged> {
     fn commit(self, plans: Flow<'s, DropPlan>, committer: &Committer) -> Flow<'s, Settled> {
-        let told = plans.map(|plan| Told::Plan(Box::new(plan))).concat(self.map(Told::Part));
+        let told = plans
+            .map(|plan| Told::Plan(Box::new(plan)))
+            .concat(self.map(Told::Part));
         let first = Exchange::new(|_: &Told| 0);
         let drops = gather(told, first, "Drops", |_| (), |_| 0, u64::MAX);
         let committer = committer.clone();
@@ -110,19 +112,30 @@ impl Committer {
             files.extend(part.files);
         }
         if failures.is_empty() && (rows.read != plan.rows || !rows.balance()) {
-            failures.push(format!("{} rows were promised by the footers, and {} came through", plan.rows, rows.read));
+            failures.push(format!(
+                "{} rows were promised by the footers, and {} came through",
+                plan.rows, rows.read
+            ));
         }
         let (drop, files_count) = (plan.name.clone(), files.len() as u64);
         let outcome = if failures.is_empty() {
             files.sort_by(|a, b| a.path.cmp(&b.path));
-            self.commit(plan, rows, files).await.unwrap_or_else(|error| Outcome::Failed(vec![error.to_string()]))
+            self.commit(plan, rows, files)
+                .await
+                .unwrap_or_else(|error| Outcome::Failed(vec![error.to_string()]))
         } else {
             failures.sort();
             failures.dedup();
             self.discard(&plan.attempt, &mut failures).await;
             Outcome::Failed(failures)
         };
-        Some(Settled { drop, outcome, rows, files: files_count, tally })
+        Some(Settled {
+            drop,
+            outcome,
+            rows,
+            files: files_count,
+            tally,
+        })
     }
 
     async fn commit(
@@ -146,11 +159,13 @@ impl Committer {
             files,
         };
         let mut ledger = self.ledger.lock().await;
-        Ok(match self.output.commit(&mut ledger, entry, plan.began).await? {
-            Appended::Committed(sequence) => Outcome::Committed(sequence),
-            Appended::Overtaken(sequence) => Outcome::Overtaken(sequence),
-            Appended::Abandoned(_) => Outcome::Abandoned,
-        })
+        Ok(
+            match self.output.commit(&mut ledger, entry, plan.began).await? {
+                Appended::Committed(sequence) => Outcome::Committed(sequence),
+                Appended::Overtaken(sequence) => Outcome::Overtaken(sequence),
+                Appended::Abandoned(_) => Outcome::Abandoned,
+            },
+        )
     }
 
     /// What a failed drop staged is of no use; where it cannot be removed, the next run does.

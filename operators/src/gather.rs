@@ -53,9 +53,10 @@ pub fn gather<'s, K: Ord + Clone + 'static, I: 'static>(
         let mut held = 0;
         move |(input, frontier), output| {
             input.for_each_time(|time, data| {
-                let drop = drops
-                    .entry(*time.time())
-                    .or_insert_with(|| Held { capability: time.retain(0), groups: BTreeMap::new() });
+                let drop = drops.entry(*time.time()).or_insert_with(|| Held {
+                    capability: time.retain(0),
+                    groups: BTreeMap::new(),
+                });
                 for item in data.flat_map(|items| items.drain(..)) {
                     held += weight(&item);
                     let (items, bytes) = drop.groups.entry(key(&item)).or_default();
@@ -64,16 +65,34 @@ pub fn gather<'s, K: Ord + Clone + 'static, I: 'static>(
                 }
             });
             while held > limit {
-                let Some((drop, key, bytes)) = heaviest(&drops) else { break };
+                let Some((drop, key, bytes)) = heaviest(&drops) else {
+                    break;
+                };
                 held -= bytes;
-                let drop = drops.get_mut(&drop).expect("the heaviest group is of a drop that is held");
-                let (items, _) = drop.groups.remove(&key).expect("the heaviest group is held");
-                output.session(&drop.capability).give(Group { key, items, complete: false });
+                let drop = drops
+                    .get_mut(&drop)
+                    .expect("the heaviest group is of a drop that is held");
+                let (items, _) = drop
+                    .groups
+                    .remove(&key)
+                    .expect("the heaviest group is held");
+                output.session(&drop.capability).give(Group {
+                    key,
+                    items,
+                    complete: false,
+                });
             }
-            while let Some(first) = drops.first_entry().filter(|first| !frontier.less_equal(first.key())) {
+            while let Some(first) = drops
+                .first_entry()
+                .filter(|first| !frontier.less_equal(first.key()))
+            {
                 let Held { capability, groups } = first.remove();
                 held -= groups.values().map(|(_, bytes)| bytes).sum::<u64>();
-                let groups = groups.into_iter().map(|(key, (items, _))| Group { key, items, complete: true });
+                let groups = groups.into_iter().map(|(key, (items, _))| Group {
+                    key,
+                    items,
+                    complete: true,
+                });
                 output.session(&capability).give_iterator(groups);
             }
         }
@@ -81,6 +100,12 @@ pub fn gather<'s, K: Ord + Clone + 'static, I: 'static>(
 }
 
 fn heaviest<K: Ord + Clone, I>(drops: &BTreeMap<DropId, Held<K, I>>) -> Option<(DropId, K, u64)> {
-    let groups = drops.iter().flat_map(|(drop, held)| held.groups.iter().map(move |(key, (_, bytes))| (*drop, key, *bytes)));
-    groups.max_by_key(|(_, _, bytes)| *bytes).map(|(drop, key, bytes)| (drop, key.clone(), bytes))
+    let groups = drops.iter().flat_map(|(drop, held)| {
+        held.groups
+            .iter()
+            .map(move |(key, (_, bytes))| (*drop, key, *bytes))
+    });
+    groups
+        .max_by_key(|(_, _, bytes)| *bytes)
+        .map(|(drop, key, bytes)| (drop, key.clone(), bytes))
 }

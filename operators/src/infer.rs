@@ -44,7 +44,11 @@ impl Inference {
             .start_handler(|_thread| models::device::single_threaded())
             .build()?;
         let replicas = (0..threads).map(|_| Mutex::new(model.replica())).collect();
-        Ok(Self { threads: Arc::new(Threads { pool, replicas }), batch, clock })
+        Ok(Self {
+            threads: Arc::new(Threads { pool, replicas }),
+            batch,
+            clock,
+        })
     }
 }
 
@@ -66,7 +70,9 @@ pub struct Parcel {
 impl Parcel {
     /// Rows in it.
     pub fn rows(&self) -> u64 {
-        self.content.as_ref().map_or(0, |piece| piece.rows.num_rows() as u64)
+        self.content
+            .as_ref()
+            .map_or(0, |piece| piece.rows.num_rows() as u64)
     }
 }
 
@@ -82,7 +88,8 @@ impl<'s> Infer<'s> for Flow<'s, Result<Judged, Failure>> {
         // As many as there are threads: what waits, waits in the operator, and its bytes count.
         let in_flight = 2 * inference.threads.replicas.len();
         offload(self, Pipeline, "Infer", in_flight, move |judged, reply| {
-            let (threads, batch, clock) = (inference.threads.clone(), inference.batch, inference.clock);
+            let (threads, batch, clock) =
+                (inference.threads.clone(), inference.batch, inference.clock);
             inference.threads.pool.spawn(move || {
                 let judged = match judged {
                     Ok(judged) => predict(&threads, judged, batch, clock),
@@ -96,7 +103,13 @@ impl<'s> Infer<'s> for Flow<'s, Result<Judged, Failure>> {
 }
 
 fn failed(Failure { split, reason }: Failure) -> Parcel {
-    Parcel { drop: split.drop, attempt: split.attempt, part: 0, content: Err(reason), tally: Tally::default() }
+    Parcel {
+        drop: split.drop,
+        attempt: split.attempt,
+        part: 0,
+        content: Err(reason),
+        tally: Tally::default(),
+    }
 }
 
 /// The parcels of a chunk; at least one, since a chunk has rows.
@@ -104,10 +117,15 @@ fn predict(threads: &Threads, judged: Judged, batch: usize, clock: Clock) -> Vec
     let Judged { rows, mut doors } = judged;
     let began = clock();
     let thread = rayon::current_thread_index().expect("chunks are predicted in the pool");
-    let model = threads.replicas[thread].lock().unwrap_or_else(PoisonError::into_inner);
+    let model = threads.replicas[thread]
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner);
     let fail = |error: &dyn std::fmt::Display| {
         let object = &rows.split.object.path;
-        failed(Failure { split: rows.split.clone(), reason: format!("{object}: {error}") })
+        failed(Failure {
+            split: rows.split.clone(),
+            reason: format!("{object}: {error}"),
+        })
     };
     let z_phot = match z_phot(model.as_ref(), &rows.chunk, &doors, batch) {
         Ok(z_phot) => z_phot,
@@ -118,7 +136,12 @@ fn predict(threads: &Threads, judged: Judged, batch: usize, clock: Clock) -> Vec
             *door = Door::Rejected(format!("the model predicts {z}"));
         }
     }
-    let Chunk { galaxies, origin, keep, .. } = &rows.chunk;
+    let Chunk {
+        galaxies,
+        origin,
+        keep,
+        ..
+    } = &rows.chunk;
     let pieces = match pieces(galaxies, origin, &doors, &z_phot, keep, rows.split.parts) {
         Ok(pieces) => pieces,
         Err(error) => return vec![fail(&error)],
@@ -137,14 +160,23 @@ fn predict(threads: &Threads, judged: Judged, batch: usize, clock: Clock) -> Vec
 }
 
 /// A prediction for each row of a chunk; rows that are not to be predicted have NaN.
-fn z_phot(model: &dyn Model, chunk: &Chunk, doors: &[Door], batch: usize) -> Result<Vec<f32>, models::Error> {
+fn z_phot(
+    model: &dyn Model,
+    chunk: &Chunk,
+    doors: &[Door],
+    batch: usize,
+) -> Result<Vec<f32>, models::Error> {
     let mut z_phot = vec![f32::NAN; doors.len()];
-    let rows: Vec<usize> = (0..doors.len()).filter(|&row| doors[row] == Door::Predicted).collect();
+    let rows: Vec<usize> = (0..doors.len())
+        .filter(|&row| doors[row] == Door::Predicted)
+        .collect();
     for rows in rows.chunks(batch) {
         let predicted = model.forward(&inputs(model, chunk, rows))?.contiguous();
         let mut values = vec![0_f32; rows.len()];
         predicted.f_copy_data(&mut values, rows.len())?;
-        rows.iter().zip(values).for_each(|(&row, z)| z_phot[row] = z);
+        rows.iter()
+            .zip(values)
+            .for_each(|(&row, z)| z_phot[row] = z);
     }
     Ok(z_phot)
 }
@@ -154,18 +186,30 @@ fn inputs(model: &dyn Model, chunk: &Chunk, rows: &[usize]) -> Inputs {
     let (needs, px) = (model.needs(), model.cutout_px());
     let (galaxies, batch) = (&chunk.galaxies, rows.len() as i64);
     let cutouts = needs.cutouts.then(|| {
-        let cutouts = galaxies.cutouts.as_ref().expect("rows without a cutout were rejected");
+        let cutouts = galaxies
+            .cutouts
+            .as_ref()
+            .expect("rows without a cutout were rejected");
         filled(&[batch, 5, px as i64, px as i64], |pixels| {
             for (&row, pixels) in rows.iter().zip(pixels.chunks_exact_mut(5 * px * px)) {
-                cutouts.get(row).expect("rows whose cutout is faulty were rejected").crop_into(px, pixels);
+                cutouts
+                    .get(row)
+                    .expect("rows whose cutout is faulty were rejected")
+                    .crop_into(px, pixels);
             }
         })
     });
     let mags = needs.mags.then(|| {
-        let mags = galaxies.mags.as_ref().expect("rows without magnitudes were rejected");
+        let mags = galaxies
+            .mags
+            .as_ref()
+            .expect("rows without magnitudes were rejected");
         filled(&[batch, 5], |values| {
             for (&row, values) in rows.iter().zip(values.chunks_exact_mut(5)) {
-                values.iter_mut().zip(mags).for_each(|(value, band)| *value = band.value(row));
+                values
+                    .iter_mut()
+                    .zip(mags)
+                    .for_each(|(value, band)| *value = band.value(row));
             }
         })
     });
@@ -177,7 +221,8 @@ fn filled(shape: &[i64], fill: impl FnOnce(&mut [f32])) -> Tensor {
     let tensor = Tensor::empty(shape, (Kind::Float, Device::Cpu));
     // SAFETY: the tensor is contiguous, of f32, on the CPU and has this many elements; nobody else has it yet, and
     // every bit pattern is an f32.
-    let values = unsafe { std::slice::from_raw_parts_mut(tensor.data_ptr().cast::<f32>(), tensor.numel()) };
+    let values =
+        unsafe { std::slice::from_raw_parts_mut(tensor.data_ptr().cast::<f32>(), tensor.numel()) };
     fill(values);
     tensor
 }

@@ -48,7 +48,11 @@ impl<O> Reply<O> {
 
 impl<O> Drop for Reply<O> {
     fn drop(&mut self) {
-        self.put(if self.finished { Answer::Finished } else { Answer::Lost });
+        self.put(if self.finished {
+            Answer::Finished
+        } else {
+            Answer::Lost
+        });
     }
 }
 
@@ -90,7 +94,10 @@ pub fn offload<'s, I: 'static, O: Send + 'static>(
     in_flight: usize,
     mut submit: impl FnMut(I, Reply<O>) + 'static,
 ) -> Flow<'s, O> {
-    assert!(in_flight > 0, "an operator that may have nothing in flight never finishes");
+    assert!(
+        in_flight > 0,
+        "an operator that may have nothing in flight never finishes"
+    );
     let worker = items.scope().worker();
     items.unary(pact, name, move |_capability, info| {
         let waker = worker.sync_activator_for(info.address.to_vec());
@@ -99,10 +106,15 @@ pub fn offload<'s, I: 'static, O: Send + 'static>(
         let mut out: Vec<Option<Capability<DropId>>> = (0..in_flight).map(|_| None).collect();
         move |input, output| {
             input.for_each_time(|time, data| {
-                waiting.extend(data.flat_map(|items| items.drain(..)).map(|item| (time.retain(0), item)));
+                waiting.extend(
+                    data.flat_map(|items| items.drain(..))
+                        .map(|item| (time.retain(0), item)),
+                );
             });
             for (slot, answer) in answered.try_iter() {
-                let capability = out[slot].as_ref().expect("an answer comes for an item that is out");
+                let capability = out[slot]
+                    .as_ref()
+                    .expect("an answer comes for an item that is out");
                 match answer {
                     Answer::Item(item) => output.session(capability).give(item),
                     Answer::Finished => out[slot] = None,
@@ -110,9 +122,19 @@ pub fn offload<'s, I: 'static, O: Send + 'static>(
                 }
             }
             while let Some(slot) = out.iter().position(Option::is_none) {
-                let Some((capability, item)) = waiting.pop_front() else { break };
+                let Some((capability, item)) = waiting.pop_front() else {
+                    break;
+                };
                 out[slot] = Some(capability);
-                submit(item, Reply { slot, finished: false, answers: answers.clone(), waker: waker.clone() });
+                submit(
+                    item,
+                    Reply {
+                        slot,
+                        finished: false,
+                        answers: answers.clone(),
+                        waker: waker.clone(),
+                    },
+                );
             }
         }
     })

@@ -31,7 +31,10 @@ impl Progress {
 
     /// The rows of objects of so many bytes, by the rows of those that are planned.
     pub fn expected_rows(&self, bytes: u64) -> Option<u64> {
-        let (rows, planned) = (self.planned_rows.load(Ordering::Relaxed), self.planned_bytes.load(Ordering::Relaxed));
+        let (rows, planned) = (
+            self.planned_rows.load(Ordering::Relaxed),
+            self.planned_bytes.load(Ordering::Relaxed),
+        );
         (planned > 0).then(|| (u128::from(rows) * u128::from(bytes) / u128::from(planned)) as u64)
     }
 }

@@ -43,27 +43,53 @@ impl<'s> Read<'s> for Flow<'s, Split> {
     fn read(self, reader: &Reader) -> Flow<'s, Result<Rows, Failure>> {
         let reader = reader.clone();
         let in_turn = Exchange::new(|split: &Split| split.number);
-        offload(self, in_turn, "Read", reader.splits_at_once, move |split, reply| {
-            let Reader { catalog, budget, clock, .. } = reader.clone();
-            reader.runtime.spawn(async move {
-                let reply = Arc::new(reply);
-                let (answers, of) = (reply.clone(), split.clone());
-                let mut since = clock();
-                let emit = move |chunk: Chunk| {
-                    let tally = Tally { fetched_bytes: chunk.fetched_bytes, ..read_since(&mut since, clock) };
-                    answers.send(Ok(Rows { split: of.clone(), chunk, tally }));
-                };
-                if let Err(error) = catalog.read(&split, &budget, emit).await {
-                    reply.send(Err(Failure { split, reason: error.to_string() }));
-                }
-                Arc::into_inner(reply).expect("reading is over, and its answers are sent").finish();
-            });
-        })
+        offload(
+            self,
+            in_turn,
+            "Read",
+            reader.splits_at_once,
+            move |split, reply| {
+                let Reader {
+                    catalog,
+                    budget,
+                    clock,
+                    ..
+                } = reader.clone();
+                reader.runtime.spawn(async move {
+                    let reply = Arc::new(reply);
+                    let (answers, of) = (reply.clone(), split.clone());
+                    let mut since = clock();
+                    let emit = move |chunk: Chunk| {
+                        let tally = Tally {
+                            fetched_bytes: chunk.fetched_bytes,
+                            ..read_since(&mut since, clock)
+                        };
+                        answers.send(Ok(Rows {
+                            split: of.clone(),
+                            chunk,
+                            tally,
+                        }));
+                    };
+                    if let Err(error) = catalog.read(&split, &budget, emit).await {
+                        reply.send(Err(Failure {
+                            split,
+                            reason: error.to_string(),
+                        }));
+                    }
+                    Arc::into_inner(reply)
+                        .expect("reading is over, and its answers are sent")
+                        .finish();
+                });
+            },
+        )
     }
 }
 
 fn read_since(since: &mut Duration, clock: Clock) -> Tally {
     let now = clock();
     let read_seconds = (now - std::mem::replace(since, now)).as_secs_f64();
-    Tally { read_seconds, ..Tally::default() }
+    Tally {
+        read_seconds,
+        ..Tally::default()
+    }
 }

@@ -96,7 +96,9 @@ fn check_galaxy(galaxies: &Galaxies, row: usize, rules: &Rules) -> Result<(), St
     }
     let (ra, dec) = (galaxies.ra.value(row), galaxies.dec.value(row));
     if !sky::on_sky(ra, dec) {
-        return Err(format!("ra {ra}, dec {dec} is no position on the sky, in degrees"));
+        return Err(format!(
+            "ra {ra}, dec {dec} is no position on the sky, in degrees"
+        ));
     }
     if rules.needs.mags {
         check_mags(galaxies, row, rules)?;
@@ -129,7 +131,9 @@ fn check_cutout(galaxies: &Galaxies, row: usize, rules: &Rules) -> Result<(), St
     let cutout = cutouts.get(row).map_err(|fault| fault.to_string())?;
     if cutout.side_px() < rules.cutout_px {
         let (side, px) = (cutout.side_px(), rules.cutout_px);
-        return Err(format!("cutout is {side}x{side} pixels, and the model looks at {px}x{px}"));
+        return Err(format!(
+            "cutout is {side}x{side} pixels, and the model looks at {px}x{px}"
+        ));
     }
     if !cutout.is_finite() {
         return Err("cutout has a pixel that is not finite".to_owned());

@@ -66,10 +66,15 @@ pub trait Write<'s> {
 
 impl<'s> Write<'s> for Flow<'s, Parcel> {
     fn write(self, writer: &Writer) -> Flow<'s, Staged> {
-        let by_part = Exchange::new(|parcel: &Parcel| hash(&parcel.drop).wrapping_add(u64::from(parcel.part)));
+        let by_part = Exchange::new(|parcel: &Parcel| {
+            hash(&parcel.drop).wrapping_add(u64::from(parcel.part))
+        });
         let key = |parcel: &Parcel| (parcel.drop.clone(), parcel.attempt.clone(), parcel.part);
         let weight = |parcel: &Parcel| {
-            parcel.content.as_ref().map_or(0, |piece| piece.rows.get_array_memory_size() as u64)
+            parcel
+                .content
+                .as_ref()
+                .map_or(0, |piece| piece.rows.get_array_memory_size() as u64)
         };
         let groups = gather(self, by_part, "ByPart", key, weight, writer.held_bytes);
 
@@ -80,7 +85,10 @@ impl<'s> Write<'s> for Flow<'s, Parcel> {
                 reply.send(waiting);
                 return reply.finish();
             }
-            let (writer, name) = (spiller.clone(), format!("spill/{:04}-{spills}", waiting.key.2));
+            let (writer, name) = (
+                spiller.clone(),
+                format!("spill/{:04}-{spills}", waiting.key.2),
+            );
             spills += 1;
             spiller.runtime.spawn(async move {
                 if let Err(error) = writer.spill(&mut waiting, name).await {
@@ -91,7 +99,14 @@ impl<'s> Write<'s> for Flow<'s, Parcel> {
             });
         });
 
-        let parts = gather(waiting, Pipeline, "Parts", |waiting| waiting.key.clone(), |_| 0, u64::MAX);
+        let parts = gather(
+            waiting,
+            Pipeline,
+            "Parts",
+            |waiting| waiting.key.clone(),
+            |_| 0,
+            u64::MAX,
+        );
         let writer = writer.clone();
         offload(parts, Pipeline, "Stage", 1, move |part, reply| {
             let of = writer.clone();
@@ -111,8 +126,13 @@ fn hash(text: &str) -> u64 {
 }
 
 fn unpack(key: PartKey, parcels: Vec<Parcel>) -> Waiting {
-    let mut waiting =
-        Waiting { key, pieces: Vec::new(), spilled: None, failures: Vec::new(), tally: Tally::default() };
+    let mut waiting = Waiting {
+        key,
+        pieces: Vec::new(),
+        spilled: None,
+        failures: Vec::new(),
+        tally: Tally::default(),
+    };
     for parcel in parcels {
         waiting.tally += parcel.tally;
         match parcel.content {
@@ -137,8 +157,12 @@ impl Writer {
     /// Encodes a part and stages its files. An error is a failure of the drop.
     async fn stage(&self, key: PartKey, waiting: Vec<Waiting>) -> Staged {
         let began = (self.clock)();
-        let mut staged =
-            Staged { files: Vec::new(), rows: Rows::default(), failures: Vec::new(), tally: Tally::default() };
+        let mut staged = Staged {
+            files: Vec::new(),
+            rows: Rows::default(),
+            failures: Vec::new(),
+            tally: Tally::default(),
+        };
         for waiting in &waiting {
             staged.failures.extend(waiting.failures.iter().cloned());
             staged.tally += waiting.tally;
@@ -153,7 +177,11 @@ impl Writer {
         staged
     }
 
-    async fn stage_files(&self, key: PartKey, waiting: Vec<Waiting>) -> Result<(Vec<FileRecord>, Rows), Error> {
+    async fn stage_files(
+        &self,
+        key: PartKey,
+        waiting: Vec<Waiting>,
+    ) -> Result<(Vec<FileRecord>, Rows), Error> {
         let (drop, attempt, part) = key;
         let mut pieces = Vec::new();
         for waiting in waiting {
@@ -163,13 +191,19 @@ impl Writer {
                 pieces.extend(codec::decode(&bytes).map_err(|error| self.broken(&name, &error))?);
             }
         }
-        let label = PartLabel { drop, part, model_id: self.model_id.clone() };
+        let label = PartLabel {
+            drop,
+            part,
+            model_id: self.model_id.clone(),
+        };
         let name = format!("photoz/{}, part {part}", label.drop);
         let finished = self.blocking(move || finish(pieces, &label)).await;
         let (files, rows) = finished.map_err(|error| self.broken(&name, &error))?;
         let mut records = Vec::new();
         for file in files {
-            self.output.stage(&attempt, &file.record.path, file.bytes).await?;
+            self.output
+                .stage(&attempt, &file.record.path, file.bytes)
+                .await?;
             records.push(file.record);
         }
         Ok((records, rows))
@@ -181,6 +215,9 @@ impl Writer {
     }
 
     fn broken(&self, name: &str, error: &dyn std::fmt::Display) -> Error {
-        Error::Corrupt { object: self.output.location().url_of(name), reason: error.to_string() }
+        Error::Corrupt {
+            object: self.output.location().url_of(name),
+            reason: error.to_string(),
+        }
     }
 }
