@@ -25,11 +25,13 @@ const REQUEST_BYTES_MAX: u64 = 16 << 20;
 /// Requests of one split that are out at once.
 const REQUESTS_MAX: usize = 4;
 /// What is fetched at a time where pages are found one after another.
-const BLOCK_BYTES: u64 = 4 << 20;
+const BLOCK_BYTES: u64 = 2 << 20;
 /// A page's header is shorter than this.
 const HEADER_BYTES: u64 = 64 << 10;
 /// Blocks kept of such a stream: columns are read in turn.
 const BLOCKS_KEPT: usize = 4;
+/// What a stream of pages holds.
+pub const STREAM_BYTES: u64 = BLOCK_BYTES * BLOCKS_KEPT as u64;
 
 /// One object of a drop. Every answer is checked to come from the object that was listed, and to be whole.
 #[derive(Clone, Debug)]

@@ -112,12 +112,21 @@ impl File {
 
     /// Decoded bytes of so many rows of a cut, by the average of its row groups.
     pub fn decoded_bytes(&self, cut: &Cut, rows: usize) -> u64 {
+        self.share(cut, rows, decoded_bytes)
+    }
+
+    /// Bytes that so many rows of a cut take in the file, by the average of its row groups.
+    pub fn stored_bytes(&self, cut: &Cut, rows: usize) -> u64 {
+        self.share(cut, rows, |chunk| chunk.compressed_size().max(0) as u64)
+    }
+
+    fn share(&self, cut: &Cut, rows: usize, bytes_of: impl Fn(&ColumnChunkMetaData) -> u64) -> u64 {
         let all: usize = self.row_group_rows(&cut.row_groups).iter().sum();
         let bytes: u64 = cut
             .row_groups
             .clone()
             .flat_map(|group| self.chunks(group))
-            .map(decoded_bytes)
+            .map(bytes_of)
             .sum();
         (u128::from(bytes) * rows as u128 / all.max(1) as u128) as u64
     }

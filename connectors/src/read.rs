@@ -8,6 +8,7 @@ use tokio::runtime::Handle;
 use crate::{
     Catalog, Error,
     budget::{Budget, Permit},
+    fetch::STREAM_BYTES,
     file::File,
     galaxy::Galaxies,
     split::{Cut, Split},
@@ -108,28 +109,33 @@ impl Catalog {
     ) -> Result<(), Error> {
         let file = self.file(&split.object).await?;
         let ranges = file.ranges(&cut);
-        let fetch_bytes: u64 = ranges.iter().map(|range| range.end - range.start).sum();
+        let ahead_bytes: u64 = ranges.iter().map(|range| range.end - range.start).sum();
+        let encoded_bytes = if cut.streamed {
+            STREAM_BYTES
+        } else {
+            ahead_bytes
+        };
         let decoded_bytes = file.decoded_bytes(&cut, cut.chunk_rows.min(cut.rows.len()));
-        let mut permit = Some(budget.acquire(fetch_bytes + decoded_bytes).await);
+        let mut permit = Some(budget.acquire(encoded_bytes + decoded_bytes).await);
         let ahead = file.fetch(ranges).await?;
         let (runtime, budget, split) = (Handle::current(), budget.clone(), split.clone());
         let decode = move || {
             let mut decoder = file.decoder(&cut, ahead, runtime.clone())?;
             let mut first_row = cut.rows.start;
             while first_row < cut.rows.end {
-                let mut permit = permit.take().unwrap_or_else(|| {
-                    runtime.block_on(budget.acquire(fetch_bytes + decoded_bytes))
-                });
+                let acquire = || runtime.block_on(budget.acquire(encoded_bytes + decoded_bytes));
+                let mut permit = permit.take().unwrap_or_else(acquire);
                 let galaxies = next(&file, &mut decoder)?;
                 permit.shrink_to(decoded_bytes);
                 let origin = origin(&file, &split, &cut, first_row);
                 first_row += galaxies.rows;
+                let fetched_bytes = file.stored_bytes(&cut, galaxies.rows);
                 let keep = file.layout.keep_fields().to_vec();
                 emit(Chunk {
                     galaxies,
                     origin,
                     keep,
-                    fetched_bytes: fetch_bytes,
+                    fetched_bytes,
                     _permit: permit,
                 });
             }

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use operators::{Outcome, Progress, Settled};
 
 use crate::{clock::clock, plan::Pending, settings::Bytes};
@@ -21,7 +21,6 @@ const LOG_EVERY: Duration = Duration::from_secs(10);
 #[derive(Clone)]
 pub struct Observer {
     bar: ProgressBar,
-    drops: usize,
     _shown: Arc<Shown>,
 }
 
@@ -47,11 +46,12 @@ impl Observer {
             eprintln!("nothing to do: every drop of the catalog is committed, or there is none");
         }
         let terminal = std::io::stderr().is_terminal();
-        let bar = if terminal {
-            ProgressBar::new(drops as u64)
+        let target = if terminal {
+            ProgressDrawTarget::stderr()
         } else {
-            ProgressBar::hidden()
+            ProgressDrawTarget::hidden()
         };
+        let bar = ProgressBar::with_draw_target(Some(drops as u64), target);
         bar.set_style(
             ProgressStyle::with_template("{spinner} {bar:24} {pos}/{len} drops  {msg}")
                 .expect("the template of the bar is well formed"),
@@ -64,11 +64,7 @@ impl Observer {
         let ticking = bar.clone();
         // Ends by itself soon after the run; nobody need wait for it.
         std::thread::spawn(move || show(&ticking, &progress, bytes, &over, terminal));
-        Self {
-            bar,
-            drops,
-            _shown: shown,
-        }
+        Self { bar, _shown: shown }
     }
 
     /// Tells how a drop ended.
@@ -76,11 +72,6 @@ impl Observer {
         self.bar.inc(1);
         let line = describe(settled);
         self.bar.suspend(|| eprintln!("{line}"));
-    }
-
-    /// Drops that the run began with.
-    pub fn drops(&self) -> usize {
-        self.drops
     }
 }
 

@@ -7,11 +7,13 @@ use std::{
     time::Duration,
 };
 
-use crate::Error;
+use crate::{Error, clock::clock};
 
 /// The exit code of a process that crashed: it or its peer can be started again.
 pub const CRASHED: u8 = 101;
 const LOOK_EVERY: Duration = Duration::from_millis(20);
+/// How long the others may take to end once one has.
+const GRACE: Duration = Duration::from_secs(2);
 
 /// The processes of one start; those that still run are killed with it.
 struct Processes(Vec<Child>);
@@ -111,7 +113,9 @@ fn free_ports(count: usize) -> std::io::Result<Vec<u16>> {
 /// Waits until all processes have ended; none where one of them crashed.
 fn watch(mut processes: Processes) -> Result<Option<u8>, Error> {
     let mut ended: Vec<Option<ExitStatus>> = vec![None; processes.0.len()];
-    loop {
+    // One that gives up takes the others with it: its own word counts, so they are given a moment to end.
+    let mut deadline: Option<Duration> = None;
+    while ended.iter().any(Option::is_none) && deadline.is_none_or(|deadline| clock() < deadline) {
         for (child, ended) in processes.0.iter_mut().zip(&mut ended) {
             if ended.is_none() {
                 *ended = child
@@ -119,25 +123,20 @@ fn watch(mut processes: Processes) -> Result<Option<u8>, Error> {
                     .map_err(|source| Error::io("watching the cluster", source))?;
             }
         }
-        let codes = ended.iter().flatten().map(|status| status.code());
-        if codes
-            .clone()
-            .any(|code| code.is_none_or(|code| code == i32::from(CRASHED)))
-        {
-            return Ok(None);
-        }
-        // A usage error or a refusal of one process is the whole cluster's.
-        if let Some(code) = codes.clone().flatten().find(|&code| code == 1 || code == 2) {
-            return Ok(u8::try_from(code).ok());
-        }
-        if ended.iter().all(Option::is_some) {
-            return Ok(codes
-                .flatten()
-                .next()
-                .and_then(|code| u8::try_from(code).ok()));
+        let gave_up = |status: &ExitStatus| !matches!(status.code(), Some(0 | 3));
+        if ended.iter().flatten().any(gave_up) {
+            deadline = deadline.or(Some(clock() + GRACE));
         }
         std::thread::sleep(LOOK_EVERY);
     }
+    let codes = || ended.iter().flatten().map(|status| status.code());
+    let refused = codes().flatten().find(|&code| code == 1 || code == 2);
+    let crashed = ended.iter().any(Option::is_none)
+        || codes().any(|code| code.is_none_or(|code| code == i32::from(CRASHED)));
+    let first = codes().next().flatten();
+    Ok(refused
+        .or(if crashed { None } else { first })
+        .and_then(|code| u8::try_from(code).ok()))
 }
 
 /// Ends this process when its standard input does: when whoever supervises it is gone.

@@ -1,4 +1,5 @@
 //! Judge each row once: predict it, withdraw its object, learn from it, or reject it with a reason.
+use arrow::array::Array;
 use connectors::{
     galaxy::{BANDS, FileKind, Galaxies},
     part::{Door, is_redshift},
@@ -63,7 +64,6 @@ fn judge_rows(mut rows: Rows, rules: &Rules, clock: Clock) -> Judged {
 pub fn judge(galaxies: &Galaxies, kind: FileKind, rules: &Rules) -> Vec<Door> {
     (0..galaxies.rows)
         .map(|row| {
-            use arrow::array::Array;
             if galaxies.object_id.is_null(row) {
                 return Door::Rejected("object_id is null".to_owned());
             }
@@ -80,15 +80,16 @@ pub fn judge(galaxies: &Galaxies, kind: FileKind, rules: &Rules) -> Vec<Door> {
 }
 
 fn check_z_spec(galaxies: &Galaxies, row: usize) -> Result<(), String> {
-    match galaxies.z_spec.iter().nth(row).flatten() {
-        None => Err("z_spec is null: the row teaches nothing".to_owned()),
-        Some(z) if !is_redshift(z) => Err(format!("z_spec is {z}, which is no redshift")),
-        Some(_) => Ok(()),
+    if galaxies.z_spec.is_null(row) {
+        return Err("z_spec is null: the row teaches nothing".to_owned());
+    }
+    match galaxies.z_spec.value(row) {
+        z if is_redshift(z) => Ok(()),
+        z => Err(format!("z_spec is {z}, which is no redshift")),
     }
 }
 
 fn check_galaxy(galaxies: &Galaxies, row: usize, rules: &Rules) -> Result<(), String> {
-    use arrow::array::Array;
     for (name, values) in [("ra", &galaxies.ra), ("dec", &galaxies.dec)] {
         if values.is_null(row) {
             return Err(format!("{name} is null"));
@@ -110,7 +111,6 @@ fn check_galaxy(galaxies: &Galaxies, row: usize, rules: &Rules) -> Result<(), St
 }
 
 fn check_mags(galaxies: &Galaxies, row: usize, rules: &Rules) -> Result<(), String> {
-    use arrow::array::Array;
     let mags = galaxies.mags.as_ref().ok_or("the file has no magnitudes")?;
     for (band, values) in BANDS.iter().zip(mags) {
         if values.is_null(row) {

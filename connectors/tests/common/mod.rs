@@ -1,0 +1,374 @@
+//! What tests of stores share: places, small catalogs, and a store that fails as it is told.
+#![allow(dead_code)]
+use std::{
+    fmt,
+    ops::Range,
+    path::PathBuf,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use arrow::array::{ArrayRef, AsArray, Float32Array, Float64Array, Int64Array, RecordBatch};
+use arrow::datatypes::Int64Type;
+use connectors::{
+    Catalog, DropBy, DropPlan, Error, Location, Split,
+    budget::Budget,
+    galaxy::{ColumnNames, Request},
+};
+use futures::{StreamExt, TryStreamExt, future::BoxFuture, stream::BoxStream};
+use object_store::{
+    CopyOptions, GetOptions, GetResult, GetResultPayload, ListResult, MultipartUpload, ObjectMeta, ObjectStore,
+    ObjectStoreExt, PutMultipartOptions, PutOptions, PutPayload, PutResult, Result, memory::InMemory, path::Path,
+};
+use parquet::{
+    arrow::ArrowWriter,
+    file::properties::{EnabledStatistics, WriterProperties},
+};
+
+/// A place in memory.
+pub fn memory() -> Location {
+    with_store(Arc::new(InMemory::new()))
+}
+
+/// A place in any store.
+pub fn with_store(store: Arc<dyn ObjectStore>) -> Location {
+    Location { store, prefix: Path::from("survey"), url: "memory://survey".to_owned(), folder: None }
+}
+
+/// The same place, its requests made through a store that fails as it is told.
+pub fn failing(location: &Location, fault: impl Fn(&Asked<'_>) -> Fault + Send + Sync + 'static) -> Location {
+    let store = Faulty { inner: location.store.clone(), fault: Arc::new(fault) };
+    Location { store: Arc::new(store), ..location.clone() }
+}
+
+/// A place below another.
+pub fn below(location: &Location, name: &str) -> Location {
+    Location {
+        store: location.store.clone(),
+        prefix: location.path(name).unwrap(),
+        url: location.url_of(name),
+        folder: location.folder.as_ref().map(|folder: &PathBuf| {
+            std::fs::create_dir_all(folder.join(name)).unwrap();
+            folder.join(name)
+        }),
+    }
+}
+
+/// Writes an object below a place.
+pub async fn put(location: &Location, path: &str, bytes: impl Into<PutPayload>) {
+    location.store.put(&location.path(path).unwrap(), bytes.into()).await.unwrap();
+}
+
+/// The paths of all objects below a place, sorted.
+pub async fn paths(location: &Location) -> Vec<String> {
+    let listed = location.store.list(Some(&location.prefix)).map_ok(|meta| location.relative(&meta.location).to_owned());
+    let mut paths: Vec<String> = listed.try_collect().await.unwrap();
+    paths.sort();
+    paths
+}
+
+/// Galaxies without cutouts: `ra`, `dec` and magnitudes follow from the id.
+pub fn galaxies(ids: impl Iterator<Item = i64>) -> RecordBatch {
+    let ids: Int64Array = ids.collect();
+    let spread = |step: f64, limit: f64| ids.values().iter().map(move |id| (*id as f64 * step).rem_euclid(limit));
+    let mut columns: Vec<(&str, ArrayRef)> = vec![
+        ("ra", Arc::new(spread(0.37, 360.0).collect::<Float64Array>())),
+        ("dec", Arc::new(spread(0.11, 180.0).map(|dec| dec - 90.0).collect::<Float64Array>())),
+    ];
+    for mag in ["mag_u", "mag_g", "mag_r", "mag_i", "mag_z"] {
+        columns.push((mag, Arc::new(spread(0.013, 10.0).map(|mag| 15.0 + mag as f32).collect::<Float32Array>())));
+    }
+    columns.insert(0, ("object_id", Arc::new(ids.clone())));
+    RecordBatch::try_from_iter(columns).unwrap()
+}
+
+/// How a Parquet file is laid out.
+#[derive(Clone, Copy, Debug)]
+pub struct LaidOut {
+    /// Rows of a row group.
+    pub row_group_rows: usize,
+    /// Rows of a page.
+    pub page_rows: usize,
+    /// Whether it tells where its pages lie.
+    pub offset_index: bool,
+}
+
+/// A Parquet file of a batch.
+pub fn parquet(batch: &RecordBatch, laid_out: LaidOut) -> Vec<u8> {
+    let properties = WriterProperties::builder()
+        .set_max_row_group_row_count(Some(laid_out.row_group_rows))
+        .set_data_page_row_count_limit(laid_out.page_rows)
+        .set_write_batch_size(laid_out.page_rows)
+        .set_statistics_enabled(EnabledStatistics::None)
+        .set_offset_index_disabled(!laid_out.offset_index)
+        .build();
+    let mut bytes = Vec::new();
+    let mut writer = ArrowWriter::try_new(&mut bytes, batch.schema(), Some(properties)).unwrap();
+    writer.write(batch).unwrap();
+    writer.close().unwrap();
+    bytes
+}
+
+/// What a model that looks at magnitudes alone asks of a catalog.
+pub fn request() -> Request {
+    Request {
+        names: ColumnNames::default(),
+        keep: Vec::new(),
+        needs_cutouts: false,
+        needs_mags: true,
+        cutout_px: 32,
+    }
+}
+
+/// A catalog of such a model.
+pub fn catalog(location: &Location) -> Arc<Catalog> {
+    Arc::new(Catalog::new(location.clone(), DropBy::Child, request()))
+}
+
+/// Plans the one drop of that name.
+pub async fn plan(catalog: &Catalog, drop: &str, split_bytes: u64) -> std::result::Result<DropPlan, Error> {
+    let drops = catalog.drops().await?;
+    let listing = drops.iter().find(|listing| listing.name == drop).expect("the drop is listed");
+    catalog.plan(listing, "attempt", 1, split_bytes).await
+}
+
+/// A row as it was read: object, row group, row and id.
+pub type Seen = (String, u32, u64, i64);
+
+/// Reads a split; the rows that came before an error are there too.
+pub async fn read(catalog: &Arc<Catalog>, split: &Split, budget: &Budget) -> (Vec<Seen>, std::result::Result<(), Error>) {
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let into = seen.clone();
+    let done = catalog.read(split, budget, move |chunk| {
+        let ids = chunk.galaxies.object_id.as_primitive::<Int64Type>();
+        let row = |row: usize| {
+            let (group, in_group) = chunk.origin.locate(row);
+            (chunk.origin.object.clone(), group, in_group, ids.value(row))
+        };
+        into.lock().unwrap().extend((0..chunk.galaxies.rows).map(row));
+    });
+    let done = done.await;
+    let seen = std::mem::take(&mut *seen.lock().unwrap());
+    (seen, done)
+}
+
+/// Reads all splits of a plan, one after another.
+pub async fn read_all(catalog: &Arc<Catalog>, plan: &DropPlan) -> std::result::Result<Vec<Seen>, Error> {
+    let budget = Budget::new(64 << 20);
+    let mut all = Vec::new();
+    for split in &plan.splits {
+        let (seen, done) = read(catalog, split, &budget).await;
+        done?;
+        all.extend(seen);
+    }
+    Ok(all)
+}
+
+/// The rows of a file whose ids count up from `first`, as they are to be read.
+pub fn expected(object: &str, first: i64, rows: usize, row_group_rows: usize) -> Vec<Seen> {
+    let place = |row: usize| (row / row_group_rows, row % row_group_rows);
+    (0..rows).map(|row| (object.to_owned(), place(row).0 as u32, place(row).1 as u64, first + row as i64)).collect()
+}
+
+/// A request, as it is about to be made.
+#[derive(Debug)]
+pub struct Asked<'a> {
+    /// What is asked for.
+    pub what: What,
+    /// Of which object; of a copy, the target.
+    pub path: &'a str,
+}
+
+/// The kinds of request that can fail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum What {
+    /// Read an object, or ask whether it is there.
+    Get,
+    /// Write one.
+    Put,
+    /// Copy one.
+    Copy,
+}
+
+/// What befalls a request.
+pub enum Fault {
+    /// Nothing.
+    None,
+    /// It is not carried out.
+    Refuse,
+    /// It is carried out, and the answer is lost.
+    LoseAnswer,
+    /// Half of the body arrives.
+    CutBody,
+    /// It overwrites what it was to create.
+    Overwrite,
+    /// Something else happens first.
+    After(BoxFuture<'static, ()>),
+}
+
+/// Whether a call is every `k`-th, counted from 1.
+pub fn every(k: u64) -> impl Fn() -> bool + Send + Sync {
+    let calls = AtomicU64::new(0);
+    move || (calls.fetch_add(1, Ordering::Relaxed) + 1).is_multiple_of(k)
+}
+
+type Rule = Arc<dyn Fn(&Asked<'_>) -> Fault + Send + Sync>;
+
+/// A store that fails as it is told.
+struct Faulty {
+    inner: Arc<dyn ObjectStore>,
+    fault: Rule,
+}
+
+impl fmt::Debug for Faulty {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Faulty({})", self.inner)
+    }
+}
+
+impl fmt::Display for Faulty {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Faulty({})", self.inner)
+    }
+}
+
+fn broken<T>() -> Result<T> {
+    Err(object_store::Error::Generic { store: "faulty", source: "connection reset".into() })
+}
+
+impl Faulty {
+    /// Carries a request out, or not.
+    async fn befall<T>(&self, what: What, path: &Path, request: impl Future<Output = Result<T>>) -> Result<T> {
+        match (self.fault)(&Asked { what, path: path.as_ref() }) {
+            Fault::None | Fault::CutBody | Fault::Overwrite => request.await,
+            Fault::Refuse => broken(),
+            Fault::LoseAnswer => {
+                request.await?;
+                broken()
+            }
+            Fault::After(first) => {
+                first.await;
+                request.await
+            }
+        }
+    }
+}
+
+/// An answer of which half the body arrives.
+async fn cut_body(answer: GetResult) -> Result<GetResult> {
+    let (meta, range, attributes) = (answer.meta.clone(), answer.range.clone(), answer.attributes.clone());
+    let extensions = answer.extensions.clone();
+    let body = answer.bytes().await?;
+    let half = body.slice(..body.len() / 2);
+    let payload = GetResultPayload::Stream(futures::stream::iter([Ok(half)]).boxed());
+    Ok(GetResult { payload, meta, range, attributes, extensions })
+}
+
+// Written out as `async_trait` would, which is no dependency of this project.
+impl ObjectStore for Faulty {
+    fn put_opts<'s, 'l, 'f>(
+        &'s self,
+        location: &'l Path,
+        payload: PutPayload,
+        mut options: PutOptions,
+    ) -> BoxFuture<'f, Result<PutResult>>
+    where
+        's: 'f,
+        'l: 'f,
+        Self: 'f,
+    {
+        if matches!((self.fault)(&Asked { what: What::Put, path: "" }), Fault::Overwrite) {
+            options.mode = object_store::PutMode::Overwrite;
+        }
+        Box::pin(self.befall(What::Put, location, self.inner.put_opts(location, payload, options)))
+    }
+
+    fn put_multipart_opts<'s, 'l, 'f>(
+        &'s self,
+        location: &'l Path,
+        options: PutMultipartOptions,
+    ) -> BoxFuture<'f, Result<Box<dyn MultipartUpload>>>
+    where
+        's: 'f,
+        'l: 'f,
+        Self: 'f,
+    {
+        self.inner.put_multipart_opts(location, options)
+    }
+
+    fn get_opts<'s, 'l, 'f>(&'s self, location: &'l Path, options: GetOptions) -> BoxFuture<'f, Result<GetResult>>
+    where
+        's: 'f,
+        'l: 'f,
+        Self: 'f,
+    {
+        Box::pin(async move {
+            let (asked, head) = (Asked { what: What::Get, path: location.as_ref() }, options.head);
+            match (self.fault)(&asked) {
+                Fault::CutBody if !head => cut_body(self.inner.get_opts(location, options).await?).await,
+                Fault::Refuse => broken(),
+                Fault::After(first) => {
+                    first.await;
+                    self.inner.get_opts(location, options).await
+                }
+                _ => self.inner.get_opts(location, options).await,
+            }
+        })
+    }
+
+    fn delete_stream(&self, locations: BoxStream<'static, Result<Path>>) -> BoxStream<'static, Result<Path>> {
+        self.inner.delete_stream(locations)
+    }
+
+    fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
+        self.inner.list(prefix)
+    }
+
+    fn list_with_delimiter<'s, 'p, 'f>(&'s self, prefix: Option<&'p Path>) -> BoxFuture<'f, Result<ListResult>>
+    where
+        's: 'f,
+        'p: 'f,
+        Self: 'f,
+    {
+        self.inner.list_with_delimiter(prefix)
+    }
+
+    fn copy_opts<'s, 'a, 'b, 'f>(
+        &'s self,
+        from: &'a Path,
+        to: &'b Path,
+        options: CopyOptions,
+    ) -> BoxFuture<'f, Result<()>>
+    where
+        's: 'f,
+        'a: 'f,
+        'b: 'f,
+        Self: 'f,
+    {
+        Box::pin(self.befall(What::Copy, to, self.inner.copy_opts(from, to, options)))
+    }
+}
+
+/// Numbers that look random and are the same every time (splitmix64).
+#[derive(Clone, Debug)]
+pub struct Seeded(pub u64);
+
+impl Seeded {
+    /// A number of the range.
+    pub fn below(&mut self, range: Range<usize>) -> usize {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        range.start + (mixed ^ (mixed >> 31)) as usize % range.len()
+    }
+
+    /// Shuffles.
+    pub fn shuffle<T>(&mut self, items: &mut [T]) {
+        for last in (1..items.len()).rev() {
+            items.swap(last, self.below(0..last + 1));
+        }
+    }
+}
