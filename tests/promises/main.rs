@@ -1,1 +1,7 @@
-fn main() {}
+//! What Hubbleflow promises, tested on the real program: a module a promise.
+mod again_and_again;
+mod one_door;
+mod other_readers;
+mod same_answer;
+mod survey;
+mod what_goes_wrong;
