@@ -31,6 +31,10 @@ test: build .venv/ready
 test-moto: .libtorch .venv/ready
 	$(CARGO) test --test promises moto -- --ignored
 
+bench: .libtorch
+	$(CARGO) build --release --package engine
+	scripts/bench.sh $(TARGET)/release/hubbleflow
+
 lint: .libtorch
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets -- -D warnings

@@ -43,7 +43,7 @@ impl Observer {
         let drops = pending.len();
         let bytes = pending.iter().map(|pending| pending.bytes).sum();
         if drops == 0 {
-            eprintln!("nothing to do: every drop of the catalog is committed, or there is none");
+            eprintln!("nothing to do: no drop is pending");
         }
         let terminal = std::io::stderr().is_terminal();
         let target = if terminal {

@@ -153,7 +153,12 @@ pub fn run(job: Job, runtime: &Handle) -> Result<Summary, Error> {
 async fn prepare(job: &Job, run: &str) -> Result<(Ledger, Vec<Pending>), Error> {
     let plan = &job.plan;
     // The catalog first: a mistyped one should not leave an output behind.
-    plan.catalog.drops().await?;
+    if plan.catalog.drops().await?.is_empty() {
+        let catalog = &plan.catalog.location().url;
+        eprintln!(
+            "warning: {catalog} holds no drop: no folder and no .parquet object; check the URL"
+        );
+    }
     plan.output.check(run).await?;
     let mut ledger = Ledger::open(plan.output.location()).await?;
     plan.check_model(&ledger)?;
