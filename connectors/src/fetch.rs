@@ -3,7 +3,7 @@ use std::{
     collections::VecDeque,
     io::Cursor,
     ops::Range,
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use bytes::Bytes;
@@ -159,22 +159,34 @@ impl MetadataFetch for &ObjectReader {
     }
 }
 
+/// The store's error that ended a decoder, which keeps but its text.
+pub type Failure = Arc<Mutex<Option<Error>>>;
+
 /// The bytes that a decoder asks for: fetched ahead, or block by block as it walks through the pages.
 pub struct SplitBytes {
     reader: ObjectReader,
     ahead: Vec<(u64, Bytes)>,
     runtime: Handle,
     blocks: Mutex<VecDeque<(u64, Bytes)>>,
+    failure: Failure,
 }
 
 impl SplitBytes {
     /// `ahead` is what was fetched already; what lies elsewhere is fetched by blocking on `runtime`.
-    pub fn new(reader: ObjectReader, ahead: Vec<(u64, Bytes)>, runtime: Handle) -> Self {
+    /// A failure of the store is left in `failure`.
+    pub fn new(
+        reader: ObjectReader,
+        ahead: Vec<(u64, Bytes)>,
+        runtime: Handle,
+        failure: Failure,
+    ) -> Self {
+        let blocks = Mutex::default();
         Self {
             reader,
             ahead,
             runtime,
-            blocks: Mutex::new(VecDeque::new()),
+            blocks,
+            failure,
         }
     }
 
@@ -202,7 +214,11 @@ impl SplitBytes {
             )));
         }
         let fetched = self.runtime.block_on(self.reader.get(start..end));
-        let bytes = fetched.map_err(|error| ParquetError::External(Box::new(error)))?;
+        let bytes = fetched.map_err(|error| {
+            let text = error.to_string();
+            *self.failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+            ParquetError::General(text)
+        })?;
         blocks.push_back((start, bytes.clone()));
         if blocks.len() > BLOCKS_KEPT {
             blocks.pop_front();

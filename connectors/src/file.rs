@@ -1,5 +1,8 @@
 //! One Parquet file of a drop: its footer, which of its columns make galaxies, and its rows, decoded in chunks.
-use std::{ops::Range, sync::Arc};
+use std::{
+    ops::Range,
+    sync::{Arc, PoisonError},
+};
 
 use parquet::{
     arrow::{
@@ -20,8 +23,8 @@ use tokio::runtime::Handle;
 
 use crate::{
     Error,
-    fetch::{ObjectReader, SplitBytes},
-    galaxy::{Layout, Request},
+    fetch::{Failure, ObjectReader, SplitBytes},
+    galaxy::{Galaxies, Layout, Request},
     split::{Cut, RowGroupShape},
 };
 
@@ -175,17 +178,18 @@ impl File {
             .collect()
     }
 
-    /// A decoder of a cut's rows, `chunk_rows` at a time.
+    /// A decoder of a cut's rows, `chunk_rows` at a time; `ahead` is what was fetched of them.
     ///
     /// # Errors
     /// [`Error::Corrupt`], or the store's where pages are fetched one after another.
     pub fn decoder(
-        &self,
+        self: &Arc<Self>,
         cut: &Cut,
         ahead: Vec<(u64, bytes::Bytes)>,
         runtime: Handle,
-    ) -> Result<ParquetRecordBatchReader, Error> {
-        let bytes = SplitBytes::new(self.reader.clone(), ahead, runtime);
+    ) -> Result<Decoder, Error> {
+        let failure = Failure::default();
+        let bytes = SplitBytes::new(self.reader.clone(), ahead, runtime, failure.clone());
         let mask =
             ProjectionMask::leaves(self.metadata.parquet_schema(), self.leaves.iter().copied());
         let all: usize = self.row_group_rows(&cut.row_groups).iter().sum();
@@ -194,14 +198,32 @@ impl File {
                 .with_row_groups(cut.row_groups.clone().collect())
                 .with_projection(mask)
                 .with_batch_size(cut.chunk_rows);
-        let builder = if cut.rows.len() < all {
+        let part = cut.rows.len() < all;
+        let builder = if part {
             builder.with_row_selection(select(cut, all).into())
         } else {
             builder
         };
-        builder
+        let batches = builder
             .build()
-            .map_err(|error| corrupt(&self.reader, error))
+            .map_err(|error| self.failed(&failure, error))?;
+        Ok(Decoder {
+            file: self.clone(),
+            batches,
+            failure,
+        })
+    }
+
+    /// What ended a decoder: the store, or the file is not what its name says.
+    fn failed(&self, failure: &Failure, error: impl std::fmt::Display) -> Error {
+        let stores = failure
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        stores.unwrap_or_else(|| Error::Corrupt {
+            object: self.name(),
+            reason: error.to_string(),
+        })
     }
 
     /// Fetches ranges of the file.
@@ -210,11 +232,6 @@ impl File {
     /// The store's.
     pub async fn fetch(&self, ranges: Vec<Range<u64>>) -> Result<Vec<(u64, bytes::Bytes)>, Error> {
         self.reader.get_all(ranges).await
-    }
-
-    /// What a decoder's error means for the file.
-    pub fn corrupt(&self, error: impl Into<ParquetError>) -> Error {
-        corrupt(&self.reader, error.into())
     }
 
     fn chunks(&self, group: usize) -> impl Iterator<Item = &ColumnChunkMetaData> {
@@ -230,6 +247,31 @@ impl File {
             .page_index_for_row_group(group)
             .page_locations(leaf)
             .cloned()
+    }
+}
+
+/// The rows of a cut, in chunks.
+pub struct Decoder {
+    file: Arc<File>,
+    batches: ParquetRecordBatchReader,
+    failure: Failure,
+}
+
+impl Decoder {
+    /// The next rows, which must come: the footer has promised them.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`], [`Error::Schema`], or the store's.
+    pub fn next(&mut self) -> Result<Galaxies, Error> {
+        let file = &self.file;
+        let batch = match self.batches.next() {
+            Some(batch) => batch.map_err(|error| file.failed(&self.failure, error))?,
+            None => return Err(file.failed(&self.failure, "fewer rows than its footer says")),
+        };
+        file.layout.decode(&batch).map_err(|source| Error::Schema {
+            object: file.name(),
+            source,
+        })
     }
 }
 

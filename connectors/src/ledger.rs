@@ -231,7 +231,7 @@ impl Ledger {
     /// The store's; the entry may then be in the ledger all the same, and the next start finds out.
     pub async fn append(&mut self, mut entry: Entry, began: u64) -> Result<Appended, Error> {
         loop {
-            if let Some(verdict) = self.verdict(&entry, began) {
+            if let Some(verdict) = self.verdict(&entry.attempt, &entry.drop, began) {
                 return Ok(verdict);
             }
             entry.sequence = self.next();
@@ -246,25 +246,18 @@ impl Ledger {
         }
     }
 
-    /// What the entries from `began` on say of an attempt.
-    fn verdict(&self, entry: &Entry, began: u64) -> Option<Appended> {
+    /// What the entries from `began` on say of an attempt at a drop: the first that settles it.
+    pub fn verdict(&self, attempt: &str, drop: &str, began: u64) -> Option<Appended> {
         self.entries
             .iter()
             .skip(began.saturating_sub(1) as usize)
-            .find_map(|other| {
-                if other.attempt == entry.attempt {
-                    Some(match other.kind {
-                        Kind::Drop => Appended::Committed(other.sequence),
-                        Kind::Abandoned => Appended::Abandoned(other.sequence),
-                    })
-                } else if entry.kind == Kind::Drop
-                    && other.kind == Kind::Drop
-                    && other.drop == entry.drop
-                {
-                    Some(Appended::Overtaken(other.sequence))
-                } else {
-                    None
+            .find_map(|entry| match entry.kind {
+                Kind::Drop if entry.attempt == attempt => Some(Appended::Committed(entry.sequence)),
+                Kind::Abandoned if entry.attempt == attempt => {
+                    Some(Appended::Abandoned(entry.sequence))
                 }
+                Kind::Drop if entry.drop == drop => Some(Appended::Overtaken(entry.sequence)),
+                _ => None,
             })
     }
 

@@ -88,7 +88,7 @@ impl Location {
         let path = std::path::absolute(path).map_err(|error| bad(error.to_string()))?;
         let prefix = Path::from_absolute_path(&path).map_err(|error| bad(error.to_string()))?;
         Ok(Self {
-            store: Arc::new(LocalFileSystem::new().with_automatic_cleanup(true)),
+            store: Arc::new(LocalFileSystem::new()),
             prefix,
             url: path.display().to_string(),
             folder: Some(path),

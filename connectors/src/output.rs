@@ -123,19 +123,26 @@ impl Output {
                 Err(error)
             };
         }
-        let of_drop = || {
-            ledger
-                .entries()
-                .iter()
-                .filter(|other| other.kind == Kind::Drop && other.drop == entry.drop)
-        };
-        let files = |newer: bool| {
-            of_drop()
-                .filter(move |other| (other.sequence >= entry.sequence) == newer)
-                .flat_map(|other| &other.files)
-        };
-        let kept: HashSet<&str> = files(true).map(|file| file.path.as_str()).collect();
-        let stale = files(false).filter(|file| !kept.contains(file.path.as_str()));
+        // Another run may have superseded this entry while its files were being copied.
+        ledger.refresh().await?;
+        let newest = ledger
+            .newest(&entry.drop)
+            .map_or(entry.sequence, |newest| newest.sequence);
+        let of_drop = ledger
+            .entries()
+            .iter()
+            .filter(|other| other.kind == Kind::Drop && other.drop == entry.drop);
+        let (current, past): (Vec<&Entry>, Vec<&Entry>) =
+            of_drop.partition(|other| other.sequence == newest);
+        let kept: HashSet<&str> = current
+            .iter()
+            .flat_map(|entry| &entry.files)
+            .map(|file| file.path.as_str())
+            .collect();
+        let stale = past
+            .iter()
+            .flat_map(|entry| &entry.files)
+            .filter(|file| !kept.contains(file.path.as_str()));
         let stale: Vec<Path> = stale
             .map(|file| self.location.path(&file.path))
             .collect::<Result<_, _>>()?;
@@ -179,8 +186,15 @@ impl Output {
     /// # Errors
     /// The store's.
     pub async fn clear_stage(&self, attempt: &str) -> Result<(), Error> {
-        let staged = self.list(&format!("{STAGING}/{attempt}")).await?;
-        self.delete(staged).await
+        let stage = format!("{STAGING}/{attempt}");
+        let staged = self.list(&stage).await?;
+        self.delete(staged).await?;
+        if let Some(folder) = &self.location.folder {
+            // Folders are a matter of looks: what cannot be removed stays.
+            let _ = tokio::fs::remove_dir_all(folder.join(&stage)).await;
+            let _ = tokio::fs::remove_dir(folder.join(STAGING)).await;
+        }
+        Ok(())
     }
 
     /// Ends what earlier runs left unfinished: committed attempts are published, all others abandoned; stages are cleared.

@@ -45,6 +45,11 @@ pub const DELETED: i32 = 1;
 /// The row came with a z_spec that is no redshift (not finite, or not above -1): it is null here.
 pub const Z_SPEC_IGNORED: i32 = 2;
 
+/// Where a row was found, in pieces: names that no catalog's column has.
+const OBJECT: &str = "__object";
+const ROW_GROUP: &str = "__row_group";
+const ROW: &str = "__row";
+
 /// Rows of a row group of the output.
 const ROW_GROUP_ROWS: usize = 131_072;
 
@@ -95,7 +100,7 @@ pub struct Piece {
     pub object: String,
     /// Its place among the drop's objects.
     pub object_index: u32,
-    /// The rows: the file's columns as far as they are known, then `row_group` and `row`.
+    /// The rows: the file's columns as far as they are known, then where they were found.
     pub rows: RecordBatch,
 }
 
@@ -307,18 +312,14 @@ fn rejected_rows(
     batch(columns)
 }
 
-/// Where rows were read: `row_group`, `row`.
+/// Where rows were found: the row group, and the row in it.
 fn places(origin: &Origin, rows: &[u32]) -> [Column; 2] {
     let (groups, rows): (Vec<u32>, Vec<u64>) =
         rows.iter().map(|row| origin.locate(*row as usize)).unzip();
     let rows: ArrayRef = Arc::new(UInt64Array::from(rows));
     [
-        (
-            "row_group".into(),
-            Arc::new(UInt32Array::from(groups)),
-            false,
-        ),
-        ("row".into(), rows, false),
+        (ROW_GROUP.into(), Arc::new(UInt32Array::from(groups)), false),
+        (ROW.into(), rows, false),
     ]
 }
 
@@ -412,7 +413,7 @@ fn gather<'a>(pieces: impl Iterator<Item = &'a Piece>) -> Result<Option<RecordBa
         ));
         batches.push(with_columns(
             &piece.rows,
-            vec![("object".into(), object, false)],
+            vec![(OBJECT.into(), object, false)],
         )?);
     }
     let Some(first) = batches.first() else {
@@ -485,7 +486,7 @@ fn settle_duplicates(
     let mut keys = Vec::new();
     for (folder, rows) in [(0_u32, &*photoz), (1, &*specz)] {
         if let Some(rows) = rows {
-            let mut columns: Vec<Column> = ["object_id", "object", "row_group", "row"]
+            let mut columns: Vec<Column> = ["object_id", OBJECT, ROW_GROUP, ROW]
                 .map(|name| (name.to_owned(), column(rows, name), false))
                 .into();
             columns.push((
@@ -506,7 +507,7 @@ fn settle_duplicates(
     };
     let keys = concat_batches(&first.schema(), &keys)?;
     let order = lexsort_to_indices(
-        &ascending(&keys, &["object_id", "object", "row_group", "row"]),
+        &ascending(&keys, &["object_id", OBJECT, ROW_GROUP, ROW]),
         None,
     )?;
     let keys = take_record_batch(&keys, &order)?;
@@ -531,9 +532,9 @@ fn settle_duplicates(
     rejected.push(batch(vec![
         ("object_id".into(), column(&lost, "object_id"), true),
         ("reason".into(), reasons, false),
-        ("row_group".into(), column(&lost, "row_group"), false),
-        ("row".into(), column(&lost, "row"), false),
-        ("object".into(), column(&lost, "object"), false),
+        (ROW_GROUP.into(), column(&lost, ROW_GROUP), false),
+        (ROW.into(), column(&lost, ROW), false),
+        (OBJECT.into(), column(&lost, OBJECT), false),
     ])?);
     for (folder, rows) in [(0, photoz), (1, specz)] {
         *rows = rows
@@ -553,15 +554,13 @@ fn reason_duplicate(
     if rows < 2 {
         return String::new();
     }
-    let object = column(keys, "object")
+    let object = column(keys, OBJECT)
         .as_primitive::<UInt32Type>()
         .value(first);
-    let group = column(keys, "row_group")
+    let group = column(keys, ROW_GROUP)
         .as_primitive::<UInt32Type>()
         .value(first);
-    let row = column(keys, "row")
-        .as_primitive::<UInt64Type>()
-        .value(first);
+    let row = column(keys, ROW).as_primitive::<UInt64Type>().value(first);
     let object = objects.get(&object).map_or("?", String::as_str);
     format!(
         "object_id comes twice in this drop: the first stays, in {object}, row group {group}, row {row}"
@@ -700,7 +699,7 @@ fn photoz_file(rows: &RecordBatch, label: &PartLabel) -> Result<RecordBatch, Arr
     .map(|name| column(&rows, name))
     .into();
     columns.extend([text(short_id), text(&label.drop)]);
-    let own = ["row_group", "row", "object"];
+    let own = [OBJECT, ROW_GROUP, ROW];
     for (field, array) in rows.schema().fields().iter().zip(rows.columns()) {
         let named = fields.iter().any(|known| known.name() == field.name())
             || own.contains(&field.name().as_str());
@@ -729,9 +728,9 @@ fn rejects_file(
     rows: &RecordBatch,
     objects: &HashMap<u32, String>,
 ) -> Result<RecordBatch, ArrowError> {
-    let order = lexsort_to_indices(&ascending(rows, &["object", "row_group", "row"]), None)?;
+    let order = lexsort_to_indices(&ascending(rows, &[OBJECT, ROW_GROUP, ROW]), None)?;
     let rows = take_record_batch(rows, &order)?;
-    let object = column(&rows, "object");
+    let object = column(&rows, OBJECT);
     let names = object
         .as_primitive::<UInt32Type>()
         .values()
@@ -745,8 +744,8 @@ fn rejects_file(
             Arc::new(names.collect::<StringArray>()),
             false,
         ),
-        ("row_group".into(), column(&rows, "row_group"), false),
-        ("row".into(), column(&rows, "row"), false),
+        ("row_group".into(), column(&rows, ROW_GROUP), false),
+        ("row".into(), column(&rows, ROW), false),
     ])
 }
 

@@ -2,7 +2,6 @@
 use std::{sync::Arc, time::Duration};
 
 use arrow::datatypes::FieldRef;
-use parquet::arrow::arrow_reader::ParquetRecordBatchReader;
 use tokio::runtime::Handle;
 
 use crate::{
@@ -56,7 +55,7 @@ impl Origin {
     }
 }
 
-/// How often a split is read before its drop fails.
+/// How often a split is read without getting any further before its drop fails.
 const ATTEMPTS: u32 = 4;
 
 impl Catalog {
@@ -76,28 +75,31 @@ impl Catalog {
         F: FnMut(Chunk) + Send + 'static,
     {
         let emit = Arc::new(std::sync::Mutex::new((emit, 0_usize)));
-        for attempt in 1.. {
-            let done = lock(&emit).1;
+        let (mut done, mut attempt) = (0, 0);
+        loop {
             let rows = split.cut.rows.start + done..split.cut.rows.end;
             let cut = Cut {
                 rows,
                 ..split.cut.clone()
             };
-            let emit = emit.clone();
+            let taken = emit.clone();
             let take = move |chunk: Chunk| {
-                let (emit, done) = &mut *lock(&emit);
+                let (emit, done) = &mut *lock(&taken);
                 *done += chunk.galaxies.rows;
                 emit(chunk);
             };
-            match self.read_cut(split, cut, budget, take).await {
-                Err(error) if error.is_transient() && attempt < ATTEMPTS => {
-                    tracing::warn!(attempt, "{error}; reading the split again");
-                    tokio::time::sleep(Duration::from_millis(50 << (2 * attempt))).await;
-                }
+            let error = match self.read_cut(split, cut, budget, take).await {
+                Err(error) if error.is_transient() => error,
                 result => return result,
+            };
+            let before = std::mem::replace(&mut done, lock(&emit).1);
+            attempt = if done > before { 1 } else { attempt + 1 };
+            if attempt == ATTEMPTS {
+                return Err(error);
             }
+            tracing::warn!(attempt, "{error}; reading the split again");
+            tokio::time::sleep(Duration::from_millis(50 << (2 * attempt))).await;
         }
-        unreachable!("the last attempt returns")
     }
 
     async fn read_cut(
@@ -125,7 +127,7 @@ impl Catalog {
             while first_row < cut.rows.end {
                 let acquire = || runtime.block_on(budget.acquire(encoded_bytes + decoded_bytes));
                 let mut permit = permit.take().unwrap_or_else(acquire);
-                let galaxies = next(&file, &mut decoder)?;
+                let galaxies = decoder.next()?;
                 permit.shrink_to(decoded_bytes);
                 let origin = origin(&file, &split, &cut, first_row);
                 first_row += galaxies.rows;
@@ -144,35 +146,6 @@ impl Catalog {
         tokio::task::spawn_blocking(decode)
             .await
             .expect("decoding does not panic: a bad file is an error")
-    }
-}
-
-/// The next rows, which must come: the footer has promised them.
-fn next(file: &File, decoder: &mut ParquetRecordBatchReader) -> Result<Galaxies, Error> {
-    let batch = match decoder.next() {
-        Some(batch) => batch.map_err(|error| file.corrupt(unwrap_arrow(error)))?,
-        None => {
-            return Err(file.corrupt(parquet::errors::ParquetError::EOF(
-                "fewer rows than its footer says".into(),
-            )));
-        }
-    };
-    file.layout.decode(&batch).map_err(|source| Error::Schema {
-        object: file.name(),
-        source,
-    })
-}
-
-/// The reader hands out Arrow's errors; a store's error inside must be found again.
-fn unwrap_arrow(error: arrow::error::ArrowError) -> parquet::errors::ParquetError {
-    match error {
-        arrow::error::ArrowError::ExternalError(inner) => {
-            match inner.downcast::<parquet::errors::ParquetError>() {
-                Ok(error) => *error,
-                Err(inner) => parquet::errors::ParquetError::External(inner),
-            }
-        }
-        error => error.into(),
     }
 }
 

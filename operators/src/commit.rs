@@ -3,7 +3,7 @@ use std::sync::Arc;
 
 use connectors::{
     DropPlan, Error, Ledger, Output,
-    ledger::{Appended, Entry, FORMAT, Kind, Rows},
+    ledger::{Appended, Entry, FORMAT, FileRecord, Kind, Rows},
 };
 use serde::{Deserialize, Serialize};
 use timely::dataflow::{
@@ -94,6 +94,7 @@ impl<'s> Commit<'s> for Flow<'s, Staged> {
 }
 
 impl Committer {
+    /// Settles a drop by all that was told of it.
     async fn settle(&self, told: Vec<Told>) -> Option<Settled> {
         let (mut plan, mut parts) = (None, Vec::new());
         for told in told {
@@ -103,37 +104,36 @@ impl Committer {
             }
         }
         let plan = plan?;
-        let (mut rows, mut tally, mut files) = (Rows::default(), Tally::default(), Vec::new());
-        let mut failures = Vec::from_iter(plan.failure.clone());
-        for part in parts {
-            rows += part.rows;
-            tally += part.tally;
-            failures.extend(part.failures);
-            files.extend(part.files);
-        }
+        let (drop, failure) = (plan.name.clone(), plan.failure.clone());
+        let mut whole = Staged {
+            failures: Vec::from_iter(failure),
+            ..Staged::default()
+        };
+        parts.into_iter().for_each(|part| whole += part);
+        let Staged {
+            files,
+            rows,
+            mut failures,
+            tally,
+        } = whole;
         if failures.is_empty() && (rows.read != plan.rows || !rows.balance()) {
+            let (promised, read) = (plan.rows, rows.read);
             failures.push(format!(
-                "{} rows were promised by the footers, and {} came through",
-                plan.rows, rows.read
+                "{promised} rows were promised by the footers, and {read} came through"
             ));
         }
-        let (drop, files_count) = (plan.name.clone(), files.len() as u64);
+        let count = files.len() as u64;
         let outcome = if failures.is_empty() {
-            files.sort_by(|a, b| a.path.cmp(&b.path));
-            self.commit(plan, rows, files)
-                .await
-                .unwrap_or_else(|error| Outcome::Failed(vec![error.to_string()]))
+            self.commit(plan, rows, files).await
         } else {
-            failures.sort();
-            failures.dedup();
-            self.discard(&plan.attempt, &mut failures).await;
-            Outcome::Failed(failures)
+            self.fail(&plan, failures).await
         };
+        let outcome = outcome.unwrap_or_else(|error| Outcome::Failed(vec![error.to_string()]));
         Some(Settled {
             drop,
             outcome,
             rows,
-            files: files_count,
+            files: count,
             tally,
         })
     }
@@ -142,8 +142,9 @@ impl Committer {
         &self,
         plan: DropPlan,
         rows: Rows,
-        files: Vec<connectors::ledger::FileRecord>,
+        mut files: Vec<FileRecord>,
     ) -> Result<Outcome, Error> {
+        files.sort_by(|a, b| a.path.cmp(&b.path));
         let entry = Entry {
             format: FORMAT,
             sequence: 0,
@@ -159,19 +160,36 @@ impl Committer {
             files,
         };
         let mut ledger = self.ledger.lock().await;
-        Ok(
-            match self.output.commit(&mut ledger, entry, plan.began).await? {
-                Appended::Committed(sequence) => Outcome::Committed(sequence),
-                Appended::Overtaken(sequence) => Outcome::Overtaken(sequence),
-                Appended::Abandoned(_) => Outcome::Abandoned,
-            },
-        )
+        self.output
+            .commit(&mut ledger, entry, plan.began)
+            .await
+            .map(Outcome::from)
     }
 
-    /// What a failed drop staged is of no use; where it cannot be removed, the next run does.
-    async fn discard(&self, attempt: &str, failures: &mut Vec<String>) {
-        if let Err(error) = self.output.clear_stage(attempt).await {
+    /// What becomes of a drop that cannot be committed. Where another run has taken this attempt's stage away, the
+    /// failures are no more than that.
+    async fn fail(&self, plan: &DropPlan, mut failures: Vec<String>) -> Result<Outcome, Error> {
+        failures.sort();
+        failures.dedup();
+        let verdict = {
+            let mut ledger = self.ledger.lock().await;
+            ledger.refresh().await?;
+            ledger.verdict(&plan.attempt, &plan.name, plan.began)
+        };
+        // What was staged is of no use; where it cannot be removed, the next run does.
+        if let Err(error) = self.output.clear_stage(&plan.attempt).await {
             failures.push(error.to_string());
+        }
+        Ok(verdict.map_or(Outcome::Failed(failures), Outcome::from))
+    }
+}
+
+impl From<Appended> for Outcome {
+    fn from(appended: Appended) -> Self {
+        match appended {
+            Appended::Committed(sequence) => Self::Committed(sequence),
+            Appended::Overtaken(sequence) => Self::Overtaken(sequence),
+            Appended::Abandoned(_) => Self::Abandoned,
         }
     }
 }

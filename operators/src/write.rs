@@ -31,7 +31,7 @@ pub struct Writer {
 }
 
 /// A part whose files are staged, or what kept its rows from it.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Staged {
     /// The files.
     pub files: Vec<FileRecord>,
@@ -41,6 +41,15 @@ pub struct Staged {
     pub failures: Vec<String>,
     /// What the part's rows took.
     pub tally: Tally,
+}
+
+impl std::ops::AddAssign for Staged {
+    fn add_assign(&mut self, other: Self) {
+        self.files.extend(other.files);
+        self.rows += other.rows;
+        self.failures.extend(other.failures);
+        self.tally += other.tally;
+    }
 }
 
 /// Which part of which attempt: a drop's name and the attempt's.
@@ -157,12 +166,7 @@ impl Writer {
     /// Encodes a part and stages its files. An error is a failure of the drop.
     async fn stage(&self, key: PartKey, waiting: Vec<Waiting>) -> Staged {
         let began = (self.clock)();
-        let mut staged = Staged {
-            files: Vec::new(),
-            rows: Rows::default(),
-            failures: Vec::new(),
-            tally: Tally::default(),
-        };
+        let mut staged = Staged::default();
         for waiting in &waiting {
             staged.failures.extend(waiting.failures.iter().cloned());
             staged.tally += waiting.tally;
