@@ -1,1 +1,209 @@
-//! TODO
+//! Plain Parquet: pyarrow, polars and DuckDB read what we write, and we read what others write.
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use arrow::array::AsArray;
+use arrow::datatypes::{Int32Type, Int64Type};
+use serde_json::{Value, json};
+
+use crate::survey::{Program, column, floats, folder, ledger, model, rows, survey, text, z_phot};
+
+/// Runs readers.py in the environment that `make test` has made.
+fn readers(command: &str, folder: &Path) -> String {
+    let root = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+    let python = root.join(".venv/bin/python");
+    assert!(
+        python.exists(),
+        "{} is not there: run `make test`",
+        python.display()
+    );
+    let script = root.join("tests/promises/readers.py");
+    let output = Command::new(python)
+        .arg(script)
+        .arg(command)
+        .arg(folder)
+        .output()
+        .expect("python starts");
+    assert!(
+        output.status.success(),
+        "readers.py {command}: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    String::from_utf8(output.stdout).expect("python prints UTF-8")
+}
+
+fn number(value: &Value) -> f64 {
+    value
+        .as_f64()
+        .unwrap_or_else(|| panic!("{value} is no number"))
+}
+
+#[test]
+fn the_predictions_are_plain_parquet() {
+    let out = folder();
+    Program::run(survey(), &out).ends(0);
+    let seen: Value =
+        serde_json::from_str(&readers("read", out.path())).expect("readers.py prints JSON");
+    let photoz = rows(out.path().join("photoz"));
+    let ids = column(&photoz, "object_id")
+        .as_primitive::<Int64Type>()
+        .values();
+    let z = floats(&photoz, "z_phot");
+    let flags: i32 = column(&photoz, "z_flags")
+        .as_primitive::<Int32Type>()
+        .values()
+        .iter()
+        .sum();
+    let nulls = z.iter().filter(|z| z.is_none()).count();
+    assert!(nulls > 0, "no object is withdrawn");
+    let exact = json!([photoz.num_rows(), ids.iter().min(), ids.iter().max(), nulls]);
+    let sum: f64 = z.iter().flatten().map(|&z| f64::from(z)).sum();
+    for reader in ["pyarrow", "polars", "duckdb"] {
+        let seen = seen[reader]
+            .as_array()
+            .unwrap_or_else(|| panic!("{reader} saw nothing"));
+        assert_eq!(
+            json!(seen[..4]),
+            exact,
+            "rows, least and greatest id and nulls, by {reader}"
+        );
+        assert!(
+            (number(&seen[4]) - sum).abs() < 1e-9 * sum.abs().max(1.0),
+            "sum of z_phot by {reader}: {} and {sum}",
+            seen[4]
+        );
+        assert_eq!(seen[5], flags, "sum of z_flags by {reader}");
+    }
+    check_fields(&seen["fields"]);
+    let id = Program::new(["model", "inspect", &text(model()), "--json"])
+        .ends(0)
+        .json()["id"]
+        .clone();
+    assert_eq!(seen["notes"]["hubbleflow.model_id"], id);
+    let flags: Value =
+        serde_json::from_str(seen["notes"]["hubbleflow.z_flags"].as_str().unwrap()).unwrap();
+    assert_eq!(flags["DELETED"], 1);
+}
+
+/// The columns that the contract names, in its types, with units and UCDs.
+fn check_fields(fields: &Value) {
+    let names: BTreeSet<&str> = fields
+        .as_object()
+        .unwrap()
+        .keys()
+        .map(String::as_str)
+        .collect();
+    let types = [
+        ("object_id", "int64"),
+        ("ra", "double"),
+        ("dec", "double"),
+        ("_healpix_29", "int64"),
+        ("z_phot", "float"),
+        ("z_spec", "float"),
+        ("mag_r", "float"),
+        ("z_flags", "int32"),
+        ("model_id", "string"),
+        ("drop", "string"),
+    ];
+    assert_eq!(names, types.map(|(name, _)| name).into());
+    for (name, of) in types {
+        assert_eq!(fields[name]["type"], of, "type of {name}");
+        assert!(fields[name]["ucd"].is_string(), "{name} has no UCD");
+    }
+    assert_eq!(
+        [
+            &fields["ra"]["unit"],
+            &fields["dec"]["unit"],
+            &fields["mag_r"]["unit"]
+        ],
+        ["deg", "deg", "mag"]
+    );
+    assert_eq!(fields["z_phot"]["ucd"], "src.redshift.phot;meta.main");
+}
+
+/// The predictions of each drop of a catalog, which must all be there.
+fn by_drop(
+    catalog: &Path,
+    flags: &str,
+    count: usize,
+) -> BTreeMap<String, BTreeMap<String, Option<u32>>> {
+    let out = folder();
+    Program::run(catalog, &out).with(flags).ends(0);
+    let drops = ledger(out.path())
+        .into_iter()
+        .map(|entry| entry["drop"].as_str().unwrap().to_owned());
+    let read: BTreeMap<_, _> = drops
+        .map(|drop| (drop.clone(), z_phot(out.path().join("photoz").join(drop))))
+        .collect();
+    for (drop, z) in &read {
+        assert_eq!(z.len(), count, "rows of {drop}");
+        assert!(
+            z.values().all(Option::is_some),
+            "{drop} has rows without a prediction"
+        );
+    }
+    read
+}
+
+#[test]
+fn every_form_of_a_galaxy_gives_the_same_redshift() {
+    let written = folder();
+    readers("write", written.path());
+    let plain = same_in_all(by_drop(&written.path().join("int64"), "", 24), 16);
+    let values: BTreeSet<_> = plain.values().collect();
+    assert!(
+        values.len() > 20,
+        "the galaxies can hardly be told apart: {} values",
+        values.len()
+    );
+    assert_eq!(
+        plain,
+        same_in_all(by_drop(&written.path().join("string"), "", 24), 3),
+        "ids as text"
+    );
+    same_in_all(by_drop(&written.path().join("constant"), "", 24), 2);
+
+    // A row group of 60 MB is decoded in chunks of 231 rows; groups of 231 rows are a split each: the batches are the same.
+    let split = "--split-bytes 5MB --memory 25MB";
+    let large = written.path().join("large");
+    let plan = Program::on(
+        "plan",
+        &text(&large),
+        &text(&written.path().join("out")),
+        model(),
+    );
+    let plan = plan.with("--split-bytes 5MB --json").ends(0).json();
+    assert_eq!(
+        (&plan["drops"][0]["splits"], &plan["drops"][1]["splits"]),
+        (&1.into(), &13.into()),
+        "{plan}"
+    );
+    same_in_all(by_drop(&large, split, 3000), 2);
+}
+
+/// One of so many drops, which must all be the same.
+#[track_caller]
+fn same_in_all(
+    drops: BTreeMap<String, BTreeMap<String, Option<u32>>>,
+    count: usize,
+) -> BTreeMap<String, Option<u32>> {
+    assert_eq!(drops.len(), count, "{:?}", drops.keys());
+    let (first, expected) = drops.first_key_value().unwrap();
+    for (drop, z) in &drops {
+        let other: Vec<_> = z
+            .iter()
+            .filter(|(id, z)| expected.get(*id) != Some(z))
+            .map(|(id, _)| id)
+            .collect();
+        assert!(
+            other.is_empty(),
+            "{} predictions of {drop} are not those of {first}, as of {:?}",
+            other.len(),
+            other[0]
+        );
+    }
+    expected.clone()
+}

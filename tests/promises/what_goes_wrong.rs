@@ -1,1 +1,527 @@
-//! TODO
+//! Nothing silent: what goes wrong is said, with what and where and what to do, and harms nothing that is committed.
+use std::{
+    collections::BTreeMap,
+    fs,
+    io::{BufRead, BufReader, Read, Write},
+    net::{TcpListener, TcpStream},
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use arrow::array::{ArrayRef, Float64Array, StringArray};
+use tempfile::TempDir;
+
+use crate::survey::{
+    Ended, Program, S3, committed, copy, drops, folder, galaxies, int64, model, other_model, put,
+    survey, text, tree, with, without, write,
+};
+
+/// A drop of eight galaxies.
+fn good(catalog: &Path, drop: &str, first_id: i64) {
+    write(
+        catalog.join(drop).join("a.parquet"),
+        &galaxies(int64(first_id..first_id + 8)),
+        100,
+    );
+}
+
+/// An output that holds one drop. Whatever goes wrong afterwards, it stays.
+struct Held {
+    catalog: TempDir,
+    out: TempDir,
+    before: BTreeMap<String, Vec<u8>>,
+}
+
+impl Held {
+    fn new() -> Self {
+        let (catalog, out) = (folder(), folder());
+        good(catalog.path(), "drop-1", 100);
+        Program::run(&catalog, &out).ends(0);
+        let before = committed(out.path());
+        assert!(!before.is_empty());
+        Self {
+            catalog,
+            out,
+            before,
+        }
+    }
+
+    fn drop(&self, name: &str) -> PathBuf {
+        self.catalog.path().join(name)
+    }
+
+    fn run(&self) -> Program {
+        Program::run(&self.catalog, &self.out)
+    }
+
+    /// What was committed at first is there, to the byte; now these drops are.
+    #[track_caller]
+    fn holds(&self, names: &[&str]) {
+        let now = committed(self.out.path());
+        let lost: Vec<_> = self
+            .before
+            .iter()
+            .filter(|(name, bytes)| now.get(*name) != Some(bytes))
+            .map(|(name, _)| name)
+            .collect();
+        assert!(lost.is_empty(), "lost or changed: {lost:?}");
+        assert_eq!(drops(self.out.path()), names);
+        assert!(
+            tree(&self.out.path().join("_hubbleflow/staging")).is_empty(),
+            "a stage was left behind"
+        );
+    }
+}
+
+#[test]
+fn an_empty_catalog_is_no_failure() {
+    let (catalog, out) = (folder(), folder());
+    put(catalog.path().join("README.txt"), "not a drop");
+    let ended = Program::run(&catalog, &out).with("--json").ends(0);
+    ended.says(&[&text(catalog.path()), "no drop"]);
+    assert_eq!(ended.json()["drops_committed"], 0);
+}
+
+#[test]
+fn a_catalog_that_is_not_there_leaves_no_output() {
+    let (folder, s3) = (folder(), S3::start());
+    let (missing, out) = (folder.path().join("missing"), folder.path().join("out"));
+    Program::run(&missing, &out)
+        .ends(1)
+        .says(&[&text(&missing), "not found", "check the URL"]);
+    assert!(!out.exists(), "a mistyped catalog left an output behind");
+    Program::run("s3://nowhere/survey", &out)
+        .at(&s3)
+        .ends(1)
+        .says(&["s3://nowhere/survey", "not found", "bucket"]);
+    assert!(!out.exists(), "a mistyped bucket left an output behind");
+}
+
+#[test]
+fn wrong_credentials_are_called_so() {
+    let (s3, out) = (S3::start(), folder());
+    copy(survey(), &s3.bucket().join("survey"));
+    let run = || Program::run("s3://sky/survey", &out).at(&s3);
+    for wrong in [
+        ("AWS_SECRET_ACCESS_KEY", "guess"),
+        ("AWS_ACCESS_KEY_ID", "guess"),
+    ] {
+        let ended = run().env(wrong.0, wrong.1).ends(1);
+        ended.says(&["s3://sky/survey", "access denied", "check the credentials"]);
+    }
+    run().ends(0);
+}
+
+#[test]
+fn a_store_that_is_not_there_is_given_up_on() {
+    // A port that was free a moment ago: nobody listens.
+    let port = TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port();
+    let out = folder();
+    let run = Program::run("s3://sky/survey", &out).at(&S3::start());
+    run.env("AWS_ENDPOINT_URL", &format!("http://127.0.0.1:{port}"))
+        .ends(1)
+        .says(&["s3://sky/survey", "the store failed"]);
+}
+
+/// Runs a catalog whose second of three drops is bad: it fails, with these words, and holds back no other.
+/// Once it is good, the next run takes it.
+fn one_bad_drop(spoil: impl FnOnce(&Path), words: &[&str]) {
+    let held = Held::new();
+    spoil(&held.drop("drop-2"));
+    good(held.catalog.path(), "drop-3", 300);
+    let ended = held.run().with("--json").ends(3);
+    ended.says(&["drop-2: FAILED"]);
+    ended.says(words);
+    let json = ended.json();
+    assert_eq!(
+        (&json["drops_committed"], &json["drops_failed"]),
+        (&1.into(), &1.into())
+    );
+    held.holds(&["drop-1", "drop-3"]);
+    fs::remove_dir_all(held.drop("drop-2")).unwrap();
+    good(held.catalog.path(), "drop-2", 200);
+    held.run().ends(0);
+    held.holds(&["drop-1", "drop-3", "drop-2"]);
+}
+
+/// A file of the sample survey.
+fn sample_file() -> Vec<u8> {
+    fs::read(survey().join("drop-0001/part-0000.parquet")).unwrap()
+}
+
+const CORRUPT: [&str; 3] = [
+    "drop-2/b.parquet",
+    "cannot be read as Parquet",
+    "replace the object and run again",
+];
+
+#[test]
+fn an_object_that_is_no_parquet_fails_its_drop_alone() {
+    one_bad_drop(
+        |drop| {
+            // A good object beside it does not save the drop.
+            write(drop.join("a.parquet"), &galaxies(int64(900..902)), 100);
+            put(
+                drop.join("b.parquet"),
+                "object_id,ra,dec\n1,150.0,2.0\n".repeat(100),
+            );
+        },
+        &CORRUPT,
+    );
+}
+
+#[test]
+fn an_empty_object_fails_its_drop_alone() {
+    one_bad_drop(|drop| put(drop.join("b.parquet"), ""), &CORRUPT);
+}
+
+#[test]
+fn a_truncated_object_fails_its_drop_alone() {
+    let whole = sample_file();
+    one_bad_drop(
+        |drop| put(drop.join("b.parquet"), &whole[..whole.len() / 2]),
+        &CORRUPT,
+    );
+}
+
+#[test]
+fn damaged_pages_fail_their_drop_alone() {
+    // The footer is good: the damage, in the header of the first page, is met when the rows are read.
+    let mut damaged = sample_file();
+    damaged[4..260].fill(0xff);
+    one_bad_drop(|drop| put(drop.join("b.parquet"), damaged), &CORRUPT);
+}
+
+#[test]
+fn a_missing_column_is_named_with_the_way_out() {
+    let nameless = without(&galaxies(int64(0..8)), "cutout");
+    let spoil = |drop: &Path| write(drop.join("b.parquet"), &without(&nameless, "z_spec"), 100);
+    one_bad_drop(
+        spoil,
+        &[
+            "drop-2/b.parquet",
+            "no column `cutout`",
+            "the file has `object_id`",
+            "--column cutout=NAME",
+        ],
+    );
+}
+
+#[test]
+fn a_column_of_the_wrong_type_is_named() {
+    let rows = galaxies(int64(0..2));
+    let float: ArrayRef = Arc::new(Float64Array::from(vec![1.0, 2.0]));
+    let text: ArrayRef = Arc::new(StringArray::from(vec!["17.2", "17.3"]));
+    for (name, values, expected) in [("object_id", float, "int64"), ("mag_r", text, "float32")] {
+        let bad = with(&rows, name, values);
+        one_bad_drop(
+            |drop| write(drop.join("b.parquet"), &bad, 100),
+            &["drop-2/b.parquet", &format!("column `{name}` is"), expected],
+        );
+    }
+}
+
+#[test]
+fn a_catalog_has_one_type_of_ids() {
+    let strings: ArrayRef = Arc::new(StringArray::from(vec!["J1", "J2"]));
+    let bad = galaxies(strings);
+    one_bad_drop(
+        |drop| write(drop.join("a.parquet"), &bad, 100),
+        &["object_id is string, and int64 in drop drop-1"],
+    );
+}
+
+#[test]
+fn a_model_that_cannot_be_loaded_changes_nothing() {
+    let held = Held::new();
+    good(held.catalog.path(), "drop-2", 200);
+    let run = |model: &Path| {
+        Program::on(
+            "run",
+            &text(held.catalog.path()),
+            &text(held.out.path()),
+            model,
+        )
+        .ends(1)
+    };
+    let broken = folder();
+    let file = |name: &str| text(&broken.path().join(name));
+    let config = fs::read_to_string(model().join("config.json")).unwrap();
+    let weights = fs::read(model().join("model.safetensors")).unwrap();
+
+    run(broken.path()).says(&[&file("config.json")]);
+    put(broken.path().join("config.json"), &config);
+    run(broken.path()).says(&[&file("model.safetensors")]);
+    put(
+        broken.path().join("model.safetensors"),
+        &weights[..weights.len() / 2],
+    );
+    run(broken.path()).says(&[&file("model.safetensors"), "truncated", "copy it again"]);
+    put(broken.path().join("model.safetensors"), &weights);
+    let deeper = config.replace("\"depth\": 1", "\"depth\": 2");
+    assert_ne!(config, deeper);
+    put(broken.path().join("config.json"), deeper);
+    run(broken.path()).says(&[
+        "tensor `",
+        "config.json and the weights do not belong together",
+    ]);
+    put(broken.path().join("config.json"), "{\"architecture\": ");
+    run(broken.path()).says(&[&file("config.json")]);
+    held.holds(&["drop-1"]);
+}
+
+#[test]
+fn an_output_does_not_lie_in_its_catalog_nor_the_other_way_round() {
+    let held = Held::new();
+    let catalog = text(held.catalog.path());
+    let below = format!("{catalog}/photoz");
+    for (catalog, out) in [
+        (&catalog, &below),
+        (&below, &catalog),
+        (&catalog, &catalog),
+        (&format!("{catalog}/"), &format!("file://{below}")),
+    ] {
+        Program::on("run", catalog, out, model())
+            .ends(2)
+            .says(&["one lies in the other", "choose an --out"]);
+    }
+    held.holds(&["drop-1"]);
+}
+
+#[test]
+fn mistakes_in_the_command_are_usage() {
+    let held = Held::new();
+    good(held.catalog.path(), "drop-2", 200);
+    let ends = |flags: &str| -> Ended { held.run().with(flags).ends(2) };
+    for (flags, words) in [
+        ("--memroy 1GB", "--memroy"),
+        ("--batch 0", "--batch"),
+        ("--workers 0", "--workers"),
+        ("--split-bytes 0", "--split-bytes"),
+        ("--split-bytes 25parsecs", "parsecs"),
+        ("--memory 50MB", "--memory 50.0 MB is less than four splits"),
+        ("--device tpu", "tpu"),
+        ("--precision half", "half"),
+        ("--column cutout", "--column cutout=image"),
+        ("--column colour=g_r", "colour"),
+        ("--mag-min 30 --mag-max 20", "--mag-min 30"),
+        ("--drop drop-9", "no drop drop-9; it has: drop-1, drop-2"),
+        ("--processes 2", "--process"),
+        ("--processes 2 --process 5 --hosts /dev/null", "--process 5"),
+    ] {
+        ends(flags).says(&[words]);
+    }
+    Program::on("run", "ftp://sky/survey", &text(held.out.path()), model())
+        .ends(2)
+        .says(&["ftp", "known are s3, gs, az"]);
+    Program::new(["run", &text(held.catalog.path())])
+        .ends(2)
+        .says(&["--out", "--model"]);
+    held.holds(&["drop-1"]);
+}
+
+#[test]
+fn settings_with_an_unknown_key_are_usage() {
+    let held = Held::new();
+    let file = held.out.path().join("settings.toml");
+    for (content, word) in [
+        ("memroy = '1GB'", "no setting memroy"),
+        ("memory = ", "settings.toml"),
+    ] {
+        put(&file, content);
+        held.run()
+            .args(["--settings", &text(&file)])
+            .ends(2)
+            .says(&[&text(&file), word]);
+    }
+    fs::remove_file(&file).unwrap();
+    held.run()
+        .args(["--settings", &text(&file)])
+        .ends(1)
+        .says(&[&text(&file)]);
+    held.holds(&["drop-1"]);
+}
+
+#[test]
+fn an_output_that_cannot_be_written_is_named() {
+    let held = Held::new();
+    put(
+        held.out.path().join("taken"),
+        "a file, where a folder would have to be",
+    );
+    let out = held.out.path().join("taken/photoz");
+    Program::run(&held.catalog, &out)
+        .ends(1)
+        .says(&[&text(&out), "Not a directory"]);
+    fs::remove_file(held.out.path().join("taken")).unwrap();
+    held.holds(&["drop-1"]);
+}
+
+#[test]
+fn a_store_without_conditional_puts_is_refused() {
+    let held = Held::new();
+    let run =
+        Program::run(&held.catalog, "s3://sky/out").env("AWS_ENDPOINT_URL", &careless_store());
+    let ended = run
+        .env("AWS_SKIP_SIGNATURE", "true")
+        .env("AWS_REGION", "us-east-1")
+        .ends(1);
+    ended.says(&[
+        "s3://sky/out",
+        "does not enforce create-if-absent",
+        "use a store with conditional writes",
+    ]);
+}
+
+/// An S3 that takes every put, whatever its condition, and holds nothing: its endpoint.
+fn careless_store() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let endpoint = format!("http://{}", listener.local_addr().unwrap());
+    // Ends with the tests.
+    std::thread::spawn(move || {
+        listener
+            .incoming()
+            .for_each(|stream| answer(stream.unwrap()))
+    });
+    endpoint
+}
+
+fn answer(mut stream: TcpStream) {
+    let mut reader = BufReader::new(stream.try_clone().unwrap());
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        if reader.read_until(b'\n', &mut head).unwrap() == 0 {
+            return;
+        }
+    }
+    let head = String::from_utf8(head).unwrap().to_ascii_lowercase();
+    let length = head
+        .lines()
+        .find_map(|line| line.strip_prefix("content-length: "))
+        .map_or(0, |length| length.parse().unwrap());
+    reader.read_exact(&mut vec![0; length]).unwrap();
+    let (status, body) = match head.split(' ').next().unwrap() {
+        "put" => ("200 OK", ""),
+        "delete" => ("204 No Content", ""),
+        "post" => (
+            "200 OK",
+            "<DeleteResult><Deleted><Key>it</Key></Deleted></DeleteResult>",
+        ),
+        _ => ("404 Not Found", "<Error><Code>NoSuchKey</Code></Error>"),
+    };
+    let fields = format!(
+        "ETag: \"1\"\r\nContent-Length: {}\r\nConnection: close",
+        body.len()
+    );
+    write!(stream, "HTTP/1.1 {status}\r\n{fields}\r\n\r\n{body}").unwrap();
+}
+
+#[test]
+fn two_models_are_not_mixed_unless_asked_for() {
+    let held = Held::new();
+    good(held.catalog.path(), "drop-2", 200);
+    let run = || {
+        Program::on(
+            "run",
+            &text(held.catalog.path()),
+            &text(held.out.path()),
+            other_model(),
+        )
+    };
+    let refused = run().ends(1);
+    refused.says(&["holds predictions of model", "drop-1", "--model-change"]);
+    let id = |model: &Path| {
+        Program::new(["model", "inspect", &text(model), "--json"])
+            .ends(0)
+            .json()["id"]
+            .as_str()
+            .unwrap()[..12]
+            .to_owned()
+    };
+    refused.says(&[&id(model()), &id(other_model())]);
+    Program::on(
+        "plan",
+        &text(held.catalog.path()),
+        &text(held.out.path()),
+        other_model(),
+    )
+    .ends(1)
+    .says(&["--model-change"]);
+    held.holds(&["drop-1"]);
+    run().with("--model-change").ends(0);
+    held.holds(&["drop-1", "drop-2"]);
+}
+
+#[test]
+fn a_ledger_of_a_newer_format_is_refused() {
+    let held = Held::new();
+    good(held.catalog.path(), "drop-2", 200);
+    let entry = held
+        .out
+        .path()
+        .join("_hubbleflow/ledger/00000000000000000002.json");
+    put(
+        &entry,
+        r#"{"format": 2, "sequence": 2, "kind": "merge", "of": [1]}"#,
+    );
+    let words = [
+        &text(&entry),
+        "format 2",
+        "knows format 1",
+        "use a newer hubbleflow",
+    ];
+    held.run().ends(1).says(&words);
+    Program::new(["status", &text(held.out.path())])
+        .ends(1)
+        .says(&words);
+    fs::remove_file(entry).unwrap();
+    held.holds(&["drop-1"]);
+}
+
+#[test]
+fn a_ledger_with_a_gap_is_refused() {
+    let held = Held::new();
+    let ledger = held.out.path().join("_hubbleflow/ledger");
+    fs::copy(
+        ledger.join("00000000000000000001.json"),
+        ledger.join("00000000000000000003.json"),
+    )
+    .unwrap();
+    held.run()
+        .ends(1)
+        .says(&["00000000000000000002.json", "is missing", "restore it"]);
+    fs::remove_file(ledger.join("00000000000000000003.json")).unwrap();
+    held.holds(&["drop-1"]);
+}
+
+#[test]
+fn an_entry_that_is_cut_short_is_named() {
+    let held = Held::new();
+    let entry = held
+        .out
+        .path()
+        .join("_hubbleflow/ledger/00000000000000000001.json");
+    let whole = fs::read(&entry).unwrap();
+    put(&entry, &whole[..whole.len() / 2]);
+    held.run()
+        .ends(1)
+        .says(&[&text(&entry), "is no ledger entry", "restore it"]);
+    put(&entry, whole);
+    held.holds(&["drop-1"]);
+}
+
+#[test]
+fn an_output_without_a_ledger_has_no_status() {
+    let nothing = folder();
+    Program::new(["status", &text(nothing.path())])
+        .ends(1)
+        .says(&[&text(nothing.path()), "nothing is committed there"]);
+    let held = Held::new();
+    Program::new(["status", &text(held.out.path()), "--as-of", "drop-7"])
+        .ends(1)
+        .says(&["holds no drop drop-7"]);
+}

@@ -1,0 +1,163 @@
+"""Parquet as other programs write and read it.
+
+readers.py read OUT        what pyarrow, polars and DuckDB see of an output's photoz/: one JSON object
+readers.py write FOLDER    catalogs below FOLDER: the same galaxies in every form that people have
+"""
+import json
+import pathlib
+import sys
+
+import duckdb
+import polars as pl
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.dataset as ds
+import pyarrow.parquet as pq
+
+SIDE = 32
+PIXELS = 5 * SIDE * SIDE
+BANDS = ["u", "g", "r", "i", "z"]
+
+
+def read(out):
+    files = f"{out}/photoz/**/*.parquet"
+    json.dump({
+        "pyarrow": with_pyarrow(out),
+        "polars": with_polars(files),
+        "duckdb": with_duckdb(files),
+        "fields": fields(out),
+        "notes": notes(out),
+    }, sys.stdout)
+
+
+def with_pyarrow(out):
+    rows = ds.dataset(f"{out}/photoz", format="parquet").to_table()
+    ids = rows["object_id"]
+    return [rows.num_rows, pc.min(ids).as_py(), pc.max(ids).as_py(), rows["z_phot"].null_count,
+            pc.sum(rows["z_phot"].cast(pa.float64())).as_py(), pc.sum(rows["z_flags"]).as_py()]
+
+
+def with_polars(files):
+    z = pl.col("z_phot")
+    row = pl.scan_parquet(files).select(
+        pl.len().alias("n"), pl.col("object_id").min().alias("min"), pl.col("object_id").max().alias("max"),
+        z.null_count().alias("nulls"), z.cast(pl.Float64).sum().alias("sum"), pl.col("z_flags").sum().alias("flags"))
+    return list(row.collect().row(0))
+
+
+def with_duckdb(files):
+    return list(duckdb.sql(
+        "select count(*), min(object_id), max(object_id), count(*) filter (z_phot is null), sum(z_phot::double), "
+        f"sum(z_flags)::bigint from read_parquet('{files}')").fetchall()[0])
+
+
+def fields(out):
+    schema = pq.read_schema(first_file(out))
+    text = lambda facts: {key.decode(): value.decode() for key, value in (facts or {}).items()}
+    return {field.name: {"type": str(field.type), **text(field.metadata)} for field in schema}
+
+
+def notes(out):
+    metadata = pq.read_metadata(first_file(out)).metadata
+    return {key.decode(): value.decode() for key, value in metadata.items() if key.startswith(b"hubbleflow")}
+
+
+def first_file(out):
+    return sorted(pathlib.Path(out, "photoz").rglob("*.parquet"))[0]
+
+
+def pixels(rows):
+    """Pixels that differ from place to place, cutout after cutout."""
+    return pc.sin(pa.array(range(rows * PIXELS), pa.float32()))
+
+
+def flat(values, rows):
+    return pa.FixedSizeListArray.from_arrays(values, PIXELS)
+
+
+def nested(values, rows):
+    lists = values
+    for length in (SIDE, SIDE, 5):
+        offsets = pa.array(range(0, len(lists) + 1, length), pa.int32())
+        lists = pa.ListArray.from_arrays(offsets, lists)
+    return lists
+
+
+def universe(values, rows):
+    """The Multimodal Universe's struct, with its bands in another order and under their surveys' names."""
+    order = ["z", "r", "u", "i", "g"]
+    cutouts = nested(values, rows).to_pylist()
+    image = [{"flux": [cutout[BANDS.index(band)] for band in order], "band": [f"sdss-{band}" for band in order],
+              "scale": [0.396] * 5} for cutout in cutouts]
+    form = pa.struct([("flux", pa.list_(pa.list_(pa.list_(pa.float32())))), ("band", pa.list_(pa.string())),
+                      ("scale", pa.list_(pa.float32()))])
+    return pa.array(image, form)
+
+
+def galaxies(rows, cutout, ids=None, of=pa.float32(), mag_list=False):
+    place = [row % 400 for row in range(rows)]
+    columns = {
+        "object_id": pa.array(range(rows), pa.int64()) if ids is None else ids,
+        "ra": pa.array([150 + 0.25 * row for row in place], pa.float64()),
+        "dec": pa.array([0.125 * row - 10 for row in place], pa.float64()),
+    }
+    # Quarters are the same number in both widths.
+    mags = [[mag + 0.25 * (row % 7) for row in place] for mag in (20.0, 18.5, 17.5, 17.0, 16.5)]
+    if mag_list:
+        columns["mag"] = pa.array([list(row) for row in zip(*mags)], pa.list_(of))
+    else:
+        columns |= {f"mag_{band}": pa.array(mag, of) for band, mag in zip(BANDS, mags)}
+    columns["z_spec"] = pa.array([0.125] * rows, of)
+    columns["cutout"] = cutout
+    return pa.table(columns)
+
+
+def write(folder):
+    rows = 24
+    values = pixels(rows)
+    cutout = flat(values, rows)
+    binary = pa.FixedSizeBinaryArray.from_buffers(pa.binary(4 * PIXELS), rows, [None, values.buffers()[1]])
+    tensor = pa.ExtensionArray.from_storage(pa.fixed_shape_tensor(pa.float32(), [5, SIDE, SIDE]), cutout)
+    as_list = pa.ListArray.from_arrays(pa.array(range(0, rows * PIXELS + 1, PIXELS), pa.int32()), values)
+    forms = {
+        "fixed_size_list": galaxies(rows, cutout),
+        "list": galaxies(rows, as_list),
+        "large_list": galaxies(rows, as_list.cast(pa.large_list(pa.float32()))),
+        "nested_lists": galaxies(rows, nested(values, rows)),
+        "fixed_size_binary": galaxies(rows, binary),
+        "fixed_shape_tensor": galaxies(rows, tensor),
+        "multimodal_universe": galaxies(rows, universe(values, rows)),
+        "float64": galaxies(rows, cutout, of=pa.float64()),
+        "mag_list": galaxies(rows, cutout, mag_list=True),
+    }
+    for form, table in forms.items():
+        save(table, folder, "int64", form)
+    for compression in ("none", "zstd", "lz4", "gzip", "brotli"):
+        save(forms["list"], folder, "int64", f"list_{compression}", compression=compression)
+    save(forms["list"], folder, "int64", "list_pages_v2", data_page_version="2.0", write_page_index=True)
+    save(forms["list"], folder, "int64", "list_row_groups", row_group_size=7)
+
+    names = pa.array([str(row) for row in range(rows)])
+    for form in (pa.string(), pa.large_string(), pa.string_view()):
+        save(galaxies(rows, cutout, ids=names.cast(form)), folder, "string", str(form))
+
+    # A sky without a galaxy: one value, which a dictionary stores in a few bytes.
+    flat_sky = flat(pa.repeat(pa.scalar(0.25, pa.float32()), rows * PIXELS), rows)
+    for form, dictionary in (("dictionary", True), ("plain", False)):
+        save(galaxies(rows, flat_sky), folder, "constant", form, use_dictionary=dictionary)
+
+    # A row group of 60 MB, and the same rows in groups as long as the chunks that it is streamed in.
+    rows = 3000
+    large = galaxies(rows, flat(pixels(rows), rows))
+    save(large, folder, "large", "one_row_group")
+    save(large, folder, "large", "row_groups", row_group_size=231)
+
+
+def save(table, folder, catalog, drop, **options):
+    path = pathlib.Path(folder, catalog, drop)
+    path.mkdir(parents=True, exist_ok=True)
+    pq.write_table(table, path / "part-0.parquet", **options)
+
+
+if __name__ == "__main__":
+    {"read": read, "write": write}[sys.argv[1]](sys.argv[2])
