@@ -1,5 +1,7 @@
 //! What Hubbleflow promises, tested on the real program: a module a promise.
 mod again_and_again;
+mod conformance;
+mod moto;
 mod one_door;
 mod other_readers;
 mod same_answer;

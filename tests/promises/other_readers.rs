@@ -9,7 +9,9 @@ use arrow::array::AsArray;
 use arrow::datatypes::{Int32Type, Int64Type};
 use serde_json::{Value, json};
 
-use crate::survey::{Program, column, floats, folder, ledger, model, rows, survey, text, z_phot};
+use crate::survey::{
+    Program, column, floats, folder, ledger, model, put, rows, survey, text, z_phot,
+};
 
 /// Runs readers.py in the environment that `make test` has made.
 fn readers(command: &str, folder: &Path) -> String {
@@ -182,6 +184,21 @@ fn every_form_of_a_galaxy_gives_the_same_redshift() {
         "{plan}"
     );
     same_in_all(by_drop(&large, split, 3000), 2);
+}
+
+#[test]
+fn damage_that_page_checksums_show_fails_the_drop() {
+    let (catalog, out) = (folder(), folder());
+    readers("checked", catalog.path());
+    let file = catalog.path().join("drop/part-0.parquet");
+    let mut bytes = std::fs::read(&file).unwrap();
+    // Pixels, not a header: they could be read all the same.
+    let middle = bytes.len() / 2;
+    bytes[middle..middle + 64].fill(0x3f);
+    put(&file, bytes);
+    let ended = Program::run(&catalog, &out).ends(3);
+    ended.says(&["drop/part-0.parquet", "cannot be read as Parquet"]);
+    assert!(ledger(out.path()).is_empty());
 }
 
 /// One of so many drops, which must all be the same.

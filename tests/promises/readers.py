@@ -2,6 +2,7 @@
 
 readers.py read OUT        what pyarrow, polars and DuckDB see of an output's photoz/: one JSON object
 readers.py write FOLDER    catalogs below FOLDER: the same galaxies in every form that people have
+readers.py checked FOLDER  a drop whose pages have checksums
 """
 import json
 import pathlib
@@ -153,6 +154,12 @@ def write(folder):
     save(large, folder, "large", "row_groups", row_group_size=231)
 
 
+def checked(folder):
+    rows = 24
+    save(galaxies(rows, flat(pixels(rows), rows)), folder, ".", "drop",
+         compression="none", use_dictionary=False, write_page_checksum=True)
+
+
 def save(table, folder, catalog, drop, **options):
     path = pathlib.Path(folder, catalog, drop)
     path.mkdir(parents=True, exist_ok=True)
@@ -160,4 +167,4 @@ def save(table, folder, catalog, drop, **options):
 
 
 if __name__ == "__main__":
-    {"read": read, "write": write}[sys.argv[1]](sys.argv[2])
+    {"read": read, "write": write, "checked": checked}[sys.argv[1]](sys.argv[2])
