@@ -7,6 +7,7 @@
 //!
 //! A cutout is `[band, y, x]` in nanomaggies a pixel, the sky taken off; noise is not correlated.
 
+use super::noise::{NORMALS, Normals};
 use super::profile::Component;
 use super::render::{Covariance, Position, add_gaussian};
 use rand::Rng;
@@ -38,6 +39,10 @@ const SEEING_SCATTER: f64 = 0.09;
 
 /// Gaussians whose variance is below this share of the PSF's are drawn as one.
 const MERGED_VARIANCE: f64 = 0.08;
+
+/// Gaussians whose variance is above so many times that of the core of the PSF, along both axes, are
+/// smeared by all of the PSF as by one Gaussian: to 6 over the square of this, 0.16% of their peak.
+const WHOLE_PSF_VARIANCE: f64 = 60.0;
 
 /// One band of the camera.
 #[derive(Debug, Clone, Copy)]
@@ -129,29 +134,55 @@ pub fn expose(sources: &[Source], seeing: f64, side_px: usize, cutout: &mut [f32
             if flux_nmgy == 0.0 {
                 continue;
             }
-            for psf in &PSF {
-                let blur_px2 = psf_px2 * psf.sigma * psf.sigma;
-                for (weight, variance_px2) in distinct(source, blur_px2) {
-                    let covariance = source.shape.scaled_and_blurred(variance_px2, blur_px2);
-                    let flux = flux_nmgy * weight * psf.weight;
-                    add_gaussian(pixels, side_px, at, covariance, flux);
-                }
+            for (weight, covariance) in seen(source, psf_px2) {
+                add_gaussian(pixels, side_px, at, covariance, flux_nmgy * weight);
             }
         }
     }
 }
 
-/// Weights and variances of a source's Gaussians, those far narrower than the blur merged into one.
+/// Weights and covariances of a source's Gaussians as the PSF smears them, whose core has the
+/// variance `psf_px2`.
+fn seen(source: &Source, psf_px2: f64) -> impl Iterator<Item = (f64, Covariance)> {
+    // The variance along the major axis is one, so that this is the variance along the minor one.
+    let minor = source.shape.determinant() * source.scale_px * source.scale_px;
+    let is_compact = |it: &Component| minor * it.sigma * it.sigma < WHOLE_PSF_VARIANCE * psf_px2;
+    let (compact, wide) = source
+        .profile
+        .split_at(source.profile.partition_point(is_compact));
+    let through = move |components, psf: Component| {
+        let blur_px2 = psf_px2 * psf.sigma * psf.sigma;
+        distinct(components, source.scale_px, blur_px2).map(move |(weight, variance_px2)| {
+            let covariance = source.shape.scaled_and_blurred(variance_px2, blur_px2);
+            (weight * psf.weight, covariance)
+        })
+    };
+    let by_psf = PSF.iter().flat_map(move |&psf| through(compact, psf));
+    by_psf.chain(through(wide, whole_psf()))
+}
+
+/// The PSF as one Gaussian of the same second moment.
+fn whole_psf() -> Component {
+    let variance: f64 = PSF.iter().map(|it| it.weight * it.sigma * it.sigma).sum();
+    Component {
+        weight: 1.0,
+        sigma: variance.sqrt(),
+    }
+}
+
+/// Weights and variances of components, those far narrower than the blur merged into one.
 ///
 /// The one has their second moment; what it lacks is of the order of the square of
 /// [`MERGED_VARIANCE`].
-fn distinct(source: &Source, blur_px2: f64) -> impl Iterator<Item = (f64, f64)> {
-    let unit_px2 = source.scale_px * source.scale_px;
-    let variance_px2 = move |component: &Component| unit_px2 * component.sigma * component.sigma;
+fn distinct(
+    components: &[Component],
+    scale_px: f64,
+    blur_px2: f64,
+) -> impl Iterator<Item = (f64, f64)> {
+    let variance_px2 = move |it: &Component| (scale_px * it.sigma).powi(2);
     // Components come from narrow to wide.
     let is_narrow = |component: &Component| variance_px2(component) < MERGED_VARIANCE * blur_px2;
-    let narrow = source.profile.partition_point(is_narrow);
-    let (merged, wide) = source.profile.split_at(narrow);
+    let (merged, wide) = components.split_at(components.partition_point(is_narrow));
     let weight: f64 = merged.iter().map(|it| it.weight).sum();
     let moment: f64 = merged.iter().map(|it| it.weight * variance_px2(it)).sum();
     let one = (weight > 0.0).then(|| (weight, moment / weight));
@@ -162,11 +193,17 @@ fn distinct(source: &Source, blur_px2: f64) -> impl Iterator<Item = (f64, f64)> 
 
 /// Adds the noise of photons, sky and detector to `cutout` (`[band, y, x]`).
 pub fn add_noise(cutout: &mut [f32], side_px: usize, rng: &mut impl Rng) {
+    let mut normals = Normals::new(rng);
     let bands = cutout.chunks_exact_mut(side_px * side_px);
     for (pixels, detector) in bands.zip(&DETECTORS) {
         let [constant, per_flux] = detector.variance_nmgy2();
-        for pixel in pixels {
-            let noise: f32 = StandardNormal.sample(rng);
+        let (runs, rest) = pixels.as_chunks_mut::<NORMALS>();
+        for run in runs {
+            for (pixel, noise) in run.iter_mut().zip(normals.draw()) {
+                *pixel += (constant + per_flux * *pixel).sqrt() * noise;
+            }
+        }
+        for (pixel, noise) in rest.iter_mut().zip(normals.draw()) {
             *pixel += (constant + per_flux * *pixel).sqrt() * noise;
         }
     }

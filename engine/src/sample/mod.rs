@@ -27,6 +27,7 @@
 
 mod camera;
 mod morphology;
+mod noise;
 mod photometry;
 mod profile;
 mod render;
@@ -108,7 +109,7 @@ impl SampleArgs {
         if self.galaxies > 1 << 40 || self.drops + self.specz_drops > 9_999 {
             return refuse("there can be 2^40 galaxies and 9,999 drops at most".into());
         }
-        if !(8..=2_048).contains(&self.px) {
+        if !(render::STRIP_PX..=2_048).contains(&self.px) {
             return refuse(format!("--px {}: a side is 8 to 2,048 pixels", self.px));
         }
         for (flag, share) in [
