@@ -26,7 +26,11 @@ impl Moto {
         let mut lines = BufReader::new(process.stderr.take().unwrap()).lines();
         let endpoint = lines
             .by_ref()
-            .find_map(|line| line.unwrap().split_once("Running on ").map(|(_, url)| url.trim().to_owned()))
+            .find_map(|line| {
+                line.unwrap()
+                    .split_once("Running on ")
+                    .map(|(_, url)| url.trim().to_owned())
+            })
             .expect("moto says where it listens");
         // It logs each request: somebody must read on.
         std::thread::spawn(move || lines.for_each(drop));

@@ -19,8 +19,9 @@ use connectors::{
 };
 use futures::{StreamExt, TryStreamExt, future::BoxFuture, stream::BoxStream};
 use object_store::{
-    CopyOptions, GetOptions, GetResult, GetResultPayload, ListResult, MultipartUpload, ObjectMeta, ObjectStore,
-    ObjectStoreExt, PutMultipartOptions, PutOptions, PutPayload, PutResult, Result, memory::InMemory, path::Path,
+    CopyOptions, GetOptions, GetResult, GetResultPayload, ListResult, MultipartUpload, ObjectMeta,
+    ObjectStore, ObjectStoreExt, PutMode, PutMultipartOptions, PutOptions, PutPayload, PutResult,
+    Result, memory::InMemory, path::Path,
 };
 use parquet::{
     arrow::ArrowWriter,
@@ -34,13 +35,27 @@ pub fn memory() -> Location {
 
 /// A place in any store.
 pub fn with_store(store: Arc<dyn ObjectStore>) -> Location {
-    Location { store, prefix: Path::from("survey"), url: "memory://survey".to_owned(), folder: None }
+    Location {
+        store,
+        prefix: Path::from("survey"),
+        url: "memory://survey".to_owned(),
+        folder: None,
+    }
 }
 
 /// The same place, its requests made through a store that fails as it is told.
-pub fn failing(location: &Location, fault: impl Fn(&Asked<'_>) -> Fault + Send + Sync + 'static) -> Location {
-    let store = Faulty { inner: location.store.clone(), fault: Arc::new(fault) };
-    Location { store: Arc::new(store), ..location.clone() }
+pub fn failing(
+    location: &Location,
+    fault: impl Fn(&Asked<'_>) -> Fault + Send + Sync + 'static,
+) -> Location {
+    let store = Faulty {
+        inner: location.store.clone(),
+        fault: Arc::new(fault),
+    };
+    Location {
+        store: Arc::new(store),
+        ..location.clone()
+    }
 }
 
 /// A place below another.
@@ -58,12 +73,19 @@ pub fn below(location: &Location, name: &str) -> Location {
 
 /// Writes an object below a place.
 pub async fn put(location: &Location, path: &str, bytes: impl Into<PutPayload>) {
-    location.store.put(&location.path(path).unwrap(), bytes.into()).await.unwrap();
+    location
+        .store
+        .put(&location.path(path).unwrap(), bytes.into())
+        .await
+        .unwrap();
 }
 
 /// The paths of all objects below a place, sorted.
 pub async fn paths(location: &Location) -> Vec<String> {
-    let listed = location.store.list(Some(&location.prefix)).map_ok(|meta| location.relative(&meta.location).to_owned());
+    let listed = location
+        .store
+        .list(Some(&location.prefix))
+        .map_ok(|meta| location.relative(&meta.location).to_owned());
     let mut paths: Vec<String> = listed.try_collect().await.unwrap();
     paths.sort();
     paths
@@ -72,13 +94,34 @@ pub async fn paths(location: &Location) -> Vec<String> {
 /// Galaxies without cutouts: `ra`, `dec` and magnitudes follow from the id.
 pub fn galaxies(ids: impl Iterator<Item = i64>) -> RecordBatch {
     let ids: Int64Array = ids.collect();
-    let spread = |step: f64, limit: f64| ids.values().iter().map(move |id| (*id as f64 * step).rem_euclid(limit));
+    let spread = |step: f64, limit: f64| {
+        ids.values()
+            .iter()
+            .map(move |id| (*id as f64 * step).rem_euclid(limit))
+    };
     let mut columns: Vec<(&str, ArrayRef)> = vec![
-        ("ra", Arc::new(spread(0.37, 360.0).collect::<Float64Array>())),
-        ("dec", Arc::new(spread(0.11, 180.0).map(|dec| dec - 90.0).collect::<Float64Array>())),
+        (
+            "ra",
+            Arc::new(spread(0.37, 360.0).collect::<Float64Array>()),
+        ),
+        (
+            "dec",
+            Arc::new(
+                spread(0.11, 180.0)
+                    .map(|dec| dec - 90.0)
+                    .collect::<Float64Array>(),
+            ),
+        ),
     ];
     for mag in ["mag_u", "mag_g", "mag_r", "mag_i", "mag_z"] {
-        columns.push((mag, Arc::new(spread(0.013, 10.0).map(|mag| 15.0 + mag as f32).collect::<Float32Array>())));
+        columns.push((
+            mag,
+            Arc::new(
+                spread(0.013, 10.0)
+                    .map(|mag| 15.0 + mag as f32)
+                    .collect::<Float32Array>(),
+            ),
+        ));
     }
     columns.insert(0, ("object_id", Arc::new(ids.clone())));
     RecordBatch::try_from_iter(columns).unwrap()
@@ -128,9 +171,16 @@ pub fn catalog(location: &Location) -> Arc<Catalog> {
 }
 
 /// Plans the one drop of that name.
-pub async fn plan(catalog: &Catalog, drop: &str, split_bytes: u64) -> std::result::Result<DropPlan, Error> {
+pub async fn plan(
+    catalog: &Catalog,
+    drop: &str,
+    split_bytes: u64,
+) -> std::result::Result<DropPlan, Error> {
     let drops = catalog.drops().await?;
-    let listing = drops.iter().find(|listing| listing.name == drop).expect("the drop is listed");
+    let listing = drops
+        .iter()
+        .find(|listing| listing.name == drop)
+        .expect("the drop is listed");
     catalog.plan(listing, "attempt", 1, split_bytes).await
 }
 
@@ -138,7 +188,11 @@ pub async fn plan(catalog: &Catalog, drop: &str, split_bytes: u64) -> std::resul
 pub type Seen = (String, u32, u64, i64);
 
 /// Reads a split; the rows that came before an error are there too.
-pub async fn read(catalog: &Arc<Catalog>, split: &Split, budget: &Budget) -> (Vec<Seen>, std::result::Result<(), Error>) {
+pub async fn read(
+    catalog: &Arc<Catalog>,
+    split: &Split,
+    budget: &Budget,
+) -> (Vec<Seen>, std::result::Result<(), Error>) {
     let seen = Arc::new(Mutex::new(Vec::new()));
     let into = seen.clone();
     let done = catalog.read(split, budget, move |chunk| {
@@ -147,7 +201,9 @@ pub async fn read(catalog: &Arc<Catalog>, split: &Split, budget: &Budget) -> (Ve
             let (group, in_group) = chunk.origin.locate(row);
             (chunk.origin.object.clone(), group, in_group, ids.value(row))
         };
-        into.lock().unwrap().extend((0..chunk.galaxies.rows).map(row));
+        into.lock()
+            .unwrap()
+            .extend((0..chunk.galaxies.rows).map(row));
     });
     let done = done.await;
     let seen = std::mem::take(&mut *seen.lock().unwrap());
@@ -155,7 +211,10 @@ pub async fn read(catalog: &Arc<Catalog>, split: &Split, budget: &Budget) -> (Ve
 }
 
 /// Reads all splits of a plan, one after another.
-pub async fn read_all(catalog: &Arc<Catalog>, plan: &DropPlan) -> std::result::Result<Vec<Seen>, Error> {
+pub async fn read_all(
+    catalog: &Arc<Catalog>,
+    plan: &DropPlan,
+) -> std::result::Result<Vec<Seen>, Error> {
     let budget = Budget::new(64 << 20);
     let mut all = Vec::new();
     for split in &plan.splits {
@@ -169,7 +228,16 @@ pub async fn read_all(catalog: &Arc<Catalog>, plan: &DropPlan) -> std::result::R
 /// The rows of a file whose ids count up from `first`, as they are to be read.
 pub fn expected(object: &str, first: i64, rows: usize, row_group_rows: usize) -> Vec<Seen> {
     let place = |row: usize| (row / row_group_rows, row % row_group_rows);
-    (0..rows).map(|row| (object.to_owned(), place(row).0 as u32, place(row).1 as u64, first + row as i64)).collect()
+    (0..rows)
+        .map(|row| {
+            (
+                object.to_owned(),
+                place(row).0 as u32,
+                place(row).1 as u64,
+                first + row as i64,
+            )
+        })
+        .collect()
 }
 
 /// A request, as it is about to be made.
@@ -235,35 +303,55 @@ impl fmt::Display for Faulty {
 }
 
 fn broken<T>() -> Result<T> {
-    Err(object_store::Error::Generic { store: "faulty", source: "connection reset".into() })
+    Err(object_store::Error::Generic {
+        store: "faulty",
+        source: "connection reset".into(),
+    })
+}
+
+/// Carries a request out, or not.
+async fn befall<T>(fault: Fault, request: impl Future<Output = Result<T>>) -> Result<T> {
+    match fault {
+        Fault::None | Fault::CutBody | Fault::Overwrite => request.await,
+        Fault::Refuse => broken(),
+        Fault::LoseAnswer => {
+            request.await?;
+            broken()
+        }
+        Fault::After(first) => {
+            first.await;
+            request.await
+        }
+    }
 }
 
 impl Faulty {
-    /// Carries a request out, or not.
-    async fn befall<T>(&self, what: What, path: &Path, request: impl Future<Output = Result<T>>) -> Result<T> {
-        match (self.fault)(&Asked { what, path: path.as_ref() }) {
-            Fault::None | Fault::CutBody | Fault::Overwrite => request.await,
-            Fault::Refuse => broken(),
-            Fault::LoseAnswer => {
-                request.await?;
-                broken()
-            }
-            Fault::After(first) => {
-                first.await;
-                request.await
-            }
-        }
+    fn fault_of(&self, what: What, path: &Path) -> Fault {
+        (self.fault)(&Asked {
+            what,
+            path: path.as_ref(),
+        })
     }
 }
 
 /// An answer of which half the body arrives.
 async fn cut_body(answer: GetResult) -> Result<GetResult> {
-    let (meta, range, attributes) = (answer.meta.clone(), answer.range.clone(), answer.attributes.clone());
+    let (meta, range, attributes) = (
+        answer.meta.clone(),
+        answer.range.clone(),
+        answer.attributes.clone(),
+    );
     let extensions = answer.extensions.clone();
     let body = answer.bytes().await?;
     let half = body.slice(..body.len() / 2);
     let payload = GetResultPayload::Stream(futures::stream::iter([Ok(half)]).boxed());
-    Ok(GetResult { payload, meta, range, attributes, extensions })
+    Ok(GetResult {
+        payload,
+        meta,
+        range,
+        attributes,
+        extensions,
+    })
 }
 
 // Written out as `async_trait` would, which is no dependency of this project.
@@ -279,10 +367,14 @@ impl ObjectStore for Faulty {
         'l: 'f,
         Self: 'f,
     {
-        if matches!((self.fault)(&Asked { what: What::Put, path: "" }), Fault::Overwrite) {
-            options.mode = object_store::PutMode::Overwrite;
+        let fault = self.fault_of(What::Put, location);
+        if matches!(fault, Fault::Overwrite) {
+            options.mode = PutMode::Overwrite;
         }
-        Box::pin(self.befall(What::Put, location, self.inner.put_opts(location, payload, options)))
+        Box::pin(befall(
+            fault,
+            self.inner.put_opts(location, payload, options),
+        ))
     }
 
     fn put_multipart_opts<'s, 'l, 'f>(
@@ -298,27 +390,32 @@ impl ObjectStore for Faulty {
         self.inner.put_multipart_opts(location, options)
     }
 
-    fn get_opts<'s, 'l, 'f>(&'s self, location: &'l Path, options: GetOptions) -> BoxFuture<'f, Result<GetResult>>
+    fn get_opts<'s, 'l, 'f>(
+        &'s self,
+        location: &'l Path,
+        options: GetOptions,
+    ) -> BoxFuture<'f, Result<GetResult>>
     where
         's: 'f,
         'l: 'f,
         Self: 'f,
     {
+        let fault = self.fault_of(What::Get, location);
+        let cut = matches!(fault, Fault::CutBody) && !options.head;
+        let answer = befall(fault, self.inner.get_opts(location, options));
         Box::pin(async move {
-            let (asked, head) = (Asked { what: What::Get, path: location.as_ref() }, options.head);
-            match (self.fault)(&asked) {
-                Fault::CutBody if !head => cut_body(self.inner.get_opts(location, options).await?).await,
-                Fault::Refuse => broken(),
-                Fault::After(first) => {
-                    first.await;
-                    self.inner.get_opts(location, options).await
-                }
-                _ => self.inner.get_opts(location, options).await,
+            if cut {
+                cut_body(answer.await?).await
+            } else {
+                answer.await
             }
         })
     }
 
-    fn delete_stream(&self, locations: BoxStream<'static, Result<Path>>) -> BoxStream<'static, Result<Path>> {
+    fn delete_stream(
+        &self,
+        locations: BoxStream<'static, Result<Path>>,
+    ) -> BoxStream<'static, Result<Path>> {
         self.inner.delete_stream(locations)
     }
 
@@ -326,7 +423,10 @@ impl ObjectStore for Faulty {
         self.inner.list(prefix)
     }
 
-    fn list_with_delimiter<'s, 'p, 'f>(&'s self, prefix: Option<&'p Path>) -> BoxFuture<'f, Result<ListResult>>
+    fn list_with_delimiter<'s, 'p, 'f>(
+        &'s self,
+        prefix: Option<&'p Path>,
+    ) -> BoxFuture<'f, Result<ListResult>>
     where
         's: 'f,
         'p: 'f,
@@ -347,7 +447,10 @@ impl ObjectStore for Faulty {
         'b: 'f,
         Self: 'f,
     {
-        Box::pin(self.befall(What::Copy, to, self.inner.copy_opts(from, to, options)))
+        Box::pin(befall(
+            self.fault_of(What::Copy, to),
+            self.inner.copy_opts(from, to, options),
+        ))
     }
 }
 
@@ -363,6 +466,13 @@ impl Seeded {
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         range.start + (mixed ^ (mixed >> 31)) as usize % range.len()
+    }
+
+    /// Letters.
+    pub fn text(&mut self, letters: usize) -> String {
+        (0..letters)
+            .map(|_| char::from(b'a' + self.below(0..26) as u8))
+            .collect()
     }
 
     /// Shuffles.

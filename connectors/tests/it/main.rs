@@ -1,7 +1,7 @@
 //! Galaxies in and predictions out, over stores that fail.
+mod codec;
 #[path = "../common/mod.rs"]
 mod common;
-mod codec;
 mod ledger;
 mod output;
 mod part;

@@ -1,0 +1,198 @@
+//! Publishing when another run does the same, or supersedes what is being published.
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
+
+use connectors::{
+    Error, Ledger, Location, Output,
+    ledger::{Appended, Entry, FileRecord, Kind},
+};
+use futures::future::BoxFuture;
+
+use crate::common::*;
+
+/// An entry that commits files of a drop.
+fn entry(drop: &str, attempt: &str, files: &[&str]) -> Entry {
+    let record = |path: &&str| FileRecord {
+        path: (*path).to_owned(),
+        rows: 1,
+        bytes: 1,
+        sha256: String::new(),
+    };
+    Entry {
+        kind: Kind::Drop,
+        drop: drop.to_owned(),
+        files: files.iter().map(record).collect(),
+        ..Entry::abandoned(attempt, "0")
+    }
+}
+
+/// Stages and commits as a run does that knows the whole ledger.
+async fn commit(here: &Location, drop: &str, attempt: &str, files: &[&str]) -> Appended {
+    let (output, mut ledger) = (Output::new(here.clone()), Ledger::open(here).await.unwrap());
+    for file in files {
+        output.stage(attempt, file, b"x".to_vec()).await.unwrap();
+    }
+    let began = ledger.next();
+    output
+        .commit(&mut ledger, entry(drop, attempt, files), began)
+        .await
+        .unwrap()
+}
+
+async fn published(here: &Location) -> Vec<String> {
+    paths(here)
+        .await
+        .into_iter()
+        .filter(|path| path.starts_with("photoz/"))
+        .collect()
+}
+
+/// The place, over a store in which something happens before the first copy or deletion of `path`.
+fn before_copy(
+    here: &Location,
+    path: &'static str,
+    first: impl Fn() -> BoxFuture<'static, ()> + Send + Sync + 'static,
+) -> Location {
+    let over = AtomicBool::new(false);
+    failing(here, move |asked| {
+        let due = asked.what == What::Copy
+            && asked.path.ends_with(path)
+            && !over.swap(true, Ordering::SeqCst);
+        if due {
+            Fault::After(first())
+        } else {
+            Fault::None
+        }
+    })
+}
+
+const OLD: &str = "photoz/a/part-0000-01.parquet";
+const NEW: &str = "photoz/a/part-0000-02.parquet";
+
+#[tokio::test]
+async fn a_store_that_overwrites_what_is_there_is_refused() {
+    let here = failing(&memory(), |asked| {
+        if asked.what == What::Put {
+            Fault::Overwrite
+        } else {
+            Fault::None
+        }
+    });
+    let error = Output::new(here).check("nonce").await.unwrap_err();
+    assert!(matches!(error, Error::NoConditionalPut { .. }), "{error:?}");
+}
+
+#[tokio::test]
+async fn another_run_may_publish_and_clear_first() {
+    let here = memory();
+    let of = here.clone();
+    let ours = before_copy(&here, OLD, move || {
+        let here = of.clone();
+        Box::pin(async move {
+            let mut ledger = Ledger::open(&here).await.unwrap();
+            Output::new(here).recover(&mut ledger, "0").await.unwrap();
+        })
+    });
+    assert_eq!(
+        commit(&ours, "a", "first", &[OLD]).await,
+        Appended::Committed(1)
+    );
+    assert_eq!(published(&here).await, [OLD]);
+}
+
+#[tokio::test]
+async fn a_copy_that_comes_late_leaves_no_superseded_file() {
+    let here = memory();
+    let of = here.clone();
+    let slow = before_copy(&here, OLD, move || {
+        let here = of.clone();
+        Box::pin(async move {
+            assert_eq!(
+                commit(&here, "a", "second", &[NEW]).await,
+                Appended::Committed(2)
+            );
+        })
+    });
+    assert_eq!(
+        commit(&slow, "a", "first", &[OLD]).await,
+        Appended::Committed(1)
+    );
+    assert_eq!(
+        published(&here).await,
+        [NEW],
+        "the newest entry lists one file"
+    );
+}
+
+#[tokio::test]
+async fn a_file_that_is_listed_again_is_not_taken_away() {
+    let here = memory();
+    commit(&here, "a", "first", &[OLD]).await;
+    let of = here.clone();
+    let slow = before_copy(&here, NEW, move || {
+        let here = of.clone();
+        Box::pin(async move {
+            assert_eq!(
+                commit(&here, "a", "third", &[OLD]).await,
+                Appended::Committed(3)
+            );
+        })
+    });
+    assert_eq!(
+        commit(&slow, "a", "second", &[NEW]).await,
+        Appended::Committed(2)
+    );
+    assert_eq!(
+        published(&here).await,
+        [OLD],
+        "the newest entry lists one file"
+    );
+}
+
+#[tokio::test]
+async fn publishing_goes_on_where_a_crash_stopped_it() {
+    let files = [
+        "photoz/a/part-0000-aa.parquet",
+        "photoz/a/part-0001-bb.parquet",
+        "rejects/a/part-0000-cc.parquet",
+    ];
+    for stop in 1..=3 {
+        let here = memory();
+        commit(&here, "a", "old", &[OLD]).await;
+        let copies = every(stop);
+        let dead = Arc::new(AtomicBool::new(false));
+        let dies = failing(&here, move |asked| {
+            let now = asked.what == What::Copy && copies();
+            if now || dead.load(Ordering::SeqCst) {
+                dead.store(true, Ordering::SeqCst);
+                return Fault::Refuse;
+            }
+            Fault::None
+        });
+        let (output, mut ledger) = (
+            Output::new(dies.clone()),
+            Ledger::open(&dies).await.unwrap(),
+        );
+        for file in files {
+            output.stage("new", file, b"x".to_vec()).await.unwrap();
+        }
+        output
+            .commit(&mut ledger, entry("a", "new", &files), 2)
+            .await
+            .unwrap_err();
+        let mut next = Ledger::open(&here).await.unwrap();
+        Output::new(here.clone())
+            .recover(&mut next, "0")
+            .await
+            .unwrap();
+        assert_eq!(published(&here).await, files[..2], "after {stop} copies");
+        let rest: Vec<_> = paths(&here)
+            .await
+            .into_iter()
+            .filter(|path| path.contains("/staging/"))
+            .collect();
+        assert!(rest.is_empty(), "{rest:?}");
+    }
+}

@@ -1,0 +1,501 @@
+//! Parts: every row leaves by one door, once, and the files depend on the rows alone.
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex},
+};
+
+use arrow::{
+    array::{
+        Array, ArrayRef, AsArray, BooleanArray, Float32Array, Int64Array, RecordBatch, StringArray,
+        UInt64Array,
+    },
+    compute::concat_batches,
+    datatypes::{Float32Type, Int64Type, UInt32Type, UInt64Type},
+};
+use connectors::{
+    Catalog, Chunk, DropBy, Location,
+    budget::Budget,
+    galaxy::Request,
+    ledger::Rows,
+    part::{Door, EncodedFile, PartLabel, Piece, finish, part_of, pieces},
+};
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use proptest::prelude::*;
+
+use crate::common::*;
+
+const MODEL: &str = "0123456789abcdef0123456789abcdef";
+
+/// A row of a drop, as the tests make them: its id, the door it is to take and a number of its own.
+#[derive(Clone, Copy, Debug)]
+struct Row {
+    id: i64,
+    door: u8,
+    number: i64,
+}
+
+/// The doors of [`Row::door`].
+const PREDICTED: u8 = 0;
+const WITHDRAWN: u8 = 1;
+const LEARNED: u8 = 2;
+const REJECTED: u8 = 3;
+
+/// A file of rows. The door and the number travel in kept columns.
+fn file(rows: &[Row]) -> RecordBatch {
+    let batch = galaxies(rows.iter().map(|row| row.id));
+    let int64s = |of: fn(&Row) -> i64| -> ArrayRef {
+        Arc::new(rows.iter().map(of).map(Some).collect::<Int64Array>())
+    };
+    let z_spec: Float32Array = rows.iter().map(|row| Some(z_phot(row.number))).collect();
+    let columns = [
+        ("z_spec", Arc::new(z_spec) as ArrayRef),
+        ("door", int64s(|row| i64::from(row.door))),
+        ("number", int64s(|row| row.number)),
+    ];
+    with_columns(&batch, columns)
+}
+
+fn with_columns<'a>(
+    batch: &RecordBatch,
+    more: impl IntoIterator<Item = (&'a str, ArrayRef)>,
+) -> RecordBatch {
+    let schema = batch.schema();
+    let names = schema.fields().iter().map(|field| field.name().clone());
+    let mine = names.zip(batch.columns().iter().cloned());
+    let more = more
+        .into_iter()
+        .map(|(name, array)| (name.to_owned(), array));
+    RecordBatch::try_from_iter(mine.chain(more)).unwrap()
+}
+
+fn keeping(location: &Location, keep: &[&str]) -> Arc<Catalog> {
+    let keep = keep.iter().map(|&name| name.to_owned()).collect();
+    Arc::new(Catalog::new(
+        location.clone(),
+        DropBy::Child,
+        Request { keep, ..request() },
+    ))
+}
+
+async fn chunks(catalog: &Arc<Catalog>, split_bytes: u64) -> Vec<Chunk> {
+    let planned = plan(catalog, "drop", split_bytes).await.unwrap();
+    let budget = Budget::new(256 << 20);
+    let mut all = Vec::new();
+    for split in &planned.splits {
+        let read = Arc::new(Mutex::new(Vec::new()));
+        let into = read.clone();
+        catalog
+            .read(split, &budget, move |chunk| {
+                into.lock().unwrap().push(chunk)
+            })
+            .await
+            .unwrap();
+        all.append(&mut read.lock().unwrap());
+    }
+    all
+}
+
+fn z_phot(number: i64) -> f32 {
+    number as f32 / 1024.0
+}
+
+/// The pieces of a chunk whose first two kept columns are the door and the number.
+fn pieces_of(chunk: &Chunk, parts: u32) -> Vec<Piece> {
+    let kept = |column: usize| chunk.galaxies.keep[column].as_primitive::<Int64Type>();
+    let door = |door: i64| match door as u8 {
+        PREDICTED => Door::Predicted,
+        WITHDRAWN => Door::Withdrawn,
+        LEARNED => Door::Learned,
+        _ => Door::Rejected("bad".to_owned()),
+    };
+    let doors: Vec<Door> = kept(0).values().iter().map(|&value| door(value)).collect();
+    let z_phot: Vec<f32> = kept(1)
+        .values()
+        .iter()
+        .map(|&number| z_phot(number))
+        .collect();
+    pieces(
+        &chunk.galaxies,
+        &chunk.origin,
+        &doors,
+        &z_phot,
+        &chunk.keep,
+        parts,
+    )
+    .unwrap()
+}
+
+fn label(part: u32) -> PartLabel {
+    PartLabel {
+        drop: "drop".to_owned(),
+        part,
+        model_id: MODEL.to_owned(),
+    }
+}
+
+/// Objects of a drop, in order, each its rows; and how long their row groups are.
+type Objects = Vec<(Vec<Row>, usize)>;
+
+fn objects() -> impl Strategy<Value = Objects> {
+    let row = (
+        0_i64..60,
+        prop_oneof![6 => Just(PREDICTED), 1 => Just(WITHDRAWN), 2 => Just(LEARNED), 1 => Just(REJECTED)],
+    );
+    let object = (prop::collection::vec(row, 1..60), 1_usize..40);
+    prop::collection::vec(object, 1..4).prop_map(|objects| {
+        let mut number = 0;
+        let mut numbered = |(id, door)| {
+            number += 1;
+            Row { id, door, number }
+        };
+        objects
+            .into_iter()
+            .map(|(rows, group)| (rows.into_iter().map(&mut numbered).collect(), group))
+            .collect()
+    })
+}
+
+async fn write(objects: &Objects) -> Location {
+    let here = memory();
+    for (index, (rows, row_group_rows)) in objects.iter().enumerate() {
+        let laid_out = LaidOut {
+            row_group_rows: *row_group_rows,
+            page_rows: 7,
+            offset_index: index % 2 == 0,
+        };
+        put(
+            &here,
+            &format!("drop/{index}.parquet"),
+            parquet(&file(rows), laid_out),
+        )
+        .await;
+    }
+    here
+}
+
+/// The pieces of a drop, read in splits of so many bytes, in an order that the seed decides.
+fn shuffled_pieces(objects: &Objects, split_bytes: u64, parts: u32, seed: u64) -> Vec<Piece> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .build()
+        .unwrap();
+    let chunks = runtime.block_on(async {
+        let here = write(objects).await;
+        chunks(&keeping(&here, &["door", "number"]), split_bytes).await
+    });
+    let mut all: Vec<Piece> = chunks
+        .iter()
+        .flat_map(|chunk| pieces_of(chunk, parts))
+        .collect();
+    Seeded(seed).shuffle(&mut all);
+    all
+}
+
+/// The files of every part, and all rows counted.
+fn finished(pieces: Vec<Piece>, parts: u32) -> (Vec<EncodedFile>, Rows) {
+    let (mut files, mut rows) = (Vec::new(), Rows::default());
+    for part in 0..parts {
+        let of_part = pieces
+            .iter()
+            .filter(|piece| piece.part == part)
+            .cloned()
+            .collect();
+        let (part_files, part_rows) = finish(of_part, &label(part)).unwrap();
+        assert!(part_rows.balance());
+        files.extend(part_files);
+        rows += part_rows;
+    }
+    (files, rows)
+}
+
+/// The rows of all files of a folder.
+fn rows_of(files: &[EncodedFile], folder: &str) -> Option<RecordBatch> {
+    let mut batches: Vec<RecordBatch> = Vec::new();
+    for file in files
+        .iter()
+        .filter(|file| file.record.path.starts_with(folder))
+    {
+        let reader = ParquetRecordBatchReaderBuilder::try_new(bytes_of(&file.bytes))
+            .unwrap()
+            .build()
+            .unwrap();
+        let before = batches.len();
+        batches.extend(reader.map(Result::unwrap));
+        assert_eq!(
+            file.record.rows,
+            batches[before..]
+                .iter()
+                .map(|batch| batch.num_rows() as u64)
+                .sum::<u64>()
+        );
+        assert_eq!(file.record.bytes, file.bytes.len() as u64);
+    }
+    batches
+        .first()
+        .map(|first| concat_batches(&first.schema(), &batches).unwrap())
+}
+
+fn bytes_of(bytes: &[u8]) -> bytes::Bytes {
+    bytes::Bytes::copy_from_slice(bytes)
+}
+
+fn int64s(batch: &RecordBatch, name: &str) -> Vec<Option<i64>> {
+    batch[name].as_primitive::<Int64Type>().iter().collect()
+}
+
+/// Where a row left: by which door, and of a rejected row, where it was read and why.
+type Left = BTreeMap<(u8, i64, String), usize>;
+
+/// What DESIGN.md says becomes of the rows, worked out one row after another.
+fn rows_by_the_book(objects: &Objects) -> Left {
+    let mut first: BTreeMap<i64, String> = BTreeMap::new();
+    let mut left = Left::new();
+    for (index, (rows, group_rows)) in objects.iter().enumerate() {
+        for (at, row) in rows.iter().enumerate() {
+            let (group, in_group) = (at / group_rows, at % group_rows);
+            let here = format!("drop/{index}.parquet, row group {group}, row {in_group}");
+            let leaves = match (row.door, first.get(&row.id)) {
+                (REJECTED, _) => (REJECTED, row.id, format!("{here}: bad")),
+                (_, Some(there)) => (
+                    REJECTED,
+                    row.id,
+                    format!(
+                        "{here}: object_id comes twice in this drop: the first stays, in {there}"
+                    ),
+                ),
+                (LEARNED, None) => (LEARNED, row.id, String::new()),
+                (door, None) => (
+                    door,
+                    row.id,
+                    format!("{:?}", (door == PREDICTED).then(|| z_phot(row.number))),
+                ),
+            };
+            if row.door != REJECTED {
+                first.entry(row.id).or_insert(here);
+            }
+            *left.entry(leaves).or_default() += 1;
+        }
+    }
+    left
+}
+
+/// The same, read from the files.
+fn rows_in_files(files: &[EncodedFile]) -> Left {
+    let mut left = Left::new();
+    let mut count = |door, id, detail| *left.entry((door, id, detail)).or_default() += 1;
+    if let Some(photoz) = rows_of(files, "photoz/") {
+        let flags = photoz["z_flags"].as_primitive::<arrow::datatypes::Int32Type>();
+        let z_phot = photoz["z_phot"].as_primitive::<Float32Type>();
+        for (row, id) in int64s(&photoz, "object_id").into_iter().enumerate() {
+            let door = if flags.value(row) & connectors::part::DELETED != 0 {
+                WITHDRAWN
+            } else {
+                PREDICTED
+            };
+            let z = z_phot.is_valid(row).then(|| z_phot.value(row));
+            assert_eq!(photoz["ra"].is_null(row), door == WITHDRAWN);
+            count(door, id.unwrap(), format!("{z:?}"));
+        }
+    }
+    if let Some(specz) = rows_of(files, "specz/") {
+        int64s(&specz, "object_id")
+            .into_iter()
+            .for_each(|id| count(LEARNED, id.unwrap(), String::new()));
+    }
+    if let Some(rejects) = rows_of(files, "rejects/") {
+        let text = |name: &str| rejects[name].as_string::<i32>();
+        let (groups, rows) = (
+            rejects["row_group"].as_primitive::<UInt32Type>(),
+            rejects["row"].as_primitive::<UInt64Type>(),
+        );
+        for (row, id) in int64s(&rejects, "object_id").into_iter().enumerate() {
+            let (object, reason) = (text("object").value(row), text("reason").value(row));
+            let place = format!(
+                "{object}, row group {}, row {}",
+                groups.value(row),
+                rows.value(row)
+            );
+            count(REJECTED, id.unwrap(), format!("{place}: {reason}"));
+        }
+    }
+    left
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    #[test]
+    fn each_row_leaves_by_one_door_once(objects in objects(), split_bytes in 60_u64..9_000, parts in 1_u32..4, seed: u64) {
+        let (files, rows) = finished(shuffled_pieces(&objects, split_bytes, parts, seed), parts);
+        prop_assert_eq!(rows_in_files(&files), rows_by_the_book(&objects));
+        prop_assert_eq!(rows.read, objects.iter().map(|(rows, _)| rows.len() as u64).sum::<u64>());
+    }
+
+    #[test]
+    fn files_depend_on_the_rows_alone(
+        objects in objects(),
+        cuts in (60_u64..9_000, 60_u64..9_000),
+        parts in 1_u32..4,
+        seeds: (u64, u64),
+    ) {
+        let (one, _) = finished(shuffled_pieces(&objects, cuts.0, parts, seeds.0), parts);
+        let (other, _) = finished(shuffled_pieces(&objects, cuts.1, parts, seeds.1), parts);
+        let names = |files: &[EncodedFile]| files.iter().map(|file| file.record.clone()).collect::<Vec<_>>();
+        prop_assert_eq!(names(&one), names(&other));
+        prop_assert!(one.iter().zip(&other).all(|(one, other)| one.bytes == other.bytes));
+    }
+
+    #[test]
+    fn rows_of_photoz_are_sorted_by_cell_and_id(objects in objects(), seed: u64) {
+        let (files, _) = finished(shuffled_pieces(&objects, 2_000, 1, seed), 1);
+        if let Some(photoz) = rows_of(&files, "photoz/") {
+            let cell = |cell: Option<i64>| (cell.is_none(), cell);
+            let keys: Vec<_> =
+                int64s(&photoz, "_healpix_29").into_iter().map(cell).zip(int64s(&photoz, "object_id")).collect();
+            prop_assert!(keys.is_sorted(), "{keys:?}");
+        }
+    }
+}
+
+#[test]
+fn a_part_is_the_xxh3_of_the_id() {
+    // Computed by another implementation, python's xxhash: xxh3_64_intdigest of the little-endian bytes, or of the text.
+    let signed = [
+        (0, 14374147212387527897_u64),
+        (1, 3439722301264460078),
+        (-1, 5841669975847748627),
+        (1237650495565824000, 2067751508074216316),
+        (i64::MAX, 11687913294787043142),
+    ];
+    let unsigned = [
+        (u64::MAX, 5841669975847748627),
+        (1 << 63, 9407778237848358495),
+    ];
+    let texts = [
+        ("", 3244421341483603138),
+        ("NGC 224", 18354947092003906700),
+        ("J004244.33+411607.5", 13569415500931989665),
+        ("galaxie-é", 9057158607797388440),
+    ];
+    let check = |ids: &dyn Array, hash: u64| {
+        for parts in [1, 2, 7, 1000, u32::MAX] {
+            assert_eq!(
+                u64::from(part_of(ids, 0, parts)),
+                hash % u64::from(parts),
+                "{ids:?}, {parts} parts"
+            );
+        }
+    };
+    signed
+        .iter()
+        .for_each(|(id, hash)| check(&Int64Array::from(vec![*id]), *hash));
+    unsigned
+        .iter()
+        .for_each(|(id, hash)| check(&UInt64Array::from(vec![*id]), *hash));
+    texts
+        .iter()
+        .for_each(|(id, hash)| check(&StringArray::from(vec![*id]), *hash));
+}
+
+/// The pieces of a drop that is all predicted, with columns kept.
+async fn predicted(here: &Location, keep: &[&str]) -> Vec<Piece> {
+    let predict = |chunk: &Chunk| {
+        let doors: Vec<Door> = (0..chunk.galaxies.rows)
+            .map(|row| {
+                if chunk.galaxies.deleted.value(row) {
+                    Door::Withdrawn
+                } else {
+                    Door::Predicted
+                }
+            })
+            .collect();
+        let z_phot = vec![0.1; doors.len()];
+        pieces(
+            &chunk.galaxies,
+            &chunk.origin,
+            &doors,
+            &z_phot,
+            &chunk.keep,
+            1,
+        )
+        .unwrap()
+    };
+    chunks(&keeping(here, keep), 1 << 20)
+        .await
+        .iter()
+        .flat_map(predict)
+        .collect()
+}
+
+const PLAIN: LaidOut = LaidOut {
+    row_group_rows: 100,
+    page_rows: 50,
+    offset_index: true,
+};
+
+#[tokio::test]
+async fn a_kept_column_may_be_called_as_our_places_are() {
+    for name in [
+        "row",
+        "row_group",
+        "object",
+        "index",
+        "folder",
+        "reason",
+        "part",
+    ] {
+        let here = memory();
+        let kept: ArrayRef = Arc::new(Float32Array::from(vec![1.5, 2.5, 3.5]));
+        // Twice the same object: what settles duplicates must not look at the kept column.
+        let batch = with_columns(&galaxies([7, 8, 7].into_iter()), [(name, kept)]);
+        put(&here, "drop/a.parquet", parquet(&batch, PLAIN)).await;
+        let (files, rows) = finish(predicted(&here, &[name]).await, &label(0)).unwrap();
+        assert_eq!((rows.written, rows.rejected), (2, 1), "{name}");
+        let photoz = rows_of(&files, "photoz/").unwrap();
+        let kept = photoz
+            .column_by_name(name)
+            .unwrap_or_else(|| panic!("the kept column {name} is written"));
+        let by_id = int64s(&photoz, "object_id")
+            .into_iter()
+            .zip(kept.as_primitive::<Float32Type>().iter());
+        assert_eq!(
+            by_id.collect::<BTreeMap<_, _>>(),
+            [(Some(7), Some(1.5)), (Some(8), Some(2.5))].into()
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_file_that_only_withdraws_goes_with_files_that_keep_a_column() {
+    let here = memory();
+    let note: ArrayRef = Arc::new(StringArray::from(vec!["bright", "faint"]));
+    put(
+        &here,
+        "drop/a.parquet",
+        parquet(&with_columns(&galaxies(1..3), [("note", note)]), PLAIN),
+    )
+    .await;
+    let ids: ArrayRef = Arc::new(Int64Array::from(vec![3, 4]));
+    let deleted: ArrayRef = Arc::new(BooleanArray::from(vec![true, true]));
+    let withdrawals =
+        RecordBatch::try_from_iter([("object_id", ids), ("deleted", deleted)]).unwrap();
+    for name in ["drop/0.parquet", "drop/b.parquet"] {
+        put(&here, name, parquet(&withdrawals, PLAIN)).await;
+        let (files, _) = finish(predicted(&here, &["note"]).await, &label(0)).unwrap();
+        let photoz = rows_of(&files, "photoz/").unwrap();
+        let notes: BTreeMap<_, _> = int64s(&photoz, "object_id")
+            .into_iter()
+            .zip(photoz["note"].as_string::<i32>().iter())
+            .collect();
+        let expected = [
+            (Some(1), Some("bright")),
+            (Some(2), Some("faint")),
+            (Some(3), None),
+            (Some(4), None),
+        ];
+        assert_eq!(notes, expected.into(), "{name}");
+        let path = here.path(name).unwrap();
+        object_store::ObjectStoreExt::delete(&here.store, &path)
+            .await
+            .unwrap();
+    }
+}
