@@ -22,7 +22,7 @@ pub enum Error {
     },
     /// The store refuses these credentials.
     #[error(
-        "{object}: access denied; check the credentials (keys, profile or role) and what they may read and write"
+        "{object}: access denied; check the credentials (keys, a profile or a role; AWS_SKIP_SIGNATURE=true for public buckets) and what they may read and write"
     )]
     Denied {
         /// What was asked for.
@@ -109,9 +109,12 @@ impl Error {
             object_store::Error::PermissionDenied { .. }
             | object_store::Error::Unauthenticated { .. } => Self::Denied { object, source },
             object_store::Error::Precondition { .. } => Self::Changed { object },
-            // Listing a bucket that is not there is of no kind of its own.
+            // What a listing meets is of no kind of its own.
             object_store::Error::Generic { .. } if root_cause(&source).contains("NoSuchBucket") => {
                 Self::NotFound { object, source }
+            }
+            object_store::Error::Generic { .. } if is_denied(&root_cause(&source)) => {
+                Self::Denied { object, source }
             }
             _ => Self::Store { object, source },
         }
@@ -121,6 +124,13 @@ impl Error {
     pub fn is_transient(&self) -> bool {
         matches!(self, Self::Store { .. })
     }
+}
+
+/// Whether a store refuses whoever asks, or found nobody to ask as.
+fn is_denied(message: &str) -> bool {
+    ["403 Forbidden", "401 Unauthorized", "169.254.169.254"]
+        .iter()
+        .any(|sign| message.contains(sign))
 }
 
 /// The innermost message: stores wrap theirs several times over.

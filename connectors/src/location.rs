@@ -87,6 +87,8 @@ impl Location {
         }
         let path = std::path::absolute(path).map_err(|error| bad(error.to_string()))?;
         let prefix = Path::from_absolute_path(&path).map_err(|error| bad(error.to_string()))?;
+        // Without `..`, and without a slash at the end.
+        let path = PathBuf::from("/").join(prefix.as_ref());
         Ok(Self {
             store: Arc::new(LocalFileSystem::new()),
             prefix,
@@ -146,9 +148,39 @@ impl Location {
 
     /// Whether one of the two places lies in the other, or both are one.
     pub fn overlaps(&self, other: &Self) -> bool {
-        let key = |location: &Self| format!("{}/", location.url.trim_start_matches("file://"));
-        let (ours, theirs) = (key(self), key(other));
+        let (ours, theirs) = (self.key(), other.key());
         ours.starts_with(&theirs) || theirs.starts_with(&ours)
+    }
+
+    /// The store and the prefix, however the URL spells them.
+    fn key(&self) -> String {
+        if let Some(folder) = &self.folder {
+            return format!("{}/", resolved(folder).display());
+        }
+        let (scheme, rest) = self.url.split_once("://").unwrap_or_default();
+        let scheme = match scheme {
+            "s3a" => "s3",
+            "azure" | "abfs" | "abfss" => "az",
+            other => other,
+        };
+        let bucket = rest.split('/').next().unwrap_or_default();
+        let prefix = if self.prefix.is_root() {
+            String::new()
+        } else {
+            format!("{}/", self.prefix)
+        };
+        format!("{scheme}:{bucket}/{prefix}")
+    }
+}
+
+/// A path without links, as far as it exists.
+fn resolved(path: &std::path::Path) -> PathBuf {
+    if let Ok(real) = path.canonicalize() {
+        return real;
+    }
+    match (path.parent(), path.file_name()) {
+        (Some(parent), Some(name)) => resolved(parent).join(name),
+        _ => path.to_owned(),
     }
 }
 

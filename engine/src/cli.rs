@@ -19,6 +19,7 @@ use crate::{
     clock::clock,
     demo,
     job::{Job, Plan, StoreOptions, model_directory},
+    memory,
     run::run,
     sample::{SampleArgs, sample},
     settings::{CatalogArgs, RunArgs},
@@ -115,6 +116,7 @@ enum ModelCommand {
 pub fn main() -> u8 {
     // Seconds are counted from here.
     clock();
+    memory::return_large_blocks();
     let result = parse(std::env::args_os().collect()).and_then(|cli| {
         start_logging();
         execute(cli.command)

@@ -13,6 +13,7 @@ pub mod dataflow;
 pub mod demo;
 mod error;
 pub mod job;
+pub mod memory;
 pub mod observe;
 pub mod plan;
 pub mod run;

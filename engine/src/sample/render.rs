@@ -183,10 +183,11 @@ impl StripChain {
     fn add(mut self, pixels: &mut [f32], side_px: usize, height_px: usize) {
         let rows = pixels.chunks_mut(side_px).take(height_px);
         for row in rows.filter_map(<[f32]>::first_chunk_mut::<STRIP_PX>) {
-            for column in 0..STRIP_PX {
-                row[column] += self.values[column];
-                self.values[column] *= self.ratios[column];
-                self.ratios[column] *= self.ratio_of_ratios;
+            let chains = self.values.iter_mut().zip(&mut self.ratios);
+            for (pixel, (value, ratio)) in row.iter_mut().zip(chains) {
+                *pixel += *value;
+                *value *= *ratio;
+                *ratio *= self.ratio_of_ratios;
             }
         }
     }

@@ -1,0 +1,17 @@
+//! How this process gives memory back.
+
+/// Blocks of this size and above go back to the system when they are freed.
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+const MMAP_BYTES_MIN: libc::c_int = 1 << 20;
+
+/// Makes the C library return large blocks at once, so that what `--memory` bounds is what the process holds.
+///
+/// Left to itself glibc raises the limit with every large block that is freed, and then keeps them, a heap for each
+/// thread: after an hour a process would hold several times what is in flight.
+pub fn return_large_blocks() {
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    // SAFETY: mallopt may be called at any time; it only sets a limit of the allocator.
+    unsafe {
+        libc::mallopt(libc::M_MMAP_THRESHOLD, MMAP_BYTES_MIN);
+    }
+}
