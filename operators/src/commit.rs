@@ -67,6 +67,29 @@ enum Told {
 }
 
 /// Commits drops.
+/// ```
+/// # use std::sync::Arc;
+/// # use connectors::{DropPlan, Ledger, Location, Output, galaxy::FileKind, ledger::Rows};
+/// use operators::{Commit, Committer, Outcome, Staged, Tally};
+/// use timely::dataflow::operators::{Inspect, ToStream};
+/// # let runtime = tokio::runtime::Runtime::new().unwrap();
+/// # let folder = tempfile::tempdir().unwrap();
+/// # let place = Location::open(folder.path().to_str().unwrap(), &[]).unwrap();
+/// # let ledger = Arc::new(tokio::sync::Mutex::new(runtime.block_on(Ledger::open(&place)).unwrap()));
+/// # let (output, model_id, engine) = (Output::new(place), "0123456789ab".to_owned(), "0.1.0".to_owned());
+/// # let committer = Committer { output, ledger, model_id, engine, settings: serde_json::Value::Null, runtime: runtime.handle().clone() };
+/// # let (name, attempt, kind) = ("night-1".to_owned(), "first".to_owned(), FileKind::Galaxies);
+/// # let plan = DropPlan { name, attempt, began: 1, kind, id_kind: None, inputs: vec![], rows: 2, parts: 1, failure: None, splits: vec![] };
+/// # let staged = Staged { files: vec![], rows: Rows { read: 2, written: 0, learned: 0, rejected: 2 }, failures: vec![], tally: Tally::default() };
+///
+/// timely::example(move |scope| {
+///     // Two rows were promised, and two came through.
+///     let plans = [plan].to_stream(scope).container::<Vec<_>>();
+///     [staged].to_stream(scope).container::<Vec<_>>().commit(plans, &committer).inspect(|settled| {
+///         assert_eq!(settled.outcome, Outcome::Committed(1));
+///     });
+/// });
+/// ```
 pub trait Commit<'s> {
     /// Brings what was planned and what was staged together, and settles one drop after another, each at its time.
     fn commit(self, plans: Flow<'s, DropPlan>, committer: &Committer) -> Flow<'s, Settled>;

@@ -29,16 +29,15 @@ struct Held<K, I> {
 ///
 /// ```
 /// use operators::gather::gather;
-/// use timely::dataflow::{channels::pact::Pipeline, operators::{ToStream, capture::{Capture, Extract}}};
+/// use timely::dataflow::{channels::pact::Pipeline, operators::{Inspect, ToStream}};
 ///
-/// let groups = timely::execute_directly(|worker| {
-///     worker.dataflow::<u64, _, _>(|scope| {
-///         let words = ["dust", "dawn", "star"].to_stream(scope).container::<Vec<_>>();
-///         gather(words, Pipeline, "Initials", |word| word.chars().next(), |_| 1, u64::MAX).capture()
-///     })
+/// timely::example(|scope| {
+///     let words = ["dust", "dawn", "star"].to_stream(scope).container::<Vec<_>>();
+///     gather(words, Pipeline, "Initials", |word| word.chars().next(), |_| 1, u64::MAX).inspect(|group| {
+///         let words = if group.key == Some('d') { vec!["dust", "dawn"] } else { vec!["star"] };
+///         assert_eq!(group.items, words);
+///     });
 /// });
-/// let (_drop, groups) = &groups.extract()[0];
-/// assert_eq!((groups[0].key, groups[0].items.len(), groups[1].items.len()), (Some('d'), 2, 1));
 /// ```
 pub fn gather<'s, K: Ord + Clone + 'static, I: 'static>(
     items: Flow<'s, I>,

@@ -77,6 +77,15 @@ impl Parcel {
 }
 
 /// Predicts rows.
+/// ```
+/// use connectors::Split;
+/// use operators::{Flow, Infer, Inference, Parcel, Read, Reader, Rules, Validate};
+///
+/// /// From splits to redshifts, on the worker that reads them.
+/// fn photoz<'s>(splits: Flow<'s, Split>, reader: &Reader, rules: Rules, inference: &Inference) -> Flow<'s, Parcel> {
+///     splits.read(reader).validate(rules, reader.clock).infer(inference)
+/// }
+/// ```
 pub trait Infer<'s> {
     /// Runs the model beside the workers; a chunk's memory is given back when its predictions leave.
     fn infer(self, inference: &Inference) -> Flow<'s, Parcel>;

@@ -40,6 +40,23 @@ impl Progress {
 }
 
 /// Counts rows.
+/// ```
+/// # use std::sync::Arc;
+/// # use arrow::array::{ArrayRef, Int64Array, RecordBatch};
+/// # use connectors::part::{Folder, Piece};
+/// # use operators::{Parcel, Tally};
+/// use operators::{Progress, ShowProgress};
+/// use timely::dataflow::operators::ToStream;
+/// # let ids: ArrayRef = Arc::new(Int64Array::from(vec![1, 2, 3]));
+/// # let rows = RecordBatch::try_from_iter([("object_id", ids)]).unwrap();
+/// # let piece = Piece { part: 0, folder: Folder::Photoz, object: String::new(), object_index: 0, rows };
+/// # let parcel = Parcel { drop: String::new(), attempt: String::new(), part: 0, content: Ok(piece), tally: Tally::default() };
+///
+/// let progress = Progress::default();
+/// let shown = progress.clone();
+/// timely::example(move |scope| [parcel].to_stream(scope).container::<Vec<_>>().show_progress(&shown));
+/// assert_eq!(progress.rows(), 3);
+/// ```
 pub trait ShowProgress<'s> {
     /// Adds up the rows of all workers in the first one's `progress`.
     fn show_progress(self, progress: &Progress);

@@ -34,6 +34,32 @@ pub struct Rows {
 }
 
 /// Reads splits.
+/// ```
+/// # use std::{sync::Arc, time::Duration};
+/// # use connectors::{Catalog, DropBy, Location, Split, budget::Budget, split::{Cut, ObjectRef}};
+/// # use connectors::galaxy::{ColumnNames, FileKind, Request};
+/// use operators::{Read, Reader};
+/// use timely::dataflow::operators::{Inspect, ToStream};
+/// # let runtime = tokio::runtime::Runtime::new().unwrap();
+/// # let folder = tempfile::tempdir().unwrap();
+/// # let place = Location::open(folder.path().to_str().unwrap(), &[]).unwrap();
+/// # let request = Request { names: ColumnNames::default(), keep: vec![], needs_cutouts: false, needs_mags: true, cutout_px: 1 };
+/// # let catalog = Arc::new(Catalog::new(place, DropBy::Child, request));
+/// # let object = ObjectRef { path: "night-1/a.parquet".to_owned(), etag: None, bytes: 1 };
+/// # let cut = Cut { row_groups: 0..1, rows: 0..1, chunk_rows: 1, streamed: false };
+/// # let (drop, attempt, kind) = ("night-1".to_owned(), "first".to_owned(), FileKind::Galaxies);
+/// # let split = Split { drop, attempt, number: 0, kind, parts: 1, object, object_index: 0, cut };
+///
+/// let (budget, runtime) = (Budget::new(1 << 20), runtime.handle().clone());
+/// let reader = Reader { catalog, budget, runtime, splits_at_once: 2, clock: || Duration::ZERO };
+/// timely::example(move |scope| {
+///     // A split of an object that is not there.
+///     [split].to_stream(scope).container::<Vec<_>>().read(&reader).inspect(|rows| {
+///         let failure = rows.as_ref().unwrap_err();
+///         assert!(failure.reason.contains("night-1/a.parquet: not found"), "{}", failure.reason);
+///     });
+/// });
+/// ```
 pub trait Read<'s> {
     /// Deals the splits out to the workers in turn; each reads its own. A split that cannot be read is a [`Failure`].
     fn read(self, reader: &Reader) -> Flow<'s, Result<Rows, Failure>>;

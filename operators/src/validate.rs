@@ -33,6 +33,7 @@ pub struct Judged {
 }
 
 /// Judges rows.
+/// [`judge`] tells the doors; what has failed already passes through.
 pub trait Validate<'s> {
     /// Judges each row by the rules, on the worker that read it.
     fn validate(self, rules: Rules, clock: Clock) -> Flow<'s, Result<Judged, Failure>>;
@@ -61,6 +62,31 @@ fn judge_rows(mut rows: Rows, rules: &Rules, clock: Clock) -> Judged {
 }
 
 /// The door of each row.
+/// ```
+/// # use std::sync::Arc;
+/// # use arrow::array::{ArrayRef, Float32Array, Float64Array, Int64Array, RecordBatch};
+/// # use connectors::{galaxy::{ColumnNames, FileKind, Layout, Request}, part::Door};
+/// # use models::Needs;
+/// use operators::{Rules, validate::judge};
+/// # let mut columns: Vec<(&str, ArrayRef)> = vec![
+/// #     ("object_id", Arc::new(Int64Array::from(vec![1, 2]))),
+/// #     ("ra", Arc::new(Float64Array::from(vec![180.0, 180.0]))),
+/// #     ("dec", Arc::new(Float64Array::from(vec![20.0, 95.0]))),
+/// # ];
+/// # for mag in ["mag_u", "mag_g", "mag_r", "mag_i", "mag_z"] {
+/// #     columns.push((mag, Arc::new(Float32Array::from(vec![17.0, 17.0]))));
+/// # }
+/// # let batch = RecordBatch::try_from_iter(columns).unwrap();
+/// # let request = Request { names: ColumnNames::default(), keep: vec![], needs_cutouts: false, needs_mags: true, cutout_px: 1 };
+/// # let galaxies = Layout::resolve(batch.schema_ref(), &request).unwrap().decode(&batch).unwrap();
+///
+/// let needs = Needs { cutouts: false, mags: true };
+/// let rules = Rules { needs, cutout_px: 32, mag_min: 0.0, mag_max: 40.0 };
+/// // Two galaxies; the second has a declination of 95 degrees.
+/// let doors = judge(&galaxies, FileKind::Galaxies, &rules);
+/// assert_eq!(doors[0], Door::Predicted);
+/// assert_eq!(doors[1], Door::Rejected("ra 180, dec 95 is no position on the sky, in degrees".to_owned()));
+/// ```
 pub fn judge(galaxies: &Galaxies, kind: FileKind, rules: &Rules) -> Vec<Door> {
     (0..galaxies.rows)
         .map(|row| {

@@ -68,6 +68,35 @@ struct Waiting {
 }
 
 /// Writes predictions.
+/// ```
+/// # use std::{sync::Arc, time::Duration};
+/// # use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray, UInt32Array, UInt64Array};
+/// # use connectors::{Location, Output, part::{Folder, Piece}};
+/// use operators::{Parcel, Tally, Write, Writer};
+/// use timely::dataflow::operators::{Inspect, ToStream};
+/// # let columns: [(&str, ArrayRef); 4] = [
+/// #     ("object_id", Arc::new(Int64Array::from(vec![1]))),
+/// #     ("reason", Arc::new(StringArray::from(vec!["cutout is null"]))),
+/// #     ("row_group", Arc::new(UInt32Array::from(vec![0]))),
+/// #     ("row", Arc::new(UInt64Array::from(vec![0]))),
+/// # ];
+/// # let rows = RecordBatch::try_from_iter_with_nullable(columns.map(|(name, of)| (name, of, name == "object_id"))).unwrap();
+/// # let piece = Piece { part: 0, folder: Folder::Rejects, object: "a.parquet".to_owned(), object_index: 0, rows };
+/// # let (drop, attempt) = ("night-1".to_owned(), "first".to_owned());
+/// # let runtime = tokio::runtime::Runtime::new().unwrap();
+/// # let folder = tempfile::tempdir().unwrap();
+/// # let output = Output::new(Location::open(folder.path().to_str().unwrap(), &[]).unwrap());
+///
+/// let parcel = Parcel { drop, attempt, part: 0, content: Ok(piece), tally: Tally::default() };
+/// let (model_id, runtime) = ("0123456789ab".to_owned(), runtime.handle().clone());
+/// let writer = Writer { output, model_id, held_bytes: 1 << 20, runtime, clock: || Duration::ZERO };
+/// timely::example(move |scope| {
+///     [parcel].to_stream(scope).container::<Vec<_>>().write(&writer).inspect(|staged| {
+///         assert_eq!((staged.rows.rejected, staged.rows.written), (1, 0));
+///         assert!(staged.files[0].path.starts_with("rejects/night-1/part-0000-"));
+///     });
+/// });
+/// ```
 pub trait Write<'s> {
     /// Brings the rows of a part together on one worker and stages the part's files when its drop is complete.
     fn write(self, writer: &Writer) -> Flow<'s, Staged>;

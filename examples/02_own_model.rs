@@ -1,0 +1,195 @@
+//! A model of one's own: a quadratic polynomial in colours and the r magnitude, fitted here and run by the engine.
+//!
+//! ```text
+//! cargo run --example 02_own_model
+//! ```
+//! Whatever implements [`Model`] can be run. This one looks at magnitudes alone, so cutouts are not even read. It is
+//! fitted to one sample survey and scored on another, drawn from other real galaxies. A score on a sample survey is none
+//! on SDSS: its photometry is smoothed.
+use std::{
+    fs::File,
+    hash::{DefaultHasher, Hash, Hasher},
+    path::{Path, PathBuf},
+};
+
+use anyhow::Result;
+use arrow::{array::AsArray, datatypes::Float32Type};
+use connectors::Location;
+use engine::{
+    Job,
+    sample::{ParentSplit, SampleArgs, sample},
+    settings::RunArgs,
+};
+use models::{Error, Inputs, Model, Needs};
+use parquet::arrow::{ProjectionMask, arrow_reader::ParquetRecordBatchReaderBuilder};
+use tch::{Kind, Tensor};
+use tokio::runtime::Runtime;
+
+/// `z = c · (1, x, x ⊗ x)` with `x = (u-g, g-r, r-i, i-z, r)`.
+struct Quadratic {
+    id: String,
+    /// `[term, 1]` float64.
+    coefficients: Tensor,
+}
+
+impl Quadratic {
+    /// The least-squares fit to `mags` (`[galaxy, 5]`) and `z_spec` (`[galaxy]`).
+    fn fit(mags: &Tensor, z_spec: &Tensor) -> Result<Self> {
+        let (terms, z_spec) = (terms(mags)?, z_spec.to_kind(Kind::Double).f_unsqueeze(1)?);
+        let (coefficients, ..) = terms.f_linalg_lstsq(&z_spec, 1e-10, "gelsd")?;
+        let mut hasher = DefaultHasher::new();
+        for coefficient in Vec::<f64>::try_from(coefficients.f_flatten(0, 1)?)? {
+            coefficient.to_bits().hash(&mut hasher);
+        }
+        Ok(Self {
+            id: format!("{:016x}", hasher.finish()),
+            coefficients,
+        })
+    }
+}
+
+/// `[galaxy, 5]` float32 -> `[galaxy, term]` float64.
+fn terms(mags: &Tensor) -> Result<Tensor, tch::TchError> {
+    let mags = mags.to_kind(Kind::Double);
+    let colours = mags.f_narrow(1, 0, 4)? - mags.f_narrow(1, 1, 4)?;
+    // Centred where galaxies of this kind lie, so that the terms are of one size.
+    let mag_r = mags.f_narrow(1, 2, 1)? - 17.0;
+    let x = Tensor::f_cat(&[colours, mag_r], 1)?;
+    let products = (x.f_unsqueeze(2)? * x.f_unsqueeze(1)?).f_flatten(1, 2)?;
+    Tensor::f_cat(&[x.f_narrow(1, 0, 1)?.f_ones_like()?, x, products], 1)
+}
+
+impl Model for Quadratic {
+    fn id(&self) -> &str {
+        &self.id
+    }
+
+    fn name(&self) -> &str {
+        "quadratic in colours"
+    }
+
+    fn cutout_px(&self) -> usize {
+        1
+    }
+
+    fn needs(&self) -> Needs {
+        Needs {
+            cutouts: false,
+            mags: true,
+        }
+    }
+
+    fn forward(&self, inputs: &Inputs) -> Result<Tensor, Error> {
+        let mags = inputs
+            .mags
+            .as_ref()
+            .ok_or_else(|| Error::Inputs("no magnitudes".to_owned()))?;
+        Ok(terms(mags)?
+            .f_matmul(&self.coefficients)?
+            .f_squeeze_dim(1)?
+            .f_to_kind(Kind::Float)?)
+    }
+
+    fn replica(&self) -> Box<dyn Model> {
+        Box::new(Self {
+            id: self.id.clone(),
+            coefficients: self.coefficients.shallow_clone(),
+        })
+    }
+}
+
+fn main() -> Result<()> {
+    let dir = tempfile::tempdir()?;
+    let place = |name: &str| dir.path().join(name).display().to_string();
+    let runtime = Runtime::new()?;
+    let survey = |name: &str, parents, bad_rows| {
+        let args = SampleArgs {
+            galaxies: 1_500,
+            drops: 3,
+            seed: 1,
+            px: 8,
+            parents,
+            photometry: None,
+            corrections: 0.01,
+            withdrawals: 0.0,
+            bad_rows,
+            without_spec_z: 0.0,
+            specz_drops: 0,
+        };
+        let folder = Location::open(&place(name), &[])?;
+        runtime.block_on(sample(folder.store, folder.prefix, &args, |_rows| ()))?;
+        anyhow::Ok(())
+    };
+    survey("known", ParentSplit::Train, 0.0)?;
+    survey("catalog", ParentSplit::Test, 0.01)?;
+
+    let model = fit(&dir.path().join("known"))?;
+    let args = RunArgs::new(&place("catalog"), &place("photoz"), "");
+    let job = Job::with_model(&args, &model, &Vec::new(), runtime.handle())?;
+    let summary = engine::run(job, runtime.handle())?;
+    println!(
+        "{} galaxies in {} drops, {} rows rejected",
+        summary.rows_written, summary.drops_committed, summary.rows_rejected
+    );
+    score(&dir.path().join("photoz/photoz"))
+}
+
+/// Fits the model to all rows of a catalog.
+fn fit(catalog: &Path) -> Result<Quadratic> {
+    let columns = read(
+        catalog,
+        &["mag_u", "mag_g", "mag_r", "mag_i", "mag_z", "z_spec"],
+    )?;
+    let columns: Vec<Tensor> = columns
+        .iter()
+        .map(|column| Tensor::from_slice(column))
+        .collect();
+    Quadratic::fit(&Tensor::f_stack(&columns[..5], 1)?, &columns[5])
+}
+
+/// Prints how well the predictions agree with the spectra.
+fn score(photoz: &Path) -> Result<()> {
+    let columns = read(photoz, &["z_phot", "z_spec"])?;
+    let dz: Vec<f32> = columns[0]
+        .iter()
+        .zip(&columns[1])
+        .map(|(z_phot, z_spec)| (z_phot - z_spec) / (1.0 + z_spec))
+        .collect();
+    let bias_median = median(dz.clone());
+    let sigma_nmad = 1.4826 * median(dz.iter().map(|dz| (dz - bias_median).abs()).collect());
+    println!(
+        "sigma_nmad {sigma_nmad:.4}, bias_median {bias_median:+.4} over {} galaxies of a sample survey",
+        dz.len()
+    );
+    Ok(())
+}
+
+fn median(mut values: Vec<f32>) -> f32 {
+    values.sort_by(f32::total_cmp);
+    values[values.len() / 2]
+}
+
+/// Columns of all Parquet files in the folders of a folder.
+fn read(folder: &Path, names: &[&str]) -> Result<Vec<Vec<f32>>> {
+    let mut columns = vec![Vec::new(); names.len()];
+    for drop in std::fs::read_dir(folder)? {
+        for file in std::fs::read_dir(drop?.path())? {
+            let file: PathBuf = file?.path();
+            if file
+                .extension()
+                .is_none_or(|extension| extension != "parquet")
+            {
+                continue;
+            }
+            let builder = ParquetRecordBatchReaderBuilder::try_new(File::open(file)?)?;
+            let wanted = ProjectionMask::columns(builder.parquet_schema(), names.iter().copied());
+            for rows in builder.with_projection(wanted).build()? {
+                let rows = rows?;
+                for (name, column) in names.iter().zip(&mut columns) {
+                    column.extend(rows[*name].as_primitive::<Float32Type>().values());
+                }
+            }
+        }
+    }
+    Ok(columns)
+}

@@ -1,0 +1,319 @@
+use arrow::datatypes::Schema;
+use connectors::{
+    galaxy::{ColumnNames, FileKind, Galaxies, Layout, Request},
+    part::Door,
+    sky,
+};
+use models::Needs;
+use operators::{Rules, validate::judge};
+use proptest::prelude::*;
+
+use crate::survey::{PX, RULES, Row, batch};
+
+const BOTH: Needs = Needs {
+    cutouts: true,
+    mags: true,
+};
+
+fn galaxies(rows: &[Row], needs: Needs) -> Galaxies {
+    let rows = batch(rows);
+    let (needs_cutouts, needs_mags) = (needs.cutouts, needs.mags);
+    let request = Request {
+        names: ColumnNames::default(),
+        keep: Vec::new(),
+        needs_cutouts,
+        needs_mags,
+        cutout_px: 1,
+    };
+    let schema: &Schema = rows.schema_ref();
+    let layout = Layout::resolve(schema, &request).unwrap();
+    // A reader reads the columns that are asked for.
+    layout
+        .decode(&rows.project(layout.columns()).unwrap())
+        .unwrap()
+}
+
+fn doors(rows: &[Row], kind: FileKind, needs: Needs) -> Vec<Door> {
+    judge(&galaxies(rows, needs), kind, &Rules { needs, ..RULES })
+}
+
+/// What may be wrong with a row to predict, in the order in which it is looked for, and what is said of it.
+fn faults() -> Vec<(fn(&mut Row), &'static str)> {
+    vec![
+        (|row| row.object_id = None, "object_id is null"),
+        (|row| row.ra = None, "ra is null"),
+        (|row| row.dec = None, "dec is null"),
+        (
+            |row| row.ra = Some(360.5),
+            "ra 360.5, dec 20 is no position on the sky, in degrees",
+        ),
+        (
+            |row| row.dec = Some(-90.25),
+            "ra 180, dec -90.25 is no position on the sky, in degrees",
+        ),
+        (
+            |row| row.ra = Some(f64::NAN),
+            "ra NaN, dec 20 is no position on the sky, in degrees",
+        ),
+        (|row| row.mags[0] = None, "mag_u is null"),
+        (
+            |row| row.mags[1] = Some(-9999.0),
+            "mag_g is -9999, not between 0 and 40",
+        ),
+        (
+            |row| row.mags[2] = Some(0.0),
+            "mag_r is 0, not between 0 and 40",
+        ),
+        (
+            |row| row.mags[3] = Some(40.0),
+            "mag_i is 40, not between 0 and 40",
+        ),
+        (
+            |row| row.mags[4] = Some(f32::NAN),
+            "mag_z is NaN, not between 0 and 40",
+        ),
+        (|row| row.cutout = None, "cutout is null"),
+        (
+            |row| row.cutout.as_mut().unwrap()[3] = None,
+            "cutout has a null pixel",
+        ),
+        (
+            |row| row.cutout.as_mut().unwrap()[19] = Some(f32::NAN),
+            "cutout has a pixel that is not finite",
+        ),
+        (
+            |row| row.cutout.as_mut().unwrap()[0] = Some(f32::INFINITY),
+            "cutout has a pixel that is not finite",
+        ),
+    ]
+}
+
+#[test]
+fn each_fault_has_its_reason() {
+    for (fault, reason) in faults() {
+        let mut row = Row::galaxy(1);
+        fault(&mut row);
+        let doors = doors(
+            &[Row::galaxy(0), row, Row::galaxy(2)],
+            FileKind::Galaxies,
+            BOTH,
+        );
+        assert_eq!(
+            doors,
+            [
+                Door::Predicted,
+                Door::Rejected(reason.to_owned()),
+                Door::Predicted
+            ]
+        );
+    }
+}
+
+#[test]
+fn of_several_faults_the_first_is_told() {
+    let kinds = [
+        &faults()[0..1],
+        &faults()[1..2],
+        &faults()[3..4],
+        &faults()[6..7],
+        &faults()[7..8],
+        &faults()[11..12],
+    ]
+    .concat();
+    for first in 0..kinds.len() {
+        let mut row = Row::galaxy(1);
+        kinds[first..]
+            .iter()
+            .rev()
+            .for_each(|(fault, _)| fault(&mut row));
+        // A null r.a. is told before a wrong one: the two cannot be in one row.
+        if kinds[first].1 == "ra is null" {
+            row.ra = None;
+        }
+        assert_eq!(
+            doors(&[row], FileKind::Galaxies, BOTH),
+            [Door::Rejected(kinds[first].1.to_owned())]
+        );
+    }
+}
+
+#[test]
+fn what_the_model_does_not_look_at_is_not_judged() {
+    let mut row = Row::galaxy(1);
+    (row.mags, row.cutout) = ([None; 5], None);
+    for (needs, door) in [
+        (
+            Needs {
+                cutouts: false,
+                mags: false,
+            },
+            Door::Predicted,
+        ),
+        (
+            Needs {
+                cutouts: false,
+                mags: true,
+            },
+            Door::Rejected("mag_u is null".to_owned()),
+        ),
+        (
+            Needs {
+                cutouts: true,
+                mags: false,
+            },
+            Door::Rejected("cutout is null".to_owned()),
+        ),
+    ] {
+        assert_eq!(
+            doors(&[row.clone()], FileKind::Galaxies, needs),
+            [door],
+            "{needs:?}"
+        );
+    }
+}
+
+#[test]
+fn a_small_cutout_is_told_by_its_size() {
+    let rules = Rules {
+        needs: BOTH,
+        cutout_px: 32,
+        ..RULES
+    };
+    let doors = judge(
+        &galaxies(&[Row::galaxy(1)], BOTH),
+        FileKind::Galaxies,
+        &rules,
+    );
+    assert_eq!(
+        doors,
+        [Door::Rejected(
+            "cutout is 2x2 pixels, and the model looks at 32x32".to_owned()
+        )]
+    );
+}
+
+#[test]
+fn a_withdrawn_row_needs_its_id_alone() {
+    let nothing = Row {
+        ra: None,
+        dec: None,
+        mags: [None; 5],
+        cutout: None,
+        z_spec: None,
+        deleted: true,
+        ..Row::galaxy(1)
+    };
+    let nobody = Row {
+        object_id: None,
+        ..nothing.clone()
+    };
+    let doors = doors(&[nothing, nobody], FileKind::Galaxies, BOTH);
+    assert_eq!(
+        doors,
+        [
+            Door::Withdrawn,
+            Door::Rejected("object_id is null".to_owned())
+        ]
+    );
+}
+
+#[test]
+fn a_spec_z_teaches_where_it_is_a_redshift() {
+    for (z_spec, door) in [
+        (Some(0.1), Door::Learned),
+        (Some(-0.001), Door::Learned),
+        (
+            None,
+            Door::Rejected("z_spec is null: the row teaches nothing".to_owned()),
+        ),
+        (
+            Some(-1.0),
+            Door::Rejected("z_spec is -1, which is no redshift".to_owned()),
+        ),
+        (
+            Some(f32::NAN),
+            Door::Rejected("z_spec is NaN, which is no redshift".to_owned()),
+        ),
+        (
+            Some(f32::INFINITY),
+            Door::Rejected("z_spec is inf, which is no redshift".to_owned()),
+        ),
+    ] {
+        // Nothing else is asked of such a row.
+        let row = Row {
+            ra: None,
+            dec: None,
+            mags: [None; 5],
+            cutout: None,
+            z_spec,
+            ..Row::galaxy(1)
+        };
+        assert_eq!(doors(&[row], FileKind::SpecZ, BOTH), [door], "{z_spec:?}");
+    }
+}
+
+fn number() -> impl Strategy<Value = f32> {
+    prop_oneof![8 => 0.1_f32..39.0, 1 => any::<f32>(), 1 => prop::sample::select(vec![0.0, 40.0, -9999.0, f32::NAN])]
+}
+
+fn row() -> impl Strategy<Value = Row> {
+    let position = (
+        prop::option::weighted(0.95, -10.0..380.0_f64),
+        prop::option::weighted(0.95, -95.0..95.0_f64),
+    );
+    let mags = prop::array::uniform5(prop::option::weighted(0.98, number()));
+    let pixel = prop::option::weighted(0.999, prop_oneof![99 => -1e9_f32..1e9, 1 => any::<f32>()]);
+    let cutout = prop::option::weighted(0.95, prop::collection::vec(pixel, 5 * PX * PX));
+    (
+        prop::option::weighted(0.95, any::<i64>()),
+        position,
+        mags,
+        cutout,
+        prop::bool::weighted(0.05),
+    )
+        .prop_map(|(object_id, (ra, dec), mags, cutout, deleted)| Row {
+            object_id,
+            ra,
+            dec,
+            mags,
+            cutout,
+            z_spec: None,
+            deleted,
+        })
+}
+
+/// Whether a row is fit to be predicted, in other words than the operator's.
+fn is_fit(row: &Row) -> bool {
+    let on_sky = row
+        .ra
+        .zip(row.dec)
+        .is_some_and(|(ra, dec)| sky::on_sky(ra, dec));
+    let mags = row
+        .mags
+        .iter()
+        .all(|mag| mag.is_some_and(|mag| 0.0 < mag && mag < 40.0));
+    let cutout = row
+        .cutout
+        .iter()
+        .flatten()
+        .filter(|pixel| pixel.is_some_and(f32::is_finite))
+        .count()
+        == 5 * PX * PX;
+    on_sky && mags && cutout
+}
+
+proptest! {
+    #[test]
+    fn what_is_predicted_is_fit_and_the_rest_has_a_reason(rows in prop::collection::vec(row(), 0..20)) {
+        let doors = doors(&rows, FileKind::Galaxies, BOTH);
+        prop_assert_eq!(doors.len(), rows.len());
+        for (row, door) in rows.iter().zip(doors) {
+            match door {
+                Door::Predicted => prop_assert!(row.object_id.is_some() && !row.deleted && is_fit(row), "{:?}", row),
+                Door::Withdrawn => prop_assert!(row.object_id.is_some() && row.deleted),
+                Door::Learned => prop_assert!(false, "galaxies to predict teach nothing"),
+                Door::Rejected(reason) => prop_assert!(row.object_id.is_none() || (!row.deleted && !is_fit(row)), "{}: {:?}", reason, row),
+            }
+        }
+    }
+}

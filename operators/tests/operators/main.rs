@@ -1,0 +1,9 @@
+//! The operators on a worker of their own: a module an operator.
+mod commit;
+mod feed;
+mod gather;
+mod infer;
+mod judge;
+mod offload;
+mod survey;
+mod write;

@@ -1,0 +1,120 @@
+use connectors::{DropPlan, ledger::FileRecord};
+use operators::{Infer, Read, Staged, Validate, Write};
+use timely::dataflow::operators::{Capture, ToStream};
+
+use crate::survey::{CLOCK, RULES, Row, Survey, inference, items, tenth};
+
+/// A drop of several objects whose rows go to three parts.
+fn survey() -> (Survey, DropPlan) {
+    let survey = Survey::new();
+    for object in 0..8_i64 {
+        let rows = (0..50).map(|row| {
+            // Some ids come twice, and some rows are unfit.
+            let mut galaxy = Row::with_mag_r(1_000 * (object % 7) + row, 10.0 + object as f32);
+            galaxy.ra = Some((object * 40 + row) as f64 % 370.0);
+            galaxy
+        });
+        survey.put(&format!("drop/{object}.parquet"), &rows.collect::<Vec<_>>());
+    }
+    let mut plan = survey.plan().remove(0);
+    plan.parts = 3;
+    plan.splits.iter_mut().for_each(|split| split.parts = 3);
+    (survey, plan)
+}
+
+/// Stages a drop by a writer that keeps so many bytes in memory.
+fn stage(survey: &Survey, plan: &DropPlan, held_bytes: u64) -> Vec<Staged> {
+    let (reader, writer, inference) = (
+        survey.reader(),
+        survey.writer(held_bytes),
+        inference(2, 8, tenth),
+    );
+    let splits = plan.splits.clone();
+    let staged = timely::execute_directly(move |worker| {
+        worker.dataflow(|scope| {
+            let splits = splits.to_stream(scope).container::<Vec<_>>();
+            splits
+                .read(&reader)
+                .validate(RULES, CLOCK)
+                .infer(&inference)
+                .write(&writer)
+                .capture()
+        })
+    });
+    items(staged)
+        .into_iter()
+        .map(|(_time, staged)| staged)
+        .collect()
+}
+
+fn records(staged: &[Staged]) -> Vec<FileRecord> {
+    let mut records: Vec<_> = staged
+        .iter()
+        .flat_map(|staged| staged.files.clone())
+        .collect();
+    records.sort_by(|a, b| a.path.cmp(&b.path));
+    records
+}
+
+#[test]
+fn parts_that_waited_in_the_stage_are_the_same_files() {
+    let ((in_memory, plan), (spilling, same_plan)) = (survey(), survey());
+    let whole = stage(&in_memory, &plan, u64::MAX);
+    let spilled = stage(&spilling, &same_plan, 4_000);
+    assert!(
+        whole
+            .iter()
+            .chain(&spilled)
+            .all(|staged| staged.failures.is_empty())
+    );
+
+    let (is_spill, is_file) = (
+        |path: &str| path.contains("/spill/"),
+        |path: &str| !path.contains("/spill/"),
+    );
+    let count = |survey: &Survey| {
+        survey
+            .written("_hubbleflow/staging")
+            .iter()
+            .filter(|(path, _)| is_spill(path))
+            .count()
+    };
+    assert_eq!(count(&in_memory), 0);
+    assert!(
+        count(&spilling) > 1,
+        "nothing was spilled, so nothing is tested"
+    );
+
+    assert_eq!(records(&whole), records(&spilled));
+    let files = |survey: &Survey| -> Vec<_> {
+        survey
+            .written("_hubbleflow/staging")
+            .into_iter()
+            .filter(|(path, _)| is_file(path))
+            .collect()
+    };
+    assert!(files(&in_memory) == files(&spilling), "the bytes differ");
+    assert!(
+        files(&in_memory).len() > 3,
+        "three parts of photoz/ at least, and rejects"
+    );
+}
+
+#[test]
+fn rows_of_all_parts_are_all_rows() {
+    let (survey, plan) = survey();
+    let staged = stage(&survey, &plan, u64::MAX);
+    assert_eq!(staged.len(), 3, "one for each part");
+    let mut rows = connectors::ledger::Rows::default();
+    staged.iter().for_each(|staged| rows += staged.rows);
+    assert!(rows.balance() && rows.read == 400, "{rows:?}");
+    // The eighth object has the ids of the first; of the other rows, ten have an r.a. beyond 360.
+    assert!(rows.rejected >= 50 && rows.written > 300, "{rows:?}");
+    assert_eq!(
+        records(&staged)
+            .iter()
+            .map(|record| record.rows)
+            .sum::<u64>(),
+        400
+    );
+}
