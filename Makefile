@@ -8,7 +8,7 @@
 #   make bench     timings of this machine
 #   make install   PREFIX=/usr/local: bin/hubbleflow and lib/hubbleflow, which can be moved together
 #
-# One profile serves the demo and the tests, so that dependencies are compiled once; `install` and `bench` use release.
+# Everything is built for release: dependencies are compiled once, and what is tested is what runs.
 
 SHELL    := bash
 CARGO    := cargo
@@ -20,32 +20,30 @@ PYTHON   := .venv/bin/python
 .DEFAULT_GOAL := build
 
 build: .libtorch
-	$(CARGO) build --package engine
+	$(CARGO) build --release --workspace
 
 demo: build
-	$(TARGET)/debug/hubbleflow demo
+	$(TARGET)/release/hubbleflow demo
 
 test: build .venv/ready
-	$(CARGO) test --workspace --no-fail-fast
+	$(CARGO) test --release --workspace --no-fail-fast
 
-test-moto: .libtorch .venv/ready
-	$(CARGO) test --test promises moto -- --ignored
+test-moto: build .venv/ready
+	$(CARGO) test --release --test promises moto -- --ignored
 
-bench: .libtorch
-	$(CARGO) build --release --package engine
+bench: build
 	scripts/bench.sh $(TARGET)/release/hubbleflow
 
 lint: .libtorch
 	$(CARGO) fmt --all --check
-	$(CARGO) clippy --workspace --all-targets -- -D warnings
-	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --quiet
+	$(CARGO) clippy --release --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --release --workspace --no-deps --quiet
 
 deny:
 	command -v cargo-deny >/dev/null || $(CARGO) install --locked cargo-deny
 	$(CARGO) deny check licenses bans sources
 
-install: .libtorch
-	$(CARGO) build --release --package engine
+install: build
 	install -D -m 755 $(TARGET)/release/hubbleflow $(DESTDIR)$(PREFIX)/bin/hubbleflow
 	install -d $(DESTDIR)$(PREFIX)/lib/hubbleflow
 	cp -L .libtorch/lib/*.so* $(DESTDIR)$(PREFIX)/lib/hubbleflow/

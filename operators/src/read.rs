@@ -45,7 +45,7 @@ pub struct Rows {
 /// # let place = Location::open(folder.path().to_str().unwrap(), &[]).unwrap();
 /// # let request = Request { names: ColumnNames::default(), keep: vec![], needs_cutouts: false, needs_mags: true, cutout_px: 1 };
 /// # let catalog = Arc::new(Catalog::new(place, DropBy::Child, request));
-/// # let object = ObjectRef { path: "night-1/a.parquet".to_owned(), etag: None, bytes: 1 };
+/// # let object = ObjectRef { path: "night-1/a.parquet".to_owned(), etag: None, bytes: 1_000 };
 /// # let cut = Cut { row_groups: 0..1, rows: 0..1, chunk_rows: 1, streamed: false };
 /// # let (drop, attempt, kind) = ("night-1".to_owned(), "first".to_owned(), FileKind::Galaxies);
 /// # let split = Split { drop, attempt, number: 0, kind, parts: 1, object, object_index: 0, cut };

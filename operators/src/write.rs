@@ -77,8 +77,8 @@ struct Waiting {
 /// # let columns: [(&str, ArrayRef); 4] = [
 /// #     ("object_id", Arc::new(Int64Array::from(vec![1]))),
 /// #     ("reason", Arc::new(StringArray::from(vec!["cutout is null"]))),
-/// #     ("row_group", Arc::new(UInt32Array::from(vec![0]))),
-/// #     ("row", Arc::new(UInt64Array::from(vec![0]))),
+/// #     ("__row_group", Arc::new(UInt32Array::from(vec![0]))),
+/// #     ("__row", Arc::new(UInt64Array::from(vec![0]))),
 /// # ];
 /// # let rows = RecordBatch::try_from_iter_with_nullable(columns.map(|(name, of)| (name, of, name == "object_id"))).unwrap();
 /// # let piece = Piece { part: 0, folder: Folder::Rejects, object: "a.parquet".to_owned(), object_index: 0, rows };
