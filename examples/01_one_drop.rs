@@ -43,7 +43,7 @@ fn main() -> Result<()> {
 
     // The job. Settings are the flags of `hubbleflow run`; the second argument would hold credentials of stores.
     let args = RunArgs::new(&catalog, &out, &model);
-    let job = Job::new(&args, &Vec::new(), runtime.handle())?;
+    let job = Job::new(&args, &[], runtime.handle())?;
     let summary = engine::run(job, runtime.handle())?;
     println!(
         "{} of {} rows are predicted, {} rejected\n",

@@ -125,7 +125,7 @@ fn main() -> Result<()> {
 
     let model = fit(&dir.path().join("known"))?;
     let args = RunArgs::new(&place("catalog"), &place("photoz"), "");
-    let job = Job::with_model(&args, &model, &Vec::new(), runtime.handle())?;
+    let job = Job::with_model(&args, &model, &[], runtime.handle())?;
     let summary = engine::run(job, runtime.handle())?;
     println!(
         "{} galaxies in {} drops, {} rows rejected",

@@ -289,7 +289,12 @@ impl Ledger {
             Err(object_store::Error::NotFound { .. }) => return Ok(None),
             Err(source) => return Err(Error::store(object, source)),
         };
-        parse(&text, object).map(Some)
+        let entry = parse(&text, object.clone())?;
+        if entry.sequence != sequence {
+            let reason = format!("holds entry {}; restore it from a backup", entry.sequence);
+            return Err(Error::Ledger { object, reason });
+        }
+        Ok(Some(entry))
     }
 }
 
