@@ -1,7 +1,7 @@
 //! One drop from galaxies to redshifts, with the library alone: a sample survey, a model, a job, and its predictions.
 //!
 //! ```text
-//! cargo run --example 01_one_drop
+//! cargo run --release --example 01_one_drop
 //! ```
 //! The model has initial weights, so its redshifts mean nothing, and the cutouts are rendered: this shows how things are
 //! put together. Everything lies in a temporary folder.

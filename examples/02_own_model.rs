@@ -1,7 +1,7 @@
 //! A model of one's own: a quadratic polynomial in colours and the r magnitude, fitted here and run by the engine.
 //!
 //! ```text
-//! cargo run --example 02_own_model
+//! cargo run --release --example 02_own_model
 //! ```
 //! Whatever implements [`Model`] can be run. This one looks at magnitudes alone, so cutouts are not even read. It is
 //! fitted to one sample survey and scored on another, drawn from other real galaxies. A score on a sample survey is none
