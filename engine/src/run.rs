@@ -86,14 +86,7 @@ pub fn run(job: Job, runtime: &Handle) -> Result<Summary, Error> {
     };
     let observer = leader.then(|| Observer::start(&pending, progress.clone()));
     let ledger = Arc::new(tokio::sync::Mutex::new(ledger));
-    let committer = Committer {
-        output: job.plan.output.clone(),
-        ledger: ledger.clone(),
-        model_id: job.plan.model_id.clone(),
-        engine: env!("CARGO_PKG_VERSION").to_owned(),
-        settings: job.plan.settings.clone().into(),
-        runtime: runtime.clone(),
-    };
+    let committer = committer(&job, ledger.clone(), runtime);
     let (feeder, feed) = feeder();
     let (tell, told) = mpsc::unbounded_channel();
     let job = Arc::new(job);
@@ -147,6 +140,17 @@ pub fn run(job: Job, runtime: &Handle) -> Result<Summary, Error> {
     summary.galaxies_per_second = summary.rows_written as f64 / summary.seconds;
     (summary.device, summary.precision) = (job.device.clone(), job.precision.clone());
     Ok(summary)
+}
+
+fn committer(job: &Job, ledger: Arc<tokio::sync::Mutex<Ledger>>, runtime: &Handle) -> Committer {
+    Committer {
+        output: job.plan.output.clone(),
+        ledger,
+        model_id: job.plan.model_id.clone(),
+        engine: env!("CARGO_PKG_VERSION").to_owned(),
+        settings: job.plan.settings.clone().into(),
+        runtime: runtime.clone(),
+    }
 }
 
 /// Makes sure the output can take the job's results, ends what earlier runs left, and finds what is to be done.

@@ -3,11 +3,11 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use arrow::{
     array::{
-        Array, ArrayRef, Float32Array, Float64Array, Int32Array, RecordBatch, StringArray,
-        UInt32Array, UInt64Array,
+        Array, ArrayRef, Float32Array, Float64Array, Int32Array, PrimitiveArray, RecordBatch,
+        StringArray, UInt32Array, UInt64Array,
     },
     compute::take,
-    datatypes::FieldRef,
+    datatypes::{ArrowPrimitiveType, FieldRef},
     error::ArrowError,
 };
 
@@ -30,7 +30,7 @@ pub fn pieces(
     keep: &[FieldRef],
     parts: u32,
 ) -> Result<Vec<Piece>, ArrowError> {
-    let mut rows: std::collections::BTreeMap<(Folder, u32), Vec<u32>> = Default::default();
+    let mut rows: BTreeMap<(Folder, u32), Vec<u32>> = Default::default();
     for (row, door) in doors.iter().enumerate() {
         let folder = match door {
             Door::Predicted | Door::Withdrawn => Folder::Photoz,
@@ -67,82 +67,85 @@ fn photoz_rows(
     keep: &[FieldRef],
     rows: &[u32],
 ) -> Result<RecordBatch, ArrowError> {
-    let there = |row: &u32| doors[*row as usize] == Door::Predicted;
-    let float64 = |array: &Float64Array| -> ArrayRef {
-        Arc::new(
-            rows.iter()
-                .map(|row| there(row).then(|| array.value(*row as usize)))
-                .collect::<Float64Array>(),
-        )
+    let indices = UInt32Array::from(rows.to_vec());
+    let values = Values {
+        galaxies,
+        doors,
+        z_phot,
     };
-    let z_spec = |row: &u32| {
-        galaxies
-            .z_spec
-            .is_valid(*row as usize)
-            .then(|| galaxies.z_spec.value(*row as usize))
-    };
-    let known = |row: &u32| {
-        there(row)
-            .then(|| z_spec(row).filter(|z| is_redshift(*z)))
-            .flatten()
-    };
-    let mag_r = |row: &u32| {
-        let mags = galaxies.mags.as_ref().filter(|_| there(row))?;
-        mags[2]
-            .is_valid(*row as usize)
-            .then(|| mags[2].value(*row as usize))
-    };
-    let flags = rows.iter().map(|row| {
-        // A null or NaN z_spec is how tables say "none"; any other that is no redshift is worth a flag.
-        let ignored = there(row) && z_spec(row).is_some_and(|z| !z.is_nan() && !is_redshift(z));
-        if there(row) {
-            if ignored { Z_SPEC_IGNORED } else { 0 }
-        } else {
-            DELETED
-        }
-    });
+    let each = || rows.iter().map(|&row| row as usize);
+    let ra: Float64Array = each()
+        .map(|row| values.of_predicted(row, &galaxies.ra))
+        .collect();
+    let dec: Float64Array = each()
+        .map(|row| values.of_predicted(row, &galaxies.dec))
+        .collect();
+    let z_phot: Float32Array = each().map(|row| values.z_phot(row)).collect();
+    let z_spec: Float32Array = each()
+        .map(|row| values.z_spec(row).filter(|z| is_redshift(*z)))
+        .collect();
+    let mag_r: Float32Array = each().map(|row| values.mag_r(row)).collect();
+    let flags: Int32Array = each().map(|row| values.flags(row)).collect();
     let mut columns: Vec<Column> = vec![
         (
             "object_id".into(),
-            take(&galaxies.object_id, &UInt32Array::from(rows.to_vec()), None)?,
+            take(&galaxies.object_id, &indices, None)?,
             false,
         ),
-        ("ra".into(), float64(&galaxies.ra), true),
-        ("dec".into(), float64(&galaxies.dec), true),
-        (
-            "z_phot".into(),
-            Arc::new(
-                rows.iter()
-                    .map(|row| there(row).then(|| z_phot[*row as usize]))
-                    .collect::<Float32Array>(),
-            ),
-            true,
-        ),
-        (
-            "z_spec".into(),
-            Arc::new(rows.iter().map(known).collect::<Float32Array>()),
-            true,
-        ),
-        (
-            "mag_r".into(),
-            Arc::new(rows.iter().map(mag_r).collect::<Float32Array>()),
-            true,
-        ),
-        (
-            "z_flags".into(),
-            Arc::new(flags.collect::<Int32Array>()),
-            false,
-        ),
+        ("ra".into(), Arc::new(ra), true),
+        ("dec".into(), Arc::new(dec), true),
+        ("z_phot".into(), Arc::new(z_phot), true),
+        ("z_spec".into(), Arc::new(z_spec), true),
+        ("mag_r".into(), Arc::new(mag_r), true),
+        ("z_flags".into(), Arc::new(flags), false),
     ];
     for (field, values) in keep.iter().zip(&galaxies.keep) {
-        columns.push((
-            field.name().clone(),
-            take(values, &UInt32Array::from(rows.to_vec()), None)?,
-            true,
-        ));
+        columns.push((field.name().clone(), take(values, &indices, None)?, true));
     }
     columns.extend(places(origin, rows));
     batch(columns)
+}
+
+/// What a row of `photoz/` says: a withdrawn one says nothing but that.
+struct Values<'a> {
+    galaxies: &'a Galaxies,
+    doors: &'a [Door],
+    z_phot: &'a [f32],
+}
+
+impl Values<'_> {
+    fn is_predicted(&self, row: usize) -> bool {
+        self.doors[row] == Door::Predicted
+    }
+
+    fn of_predicted<T: ArrowPrimitiveType>(
+        &self,
+        row: usize,
+        values: &PrimitiveArray<T>,
+    ) -> Option<T::Native> {
+        (self.is_predicted(row) && values.is_valid(row)).then(|| values.value(row))
+    }
+
+    fn z_phot(&self, row: usize) -> Option<f32> {
+        self.is_predicted(row).then(|| self.z_phot[row])
+    }
+
+    fn z_spec(&self, row: usize) -> Option<f32> {
+        self.of_predicted(row, &self.galaxies.z_spec)
+    }
+
+    fn mag_r(&self, row: usize) -> Option<f32> {
+        self.of_predicted(row, &self.galaxies.mags.as_ref()?[2])
+    }
+
+    /// A null or NaN z_spec is how tables say "none"; any other that is no redshift is worth a flag.
+    fn flags(&self, row: usize) -> i32 {
+        match self.z_spec(row) {
+            _ if !self.is_predicted(row) => DELETED,
+            Some(z) if !z.is_nan() && !is_redshift(z) => Z_SPEC_IGNORED,
+            _ => 0,
+        }
+    }
 }
 
 fn specz_rows(
