@@ -8,7 +8,7 @@
 #   make bench     timings of this machine
 #   make install   PREFIX=/usr/local: bin/hubbleflow and lib/hubbleflow, which can be moved together
 #
-# Everything is built for release: dependencies are compiled once, and what is tested is what runs.
+# Everything is built for release and as one: dependencies are compiled once, and what is tested is what runs.
 
 SHELL    := bash
 CARGO    := cargo
@@ -20,7 +20,7 @@ PYTHON   := .venv/bin/python
 .DEFAULT_GOAL := build
 
 build: .libtorch
-	$(CARGO) build --release --workspace
+	$(CARGO) build --release --workspace --all-targets
 
 demo: build
 	$(TARGET)/release/hubbleflow demo
