@@ -8,8 +8,8 @@ pub const ORDER_POSITION: u8 = 29;
 /// `ra_deg` is in [0, 360], `dec_deg` in [-90, 90]; validation has seen to it.
 ///
 /// ```
-/// // The cell of order 29 lies in the cell of order 0 that the position lies in.
-/// assert_eq!(connectors::sky::healpix_29(45.0, 0.1) >> 58, 4);
+/// // The first base cell on the equator, 4, is centred where ra and dec are zero.
+/// assert_eq!(connectors::sky::healpix_29(0.0, 0.0) >> 58, 4);
 /// ```
 pub fn healpix_29(ra_deg: f64, dec_deg: f64) -> i64 {
     // 12 * 4^29 < 2^63: the cell fits an i64.

@@ -218,8 +218,10 @@ mod tests {
 
         #[test]
         fn sixteen_bits_survive_the_way_to_float32_and_back(bits in any::<u16>()) {
-            let wide = to_f32(Dtype::BF16, &bits.to_le_bytes()).map(|r| r[0].to_bits());
-            prop_assert_eq!(wide, Some(u32::from(bits) << 16));
+            // A signalling NaN may come back as a quiet one.
+            let wide = to_f32(Dtype::BF16, &bits.to_le_bytes()).map(|r| r[0]);
+            let brain = f32::from_bits(u32::from(bits) << 16);
+            prop_assert!(wide.is_some_and(|w| w == brain || (w.is_nan() && brain.is_nan())));
             let wide = to_f32(Dtype::F16, &bits.to_le_bytes()).map(|r| f16::from_f32(r[0]));
             let half = f16::from_bits(bits);
             prop_assert!(wide.is_some_and(|w| w == half || (w.is_nan() && half.is_nan())));
