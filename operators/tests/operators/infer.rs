@@ -59,7 +59,7 @@ fn redshifts(parcels: &[Parcel]) -> Vec<(i64, f32)> {
             );
         }
     }
-    redshifts.sort_by(|a, b| a.0.cmp(&b.0));
+    redshifts.sort_by_key(|(id, _)| *id);
     redshifts
 }
 

@@ -1,4 +1,5 @@
 //! The operators on a worker of their own: a module an operator.
+#![allow(clippy::unwrap_used)]
 mod commit;
 mod feed;
 mod gather;
