@@ -1,4 +1,5 @@
 //! What Hubbleflow promises, tested on the real program: a module a promise.
+#![allow(clippy::unwrap_used)]
 mod again_and_again;
 mod conformance;
 mod moto;

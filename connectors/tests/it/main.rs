@@ -1,4 +1,5 @@
 //! Galaxies in and predictions out, over stores that fail.
+#![allow(clippy::unwrap_used)]
 mod codec;
 #[path = "../common/mod.rs"]
 mod common;
