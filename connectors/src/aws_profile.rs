@@ -96,7 +96,10 @@ mod tests {
                 pair("aws_region", "eu-west-1")
             ]
         );
-        assert_eq!(options(&[here.clone()])[0], pair("aws_access_key_id", "A"));
+        assert_eq!(
+            options(std::slice::from_ref(&here))[0],
+            pair("aws_access_key_id", "A")
+        );
         assert_eq!(options(&[here, pair("aws_access_key_id", "own")]), []);
     }
 }

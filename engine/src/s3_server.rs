@@ -104,7 +104,7 @@ impl S3Server {
             .map_err(|error| because(error, &format!("cannot make {}", folder.display())))
     }
 
-    /// Stops, and returns when the requests under way are answered (or [`GRACE`] is over).
+    /// Stops, and returns when the requests under way are answered (five seconds at most).
     pub async fn shutdown(mut self) {
         self.stop.send_replace(true);
         if let Some(accepting) = self.accepting.take() {

@@ -37,10 +37,10 @@ fn doors(rows: &[Row], kind: FileKind, needs: Needs) -> Vec<Door> {
     judge(&galaxies(rows, needs), kind, &Rules { needs, ..RULES })
 }
 
-/// What may be wrong with a row to predict, in the order in which it is looked for, and what is said of it.
 /// What spoils a row, and the reason that is to be given.
 type Fault = (fn(&mut Row), &'static str);
 
+/// What may be wrong with a row to predict, in the order in which it is looked for, and what is said of it.
 fn faults() -> Vec<Fault> {
     vec![
         (|row| row.object_id = None, "object_id is null"),
