@@ -327,6 +327,13 @@ pub async fn drops(location: &Location, drop_by: DropBy) -> Result<Vec<DropListi
     });
     let mut drops: Vec<DropListing> = folders.chain(objects).collect();
     drops.sort_by(|a, b| a.name.as_bytes().cmp(b.name.as_bytes()));
+    if let Some(twice) = drops.windows(2).find(|pair| pair[0].name == pair[1].name) {
+        let reason = "is a folder and an object at once; move one of the two away".to_owned();
+        return Err(Error::Mixed {
+            drop: twice[0].name.clone(),
+            reason,
+        });
+    }
     Ok(drops)
 }
 

@@ -55,7 +55,7 @@ pub fn encode(pieces: &[Piece]) -> Result<Vec<u8>, ArrowError> {
 /// The pieces of some bytes.
 ///
 /// # Errors
-/// Where the bytes were not made by [`encode`], or not all of them are there.
+/// Where the bytes were not made by [`encode`], or end within a piece.
 pub fn decode(mut bytes: &[u8]) -> Result<Vec<Piece>, ArrowError> {
     let mut pieces = Vec::new();
     while !bytes.is_empty() {

@@ -67,11 +67,40 @@ impl File {
         let leaves = (0..schema.num_columns())
             .filter(|&leaf| mask.leaf_included(leaf))
             .collect();
-        Ok(Self {
+        let file = Self {
             reader,
             metadata,
             layout,
             leaves,
+        };
+        file.check_footer(bytes)?;
+        Ok(file)
+    }
+
+    /// Refuses a footer that tells of what cannot be: decoders trust it.
+    fn check_footer(&self, bytes: u64) -> Result<(), Error> {
+        let lies_inside = |chunk: &ColumnChunkMetaData| {
+            let start = chunk
+                .dictionary_page_offset()
+                .unwrap_or(chunk.data_page_offset());
+            let (start, size) = (
+                u64::try_from(start).ok(),
+                u64::try_from(chunk.compressed_size()).ok(),
+            );
+            let end = start
+                .zip(size)
+                .and_then(|(start, size)| start.checked_add(size));
+            end.is_some_and(|end| end <= bytes) && chunk.data_page_offset() >= 0
+        };
+        let groups = self.metadata.metadata().row_groups();
+        let possible = groups.iter().all(|group| group.num_rows() >= 0)
+            && (0..groups.len()).all(|group| self.chunks(group).all(lies_inside));
+        if possible {
+            return Ok(());
+        }
+        Err(Error::Corrupt {
+            object: self.name(),
+            reason: "its footer tells of rows that cannot be in it".to_owned(),
         })
     }
 

@@ -55,7 +55,14 @@ impl Location {
             .map_or("", |(_bucket, key)| key)
             .trim_end_matches('/');
         let store: Arc<dyn ObjectStore> = match scheme {
-            "file" => return Self::local(url, rest),
+            "file" => {
+                let path = url::Url::parse(url)
+                    .ok()
+                    .and_then(|parsed| parsed.to_file_path().ok());
+                let path = path
+                    .ok_or_else(|| bad("no path of this machine; write file:///path".to_owned()))?;
+                return Self::local(url, &path.display().to_string());
+            }
             "s3" | "s3a" => Arc::new(s3(url, options).map_err(|error| bad(error.to_string()))?),
             "gs" => Arc::new(gcs(url, options).map_err(|error| bad(error.to_string()))?),
             "az" | "azure" | "abfs" | "abfss" => {

@@ -120,6 +120,7 @@ impl Catalog {
         let decoded_bytes = file.decoded_bytes(&cut, cut.chunk_rows.min(cut.rows.len()));
         let mut permit = Some(budget.acquire(encoded_bytes + decoded_bytes).await);
         let ahead = file.fetch(ranges).await?;
+        let split_path = split.object.path.clone();
         let (runtime, budget, split) = (Handle::current(), budget.clone(), split.clone());
         let decode = move || {
             let mut decoder = file.decoder(&cut, ahead, runtime.clone())?;
@@ -143,9 +144,14 @@ impl Catalog {
             }
             Ok(())
         };
-        tokio::task::spawn_blocking(decode)
-            .await
-            .expect("decoding does not panic: a bad file is an error")
+        match tokio::task::spawn_blocking(decode).await {
+            Ok(decoded) => decoded,
+            // Decoders of damaged pages are not ours to trust.
+            Err(_panicked) => Err(Error::Corrupt {
+                object: self.location().url_of(&split_path),
+                reason: "the decoder gave up on it".to_owned(),
+            }),
+        }
     }
 }
 

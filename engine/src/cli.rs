@@ -182,12 +182,18 @@ fn run_command(args: &RunArgs, options: &StoreOptions, runtime: &Runtime) -> Res
     Ok(summary.exit_code())
 }
 
-/// A worker that panics leaves the others waiting for ever: the process ends, and with it the cluster.
+/// A worker that panics leaves the others waiting for ever: the process ends, and with it the cluster. A panic on any
+/// other thread is noticed by the worker that waits for it.
 fn end_on_panic() {
     let report = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
         report(panic);
-        std::process::exit(i32::from(supervise::CRASHED));
+        if std::thread::current()
+            .name()
+            .is_some_and(|name| name.starts_with("timely:"))
+        {
+            std::process::exit(i32::from(supervise::CRASHED));
+        }
     }));
 }
 

@@ -90,7 +90,7 @@ pub fn run(job: Job, runtime: &Handle) -> Result<Summary, Error> {
     let (feeder, feed) = feeder();
     let (tell, told) = mpsc::unbounded_channel();
     let job = Arc::new(job);
-    if leader {
+    let planning = leader.then(|| {
         let drops: Vec<DropListing> = pending.into_iter().map(|pending| pending.listing).collect();
         let progress = progress.clone();
         let planner = Planner {
@@ -101,8 +101,8 @@ pub fn run(job: Job, runtime: &Handle) -> Result<Summary, Error> {
             progress,
             run,
         };
-        runtime.spawn(planner.take(drops));
-    }
+        runtime.spawn(planner.take(drops))
+    });
     let summary = Arc::new(Mutex::new(Summary::default()));
     let drops = Mutex::new(leader.then_some(feed));
     let settle = Settle {
@@ -135,6 +135,10 @@ pub fn run(job: Job, runtime: &Handle) -> Result<Summary, Error> {
         timely::execute::execute_from(builders, guard, timely::WorkerConfig::default(), execute)
             .map_err(Error::Worker)?;
     join(guards)?;
+    if let Some(planning) = planning {
+        let planned = runtime.block_on(planning);
+        planned.map_err(|error| Error::Worker(format!("planning stopped: {error}")))?;
+    }
     let mut summary = lock(&summary).clone();
     summary.seconds = clock().as_secs_f64();
     summary.galaxies_per_second = summary.rows_written as f64 / summary.seconds;

@@ -42,6 +42,8 @@ impl Inference {
             .num_threads(threads)
             .thread_name(|thread| format!("infer-{thread}"))
             .start_handler(|_thread| models::device::single_threaded())
+            // A model that panics leaves its reply unfinished, which stops the worker.
+            .panic_handler(|_panic| ())
             .build()?;
         let replicas = (0..threads).map(|_| Mutex::new(model.replica())).collect();
         Ok(Self {
