@@ -1,8 +1,12 @@
 //! How this process gives memory back.
 
-/// Blocks of this size and above go back to the system when they are freed.
+/// Blocks of this size and above go back to the system when they are freed: bytes and rows of a split. What the model
+/// needs for a batch is smaller, and is needed again at once.
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
-const MMAP_BYTES_MIN: libc::c_int = 1 << 20;
+const MMAP_BYTES_MIN: libc::c_int = 12 << 20;
+/// What a heap keeps for the next batch.
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+const TRIM_BYTES_MIN: libc::c_int = 128 << 20;
 
 /// Makes the C library return large blocks at once, so that what `--memory` bounds is what the process holds.
 ///
@@ -10,8 +14,9 @@ const MMAP_BYTES_MIN: libc::c_int = 1 << 20;
 /// thread: after an hour a process would hold several times what is in flight.
 pub fn return_large_blocks() {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
-    // SAFETY: mallopt may be called at any time; it only sets a limit of the allocator.
+    // SAFETY: mallopt may be called at any time; it only sets limits of the allocator.
     unsafe {
         libc::mallopt(libc::M_MMAP_THRESHOLD, MMAP_BYTES_MIN);
+        libc::mallopt(libc::M_TRIM_THRESHOLD, TRIM_BYTES_MIN);
     }
 }
