@@ -1,5 +1,8 @@
 //! What tests of stores share: places, small catalogs, and a store that fails as it is told.
-#![allow(dead_code, reason = "two test binaries share this, and each uses its part")]
+#![allow(
+    dead_code,
+    reason = "two test binaries share this, and each uses its part"
+)]
 use std::{
     fmt,
     ops::Range,
