@@ -104,6 +104,10 @@ impl Checkpoint {
     }
 }
 
+/// The two names under which the public checkpoint holds the first convolution of the inception network.
+const FIRST_PREFIX: &str = "inception_model.conv2d_init.";
+const TWIN_PREFIX: &str = "inception_model.vis_inception.0.";
+
 /// Every tensor of the file by its first name: the alias of `conv2d_init` is resolved.
 pub(crate) fn read_names<'a>(
     path: &Path,
@@ -113,17 +117,15 @@ pub(crate) fn read_names<'a>(
         path: path.to_owned(),
         source,
     })?;
+    // A file hands out its tensors in no particular order: the twin is compared whichever name comes first.
     let mut stored: BTreeMap<String, TensorView<'a>> = BTreeMap::new();
     for (name, view) in file.tensors() {
-        let first = name.replace(
-            "inception_model.vis_inception.0.",
-            "inception_model.conv2d_init.",
-        );
+        let first = name.replace(TWIN_PREFIX, FIRST_PREFIX);
         match stored.get(&first) {
             Some(twin) if *twin != view => {
                 return Err(Error::Tensor {
                     path: path.to_owned(),
-                    tensor: name,
+                    tensor: first.replace(FIRST_PREFIX, TWIN_PREFIX),
                     reason: format!("differs from `{first}`, which is the same tensor"),
                 });
             }
