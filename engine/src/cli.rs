@@ -25,6 +25,7 @@ use crate::{
     settings::{CatalogArgs, RunArgs},
     status::status,
     supervise,
+    train::{self, FinetuneArgs, PretrainArgs},
 };
 
 /// Photometric redshifts for whole surveys: reads galaxies from Parquet, predicts, and commits.
@@ -51,6 +52,9 @@ enum Command {
     /// Look at a model, or make one
     #[command(subcommand)]
     Model(ModelCommand),
+    /// Train a model on a catalog
+    #[command(subcommand)]
+    Train(TrainCommand),
     /// A sample survey, an S3 server and a cluster of two processes, from nothing to predictions
     Demo(demo::DemoArgs),
 }
@@ -73,6 +77,12 @@ struct SampleCommand {
     out: String,
     #[command(flatten)]
     args: SampleArgs,
+}
+
+#[derive(Subcommand)]
+enum TrainCommand {
+    Pretrain(Box<PretrainArgs>),
+    Finetune(Box<FinetuneArgs>),
 }
 
 #[derive(Subcommand)]
@@ -148,6 +158,7 @@ fn execute(command: Command) -> Result<u8, Error> {
         }
         Command::Sample(command) => runtime.block_on(sample_command(&command, &options)),
         Command::Model(command) => model_command(command),
+        Command::Train(command) => train_command(command, &options, &runtime),
         Command::Demo(args) => demo::demo(&args, &runtime),
     }
 }
@@ -255,6 +266,19 @@ fn model_command(command: ModelCommand) -> Result<u8, Error> {
             );
         }
     }
+    Ok(0)
+}
+
+fn train_command(
+    command: TrainCommand,
+    options: &StoreOptions,
+    runtime: &Runtime,
+) -> Result<u8, Error> {
+    let report = match &command {
+        TrainCommand::Pretrain(args) => runtime.block_on(train::pretrain(args, options))?,
+        TrainCommand::Finetune(args) => runtime.block_on(train::finetune(args, options))?,
+    };
+    println!("{}", json(&report));
     Ok(0)
 }
 

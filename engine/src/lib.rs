@@ -22,6 +22,7 @@ pub mod sample;
 pub mod settings;
 pub mod status;
 pub mod supervise;
+pub mod train;
 
 pub use error::Error;
 pub use job::Job;

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `F32`, `F16`, `BF16`, little-endian, row-major | float32, contiguous |
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 
 use half::{bf16, f16};
@@ -64,12 +64,28 @@ impl Checkpoint {
         }
     }
 
-    /// The same weights on `device`, as numbers of `kind`.
+    /// Weights that are not a file's yet, by their names.
+    pub(crate) fn of(tensors: BTreeMap<String, Tensor>) -> Self {
+        let path = PathBuf::from("(in training)");
+        Self { path, tensors }
+    }
+
+    /// All tensors, by name.
+    pub(crate) fn into_tensors(self) -> BTreeMap<String, Tensor> {
+        self.tensors
+    }
+
+    /// The same weights on `device`, as numbers of `kind`; batch normalisation stays float32.
     pub(crate) fn to(self, device: Device, kind: Kind) -> Result<Self, Error> {
-        let moved = self
-            .tensors
-            .into_iter()
-            .map(|(name, tensor)| Ok((name, tensor.f_to_device_(device, kind, false, false)?)));
+        let moved = self.tensors.into_iter().map(|(name, tensor)| {
+            let kind = if layout::is_batch_norm(&name) {
+                Kind::Float
+            } else {
+                kind
+            };
+            let tensor = tensor.f_to_device_(device, kind, false, false)?;
+            Ok((name, tensor))
+        });
         Ok(Self {
             tensors: moved.collect::<Result<_, Error>>()?,
             path: self.path,
@@ -186,6 +202,88 @@ pub fn to_f32(dtype: Dtype, bytes: &[u8]) -> Option<Vec<f32>> {
         ),
         _ => None,
     }
+}
+
+/// Tensors by name.
+pub(crate) type Tensors = BTreeMap<String, Tensor>;
+/// What stands in a file's header beside the tensors' places.
+pub(crate) type Notes = HashMap<String, String>;
+
+/// The tensors of a file, float32 on the CPU, and the notes in its header.
+///
+/// # Errors
+/// [`Error::Io`], [`Error::Corrupt`], [`Error::Tensor`].
+pub(crate) fn from_file(path: &Path) -> Result<(Tensors, Notes), Error> {
+    let bytes = std::fs::read(path).map_err(|source| Error::Io {
+        path: path.to_owned(),
+        what: "cannot read it",
+        source,
+    })?;
+    let corrupt = |source| Error::Corrupt {
+        path: path.to_owned(),
+        source,
+    };
+    let (_, header) = SafeTensors::read_metadata(&bytes).map_err(corrupt)?;
+    let notes = header.metadata().clone().unwrap_or_default();
+    let views = read_names(path, &bytes)?;
+    let tensor = |(name, view): (String, TensorView<'_>)| {
+        let tensor = to_tensor(path, &name, &view)?;
+        Ok((name, tensor))
+    };
+    Ok((
+        views
+            .into_iter()
+            .map(tensor)
+            .collect::<Result<_, Error>>()?,
+        notes,
+    ))
+}
+
+/// How weights are stored.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Storage {
+    /// As they were trained.
+    #[default]
+    Fp32,
+    /// Matrices and kernels in half precision, 11 bits a number; vectors, which are few, as they were trained.
+    Fp16,
+}
+
+/// The bytes of a safetensors file of `tensors`, with `notes` in its header.
+///
+/// # Errors
+/// [`Error::Torch`] where a tensor cannot be copied to the CPU.
+pub(crate) fn to_bytes(
+    tensors: &BTreeMap<String, Tensor>,
+    storage: Storage,
+    notes: Option<Notes>,
+) -> Result<Vec<u8>, Error> {
+    let mut stored = Vec::with_capacity(tensors.len());
+    for (name, tensor) in tensors {
+        let tensor = tensor.f_to_device_(Device::Cpu, Kind::Float, false, false)?;
+        let shape: Vec<usize> = tensor.size().iter().map(|&side| side as usize).collect();
+        let values = Vec::<f32>::try_from(tensor.f_flatten(0, -1)?)?;
+        let (dtype, bytes): (_, Vec<u8>) = match storage {
+            Storage::Fp16 if shape.len() > 1 => {
+                let halves = values.into_iter().map(f16::from_f32);
+                (Dtype::F16, halves.flat_map(f16::to_le_bytes).collect())
+            }
+            _ => (
+                Dtype::F32,
+                values.into_iter().flat_map(f32::to_le_bytes).collect(),
+            ),
+        };
+        stored.push((name, dtype, shape, bytes));
+    }
+    let views = stored.iter().map(|(name, dtype, shape, bytes)| {
+        let view = TensorView::new(*dtype, shape.clone(), bytes);
+        (
+            *name,
+            view.expect("invariant: as many bytes as the shape asks for"),
+        )
+    });
+    Ok(safetensors::serialize(views, notes)
+        .expect("invariant: names, shapes and offsets fit in a header"))
 }
 
 #[cfg(test)]

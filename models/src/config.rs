@@ -16,6 +16,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use crate::Error;
+use crate::preprocess::{CutoutPreprocess, MagPreprocess};
 
 /// The survey's bands, in the order in which every cutout and every row of magnitudes holds them.
 pub const BANDS: [&str; 5] = ["u", "g", "r", "i", "z"];
@@ -26,6 +27,8 @@ pub const BANDS: [&str; 5] = ["u", "g", "r", "i", "z"];
 pub enum Architecture {
     /// [`AstroMae`](crate::AstroMae).
     AstroMae,
+    /// An encoder with the decoder it was pretrained with: what fine-tuning starts from.
+    Mae,
 }
 
 /// What feeds the head, in the order in which it is concatenated.
@@ -51,7 +54,7 @@ pub enum EncoderKind {
 }
 
 /// The vision transformer's dimensions.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Encoder {
     /// What stands beside the attention.
@@ -78,26 +81,43 @@ fn one() -> usize {
     1
 }
 
-/// What is done to the values of a column before the network sees them.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "lowercase", deny_unknown_fields)]
-pub enum Preprocess {
-    /// Nothing: cutouts in nanomaggies, magnitudes in AB.
-    Identity {},
+/// The decoder of a masked autoencoder: plain blocks, with the encoder's `mlp_ratio`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Decoder {
+    /// Channels of a token.
+    pub width: usize,
+    /// Number of blocks.
+    pub depth: usize,
+    /// Attention heads.
+    pub heads: usize,
 }
 
-/// What is done to each of the inputs.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+impl Decoder {
+    /// The shape of its blocks, on an encoder's tokens.
+    pub(crate) fn blocks(&self, encoder: &Encoder) -> Encoder {
+        Encoder {
+            kind: EncoderKind::Plain,
+            width: self.width,
+            depth: self.depth,
+            heads: self.heads,
+            ..encoder.clone()
+        }
+    }
+}
+
+/// What is done to each of the inputs before the network sees it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Preprocessing {
     /// To the cutouts.
-    pub cutout: Preprocess,
+    pub cutout: CutoutPreprocess,
     /// To the magnitudes.
-    pub mag: Preprocess,
+    pub mag: MagPreprocess,
 }
 
-/// The whole of `config.json` for [`Architecture::AstroMae`].
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// The whole of `config.json`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
     /// The network.
@@ -110,8 +130,12 @@ pub struct Config {
     pub cutout_px: usize,
     /// The vision transformer.
     pub encoder: Encoder,
-    /// What feeds the head, each at most once.
+    /// What feeds the head, each at most once; an [`Architecture::Mae`] has no head and none of them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub branches: Vec<Branch>,
+    /// What an [`Architecture::Mae`] was pretrained with; no other has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub decoder: Option<Decoder>,
     /// What is done to the inputs.
     pub preprocess: Preprocessing,
 }
@@ -159,9 +183,10 @@ impl Config {
                 pcm_group: 48,
             },
             branches: vec![Branch::Encoder, Branch::Inception, Branch::Magnitude],
+            decoder: None,
             preprocess: Preprocessing {
-                cutout: Preprocess::Identity {},
-                mag: Preprocess::Identity {},
+                cutout: CutoutPreprocess::Identity {},
+                mag: MagPreprocess::Identity {},
             },
         })
     }
@@ -192,6 +217,7 @@ impl Config {
             pcm_kernel,
             pcm_group,
         } = self.encoder;
+        let is_mae = self.architecture == Architecture::Mae;
         let divides =
             |part: usize, whole: usize| part > 0 && whole > 0 && whole.is_multiple_of(part);
         let rules = [
@@ -200,8 +226,20 @@ impl Config {
                 format!("`bands` is {:?}, and must be {BANDS:?}", self.bands),
             ),
             (
-                !self.branches.is_empty(),
+                is_mae || !self.branches.is_empty(),
                 "`branches` is empty: nothing feeds the head".to_owned(),
+            ),
+            (
+                self.decoder.is_some() == is_mae && (!is_mae || self.branches.is_empty()),
+                "a `mae` has a `decoder` and no `branches`, any other architecture the reverse"
+                    .to_owned(),
+            ),
+            (
+                self.decoder
+                    .as_ref()
+                    .is_none_or(|d| divides(d.heads, d.width) && d.width % 4 == 0 && d.depth > 0),
+                "`decoder`: `heads` must divide `width`, a multiple of 4, and `depth` be above 0"
+                    .to_owned(),
             ),
             (
                 self.ordered_branches().len() == self.branches.len(),
@@ -241,7 +279,7 @@ impl Config {
         ];
         match rules.into_iter().find(|(holds, _)| !holds) {
             Some((_, broken)) => Err(broken),
-            None => Ok(()),
+            None => self.preprocess.validate(),
         }
     }
 
@@ -256,6 +294,21 @@ impl Config {
         branches.sort_unstable();
         branches.dedup();
         branches
+    }
+
+    /// The masked autoencoder that pretrains this configuration's encoder.
+    pub fn pretraining(&self) -> Self {
+        Self {
+            architecture: Architecture::Mae,
+            name: format!("{}, pretrained encoder", self.name),
+            branches: Vec::new(),
+            decoder: Some(Decoder {
+                width: 192,
+                depth: 4,
+                heads: 3,
+            }),
+            ..self.clone()
+        }
     }
 
     /// Patches along a side of the cutout.

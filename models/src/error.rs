@@ -85,6 +85,14 @@ pub enum Error {
         /// The file in the way.
         path: PathBuf,
     },
+    /// A training went astray.
+    #[error(
+        "the loss is no number after step {step}: lower the learning rate, or look for odd rows"
+    )]
+    Diverged {
+        /// The step.
+        step: u64,
+    },
     /// The batch does not fit the model.
     #[error("the batch does not fit the model: {0}")]
     Inputs(String),

@@ -107,8 +107,8 @@ fn safetensors_bytes(config: &Config, salt: &str) -> Result<Vec<u8>, SafeTensorE
 
 /// The rule's values for one tensor.
 fn values(entry: &Entry, config: &Config, salt: &str) -> Vec<f32> {
-    if entry.name == "pos_embed" {
-        return position_table(config.encoder.width, config.grid());
+    if let Some(table) = fixed_table(&entry.name, config) {
+        return table;
     }
     let name = entry.name.as_str();
     let ends = |suffixes: &[&str]| suffixes.iter().any(|suffix| name.ends_with(suffix));
@@ -135,6 +135,16 @@ fn values(entry: &Entry, config: &Config, salt: &str) -> Vec<f32> {
     (0..elements)
         .map(|i| (offset + scale * uniform.s(i)) as f32)
         .collect()
+}
+
+/// The sines and cosines of a table that no training changes, if `name` is one.
+pub(crate) fn fixed_table(name: &str, config: &Config) -> Option<Vec<f32>> {
+    let width = match (name, &config.decoder) {
+        ("pos_embed", _) => config.encoder.width,
+        ("decoder_pos_embed", Some(decoder)) => decoder.width,
+        _ => return None,
+    };
+    Some(position_table(width, config.grid()))
 }
 
 /// A sequence of numbers that follows from a name.

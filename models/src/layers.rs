@@ -1,6 +1,6 @@
 //! The layers that the networks are made of, each with the weights that a checkpoint has under its path.
 
-use tch::{TchError, Tensor};
+use tch::{Kind, TchError, Tensor};
 
 use crate::{Checkpoint, Error};
 
@@ -21,6 +21,14 @@ impl Linear {
         Ok(Self {
             weight: c.tensor(&format!("{path}.weight"))?,
             bias,
+        })
+    }
+
+    /// The same layer in float32.
+    pub(crate) fn to_float(&self) -> Result<Self, TchError> {
+        Ok(Self {
+            weight: self.weight.f_to_kind(Kind::Float)?,
+            bias: self.bias.f_to_kind(Kind::Float)?,
         })
     }
 
@@ -130,7 +138,10 @@ impl Conv {
     }
 }
 
-/// Batch normalisation with the statistics of training; epsilon 1e-5.
+/// Batch normalisation; epsilon 1e-5.
+///
+/// Where its weights learn it takes the statistics of the batch, and moves the running ones towards them by a tenth;
+/// otherwise, as when a part of a network is frozen, it takes the running ones.
 #[derive(Debug)]
 pub(crate) struct BatchNorm {
     weight: Tensor,
@@ -152,13 +163,14 @@ impl BatchNorm {
     pub(crate) fn forward(&self, x: &Tensor) -> Result<Tensor, TchError> {
         let affine = (Some(&self.weight), Some(&self.bias));
         let statistics = (Some(&self.mean), Some(&self.var));
+        let learns = self.weight.requires_grad();
         x.f_batch_norm(
             affine.0,
             affine.1,
             statistics.0,
             statistics.1,
-            false,
-            0.0,
+            learns,
+            0.1,
             1e-5,
             true,
         )

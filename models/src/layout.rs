@@ -3,7 +3,7 @@
 //! One table for whoever reads weights ([`Checkpoint`](crate::Checkpoint)), makes them
 //! ([`init`](crate::init)) or counts them.
 
-use crate::config::{BANDS, Branch, Config, EncoderKind};
+use crate::config::{BANDS, Branch, Config, Decoder, Encoder, EncoderKind};
 
 /// Width of what the encoder and the Inception network give to the head.
 pub const IMAGE_FEATURES: usize = 1096;
@@ -31,7 +31,7 @@ pub struct Entry {
     pub required: bool,
 }
 
-/// Every tensor of the branches that `config` switches on, and of their head.
+/// Every tensor of the branches that `config` switches on, and of their head; or of a masked autoencoder.
 ///
 /// ```
 /// let mut config = models::Config::preset("astromae").unwrap();
@@ -42,6 +42,11 @@ pub struct Entry {
 /// ```
 pub fn layout(config: &Config) -> Vec<Entry> {
     let mut table = Table::default();
+    if let Some(decoder) = &config.decoder {
+        table.trunk(config);
+        table.decoder(config, decoder);
+        return table.0;
+    }
     for branch in config.ordered_branches() {
         match branch {
             Branch::Encoder => table.encoder(config),
@@ -51,6 +56,17 @@ pub fn layout(config: &Config) -> Vec<Entry> {
     }
     table.head(config);
     table.0
+}
+
+/// Whether a tensor is of the transformer itself: what pretraining learns and hands on.
+pub fn is_trunk(name: &str) -> bool {
+    let parts = ["cls_token", "pos_embed", "patch_embed.", "blocks."];
+    parts.iter().any(|part| name.starts_with(part))
+}
+
+/// Whether a tensor is of a batch normalisation: its sums are taken in float32 on every device.
+pub(crate) fn is_batch_norm(name: &str) -> bool {
+    name.contains(".bn.") || name.contains(".PCM.1.")
 }
 
 /// The first parts of the names that belong to `branch`.
@@ -108,7 +124,7 @@ impl Table {
         }
     }
 
-    fn encoder(&mut self, config: &Config) {
+    fn trunk(&mut self, config: &Config) {
         let encoder = &config.encoder;
         let width = encoder.width;
         let patch = encoder.patch_px;
@@ -116,16 +132,37 @@ impl Table {
         self.tensor("pos_embed", &[1, config.grid() * config.grid() + 1, width]);
         self.layer("patch_embed.proj", &[width, BANDS.len(), patch, patch]);
         for n in 0..encoder.depth {
-            self.block(&format!("blocks.{n}"), config);
+            self.block(&format!("blocks.{n}"), encoder);
         }
+    }
+
+    fn encoder(&mut self, config: &Config) {
+        let width = config.encoder.width;
+        self.trunk(config);
         self.layer("fc_norm", &[width]);
         self.layer("head", &[width, width]);
         self.layer("vit_block.0", &[IMAGE_FEATURES, width]);
         self.layer("vit_block.2", &[IMAGE_FEATURES, IMAGE_FEATURES]);
     }
 
-    fn block(&mut self, path: &str, config: &Config) {
-        let encoder = &config.encoder;
+    /// Under the names of He et al. 2022.
+    fn decoder(&mut self, config: &Config, decoder: &Decoder) {
+        let (width, encoder) = (decoder.width, &config.encoder);
+        let patches = config.grid() * config.grid();
+        self.layer("norm", &[encoder.width]);
+        self.layer("decoder_embed", &[width, encoder.width]);
+        self.tensor("mask_token", &[1, 1, width]);
+        self.tensor("decoder_pos_embed", &[1, patches + 1, width]);
+        let blocks = decoder.blocks(encoder);
+        for n in 0..decoder.depth {
+            self.block(&format!("decoder_blocks.{n}"), &blocks);
+        }
+        self.layer("decoder_norm", &[width]);
+        let pixels = BANDS.len() * encoder.patch_px * encoder.patch_px;
+        self.layer("decoder_pred", &[pixels, width]);
+    }
+
+    fn block(&mut self, path: &str, encoder: &Encoder) {
         let width = encoder.width;
         let hidden = width * encoder.mlp_ratio;
         self.layer(&format!("{path}.norm1"), &[width]);

@@ -15,12 +15,16 @@ pub mod astromae;
 pub mod checkpoint;
 pub mod config;
 pub mod device;
+mod encoder;
 mod error;
 mod inception;
 pub mod init;
 mod inspect;
 mod layers;
 pub mod layout;
+mod network;
+pub mod preprocess;
+pub mod train;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -125,6 +129,12 @@ pub fn load(dir: &Path, device: Device, precision: Precision) -> Result<Box<dyn 
         Architecture::AstroMae => Ok(Box::new(AstroMae::from_directory(
             &directory, device, precision,
         )?)),
+        Architecture::Mae => Err(Error::Config {
+            path: directory.config_path,
+            reason: "`architecture` is mae: a pretrained encoder, which predicts nothing yet; \
+                     `hubbleflow train finetune --pretrained` makes a model of it"
+                .to_owned(),
+        }),
     }
 }
 

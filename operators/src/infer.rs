@@ -3,9 +3,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use connectors::{
     Chunk,
+    galaxy::Galaxies,
     part::{Door, Piece, pieces},
 };
-use models::{Inputs, Model};
+use models::{Inputs, Model, Needs};
 use rayon::ThreadPool;
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
@@ -177,12 +178,15 @@ fn z_phot(
     doors: &[Door],
     batch: usize,
 ) -> Result<Vec<f32>, models::Error> {
+    let (needs, px) = (model.needs(), model.cutout_px());
     let mut z_phot = vec![f32::NAN; doors.len()];
     let rows: Vec<usize> = (0..doors.len())
         .filter(|&row| doors[row] == Door::Predicted)
         .collect();
     for rows in rows.chunks(batch) {
-        let predicted = model.forward(&inputs(model, chunk, rows))?.contiguous();
+        let predicted = model
+            .forward(&inputs(needs, px, &chunk.galaxies, rows))?
+            .contiguous();
         let mut values = vec![0_f32; rows.len()];
         predicted.f_copy_data(&mut values, rows.len())?;
         rows.iter()
@@ -192,10 +196,13 @@ fn z_phot(
     Ok(z_phot)
 }
 
-/// The batch of some rows: the one copy of their cutouts, which crops them and closes the gaps between them.
-fn inputs(model: &dyn Model, chunk: &Chunk, rows: &[usize]) -> Inputs {
-    let (needs, px) = (model.needs(), model.cutout_px());
-    let (galaxies, batch) = (&chunk.galaxies, rows.len() as i64);
+/// The batch of some rows, as a model takes it: the one copy of their cutouts, which crops them to the central
+/// `cutout_px` and closes the gaps between them.
+///
+/// # Panics
+/// If a row was rejected by these rules of what is needed: it has nothing to copy.
+pub fn inputs(needs: Needs, cutout_px: usize, galaxies: &Galaxies, rows: &[usize]) -> Inputs {
+    let (px, batch) = (cutout_px, rows.len() as i64);
     let cutouts = needs.cutouts.then(|| {
         let cutouts = galaxies
             .cutouts

@@ -91,28 +91,29 @@ pub struct Piece {
 }
 
 /// The part of an object: the same in every drop that has as many parts.
-///
-/// The hash is XXH3 of the id's eight little-endian bytes, or of its text.
 pub fn part_of(object_id: &dyn Array, row: usize, parts: u32) -> u32 {
     if parts <= 1 || object_id.is_null(row) {
         return 0;
     }
-    let hash = match object_id.data_type() {
-        DataType::Int64 => XxHash3_64::oneshot(
-            &object_id
-                .as_primitive::<Int64Type>()
-                .value(row)
-                .to_le_bytes(),
-        ),
-        DataType::UInt64 => XxHash3_64::oneshot(
-            &object_id
-                .as_primitive::<UInt64Type>()
-                .value(row)
-                .to_le_bytes(),
-        ),
+    (id_hash(object_id, row) % u64::from(parts)) as u32
+}
+
+/// What stands for an object wherever objects are divided: XXH3 of the id's eight little-endian bytes, or of its text.
+///
+/// # Panics
+/// If the ids are of none of the types that a catalog may have.
+pub fn id_hash(object_id: &dyn Array, row: usize) -> u64 {
+    match object_id.data_type() {
+        DataType::Int64 => {
+            let id = object_id.as_primitive::<Int64Type>().value(row);
+            XxHash3_64::oneshot(&id.to_le_bytes())
+        }
+        DataType::UInt64 => {
+            let id = object_id.as_primitive::<UInt64Type>().value(row);
+            XxHash3_64::oneshot(&id.to_le_bytes())
+        }
         _ => XxHash3_64::oneshot(object_id.as_string::<i32>().value(row).as_bytes()),
-    };
-    (hash % u64::from(parts)) as u32
+    }
 }
 
 /// Columns of a batch: name, values and whether null is allowed.

@@ -1,0 +1,139 @@
+//! AstroMAE's branches and its head: one forward pass, for predictions and for training.
+//!
+//! | | shapes |
+//! |---|---|
+//! | encoder | `[batch, 1 + patch, width] -> [batch, width]`, the mean of the patches |
+//! | vit_block | `[batch, width] -> [batch, 1096]` |
+//! | inception | `[batch, band, y, x] -> [batch, 1096]` |
+//! | magnitude | `[batch, band] -> [batch, 1024]` |
+//! | head | the branches, concatenated in this order `-> [batch]` |
+
+use tch::{Kind, TchError, Tensor};
+
+use crate::config::{Branch, Config, Preprocessing};
+use crate::encoder::Encoder;
+use crate::inception::VisInception;
+use crate::layers::{LayerNorm, Linear, Mlp};
+use crate::layout::{MAG_LAYERS, head_names};
+use crate::{Checkpoint, Error, Taps};
+
+/// The network, on the device and in the numbers of its weights.
+#[derive(Debug)]
+pub(crate) struct Network {
+    preprocess: Preprocessing,
+    kind: Kind,
+    encoder: Option<EncoderBranch>,
+    inception: Option<VisInception>,
+    magnitude: Option<Mlp>,
+    head: Head,
+}
+
+impl Network {
+    /// The network of `config` with weights of `kind`.
+    pub(crate) fn new(c: &Checkpoint, config: &Config, kind: Kind) -> Result<Self, Error> {
+        let on = |branch| config.has(branch).then_some(c);
+        let encoder = |c| EncoderBranch::new(c, config);
+        let magnitude = |c| Mlp::new(c, "inception_model.magnitude_block", &MAG_LAYERS);
+        Ok(Self {
+            preprocess: config.preprocess.clone(),
+            kind,
+            encoder: on(Branch::Encoder).map(encoder).transpose()?,
+            inception: on(Branch::Inception).map(VisInception::new).transpose()?,
+            magnitude: on(Branch::Magnitude).map(magnitude).transpose()?,
+            head: Head::new(c, config)?,
+        })
+    }
+
+    /// The forward pass: cutouts and magnitudes as they come, on the network's device.
+    pub(crate) fn forward(
+        &self,
+        cutouts: Option<&Tensor>,
+        mags: Option<&Tensor>,
+    ) -> Result<Taps, TchError> {
+        let cutouts = cutouts.map(|x| self.preprocess.cutout.apply(x)?.f_to_kind(self.kind));
+        let cutouts = cutouts.transpose()?;
+        let mags = mags.map(|x| self.preprocess.mag.apply(x)?.f_to_kind(self.kind));
+        let mags = mags.transpose()?;
+        let (encoder, vit_block) = match (&self.encoder, &cutouts) {
+            (Some(branch), Some(cutouts)) => {
+                let encoded = branch.encode(cutouts)?;
+                let features = branch.features(&encoded)?;
+                (Some(encoded), Some(features))
+            }
+            _ => (None, None),
+        };
+        let inception = self.inception.as_ref().zip(cutouts.as_ref());
+        let inception = inception.map(|(net, x)| net.forward(x)).transpose()?;
+        let magnitude = self.magnitude.as_ref().zip(mags.as_ref());
+        let magnitude = magnitude.map(|(net, x)| net.forward(x)).transpose()?;
+        let branches = [&vit_block, &inception, &magnitude];
+        let features: Vec<&Tensor> = branches.into_iter().flatten().collect();
+        let z_phot = self.head.forward(&Tensor::f_cat(&features, 1)?)?;
+        Ok(Taps {
+            encoder,
+            vit_block,
+            inception,
+            magnitude,
+            z_phot,
+        })
+    }
+}
+
+/// The encoder and what makes features of it.
+#[derive(Debug)]
+struct EncoderBranch {
+    encoder: Encoder,
+    fc_norm: LayerNorm,
+    linear: Linear,
+    vit_block: Mlp,
+}
+
+impl EncoderBranch {
+    fn new(c: &Checkpoint, config: &Config) -> Result<Self, Error> {
+        Ok(Self {
+            encoder: Encoder::new(c, config)?,
+            fc_norm: LayerNorm::new(c, "fc_norm")?,
+            linear: Linear::new(c, "head")?,
+            vit_block: Mlp::new(c, "vit_block", &[0, 2])?,
+        })
+    }
+
+    fn encode(&self, cutouts: &Tensor) -> Result<Tensor, TchError> {
+        let tokens = self.encoder.forward(cutouts, None)?;
+        let patches = tokens.f_narrow(1, 1, tokens.size3()?.1 - 1)?;
+        self.fc_norm.forward(&patches.f_mean_dim(1, false, None)?)
+    }
+
+    fn features(&self, encoded: &Tensor) -> Result<Tensor, TchError> {
+        self.vit_block.forward(&self.linear.forward(encoded)?)
+    }
+}
+
+/// Features to a redshift: a hidden layer where several branches (or magnitudes alone) feed it,
+/// then ReLU and one linear layer.
+#[derive(Debug)]
+struct Head {
+    hidden: Option<Linear>,
+    out: Linear,
+}
+
+impl Head {
+    fn new(c: &Checkpoint, config: &Config) -> Result<Self, Error> {
+        let (hidden, out) = head_names(config);
+        Ok(Self {
+            hidden: hidden.map(|path| Linear::new(c, path)).transpose()?,
+            out: Linear::new(c, out)?.to_float()?,
+        })
+    }
+
+    /// `[batch, features] -> [batch]`, float32.
+    fn forward(&self, features: &Tensor) -> Result<Tensor, TchError> {
+        let hidden = match &self.hidden {
+            Some(layer) => layer.forward(features)?.f_relu()?,
+            None => features.f_relu()?,
+        };
+        // The last sum is float32 whatever the rest is: bfloat16 has no more than three digits for a redshift.
+        let hidden = hidden.f_to_kind(Kind::Float)?;
+        self.out.forward(&hidden)?.f_squeeze_dim(1)
+    }
+}

@@ -1,0 +1,53 @@
+//! The weights a training starts from: random by a seed, the same on every machine.
+//!
+//! | tensor | distribution |
+//! |---|---|
+//! | weights of the transformers | uniform, Glorot & Bengio 2010, as in He et al. 2022 |
+//! | other weights | uniform, for layers before a ReLU, He et al. 2015 |
+//! | `cls_token`, `mask_token` | uniform with standard deviation 0.02 |
+//! | biases; weights of norms | 0; 1 |
+//! | `running_mean`, `running_var` | 0, 1 |
+
+use std::collections::BTreeMap;
+
+use tch::Tensor;
+
+use crate::Error;
+use crate::config::Config;
+use crate::init::{Uniform, fixed_table};
+use crate::layout::{Entry, is_trunk, layout};
+
+/// Every tensor that a forward pass of `config` needs, float32 on the CPU.
+pub(crate) fn tensors(config: &Config, seed: u64) -> Result<BTreeMap<String, Tensor>, Error> {
+    let needed = layout(config).into_iter().filter(|entry| entry.required);
+    let tensor = |entry: Entry| {
+        let values = fixed_table(&entry.name, config).unwrap_or_else(|| values(&entry, seed));
+        let shape: Vec<i64> = entry.shape.iter().map(|&side| side as i64).collect();
+        Ok((entry.name, Tensor::f_from_slice(&values)?.f_reshape(shape)?))
+    };
+    needed.map(tensor).collect()
+}
+
+fn values(entry: &Entry, seed: u64) -> Vec<f32> {
+    let name = entry.name.as_str();
+    let elements: usize = entry.shape.iter().product();
+    let outputs = entry.shape[0];
+    let inputs: usize = entry.shape.iter().skip(1).product();
+    let bound = if name.ends_with("_token") {
+        0.02 * 3f64.sqrt()
+    } else if entry.shape.len() == 1 {
+        let one = name.ends_with(".weight") || name.ends_with("running_var");
+        return vec![if one { 1.0 } else { 0.0 }; elements];
+    } else if is_trunk(name) || name.starts_with("decoder_") {
+        (6.0 / (inputs + outputs) as f64).sqrt()
+    } else if outputs == 1 {
+        // The output: a first redshift near its bias, whatever the features.
+        0.1 / (inputs as f64).sqrt()
+    } else {
+        (6.0 / inputs as f64).sqrt()
+    };
+    let uniform = Uniform::new(&format!("{seed}/{name}"));
+    (0..elements)
+        .map(|i| (bound * uniform.s(i)) as f32)
+        .collect()
+}

@@ -1,0 +1,114 @@
+//! The rows that a training looks at, in memory.
+
+use tch::{Device, Kind, Tensor};
+
+use crate::Error;
+
+/// Galaxies, column by column; a column that nothing needs may be missing.
+#[derive(Debug)]
+pub struct Rows {
+    /// `[rows, 5, px, px]` float32, nanomaggies.
+    pub cutouts: Option<Tensor>,
+    /// `[rows, 5]` float32, AB.
+    pub mags: Option<Tensor>,
+    /// `[rows]` float32.
+    pub z_spec: Option<Tensor>,
+}
+
+impl Rows {
+    /// Number of rows.
+    pub fn len(&self) -> i64 {
+        let columns = [&self.cutouts, &self.mags, &self.z_spec];
+        let first = columns.into_iter().flatten().next();
+        first.map_or(0, |column| column.size()[0])
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The rows of these numbers, on `device`.
+    ///
+    /// # Errors
+    /// [`Error::Torch`] where there is no memory for them.
+    pub fn select(&self, numbers: &Tensor, device: Device) -> Result<Self, Error> {
+        self.map(|column| column.f_index_select(0, numbers)?.f_to_device(device))
+    }
+
+    /// A run of rows, on `device`.
+    pub(crate) fn slice(&self, from: i64, rows: i64, device: Device) -> Result<Self, Error> {
+        self.map(|column| column.f_narrow(0, from, rows)?.f_to_device(device))
+    }
+
+    fn map(&self, f: impl Fn(&Tensor) -> Result<Tensor, tch::TchError>) -> Result<Self, Error> {
+        let column = |column: &Option<Tensor>| column.as_ref().map(&f).transpose();
+        Ok(Self {
+            cutouts: column(&self.cutouts)?,
+            mags: column(&self.mags)?,
+            z_spec: column(&self.z_spec)?,
+        })
+    }
+
+    /// The same rows, an eighth of them in each of the eight orientations of the sky: a galaxy has no up, and no left.
+    pub(crate) fn turned(mut self) -> Result<Self, Error> {
+        if let Some(cutouts) = &self.cutouts {
+            let eighths = cutouts.f_tensor_split(8, 0)?;
+            let turned = eighths.iter().enumerate().map(|(n, cutouts)| {
+                let flipped = if n % 2 == 1 {
+                    cutouts.f_flip([3])?
+                } else {
+                    cutouts.shallow_clone()
+                };
+                flipped.f_rot90(n as i64 / 2, [2, 3])
+            });
+            let turned = turned.collect::<Result<Vec<_>, _>>()?;
+            self.cutouts = Some(Tensor::f_cat(&turned, 0)?);
+        }
+        Ok(self)
+    }
+}
+
+/// Numbers `0..rows` in an order that follows from `seed`.
+pub(crate) fn shuffled(rows: i64, seed: i64) -> Result<Tensor, Error> {
+    tch::manual_seed(seed);
+    Ok(Tensor::f_randperm(rows, (Kind::Int64, Device::Cpu))?)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn turning_gives_each_of_the_eight_orientations_once() {
+        let cutout = Tensor::arange(5 * 16, (Kind::Float, Device::Cpu)).reshape([1, 5, 4, 4]);
+        let rows = Rows {
+            cutouts: Some(cutout.expand([8, 5, 4, 4], false).contiguous()),
+            mags: None,
+            z_spec: None,
+        };
+        let turned = rows.turned().unwrap().cutouts.unwrap();
+        let corner = |n, y, x| turned.double_value(&[n, 0, y, x]) as i64;
+        // Where the top left pixel, 0, and its right neighbour, 1, have come to tells the orientation.
+        let mut seen: Vec<(i64, i64, i64, i64)> = (0..8)
+            .map(|n| {
+                (
+                    corner(n, 0, 0),
+                    corner(n, 0, 3),
+                    corner(n, 3, 0),
+                    corner(n, 3, 3),
+                )
+            })
+            .collect();
+        seen.sort_unstable();
+        seen.dedup();
+        assert_eq!(seen.len(), 8);
+        assert!(
+            (turned.select(1, 4) - turned.select(1, 0))
+                .std(true)
+                .double_value(&[])
+                < 1e-6
+        );
+    }
+}
