@@ -14,11 +14,12 @@ const TRIM_BYTES_MIN: libc::c_int = 128 << 20;
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 const HEAPS_MAX: libc::c_int = 1;
 
-/// Makes the C library return large blocks at once, so that what `--memory` bounds is what the process holds.
+/// Makes the C library give memory back, so that what `--memory` bounds is what the process holds. To be called before
+/// the first thread is started.
 ///
 /// Left to itself glibc raises the limit with every large block that is freed, and then keeps them, a heap for each
 /// thread: after an hour a process would hold several times what is in flight.
-pub fn return_large_blocks() {
+pub fn give_back() {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
     // SAFETY: mallopt may be called at any time; it only sets limits of the allocator.
     unsafe {
