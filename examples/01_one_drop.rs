@@ -15,7 +15,7 @@ use arrow::{
 use connectors::Location;
 use engine::{
     Job,
-    sample::{ParentSplit, SampleArgs, sample},
+    sample::{SampleArgs, sample},
     settings::RunArgs,
 };
 use models::Config;
@@ -28,8 +28,14 @@ fn main() -> Result<()> {
     let (catalog, out, model) = (place("catalog"), place("photoz"), place("model"));
     let runtime = Runtime::new()?;
 
-    // A catalog: 300 galaxies in one drop, `catalog/drop-0001/part-0000.parquet`.
-    let survey = survey(300);
+    // A catalog: 300 galaxies in one drop, a bad row in a hundred, `catalog/drop-0001/part-0000.parquet`.
+    let survey = SampleArgs {
+        galaxies: 300,
+        drops: 1,
+        px: 32,
+        bad_rows: 0.01,
+        ..SampleArgs::default()
+    };
     let folder = Location::open(&catalog, &[])?;
     println!(
         "{}\n",
@@ -59,23 +65,6 @@ fn main() -> Result<()> {
         }
     }
     Ok(())
-}
-
-/// One drop, with a bad row in a hundred.
-fn survey(galaxies: u64) -> SampleArgs {
-    SampleArgs {
-        galaxies,
-        drops: 1,
-        seed: 1,
-        px: 32,
-        parents: ParentSplit::All,
-        photometry: None,
-        corrections: 0.0,
-        withdrawals: 0.0,
-        bad_rows: 0.01,
-        without_spec_z: 0.0,
-        specz_drops: 0,
-    }
 }
 
 /// Prints rows of `photoz/`.

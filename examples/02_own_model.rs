@@ -105,16 +105,10 @@ fn main() -> Result<()> {
     let survey = |name: &str, parents, bad_rows| {
         let args = SampleArgs {
             galaxies: 1_500,
-            drops: 3,
-            seed: 1,
             px: 8,
             parents,
-            photometry: None,
-            corrections: 0.01,
-            withdrawals: 0.0,
             bad_rows,
-            without_spec_z: 0.0,
-            specz_drops: 0,
+            ..SampleArgs::default()
         };
         let folder = Location::open(&place(name), &[])?;
         runtime.block_on(sample(folder.store, folder.prefix, &args, |_rows| ()))?;

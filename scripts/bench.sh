@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Times the whole job, cold, on this machine: 20,000 rendered galaxies on local disk, AstroMAE with initial weights.
-# Prints the machine, then for one worker and for two: wall and CPU seconds, peak memory, and what the run says of itself.
+# Times the whole job on this machine: rendering galaxies to local disk, and predicting them by an AstroMAE with initial
+# weights, on one thread and on two. Prints wall and CPU seconds, peak memory, and what each command says of itself.
 # Usage: scripts/bench.sh HUBBLEFLOW [GALAXIES]
 set -euo pipefail
 hubbleflow=$1
@@ -8,18 +8,33 @@ galaxies=${2:-20000}
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
-grep -m1 'model name' /proc/cpuinfo || uname -m
-echo "cores: $(nproc), galaxies: $galaxies of 32x32x5"
+# Runs a command and prints what it took, then its output.
+measure() {
+    python3 - "$@" <<'PYTHON'
+import resource, subprocess, sys, time
+began = time.monotonic()
+done = subprocess.run(sys.argv[1:], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+wall, used = time.monotonic() - began, resource.getrusage(resource.RUSAGE_CHILDREN)
+if done.returncode:
+    sys.exit(done.stderr)
+print(f"wall {wall:.1f} s, user {used.ru_utime:.1f} s, system {used.ru_stime:.1f} s, "
+      f"peak {used.ru_maxrss / 1000:.0f} MB; {done.stdout.strip()}")
+PYTHON
+}
+
+grep -m1 "model name" /proc/cpuinfo || uname -m
+echo "cores: $(nproc), galaxies: $galaxies"
+took=$(measure "$hubbleflow" sample "$work/catalog-64" --galaxies "$galaxies" --px 64 --drops 1)
+echo "sample of 64x64x5: $took"
+rm -rf "$work/catalog-64"
 "$hubbleflow" sample "$work/catalog" --galaxies "$galaxies" --px 32 --drops 1 >/dev/null
 "$hubbleflow" model init "$work/model" >/dev/null
 
 for threads in 1 2; do
     for run in 1 2 3; do
         rm -rf "$work/out"
-        TIMEFORMAT='%R %U %S'
-        { time "$hubbleflow" run "$work/catalog" --out "$work/out" --model "$work/model" \
-            --threads "$threads" --json >"$work/json" 2>/dev/null; } 2>"$work/time"
-        read -r wall user system <"$work/time"
-        echo "threads $threads, run $run: wall $wall s, user $user s, system $system s; $(cat "$work/json")"
+        took=$(measure "$hubbleflow" run "$work/catalog" --out "$work/out" --model "$work/model" \
+            --threads "$threads" --json)
+        echo "run of 32x32x5, threads $threads, $run: $took"
     done
 done

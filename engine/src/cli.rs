@@ -126,7 +126,6 @@ enum ModelCommand {
 pub fn main() -> u8 {
     // Seconds are counted from here.
     clock();
-    memory::return_large_blocks();
     let result = parse(std::env::args_os().collect()).and_then(|cli| {
         start_logging();
         execute(cli.command)
@@ -146,6 +145,10 @@ pub fn main() -> u8 {
 }
 
 fn execute(command: Command) -> Result<u8, Error> {
+    if let Command::Run(_) = command {
+        // Before there are threads, each of which would take a heap of its own.
+        memory::give_back();
+    }
     let runtime = Runtime::new().map_err(|source| Error::io("starting the runtime", source))?;
     let options = store_options();
     match command {

@@ -1,13 +1,19 @@
 //! Run a job in this process: prepare the output, build the dataflow on every worker, see the drops settled.
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, OnceLock, PoisonError},
+    time::Duration,
 };
 
 use connectors::{DropListing, Ledger, ledger::Rows};
-use operators::{Committer, Outcome, Progress, Settled, feed::Feed, feed::feeder};
+use operators::{
+    Committer, Outcome, Progress, Settled, feed::Feed, feed::feeder, offload::panic_message,
+};
 use serde::Serialize;
-use timely::dataflow::operators::{Inspect, vec::Broadcast};
+use timely::{
+    dataflow::operators::{Inspect, vec::Broadcast},
+    worker::Worker,
+};
 use tokio::{runtime::Handle, sync::mpsc};
 
 use crate::{
@@ -18,6 +24,9 @@ use crate::{
     observe::Observer,
     plan::{Pending, Planner},
 };
+
+/// How long a worker that waits for work does not look whether another has panicked.
+const PATIENCE: Duration = Duration::from_millis(500);
 
 /// What a run did.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -110,9 +119,10 @@ pub fn run(job: Job, runtime: &Handle) -> Result<Summary, Error> {
         observer,
         tell,
     };
+    let panicked = Arc::new(OnceLock::new());
     let execute = {
-        let job = job.clone();
-        move |worker: &mut timely::worker::Worker| {
+        let (job, panicked) = (job.clone(), panicked.clone());
+        move |worker: &mut Worker| {
             let first = worker.index() == 0;
             let here = worker.index().is_multiple_of(job.cluster.workers());
             let drops: Option<Feed> = lock(&drops).take_if(|_| first);
@@ -126,15 +136,17 @@ pub fn run(job: Job, runtime: &Handle) -> Result<Summary, Error> {
                     }
                 });
             });
-            while worker.has_dataflows() {
-                worker.step_or_park(None);
-            }
+            work(worker, &panicked);
         }
     };
     let guards =
         timely::execute::execute_from(builders, guard, timely::WorkerConfig::default(), execute)
             .map_err(Error::Worker)?;
-    join(guards)?;
+    let joined = join(guards);
+    if let Some(panicked) = panicked.get() {
+        return Err(Error::Worker(panicked.clone()));
+    }
+    joined?;
     if let Some(planning) = planning {
         let planned = runtime.block_on(planning);
         planned.map_err(|error| Error::Worker(format!("planning stopped: {error}")))?;
@@ -175,6 +187,23 @@ async fn prepare(job: &Job, run: &str) -> Result<(Ledger, Vec<Pending>), Error> 
         .await?;
     let pending = plan.pending(&ledger).await?;
     Ok((ledger, pending))
+}
+
+/// Steps a worker until its dataflow is done, or until a worker of this process has panicked: the others would wait for
+/// it for ever.
+fn work(worker: &mut Worker, panicked: &OnceLock<String>) {
+    let stepped = catch_unwind(AssertUnwindSafe(|| {
+        while worker.has_dataflows() && panicked.get().is_none() {
+            worker.step_or_park(Some(PATIENCE));
+        }
+    }));
+    if let Err(panic) = stepped {
+        // The first panic is the reason of those that follow from it.
+        panicked.get_or_init(|| panic_message(panic.as_ref()).to_owned());
+    }
+    for unfinished in worker.installed_dataflows() {
+        worker.drop_dataflow(unfinished);
+    }
 }
 
 /// What a process does with a drop that is settled.

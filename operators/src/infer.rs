@@ -1,5 +1,8 @@
 //! Run the model on the rows that may be predicted, in batches that never cross a split.
-use std::sync::{Arc, Mutex, PoisonError};
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use connectors::{
     Chunk,
@@ -12,7 +15,10 @@ use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
 use timely::dataflow::channels::pact::Pipeline;
 
-use crate::{Clock, Failure, Flow, Judged, Tally, offload::offload};
+use crate::{
+    Clock, Failure, Flow, Judged, Tally,
+    offload::{offload, panic_message},
+};
 
 /// The model on its threads: one for a process, shared by its workers.
 #[derive(Clone)]
@@ -43,8 +49,6 @@ impl Inference {
             .num_threads(threads)
             .thread_name(|thread| format!("infer-{thread}"))
             .start_handler(|_thread| models::device::single_threaded())
-            // A model that panics leaves its reply unfinished, which stops the worker.
-            .panic_handler(|_panic| ())
             .build()?;
         let replicas = (0..threads).map(|_| Mutex::new(model.replica())).collect();
         Ok(Self {
@@ -91,6 +95,9 @@ impl Parcel {
 /// ```
 pub trait Infer<'s> {
     /// Runs the model beside the workers; a chunk's memory is given back when its predictions leave.
+    ///
+    /// # Panics
+    /// On the worker, where the model does: that is a fault of the program, and of no drop.
     fn infer(self, inference: &Inference) -> Flow<'s, Parcel>;
 }
 
@@ -103,12 +110,17 @@ impl<'s> Infer<'s> for Flow<'s, Result<Judged, Failure>> {
             let (threads, batch, clock) =
                 (inference.threads.clone(), inference.batch, inference.clock);
             inference.threads.pool.spawn(move || {
-                let judged = match judged {
-                    Ok(judged) => predict(&threads, judged, batch, clock),
-                    Err(failure) => vec![failed(failure)],
+                let parcels = match judged {
+                    Ok(judged) => try_predict(&threads, judged, batch, clock),
+                    Err(failure) => Ok(vec![failed(failure)]),
                 };
-                judged.into_iter().for_each(|parcel| reply.send(parcel));
-                reply.finish();
+                match parcels {
+                    Ok(parcels) => {
+                        parcels.into_iter().for_each(|parcel| reply.send(parcel));
+                        reply.finish();
+                    }
+                    Err(panicked) => reply.lose(panicked),
+                }
             });
         })
     }
@@ -122,6 +134,21 @@ fn failed(Failure { split, reason }: Failure) -> Parcel {
         content: Err(reason),
         tally: Tally::default(),
     }
+}
+
+/// The same as [`predict`], or how the model panicked.
+fn try_predict(
+    threads: &Threads,
+    judged: Judged,
+    batch: usize,
+    clock: Clock,
+) -> Result<Vec<Parcel>, String> {
+    let object = judged.rows.split.object.path.clone();
+    // Nothing that a panic leaves half done is used again: the run stops.
+    catch_unwind(AssertUnwindSafe(|| predict(threads, judged, batch, clock))).map_err(|panic| {
+        let said = panic_message(panic.as_ref());
+        format!("the model panicked on rows of {object}: {said}")
+    })
 }
 
 /// The parcels of a chunk; at least one, since a chunk has rows.

@@ -1,5 +1,6 @@
 //! Leave the worker thread and come back: the only place where timely meets other threads.
 use std::{
+    any::Any,
     collections::VecDeque,
     sync::mpsc::{Sender, channel},
 };
@@ -17,13 +18,14 @@ use crate::{DropId, Flow};
 enum Answer<O> {
     Item(O),
     Finished,
-    Lost,
+    Lost(String),
 }
 
-/// The way back for one item: any number of answers, then [`Reply::finish`].
+/// The way back for one item: any number of answers, then [`Reply::finish`] or [`Reply::lose`].
 pub struct Reply<O> {
     slot: usize,
-    finished: bool,
+    /// What is told last, when the reply is dropped.
+    last: Answer<O>,
     answers: Sender<(usize, Answer<O>)>,
     waker: SyncActivator,
 }
@@ -36,7 +38,12 @@ impl<O> Reply<O> {
 
     /// Lets go of the item's time. A reply dropped unfinished (its thread panicked) stops the run.
     pub fn finish(mut self) {
-        self.finished = true;
+        self.last = Answer::Finished;
+    }
+
+    /// Stops the run, for this reason.
+    pub fn lose(mut self, reason: String) {
+        self.last = Answer::Lost(reason);
     }
 
     fn put(&self, answer: Answer<O>) {
@@ -48,11 +55,8 @@ impl<O> Reply<O> {
 
 impl<O> Drop for Reply<O> {
     fn drop(&mut self) {
-        self.put(if self.finished {
-            Answer::Finished
-        } else {
-            Answer::Lost
-        });
+        let last = std::mem::replace(&mut self.last, Answer::Finished);
+        self.put(last);
     }
 }
 
@@ -63,7 +67,7 @@ impl<O> Drop for Reply<O> {
 /// the rest wait here.
 ///
 /// # Panics
-/// On the worker, where a reply is dropped unfinished: a drop that waits for ever is worse than a run that stops.
+/// On the worker, where a reply is lost or dropped unfinished: a drop that waits for ever is worse than a run that stops.
 ///
 /// ```
 /// use operators::offload::offload;
@@ -118,7 +122,7 @@ pub fn offload<'s, I: 'static, O: Send + 'static>(
                 match answer {
                     Answer::Item(item) => output.session(capability).give(item),
                     Answer::Finished => out[slot] = None,
-                    Answer::Lost => panic!("work that was handed to another thread was lost"),
+                    Answer::Lost(reason) => panic!("{reason}"),
                 }
             }
             while let Some(slot) = out.iter().position(Option::is_none) {
@@ -130,7 +134,9 @@ pub fn offload<'s, I: 'static, O: Send + 'static>(
                     item,
                     Reply {
                         slot,
-                        finished: false,
+                        last: Answer::Lost(
+                            "work that was handed to another thread was lost".to_owned(),
+                        ),
                         answers: answers.clone(),
                         waker: waker.clone(),
                     },
@@ -138,4 +144,12 @@ pub fn offload<'s, I: 'static, O: Send + 'static>(
             }
         }
     })
+}
+
+/// What a panic said.
+pub fn panic_message(panic: &(dyn Any + Send)) -> &str {
+    let owned = panic.downcast_ref::<String>().map(String::as_str);
+    owned
+        .or_else(|| panic.downcast_ref::<&str>().copied())
+        .unwrap_or("it gave no reason")
 }

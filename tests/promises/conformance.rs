@@ -5,11 +5,12 @@ mod common;
 use std::{net::SocketAddr, path::Path};
 
 use common::{
-    LaidOut, below, catalog, expected, galaxies, parquet, paths, plan, put, read_all, request,
+    LaidOut, below, catalog, entry, expected, galaxies, parquet, paths, plan, published, put,
+    read_all, request, staged,
 };
 use connectors::{
     Catalog, DropBy, Error, Ledger, Location, Output,
-    ledger::{Appended, Entry, FileRecord, Kind},
+    ledger::{Appended, Entry, Kind},
 };
 use engine::s3_server::S3Server;
 use futures::StreamExt;
@@ -378,22 +379,6 @@ async fn the_store_is_checked(here: &Location) {
     );
 }
 
-/// An entry that commits files of a drop.
-fn entry(drop: &str, attempt: &str, files: &[&str]) -> Entry {
-    let record = |path: &&str| FileRecord {
-        path: (*path).to_owned(),
-        rows: 1,
-        bytes: 1,
-        sha256: String::new(),
-    };
-    Entry {
-        kind: Kind::Drop,
-        drop: drop.to_owned(),
-        files: files.iter().map(record).collect(),
-        ..Entry::abandoned(attempt, "0")
-    }
-}
-
 /// Stages files, each of which holds the attempt's name.
 async fn stage(here: &Location, attempt: &str, files: &[&str]) {
     for file in files {
@@ -402,23 +387,6 @@ async fn stage(here: &Location, attempt: &str, files: &[&str]) {
             .await
             .unwrap();
     }
-}
-
-/// What readers who glob see.
-async fn published(here: &Location) -> Vec<String> {
-    paths(here)
-        .await
-        .into_iter()
-        .filter(|path| !path.starts_with("_hubbleflow/"))
-        .collect()
-}
-
-async fn staged(here: &Location) -> Vec<String> {
-    paths(here)
-        .await
-        .into_iter()
-        .filter(|path| path.starts_with("_hubbleflow/staging/"))
-        .collect()
 }
 
 async fn content(here: &Location, path: &str) -> Vec<u8> {

@@ -16,12 +16,15 @@ use arrow::{
     datatypes::{DataType, Field, Float32Type, Int64Type, Schema},
 };
 use engine::s3_server::S3Server;
+use object_store::ObjectStoreExt;
 use parquet::{
     arrow::{ArrowWriter, arrow_reader::ParquetRecordBatchReaderBuilder},
     file::properties::WriterProperties,
 };
 use serde_json::Value;
 use tempfile::TempDir;
+
+use crate::conformance::bucket;
 
 /// Side of the cutouts, in pixels.
 pub const SIDE_PX: usize = 32;
@@ -93,7 +96,7 @@ impl Program {
 
     /// Where the S3 server is, and the keys it lets in.
     pub fn at(self, s3: &S3) -> Self {
-        self.env("AWS_ENDPOINT_URL", &s3.server.endpoint())
+        self.env("AWS_ENDPOINT_URL", &s3.endpoint())
             .env("AWS_ACCESS_KEY_ID", KEY)
             .env("AWS_SECRET_ACCESS_KEY", SECRET)
             .env("AWS_REGION", "us-east-1")
@@ -475,6 +478,11 @@ pub fn int64(ids: impl IntoIterator<Item = i64>) -> ArrayRef {
 
 /// Writes rows as a Parquet file with row groups of so many rows.
 pub fn write(path: impl AsRef<Path>, rows: &RecordBatch, group_rows: usize) {
+    put(path, parquet(rows, group_rows));
+}
+
+/// The same in memory.
+pub fn parquet(rows: &RecordBatch, group_rows: usize) -> Vec<u8> {
     let properties = WriterProperties::builder()
         .set_max_row_group_row_count(Some(group_rows))
         .build();
@@ -482,7 +490,7 @@ pub fn write(path: impl AsRef<Path>, rows: &RecordBatch, group_rows: usize) {
     let mut writer = ArrowWriter::try_new(&mut bytes, rows.schema(), Some(properties)).unwrap();
     writer.write(rows).unwrap();
     writer.close().unwrap();
-    put(path, bytes);
+    bytes
 }
 
 const KEY: &str = "hubbleflow";
@@ -492,7 +500,7 @@ const SECRET: &str = "hubbleflow-test";
 pub struct S3 {
     server: S3Server,
     root: TempDir,
-    _runtime: tokio::runtime::Runtime,
+    runtime: tokio::runtime::Runtime,
 }
 
 impl S3 {
@@ -506,8 +514,21 @@ impl S3 {
         Self {
             server,
             root,
-            _runtime: runtime,
+            runtime,
         }
+    }
+
+    /// Where it listens.
+    pub fn endpoint(&self) -> String {
+        self.server.endpoint()
+    }
+
+    /// Writes an object through the server, which gives it an ETag of its own.
+    pub fn put(&self, key: &str, bytes: Vec<u8>) {
+        let bucket = bucket("s3://sky", &self.endpoint(), KEY, SECRET);
+        let key = bucket.path(key).unwrap();
+        let put = bucket.store.put(&key, bytes.into());
+        self.runtime.block_on(put).unwrap();
     }
 
     /// Where the bucket's objects are.

@@ -2,18 +2,29 @@
 use std::{
     collections::BTreeMap,
     fs,
-    io::{BufRead, BufReader, Read, Write},
-    net::{TcpListener, TcpStream},
+    net::TcpListener,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+        mpsc,
+    },
+    time::Duration,
 };
 
 use arrow::array::{ArrayRef, Float64Array, StringArray};
+use engine::{Job, settings::RunArgs};
+use models::{Inputs, Model, Needs};
+use tch::{Device, Kind, Tensor};
 use tempfile::TempDir;
+use tokio::runtime::Runtime;
 
-use crate::survey::{
-    Ended, Program, S3, committed, copy, drops, folder, galaxies, int64, model, other_model, put,
-    survey, text, tree, with, without, write,
+use crate::{
+    gate::{DENIED, Verdict, gate},
+    survey::{
+        Ended, Program, S3, assert_same, committed, copy, drops, folder, galaxies, int64, model,
+        other_model, parquet, put, survey, text, tree, with, without, write, z_phot,
+    },
 };
 
 /// A drop of eight galaxies.
@@ -379,45 +390,170 @@ fn a_store_without_conditional_puts_is_refused() {
 
 /// An S3 that takes every put, whatever its condition, and holds nothing: its endpoint.
 fn careless_store() -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let endpoint = format!("http://{}", listener.local_addr().unwrap());
-    // Ends with the tests.
-    std::thread::spawn(move || {
-        listener
-            .incoming()
-            .for_each(|stream| answer(stream.unwrap()))
-    });
-    endpoint
-}
-
-fn answer(mut stream: TcpStream) {
-    let mut reader = BufReader::new(stream.try_clone().unwrap());
-    let mut head = Vec::new();
-    while !head.ends_with(b"\r\n\r\n") {
-        if reader.read_until(b'\n', &mut head).unwrap() == 0 {
-            return;
-        }
-    }
-    let head = String::from_utf8(head).unwrap().to_ascii_lowercase();
-    let length = head
-        .lines()
-        .find_map(|line| line.strip_prefix("content-length: "))
-        .map_or(0, |length| length.parse().unwrap());
-    reader.read_exact(&mut vec![0; length]).unwrap();
-    let (status, body) = match head.split(' ').next().unwrap() {
-        "put" => ("200 OK", ""),
-        "delete" => ("204 No Content", ""),
-        "post" => (
+    gate(|head| match head.method() {
+        "PUT" => Verdict::Answer("200 OK", ""),
+        "POST" => Verdict::Answer(
             "200 OK",
             "<DeleteResult><Deleted><Key>it</Key></Deleted></DeleteResult>",
         ),
-        _ => ("404 Not Found", "<Error><Code>NoSuchKey</Code></Error>"),
+        _ => Verdict::Answer("404 Not Found", "<Error><Code>NoSuchKey</Code></Error>"),
+    })
+}
+
+#[test]
+fn a_store_that_turns_read_only_loses_nothing() {
+    let (catalog, s3, undisturbed) = (folder(), S3::start(), folder());
+    let out = s3.bucket().join("out");
+    let run = || Program::run(&catalog, "s3://sky/out").at(&s3);
+    // A run makes seven requests that write: two creations and a deletion to see what the store is, then the stage, the
+    // entry, the publishing and the clearing of its drop. The last of these runs may make them all.
+    for (allowed, code) in [1, 1, 1, 3, 3, 3, 3, 0].into_iter().enumerate() {
+        good(
+            catalog.path(),
+            &format!("drop-{allowed}"),
+            100 * allowed as i64,
+        );
+        let before = committed(&out);
+        let (endpoint, writes) = (s3.endpoint(), AtomicUsize::new(0));
+        let read_only = gate(move |head| {
+            if head.writes() && writes.fetch_add(1, Ordering::SeqCst) >= allowed {
+                return DENIED;
+            }
+            Verdict::Pass(endpoint.clone())
+        });
+        let ended = run().env("AWS_ENDPOINT_URL", &read_only).ends(code);
+        if code != 0 {
+            ended.says(&[
+                "s3://sky/out",
+                "access denied",
+                "what they may read and write",
+            ]);
+        }
+        let now = committed(&out);
+        let lost = before
+            .iter()
+            .find(|(name, bytes)| now.get(*name) != Some(bytes))
+            .map(|(name, _)| name);
+        assert_eq!(lost, None, "after {allowed} writes");
+        run().ends(0);
+        assert!(tree(&out.join("_hubbleflow/staging")).is_empty());
+    }
+    Program::run(&catalog, &undisturbed).ends(0);
+    assert_same(&committed(undisturbed.path()), &committed(&out));
+}
+
+#[test]
+fn an_object_that_is_replaced_while_it_is_read_fails_its_drop_alone() {
+    let (s3, out) = (Arc::new(S3::start()), folder());
+    let put = |drop: i64, first_id: i64| {
+        // Row groups of eight galaxies, each read by a request of its own.
+        let rows = parquet(&galaxies(int64(first_id..first_id + 40)), 8);
+        s3.put(&format!("survey/drop-{drop}/a.parquet"), rows);
     };
-    let fields = format!(
-        "ETag: \"1\"\r\nContent-Length: {}\r\nConnection: close",
-        body.len()
+    (1..=3).for_each(|drop| put(drop, 100 * drop));
+    let (server, reads) = (s3.clone(), AtomicUsize::new(0));
+    let replacing = gate(move |head| {
+        let reads_it = head.method() == "GET" && head.target().contains("drop-2/a.parquet");
+        // The first request was for the footer, the second for the first rows.
+        if reads_it && reads.fetch_add(1, Ordering::SeqCst) == 2 {
+            let rows = parquet(&galaxies(int64(900..940)), 8);
+            server.put("survey/drop-2/a.parquet", rows);
+        }
+        Verdict::Pass(server.endpoint())
+    });
+    let run = || {
+        Program::run("s3://sky/survey", &out)
+            .with("--split-bytes 200kB --json")
+            .at(&s3)
+    };
+    let ended = run().env("AWS_ENDPOINT_URL", &replacing).ends(3);
+    ended.says(&[
+        "drop-2: FAILED",
+        "s3://sky/survey/drop-2/a.parquet: changed since its drop was listed",
+        "run again to take the drop as it is now",
+    ]);
+    assert_eq!(ended.json()["drops_committed"], 2);
+    assert_eq!(drops(out.path()), ["drop-1", "drop-3"]);
+    assert!(!out.path().join("photoz/drop-2").exists());
+    assert!(tree(&out.path().join("_hubbleflow/staging")).is_empty());
+
+    run().ends(0);
+    assert_eq!(drops(out.path()), ["drop-1", "drop-3", "drop-2"]);
+    let taken = z_phot(out.path().join("photoz/drop-2"));
+    assert_eq!(
+        Vec::from_iter(taken.into_keys()),
+        Vec::from_iter((900..940).map(|id| id.to_string()))
     );
-    write!(stream, "HTTP/1.1 {status}\r\n{fields}\r\n\r\n{body}").unwrap();
+}
+
+/// A constant, from a model that may not be as good as its author thought.
+#[derive(Clone)]
+struct Constant {
+    panics: bool,
+}
+
+impl Model for Constant {
+    fn id(&self) -> &str {
+        "constant"
+    }
+
+    fn name(&self) -> &str {
+        "constant"
+    }
+
+    fn cutout_px(&self) -> usize {
+        1
+    }
+
+    fn needs(&self) -> Needs {
+        Needs {
+            cutouts: false,
+            mags: true,
+        }
+    }
+
+    fn forward(&self, inputs: &Inputs) -> Result<Tensor, models::Error> {
+        assert!(!self.panics, "nobody thought of such a galaxy");
+        let mags = inputs.mags.as_ref().unwrap();
+        Ok(Tensor::full(
+            [mags.size()[0]],
+            0.1,
+            (Kind::Float, Device::Cpu),
+        ))
+    }
+
+    fn replica(&self) -> Box<dyn Model> {
+        Box::new(self.clone())
+    }
+}
+
+#[test]
+fn a_model_that_panics_in_a_program_of_ones_own_ends_the_run() {
+    let (catalog, out) = (folder(), folder());
+    good(catalog.path(), "drop-1", 100);
+    let run = |panics: bool| {
+        let mut args = RunArgs::new(&text(catalog.path()), &text(out.path()), "");
+        (args.workers, args.threads) = (3, Some(2));
+        let (tell, told) = mpsc::channel();
+        // A run that never ends is to fail the test, not to hold it up.
+        std::thread::spawn(move || {
+            let runtime = Runtime::new().unwrap();
+            let job = Job::with_model(&args, &Constant { panics }, &[], runtime.handle()).unwrap();
+            tell.send(engine::run(job, runtime.handle()))
+        });
+        told.recv_timeout(Duration::from_secs(120))
+            .expect("the run comes to an end")
+    };
+    let error = run(true).unwrap_err().to_string();
+    for words in [
+        "drop-1/a.parquet",
+        "the model panicked",
+        "nobody thought of such a galaxy",
+    ] {
+        assert!(error.contains(words), "{error}");
+    }
+    assert!(committed(out.path()).is_empty());
+    assert_eq!(run(false).unwrap().rows_written, 8);
 }
 
 #[test]

@@ -19,6 +19,7 @@ use connectors::{
     Catalog, DropBy, DropPlan, Error, Location, Split,
     budget::Budget,
     galaxy::{ColumnNames, Request},
+    ledger::{Entry, FileRecord, Kind},
 };
 use futures::{StreamExt, TryStreamExt, future::BoxFuture, stream::BoxStream};
 use object_store::{
@@ -92,6 +93,40 @@ pub async fn paths(location: &Location) -> Vec<String> {
     let mut paths: Vec<String> = listed.try_collect().await.unwrap();
     paths.sort();
     paths
+}
+
+/// What readers who glob see.
+pub async fn published(here: &Location) -> Vec<String> {
+    paths(here)
+        .await
+        .into_iter()
+        .filter(|path| !path.starts_with("_hubbleflow/"))
+        .collect()
+}
+
+/// What waits to be committed.
+pub async fn staged(here: &Location) -> Vec<String> {
+    paths(here)
+        .await
+        .into_iter()
+        .filter(|path| path.starts_with("_hubbleflow/staging/"))
+        .collect()
+}
+
+/// An entry that commits files of a drop.
+pub fn entry(drop: &str, attempt: &str, files: &[&str]) -> Entry {
+    let record = |path: &&str| FileRecord {
+        path: (*path).to_owned(),
+        rows: 1,
+        bytes: 1,
+        sha256: String::new(),
+    };
+    Entry {
+        kind: Kind::Drop,
+        drop: drop.to_owned(),
+        files: files.iter().map(record).collect(),
+        ..Entry::abandoned(attempt, "0")
+    }
 }
 
 /// Galaxies without cutouts: `ra`, `dec` and magnitudes follow from the id.

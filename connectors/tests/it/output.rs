@@ -4,29 +4,10 @@ use std::sync::{
     atomic::{AtomicBool, Ordering},
 };
 
-use connectors::{
-    Error, Ledger, Location, Output,
-    ledger::{Appended, Entry, FileRecord, Kind},
-};
+use connectors::{Error, Ledger, Location, Output, ledger::Appended};
 use futures::future::BoxFuture;
 
 use crate::common::*;
-
-/// An entry that commits files of a drop.
-fn entry(drop: &str, attempt: &str, files: &[&str]) -> Entry {
-    let record = |path: &&str| FileRecord {
-        path: (*path).to_owned(),
-        rows: 1,
-        bytes: 1,
-        sha256: String::new(),
-    };
-    Entry {
-        kind: Kind::Drop,
-        drop: drop.to_owned(),
-        files: files.iter().map(record).collect(),
-        ..Entry::abandoned(attempt, "0")
-    }
-}
 
 /// Stages and commits as a run does that knows the whole ledger.
 async fn commit(here: &Location, drop: &str, attempt: &str, files: &[&str]) -> Appended {
@@ -39,14 +20,6 @@ async fn commit(here: &Location, drop: &str, attempt: &str, files: &[&str]) -> A
         .commit(&mut ledger, entry(drop, attempt, files), began)
         .await
         .unwrap()
-}
-
-async fn published(here: &Location) -> Vec<String> {
-    paths(here)
-        .await
-        .into_iter()
-        .filter(|path| path.starts_with("photoz/"))
-        .collect()
 }
 
 /// The place, over a store in which something happens before the first copy or deletion of `path`.
@@ -187,12 +160,8 @@ async fn publishing_goes_on_where_a_crash_stopped_it() {
             .recover(&mut next, "0")
             .await
             .unwrap();
-        assert_eq!(published(&here).await, files[..2], "after {stop} copies");
-        let rest: Vec<_> = paths(&here)
-            .await
-            .into_iter()
-            .filter(|path| path.contains("/staging/"))
-            .collect();
+        assert_eq!(published(&here).await, files, "after {stop} copies");
+        let rest = staged(&here).await;
         assert!(rest.is_empty(), "{rest:?}");
     }
 }

@@ -38,6 +38,7 @@ mod write;
 pub use photometry::ParentSplit;
 pub use write::ORIGIN;
 
+use clap::{Args, Command, FromArgMatches};
 use futures::{StreamExt, TryStreamExt, stream};
 use object_store::{ObjectStore, ObjectStoreExt, path::Path};
 use photometry::Photometry;
@@ -59,7 +60,7 @@ const BATCHES_AHEAD: usize = 2;
 const THREADS_PER_PART: usize = 3;
 
 /// What survey to make.
-#[derive(clap::Args, Debug, Clone)]
+#[derive(Args, Debug, Clone)]
 pub struct SampleArgs {
     /// Objects in all drops with cutouts
     #[arg(long, default_value_t = 4_000)]
@@ -94,6 +95,21 @@ pub struct SampleArgs {
     /// Further drops of spec-z alone, for the objects without one (a tenth of all where none lacks it)
     #[arg(long, default_value_t = 0)]
     pub specz_drops: u64,
+}
+
+/// The defaults of the command line; whatever is to be different is a field.
+///
+/// ```
+/// let args = engine::sample::SampleArgs { galaxies: 300, drops: 1, ..Default::default() };
+/// assert_eq!(args.px, 64);
+/// ```
+impl Default for SampleArgs {
+    fn default() -> Self {
+        let command = Self::augment_args(Command::new("sample"));
+        let matches = command.try_get_matches_from(["sample"]);
+        let args = matches.and_then(|matches| Self::from_arg_matches(&matches));
+        args.expect("every setting of a sample has a default")
+    }
 }
 
 impl SampleArgs {

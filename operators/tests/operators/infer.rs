@@ -1,4 +1,7 @@
-use std::sync::{Arc, Mutex};
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{Arc, Mutex},
+};
 
 use arrow::{
     array::AsArray,
@@ -6,10 +9,10 @@ use arrow::{
 };
 use connectors::part::Folder;
 use models::Error;
-use operators::{Infer, Inference, Parcel, Read, Validate};
-use timely::dataflow::operators::{Capture, ToStream};
+use operators::{Inference, Parcel};
+use timely::dataflow::operators::Capture;
 
-use crate::survey::{CLOCK, RULES, Row, Survey, inference, items, noting, tenth};
+use crate::survey::{Row, Survey, inference, items, noting, photoz, tenth};
 
 /// The parcels of all splits of a survey.
 fn predicted(survey: &Survey, inference: Inference) -> Vec<Parcel> {
@@ -20,14 +23,7 @@ fn predicted(survey: &Survey, inference: Inference) -> Vec<Parcel> {
         .collect();
     let reader = survey.reader();
     let parcels = timely::execute_directly(move |worker| {
-        worker.dataflow(|scope| {
-            let splits = splits.to_stream(scope).container::<Vec<_>>();
-            splits
-                .read(&reader)
-                .validate(RULES, CLOCK)
-                .infer(&inference)
-                .capture()
-        })
+        worker.dataflow(|scope| photoz(scope, splits, &reader, &inference).capture())
     });
     items(parcels)
         .into_iter()
@@ -182,4 +178,29 @@ fn a_model_that_answers_for_too_few_rows_fails_its_split() {
         parcels.len() == 1 && parcels[0].content.is_err(),
         "{parcels:?}"
     );
+}
+
+#[test]
+fn a_model_that_panics_stops_the_worker_and_is_named() {
+    let survey = Survey::new();
+    for object in 0..3_i64 {
+        survey.put(
+            &format!("drop/{object}.parquet"),
+            &[Row::with_mag_r(object, 10.0 * (object + 1) as f32)],
+        );
+    }
+    let panics_at_20 = |mags: &[f32]| {
+        assert!(mags[0] != 20.0, "no galaxy is that faint");
+        tenth(mags)
+    };
+    let run = catch_unwind(AssertUnwindSafe(|| {
+        predicted(&survey, inference(2, 8, panics_at_20))
+    }));
+    let message = *run.unwrap_err().downcast::<String>().unwrap();
+    let words = [
+        "model panicked",
+        "drop/1.parquet",
+        "no galaxy is that faint",
+    ];
+    assert!(words.iter().all(|word| message.contains(word)), "{message}");
 }

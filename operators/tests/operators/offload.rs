@@ -133,6 +133,6 @@ fn a_lost_reply_stops_the_worker() {
             });
         });
     }));
-    let message = *run.unwrap_err().downcast::<&str>().unwrap();
+    let message = *run.unwrap_err().downcast::<String>().unwrap();
     assert!(message.contains("was lost"), "{message}");
 }

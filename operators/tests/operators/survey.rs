@@ -8,16 +8,21 @@ use arrow::{
     datatypes::Float32Type,
 };
 use connectors::{
-    Catalog, DropBy, DropPlan, Location, Output,
+    Catalog, DropBy, DropPlan, Location, Output, Split,
     budget::Budget,
     galaxy::{ColumnNames, Request},
 };
 use models::{Error, Inputs, Model, Needs};
 use object_store::{ObjectStore, ObjectStoreExt, memory::InMemory, path::Path};
-use operators::{Clock, Inference, Reader, Rules, Writer};
+use operators::{
+    Clock, DropId, Flow, Infer, Inference, Parcel, Read, Reader, Rules, Validate, Writer,
+};
 use parquet::arrow::ArrowWriter;
 use tch::Tensor;
-use timely::dataflow::operators::capture::Event;
+use timely::dataflow::{
+    Scope,
+    operators::{ToStream, capture::Event},
+};
 use tokio::runtime::Runtime;
 
 /// Side of a cutout.
@@ -226,6 +231,17 @@ impl Survey {
             objects
         })
     }
+}
+
+/// The dataflow from splits to predictions.
+pub fn photoz<'s>(
+    scope: Scope<'s, DropId>,
+    splits: Vec<Split>,
+    reader: &Reader,
+    inference: &Inference,
+) -> Flow<'s, Parcel> {
+    let splits = splits.to_stream(scope).container::<Vec<_>>();
+    splits.read(reader).validate(RULES, CLOCK).infer(inference)
 }
 
 /// What came out of a dataflow, with its times.

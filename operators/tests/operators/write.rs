@@ -1,8 +1,8 @@
 use connectors::{DropPlan, ledger::FileRecord};
-use operators::{Infer, Read, Staged, Validate, Write};
-use timely::dataflow::operators::{Capture, ToStream};
+use operators::{Staged, Write};
+use timely::dataflow::operators::Capture;
 
-use crate::survey::{CLOCK, RULES, Row, Survey, inference, items, tenth};
+use crate::survey::{Row, Survey, inference, items, photoz, tenth};
 
 /// A drop of several objects whose rows go to three parts.
 fn survey() -> (Survey, DropPlan) {
@@ -32,11 +32,7 @@ fn stage(survey: &Survey, plan: &DropPlan, held_bytes: u64) -> Vec<Staged> {
     let splits = plan.splits.clone();
     let staged = timely::execute_directly(move |worker| {
         worker.dataflow(|scope| {
-            let splits = splits.to_stream(scope).container::<Vec<_>>();
-            splits
-                .read(&reader)
-                .validate(RULES, CLOCK)
-                .infer(&inference)
+            photoz(scope, splits, &reader, &inference)
                 .write(&writer)
                 .capture()
         })

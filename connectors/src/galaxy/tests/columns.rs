@@ -1,0 +1,153 @@
+//! The other columns, and which of them must be there.
+use super::*;
+
+#[test]
+fn ids_are_read_in_each_type() {
+    let words: ArrayRef = Arc::new(StringArray::from(vec![Some("a"), None]));
+    let cases: [(ArrayRef, IdKind); 5] = [
+        (
+            Arc::new(Int64Array::from(vec![Some(i64::MIN), None])),
+            IdKind::Int64,
+        ),
+        (
+            Arc::new(UInt64Array::from(vec![Some(u64::MAX), None])),
+            IdKind::UInt64,
+        ),
+        (words.clone(), IdKind::String),
+        (cast(&words, &DataType::LargeUtf8).unwrap(), IdKind::String),
+        (cast(&words, &DataType::Utf8View).unwrap(), IdKind::String),
+    ];
+    for (ids, kind) in cases {
+        let z_spec: ArrayRef = Arc::new(Float64Array::from(vec![Some(0.5), None]));
+        let batch = RecordBatch::try_from_iter([("object_id", ids.clone()), ("z_spec", z_spec)]);
+        let (layout, galaxies) = through_parquet(&batch.unwrap(), &request(32));
+        assert_eq!((layout.kind(), layout.id_kind()), (FileKind::SpecZ, kind));
+        assert_eq!(*galaxies.object_id.data_type(), kind.arrow_type());
+        assert_eq!(
+            &galaxies.object_id,
+            &cast(&ids, &kind.arrow_type()).unwrap()
+        );
+        assert_eq!(galaxies.z_spec, Float32Array::from(vec![Some(0.5), None]));
+        assert_eq!(serde_json::to_string(&kind).unwrap(), format!("\"{kind}\""));
+    }
+}
+
+#[test]
+fn magnitudes_come_as_five_columns_or_one_list() {
+    let list = |values: Vec<Option<Vec<Option<f64>>>>| -> ArrayRef {
+        Arc::new(ListArray::from_iter_primitive::<
+            arrow::datatypes::Float64Type,
+            _,
+            _,
+        >(values))
+    };
+    let whole = Some((0..5).map(|band| Some(f64::from(band))).collect());
+    let holed = Some(vec![None, Some(1.0), Some(2.0), Some(3.0), Some(f64::NAN)]);
+    let column = list(vec![
+        whole.clone(),
+        None,
+        Some(vec![Some(1.0); 4]),
+        holed,
+        whole,
+    ]);
+    let [u, g, _, _, z] = convert::mag_list("mag", &column.slice(1, 4)).unwrap();
+    assert_eq!(u, Float32Array::from(vec![None, None, None, Some(0.0)]));
+    assert_eq!(
+        g,
+        Float32Array::from(vec![None, None, Some(1.0), Some(1.0)])
+    );
+    assert!(z.value(2).is_nan() && z.is_null(1));
+    let four: ArrayRef = lists(
+        ListKind::Fixed,
+        4,
+        Arc::new(Float32Array::from(vec![1.0; 8])),
+        &[],
+    );
+    let error = convert::mag_list("mag", &four).unwrap_err().to_string();
+    assert!(error.contains("must be a list of five float32"), "{error}");
+}
+
+#[test]
+fn a_null_flag_is_not_set() {
+    let flags: ArrayRef = Arc::new(BooleanArray::from(vec![
+        Some(true),
+        None,
+        Some(false),
+        Some(true),
+    ]));
+    let decoded = convert::flags("deleted", &flags.slice(1, 3)).unwrap();
+    assert_eq!(decoded, BooleanArray::from(vec![false, false, true]));
+    assert!(decoded.nulls().is_none());
+}
+
+#[test]
+fn a_file_that_withdraws_needs_ids_alone() {
+    let ids: ArrayRef = Arc::new(Int64Array::from(vec![1, 2]));
+    let deleted: ArrayRef = Arc::new(BooleanArray::from(vec![true, false]));
+    let batch = RecordBatch::try_from_iter([("object_id", ids), ("deleted", deleted)]).unwrap();
+    let mut request = request(32);
+    request.keep = vec!["note".into()];
+    let (layout, galaxies) = through_parquet(&batch, &request);
+    assert_eq!(layout.kind(), FileKind::Galaxies);
+    assert!(galaxies.cutouts.is_none() && galaxies.mags.is_none());
+    assert_eq!(
+        (galaxies.ra.null_count(), galaxies.dec.null_count()),
+        (2, 2)
+    );
+    assert_eq!(galaxies.deleted, BooleanArray::from(vec![true, false]));
+    assert_eq!(*layout.keep_fields()[0].data_type(), DataType::Null);
+    assert_eq!(galaxies.keep[0].len(), 2);
+}
+
+#[test]
+fn what_no_branch_needs_is_not_read() {
+    let batch = catalog(Pictures::new(32, 1, vec![]).binary());
+    let mut without = request(32);
+    without.needs_cutouts = false;
+    let layout = Layout::resolve(&batch.schema(), &without).unwrap();
+    assert!(!layout.columns().contains(&2), "the cutout is column 2");
+    assert_eq!(layout.columns().len(), 8);
+    without.needs_mags = false;
+    assert_eq!(
+        Layout::resolve(&batch.schema(), &without)
+            .unwrap()
+            .columns()
+            .len(),
+        8,
+        "mags are there"
+    );
+    let some = batch.project(&[1, 2, 3, 4, 7]).unwrap();
+    let mut images_only = request(32);
+    images_only.needs_mags = false;
+    let layout = Layout::resolve(&some.schema(), &images_only).unwrap();
+    let [u, _, r, _, _] = layout.decode(&some).unwrap().mags.unwrap();
+    assert_eq!(
+        (u.null_count(), r.value(0)),
+        (1, 18.0),
+        "mag_r is carried where it is there"
+    );
+}
+
+#[test]
+fn a_file_without_cutouts_is_what_the_model_makes_of_it() {
+    let z_spec: ArrayRef = Arc::new(Float32Array::from(vec![0.1]));
+    let galaxies = catalog(Pictures::new(32, 1, vec![]).binary());
+    let mut columns: Vec<_> = galaxies.columns().iter().cloned().map(Some).collect();
+    columns[2] = None;
+    let names = galaxies.schema();
+    let named = names
+        .fields()
+        .iter()
+        .zip(columns)
+        .filter_map(|(f, c)| Some((f.name().clone(), c?)));
+    let batch = RecordBatch::try_from_iter(named.chain([("z_spec".to_owned(), z_spec)])).unwrap();
+    let layout = Layout::resolve(&batch.schema(), &request(32)).unwrap();
+    assert_eq!(
+        (layout.kind(), layout.columns()),
+        (FileKind::SpecZ, &[1, 9][..])
+    );
+    let mut mags_only = request(32);
+    mags_only.needs_cutouts = false;
+    let layout = Layout::resolve(&batch.schema(), &mags_only).unwrap();
+    assert_eq!(layout.kind(), FileKind::Galaxies);
+}

@@ -1,0 +1,171 @@
+//! Every form of cutout gives the same pixels, and says what is wrong with a row.
+use arrow::compute::concat;
+use proptest::prelude::*;
+
+use super::*;
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    #[test]
+    fn every_form_gives_the_same_crop(
+        side_px in 32usize..=70,
+        null_row in 0usize..5,
+        from in 0usize..5,
+        length in 0usize..5,
+        odd in any::<bool>(),
+    ) {
+        let pictures = Pictures::new(side_px, 5, vec![null_row]);
+        let length = length.min(5 - from);
+        let px = if odd { 31 } else { 32 };
+        for form in pictures.every_form() {
+            let data_type = form.data_type().clone();
+            let cutouts = Cutouts::open("cutout", &form.slice(from, length), 31).unwrap();
+            prop_assert_eq!(cutouts.len(), length);
+            for row in 0..length {
+                let expected = match from + row {
+                    row if row == null_row => Err(CutoutFault::Null),
+                    row => Ok(pictures.crop(row, px)),
+                };
+                prop_assert!(crop(&cutouts, row, px) == expected, "row {row} of {data_type}");
+            }
+        }
+    }
+
+    #[test]
+    fn one_bad_pixel_of_any_band_shows(
+        side_px in 1usize..40,
+        pixel in any::<prop::sample::Index>(),
+        bad in prop::sample::select(vec![f32::NAN, -f32::NAN, f32::INFINITY, f32::NEG_INFINITY, f32::MAX, f32::MIN_POSITIVE, 1e-42, -0.0]),
+    ) {
+        let mut pictures = Pictures::new(side_px, 1, Vec::new());
+        let pixel = pixel.index(pictures.pixels.len());
+        pictures.pixels[pixel] = bad;
+        let cutouts = Cutouts::open("cutout", &pictures.flat(ListKind::Fixed), 1).unwrap();
+        let naive = pictures.pixels.iter().all(|pixel| pixel.is_finite());
+        prop_assert_eq!(cutouts.get(0).unwrap().is_finite(), naive);
+    }
+}
+
+#[test]
+fn every_form_survives_parquet() {
+    let pictures = Pictures::new(33, 4, vec![2]);
+    for form in pictures.every_form() {
+        let data_type = form.data_type().clone();
+        let mut request = request(32);
+        request.keep = vec!["note".into()];
+        let (layout, galaxies) = through_parquet(&catalog(form), &request);
+        assert_eq!(layout.kind(), FileKind::Galaxies);
+        let cutouts = galaxies.cutouts.unwrap();
+        for row in [0, 1, 3] {
+            assert!(
+                crop(&cutouts, row, 32).unwrap() == pictures.crop(row, 32),
+                "{data_type}"
+            );
+        }
+        assert_eq!(crop(&cutouts, 2, 32), Err(CutoutFault::Null), "{data_type}");
+        assert_eq!(galaxies.ra.value(3), 180.5);
+        assert_eq!(galaxies.mags.unwrap()[4].value(0), 16.0);
+        assert_eq!(galaxies.z_spec.null_count(), 4);
+        assert_eq!(
+            galaxies.deleted.true_count() + galaxies.deleted.null_count(),
+            0
+        );
+        assert_eq!(galaxies.keep[0].as_string::<i32>().value(1), "seen");
+    }
+}
+
+#[test]
+fn rows_that_are_no_cutout_say_why() {
+    use ListKind::Small;
+    let reason = |array: ArrayRef, row: usize| {
+        Cutouts::open("cutout", &array, 32)
+            .unwrap()
+            .get(row)
+            .unwrap_err()
+            .to_string()
+    };
+    let tail = "not 5 bands of 32x32 pixels or more";
+    let flat = |length| {
+        lists(
+            Small,
+            length,
+            Arc::new(Float32Array::from(vec![0.0; length])),
+            &[],
+        )
+    };
+    assert_eq!(
+        reason(flat(5119), 0),
+        format!("cutout is 5119 values, {tail}")
+    );
+    assert_eq!(
+        reason(flat(4805), 0),
+        format!("cutout is 5 bands of 31x31 pixels, {tail}")
+    );
+
+    let mut pixels: Vec<Option<f32>> = vec![Some(1.0); 10240];
+    pixels[5120 + 77] = None;
+    let with_null = lists(Small, 5120, Arc::new(Float32Array::from(pixels)), &[]);
+    assert_eq!(reason(with_null.clone(), 1), "cutout has a null pixel");
+    assert!(
+        Cutouts::open("cutout", &with_null, 32)
+            .unwrap()
+            .get(0)
+            .is_ok()
+    );
+
+    let floats = |count: usize| -> ArrayRef { Arc::new(Float32Array::from(vec![0.0; count])) };
+    let nested = |bands, height, width, null_lines: &[usize]| {
+        let lines = lists(Small, width, floats(bands * height * width), null_lines);
+        lists(Small, bands, lists(Small, height, lines, &[]), &[])
+    };
+    assert_eq!(
+        reason(nested(5, 32, 32, &[40]), 0),
+        "cutout has a null pixel"
+    );
+    assert_eq!(
+        reason(nested(4, 32, 32, &[]), 0),
+        format!("cutout is 4 bands, {tail}")
+    );
+    assert_eq!(
+        reason(nested(5, 32, 33, &[]), 0),
+        format!("cutout is a band of 32x33 pixels, {tail}")
+    );
+    let lines = concat(&[
+        &*lists(Small, 32, floats(5 * 32 * 32 - 64), &[]),
+        &*lists(Small, 31, floats(31), &[]),
+        &*lists(Small, 33, floats(33), &[]),
+    ])
+    .unwrap();
+    let ragged = lists(Small, 5, lists(Small, 32, lines, &[]), &[]);
+    assert_eq!(
+        reason(ragged, 0),
+        format!("cutout is a band with lines of unequal length, {tail}")
+    );
+
+    let named = |names: &[&str]| -> ArrayRef {
+        let images = lists(
+            Small,
+            32,
+            lists(Small, 32, floats(names.len() * 1024), &[]),
+            &[],
+        );
+        let bands: ArrayRef = Arc::new(StringArray::from(names.to_vec()));
+        let columns = [
+            ("flux", lists(Small, names.len(), images, &[])),
+            ("band", lists(Small, names.len(), bands, &[])),
+        ];
+        Arc::new(StructArray::from(
+            RecordBatch::try_from_iter(columns).unwrap(),
+        ))
+    };
+    assert_eq!(
+        reason(named(&["des-g", "des-r", "z", "hsc-y"]), 0),
+        "cutout lacks bands u, i; it has des-g, des-r, z, hsc-y"
+    );
+    let twice = reason(named(&["u", "g", "r", "i", "z", "des_G"]), 0);
+    assert_eq!(
+        twice,
+        "cutout has band g more than once: u, g, r, i, z, des_G"
+    );
+}

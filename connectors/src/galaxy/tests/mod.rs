@@ -1,0 +1,257 @@
+//! What the tests of a galaxy's columns share: cutouts in every form, a catalog around them, its way through Parquet.
+#![allow(clippy::unwrap_used)]
+use std::sync::Arc;
+
+use arrow::array::*;
+use arrow::buffer::{NullBuffer, OffsetBuffer};
+use arrow::compute::cast;
+use arrow::datatypes::{DataType, Field, FieldRef, Fields, Schema};
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use parquet::arrow::{ArrowWriter, ProjectionMask};
+
+use super::*;
+
+mod columns;
+mod cutouts;
+mod refusals;
+
+fn request(cutout_px: usize) -> Request {
+    let names = ColumnNames::default();
+    Request {
+        names,
+        keep: Vec::new(),
+        needs_cutouts: true,
+        needs_mags: true,
+        cutout_px,
+    }
+}
+
+/// A column `item`, for lists of it.
+fn item(data_type: &DataType) -> FieldRef {
+    Arc::new(Field::new("item", data_type.clone(), true))
+}
+
+/// Which of Arrow's list types to make.
+#[derive(Clone, Copy, Debug)]
+enum ListKind {
+    Fixed,
+    Small,
+    Large,
+}
+
+/// Lists of `length` elements each, of which those at `nulls` are null.
+fn lists(kind: ListKind, length: usize, elements: ArrayRef, nulls: &[usize]) -> ArrayRef {
+    let count = elements.len() / length;
+    let nulls = (!nulls.is_empty())
+        .then(|| NullBuffer::from_iter((0..count).map(|entry| !nulls.contains(&entry))));
+    let field = item(elements.data_type());
+    match kind {
+        ListKind::Fixed => Arc::new(FixedSizeListArray::new(
+            field,
+            length as i32,
+            elements,
+            nulls,
+        )),
+        ListKind::Small => {
+            let offsets = OffsetBuffer::from_lengths(vec![length; count]);
+            Arc::new(ListArray::new(field, offsets, elements, nulls))
+        }
+        ListKind::Large => {
+            let offsets = OffsetBuffer::from_lengths(vec![length; count]);
+            Arc::new(LargeListArray::new(field, offsets, elements, nulls))
+        }
+    }
+}
+
+/// `[row, band, y, x]` pixels of rows of `side_px`, and which rows are null.
+#[derive(Clone, Debug)]
+struct Pictures {
+    side_px: usize,
+    pixels: Vec<f32>,
+    null_rows: Vec<usize>,
+}
+
+impl Pictures {
+    fn new(side_px: usize, rows: usize, null_rows: Vec<usize>) -> Pictures {
+        let count = rows * 5 * side_px * side_px;
+        // Every pixel another number: what lies in the wrong place, shows.
+        Pictures {
+            side_px,
+            pixels: (0..count).map(|pixel| pixel as f32).collect(),
+            null_rows,
+        }
+    }
+
+    fn rows(&self) -> usize {
+        self.pixels.len() / (5 * self.side_px * self.side_px)
+    }
+
+    fn floats(&self) -> ArrayRef {
+        Arc::new(Float32Array::from(self.pixels.clone()))
+    }
+
+    fn flat(&self, kind: ListKind) -> ArrayRef {
+        lists(
+            kind,
+            5 * self.side_px * self.side_px,
+            self.floats(),
+            &self.null_rows,
+        )
+    }
+
+    fn nested(&self, kinds: [ListKind; 3]) -> ArrayRef {
+        let lines = lists(kinds[2], self.side_px, self.floats(), &[]);
+        let bands = lists(kinds[1], self.side_px, lines, &[]);
+        lists(kinds[0], 5, bands, &self.null_rows)
+    }
+
+    fn binary(&self) -> ArrayRef {
+        let bytes: Vec<u8> = self
+            .pixels
+            .iter()
+            .flat_map(|pixel| pixel.to_le_bytes())
+            .collect();
+        let size = 20 * self.side_px * self.side_px;
+        let valid = |row: &usize| !self.null_rows.contains(row);
+        let nulls = NullBuffer::from_iter((0..self.rows()).map(|row| valid(&row)));
+        Arc::new(FixedSizeBinaryArray::new(
+            size as i32,
+            bytes.into(),
+            Some(nulls),
+        ))
+    }
+
+    /// As the Multimodal Universe has it: bands in another order, and two that are not ours.
+    fn named(&self, list_of_structs: bool) -> ArrayRef {
+        const ORDER: [Option<usize>; 7] = [Some(4), None, Some(0), Some(2), None, Some(1), Some(3)];
+        const NAMES: [&str; 7] = [
+            "sdss-z", "hsc_y", "DES_U", "r", "wise-w1", "SDSS_g", "des-i",
+        ];
+        let plane = self.side_px * self.side_px;
+        let mut pixels = Vec::new();
+        for row in self.pixels.chunks(5 * plane) {
+            for band in ORDER {
+                match band {
+                    Some(band) => pixels.extend_from_slice(&row[band * plane..][..plane]),
+                    None => pixels.extend(std::iter::repeat_n(f32::NAN, plane)),
+                }
+            }
+        }
+        let lines = lists(
+            ListKind::Small,
+            self.side_px,
+            Arc::new(Float32Array::from(pixels)),
+            &[],
+        );
+        let images = lists(ListKind::Small, self.side_px, lines, &[]);
+        let names = NAMES.iter().cycle().take(7 * self.rows()).copied();
+        let names: ArrayRef = Arc::new(StringArray::from_iter_values(names));
+        let scale: ArrayRef = Arc::new(Float64Array::from(vec![0.396; names.len()]));
+        let structs = |columns: Vec<(&str, ArrayRef)>, nulls| -> ArrayRef {
+            let field = |(name, array): &(&str, ArrayRef)| {
+                Field::new(*name, array.data_type().clone(), true)
+            };
+            let fields: Fields = columns.iter().map(field).collect();
+            let arrays = columns.into_iter().map(|(_, array)| array).collect();
+            Arc::new(StructArray::new(fields, arrays, nulls))
+        };
+        if list_of_structs {
+            let entries = vec![("flux", images), ("scale", scale), ("band", names)];
+            return lists(ListKind::Small, 7, structs(entries, None), &self.null_rows);
+        }
+        let list = |array| lists(ListKind::Small, 7, array, &[]);
+        let columns = vec![
+            ("band", list(names)),
+            ("flux", list(images)),
+            ("scale", list(scale)),
+        ];
+        let valid = (0..self.rows()).map(|row| !self.null_rows.contains(&row));
+        structs(columns, Some(NullBuffer::from_iter(valid)))
+    }
+
+    fn every_form(&self) -> Vec<ArrayRef> {
+        use ListKind::{Fixed, Large, Small};
+        vec![
+            self.flat(Fixed),
+            self.flat(Small),
+            self.flat(Large),
+            self.binary(),
+            self.nested([Small; 3]),
+            self.nested([Large, Small, Fixed]),
+            self.nested([Fixed, Fixed, Fixed]),
+            self.nested([Small, Fixed, Large]),
+            self.named(false),
+            self.named(true),
+        ]
+    }
+
+    /// The centre of a row, pixel by pixel.
+    fn crop(&self, row: usize, px: usize) -> Vec<f32> {
+        let margin = (self.side_px - px) / 2;
+        let mut out = Vec::new();
+        for band in 0..5 {
+            for y in margin..margin + px {
+                for x in margin..margin + px {
+                    let line = ((row * 5 + band) * self.side_px + y) * self.side_px;
+                    out.push(self.pixels[line + x]);
+                }
+            }
+        }
+        out
+    }
+}
+
+fn crop(cutouts: &Cutouts, row: usize, px: usize) -> Result<Vec<f32>, CutoutFault> {
+    let mut out = vec![f32::NAN; 5 * px * px];
+    cutouts.get(row).map(|cutout| {
+        assert!(cutout.is_finite());
+        cutout.crop_into(px, &mut out);
+        out
+    })
+}
+
+/// A file's worth of columns around the cutouts.
+fn catalog(cutout: ArrayRef) -> RecordBatch {
+    let rows = cutout.len();
+    let mut columns: Vec<(String, ArrayRef)> = vec![
+        (
+            "note".into(),
+            Arc::new(StringArray::from(vec!["seen"; rows])),
+        ),
+        (
+            "object_id".into(),
+            Arc::new(Int64Array::from_iter_values(0..rows as i64)),
+        ),
+        ("cutout".into(), cutout),
+        ("ra".into(), Arc::new(Float64Array::from(vec![180.5; rows]))),
+        (
+            "dec".into(),
+            Arc::new(Float64Array::from(vec![-1.25; rows])),
+        ),
+    ];
+    for (number, band) in BANDS.iter().enumerate() {
+        let mag: ArrayRef = Arc::new(Float32Array::from(vec![20.0 - number as f32; rows]));
+        columns.push((format!("mag_{band}"), mag));
+    }
+    let columns = columns.into_iter().map(|(name, array)| (name, array, true));
+    RecordBatch::try_from_iter_with_nullable(columns).unwrap()
+}
+
+fn through_parquet(batch: &RecordBatch, request: &Request) -> (Layout, Galaxies) {
+    let mut file = Vec::new();
+    let mut writer = ArrowWriter::try_new(&mut file, batch.schema(), None).unwrap();
+    writer.write(batch).unwrap();
+    writer.close().unwrap();
+    let reader = ParquetRecordBatchReaderBuilder::try_new(bytes::Bytes::from(file)).unwrap();
+    let layout = Layout::resolve(reader.schema(), request).unwrap();
+    let roots = layout.columns().iter().copied();
+    let mask = ProjectionMask::roots(reader.parquet_schema(), roots);
+    let mut batches = reader
+        .with_projection(mask)
+        .with_batch_size(1000)
+        .build()
+        .unwrap();
+    let galaxies = layout.decode(&batches.next().unwrap().unwrap()).unwrap();
+    assert!(batches.next().is_none());
+    (layout, galaxies)
+}

@@ -1,0 +1,97 @@
+//! An HTTP server that does with each request what a test says: answers it, or passes it on to an S3 server.
+use std::{
+    io::{self, BufRead, BufReader, Read, Write},
+    net::{TcpListener, TcpStream},
+    sync::Arc,
+};
+
+/// The first line of a request and its fields.
+pub struct Head(String);
+
+impl Head {
+    /// `GET`, `PUT`, …
+    pub fn method(&self) -> &str {
+        self.word(0)
+    }
+
+    /// The object's bucket and key, percent-encoded, and what is asked of it.
+    pub fn target(&self) -> &str {
+        self.word(1)
+    }
+
+    /// Whether the store is another afterwards.
+    pub fn writes(&self) -> bool {
+        !matches!(self.method(), "GET" | "HEAD")
+    }
+
+    fn word(&self, place: usize) -> &str {
+        self.0.split(' ').nth(place).unwrap()
+    }
+
+    fn body_bytes(&self) -> usize {
+        let lower = self.0.to_ascii_lowercase();
+        let length = lower
+            .lines()
+            .find_map(|line| line.strip_prefix("content-length: "));
+        length.map_or(0, |length| length.parse().unwrap())
+    }
+}
+
+/// What becomes of a request.
+pub enum Verdict {
+    /// It is answered by this status and body.
+    Answer(&'static str, &'static str),
+    /// It is passed on to the server at this endpoint.
+    Pass(String),
+}
+
+/// What S3 says to those who may not do what they ask for.
+pub const DENIED: Verdict = Verdict::Answer(
+    "403 Forbidden",
+    "<Error><Code>AccessDenied</Code><Message>Access Denied</Message></Error>",
+);
+
+/// Starts a server that ends with the tests: its endpoint.
+pub fn gate(judge: impl Fn(&Head) -> Verdict + Send + Sync + 'static) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let endpoint = format!("http://{}", listener.local_addr().unwrap());
+    let judge = Arc::new(judge);
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let (stream, judge) = (stream.unwrap(), judge.clone());
+            // A client may hang up at any time.
+            std::thread::spawn(move || answer(stream, &*judge).ok());
+        }
+    });
+    endpoint
+}
+
+/// Answers one request, and hangs up.
+fn answer(mut client: TcpStream, judge: impl Fn(&Head) -> Verdict) -> io::Result<()> {
+    let mut reader = BufReader::new(client.try_clone()?);
+    let mut head = String::new();
+    while !head.ends_with("\r\n\r\n") {
+        if reader.read_line(&mut head)? == 0 {
+            return Ok(());
+        }
+    }
+    let head = Head(head);
+    let mut body = vec![0; head.body_bytes()];
+    reader.read_exact(&mut body)?;
+    match judge(&head) {
+        Verdict::Answer(status, text) => {
+            let length = text.len();
+            write!(
+                client,
+                "HTTP/1.1 {status}\r\nETag: \"1\"\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{text}"
+            )
+        }
+        Verdict::Pass(endpoint) => {
+            let mut server = TcpStream::connect(endpoint.trim_start_matches("http://"))?;
+            let (first, fields) = head.0.split_once("\r\n").expect("a head has lines");
+            write!(server, "{first}\r\nConnection: close\r\n{fields}")?;
+            server.write_all(&body)?;
+            io::copy(&mut server, &mut client).map(drop)
+        }
+    }
+}
