@@ -85,6 +85,16 @@ pub enum Error {
         /// The file in the way.
         path: PathBuf,
     },
+    /// The state belongs to another training.
+    #[error(
+        "{}: the state of another training (other settings, rows or network); \
+         give the settings it was begun with, or choose another directory",
+        path.display()
+    )]
+    State {
+        /// The state's file.
+        path: PathBuf,
+    },
     /// A training went astray.
     #[error(
         "the loss is no number after step {step}: lower the learning rate, or look for odd rows"

@@ -8,4 +8,5 @@ mod one_door;
 mod other_readers;
 mod same_answer;
 mod survey;
+mod training;
 mod what_goes_wrong;

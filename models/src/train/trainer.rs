@@ -328,9 +328,9 @@ impl Trainer {
     /// Goes on from a state that [`Trainer::save_state`] wrote.
     ///
     /// # Errors
-    /// [`Error::Io`], [`Error::Corrupt`]; [`Error::Exists`] where it is the state of another training.
+    /// [`Error::Io`], [`Error::Corrupt`]; [`Error::State`] where it is the state of another training.
     pub fn load_state(&mut self, file: &Path) -> Result<(), Error> {
-        let other = || Error::Exists {
+        let other = || Error::State {
             path: file.to_owned(),
         };
         let (mut tensors, notes) = checkpoint::from_file(file)?;

@@ -1,0 +1,138 @@
+//! A model out of a catalog: pretrained, fine-tuned, run; and a training that was killed ends where it would have.
+use std::{fs, path::Path, thread::sleep, time::Duration};
+
+use serde_json::Value;
+
+use crate::survey::{Program, floats, folder, rows, survey, text};
+
+const STATE: &str = "state.safetensors";
+
+fn pretrain(out: &Path) -> Program {
+    let flags = "--depth 1 --epochs 1 --batch 16 --threads 1 --learn-preprocess";
+    Program::new(["train", "pretrain", &text(survey()), "--out", &text(out)]).with(flags)
+}
+
+/// On most of the survey: the paper's fractions leave too few of its rows.
+fn finetune(out: &Path) -> Program {
+    let flags = "--depth 1 --epochs 6 --batch 16 --threads 1 --learn-preprocess --state-every 1 \
+                 --training 0:0.7 --validation 0.7:0.85 --test 0.85:1";
+    Program::new(["train", "finetune", &text(survey()), "--out", &text(out)]).with(flags)
+}
+
+fn log(out: &Path) -> Vec<Value> {
+    let text = fs::read_to_string(out.join("log.jsonl")).unwrap();
+    let lines = text.lines().map(serde_json::from_str);
+    lines.collect::<Result<_, _>>().unwrap()
+}
+
+#[test]
+fn a_model_that_was_pretrained_and_fine_tuned_predicts_better_than_the_mean() {
+    let dir = folder();
+    let [encoder, model, out] = ["encoder", "model", "out"].map(|name| dir.path().join(name));
+    pretrain(&encoder).ends(0);
+    Program::run(survey(), &out)
+        .args(["--model", &text(&encoder)])
+        .ends(2);
+    let report = finetune(&model)
+        .args(["--pretrained", &text(&encoder)])
+        .ends(0)
+        .json();
+    assert!(report["test"]["sigma_nmad"].as_f64().unwrap() > 0.0);
+    assert!(!model.join(STATE).exists());
+    let log = log(&model);
+    assert_eq!(log.last().unwrap()["report"]["test"], report["test"]);
+    assert_eq!(
+        log.iter()
+            .filter(|line| line["validation"].is_object())
+            .count(),
+        6
+    );
+
+    // What the training learned is what a run predicts with, preprocessing and all.
+    Program::on("run", &text(survey()), &text(&out), &model).ends(0);
+    let photoz = rows(out.join("photoz"));
+    let pairs = floats(&photoz, "z_phot")
+        .into_iter()
+        .zip(floats(&photoz, "z_spec"));
+    let pairs: Vec<(f32, f32)> = pairs
+        .filter_map(|(phot, spec)| Some((phot?, spec?)))
+        .collect();
+    let mean = pairs.iter().map(|(_, spec)| spec).sum::<f32>() / pairs.len() as f32;
+    let squares = |of: fn(f32, f32, f32) -> f32| {
+        pairs
+            .iter()
+            .map(|&(phot, spec)| of(phot, spec, mean).powi(2))
+            .sum::<f32>()
+    };
+    let (error, variance) = (
+        squares(|phot, spec, _| phot - spec),
+        squares(|_, spec, mean| spec - mean),
+    );
+    assert!(error < 0.5 * variance, "{error} of {variance}");
+}
+
+#[test]
+fn a_training_that_was_killed_goes_on_and_ends_at_the_same_weights() {
+    let dir = folder();
+    let [whole, killed] = ["whole", "killed"].map(|name| dir.path().join(name));
+    finetune(&whole).ends(0);
+    for _ in 0..2 {
+        let before = fs::metadata(killed.join(STATE))
+            .and_then(|state| state.modified())
+            .ok();
+        let mut child = finetune(&killed).start();
+        // It has got further than where it began.
+        while fs::metadata(killed.join(STATE))
+            .and_then(|state| state.modified())
+            .ok()
+            == before
+        {
+            assert!(
+                child.try_wait().unwrap().is_none(),
+                "it ended before it was killed"
+            );
+            sleep(Duration::from_millis(5));
+        }
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+    finetune(&killed).ends(0).says(&["going on after step"]);
+    for file in ["model.safetensors", "config.json"] {
+        let [a, b] = [&whole, &killed].map(|dir| fs::read(dir.join(file)).unwrap());
+        assert!(a == b, "{file}");
+    }
+}
+
+#[test]
+fn what_cannot_be_trained_is_refused() {
+    let dir = folder();
+    let out = dir.path().join("model");
+    finetune(&out)
+        .with("--encoder tuned")
+        .ends(2)
+        .says(&["--pretrained"]);
+    finetune(&out).with("--test 0.9").ends(2).says(&["0.8:0.9"]);
+    finetune(&out)
+        .with("--training 0.5:0.5")
+        .ends(1)
+        .says(&["0 training rows"]);
+    finetune(&out).with("--epochs 1").ends(0);
+    // A model is not overwritten, and another training's state not gone on with.
+    finetune(&out).ends(1).says(&["whose training is over"]);
+    assert!(out.join("model.safetensors").exists());
+    let other = dir.path().join("other");
+    let mut child = finetune(&other).start();
+    while !other.join(STATE).exists() {
+        assert!(
+            child.try_wait().unwrap().is_none(),
+            "it ended before it was killed"
+        );
+        sleep(Duration::from_millis(5));
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    finetune(&other)
+        .with("--seed 7")
+        .ends(1)
+        .says(&["of another training"]);
+}
