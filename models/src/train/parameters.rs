@@ -99,18 +99,29 @@ impl Parameters {
         self.steps
     }
 
-    /// The weights as a forward pass takes them, in numbers of `kind`; under autograd, gradients find their way back.
+    /// The weights as a step takes them, in numbers of `kind`: gradients find their way back.
     ///
     /// # Errors
     /// [`Error::Torch`].
     pub(crate) fn checkpoint(&self, kind: Kind) -> Result<Checkpoint, Error> {
+        self.checkpoint_of(kind, Tensor::shallow_clone)
+    }
+
+    /// The weights as they are now: nothing in them learns, batch normalisations included. (Without gradients alone
+    /// that would not be so: the pieces of a tensor that learns say that they do.)
+    ///
+    /// # Errors
+    /// [`Error::Torch`].
+    pub(crate) fn at_rest(&self, kind: Kind) -> Result<Checkpoint, Error> {
+        self.checkpoint_of(kind, Tensor::detach)
+    }
+
+    fn checkpoint_of(&self, kind: Kind, of: fn(&Tensor) -> Tensor) -> Result<Checkpoint, Error> {
         let mut tensors = BTreeMap::new();
         for group in &self.learning {
-            let cast = group.values.f_to_kind(kind)?;
-            let views = group
-                .views(&group.values)?
-                .into_iter()
-                .zip(group.views(&cast)?);
+            let values = of(&group.values);
+            let cast = values.f_to_kind(kind)?;
+            let views = group.views(&values)?.into_iter().zip(group.views(&cast)?);
             for (name, (full, cast)) in group.names.iter().zip(views) {
                 let tensor = if layout::is_batch_norm(name) {
                     full
@@ -147,7 +158,7 @@ impl Parameters {
     /// Puts values into the tensors of these names.
     pub(crate) fn put(&mut self, values: &BTreeMap<String, Tensor>) -> Result<(), Error> {
         let _guard = tch::no_grad_guard();
-        for (name, mut tensor) in self.checkpoint(Kind::Float)?.into_tensors() {
+        for (name, mut tensor) in self.at_rest(Kind::Float)?.into_tensors() {
             if let Some(value) = values.get(&name) {
                 tensor.f_copy_(value)?;
             }
@@ -157,8 +168,7 @@ impl Parameters {
 
     /// A copy of every tensor, by name.
     pub(crate) fn tensors(&self) -> Result<BTreeMap<String, Tensor>, Error> {
-        let _guard = tch::no_grad_guard();
-        let tensors = self.checkpoint(Kind::Float)?.into_tensors();
+        let tensors = self.at_rest(Kind::Float)?.into_tensors();
         let copy = |(name, tensor): (String, Tensor)| Ok((name, tensor.f_detach_copy()?));
         tensors.into_iter().map(copy).collect()
     }

@@ -88,11 +88,10 @@ pub struct EpochEnd {
 /// What stands beside the tensors in a state's file.
 #[derive(Serialize, Deserialize)]
 struct Note {
-    config: Config,
-    schedule: Schedule,
-    rows: i64,
+    /// Tells this training from every other: its configuration, schedule and rows, as JSON.
+    training: String,
     steps: u64,
-    best: Option<(u64, Scores)>,
+    best_epoch: Option<u64>,
 }
 
 const NOTE: &str = "training";
@@ -261,8 +260,7 @@ impl Trainer {
     }
 
     fn score(&self, rows: &Rows) -> Result<Scores, Error> {
-        let _guard = tch::no_grad_guard();
-        self.score_weights(&self.parameters.checkpoint(self.kind)?, rows)
+        self.score_weights(&self.parameters.at_rest(self.kind)?, rows)
     }
 
     /// Scores the model in `dir`, one that [`Trainer::save_model`] wrote, as it is stored there.
@@ -336,39 +334,48 @@ impl Trainer {
         let (mut tensors, notes) = checkpoint::from_file(file)?;
         let note = notes
             .get(NOTE)
-            .and_then(|note| serde_json::from_str::<Note>(note).ok());
-        let note = note.ok_or_else(other)?;
-        let best_tensors: BTreeMap<String, Tensor> = {
-            let names: Vec<String> = tensors
-                .keys()
-                .filter(|name| name.starts_with("best."))
-                .cloned()
-                .collect();
-            let take =
-                |name: String| Some((name["best.".len()..].to_owned(), tensors.remove(&name)?));
-            names.into_iter().filter_map(take).collect()
-        };
-        let mine = self.note();
-        let same =
-            note.config == mine.config && note.schedule == mine.schedule && note.rows == mine.rows;
-        if !same || !self.parameters.restore(&tensors, note.steps)? {
+            .and_then(|note| serde_json::from_str(note).ok());
+        let note: Note = note.ok_or_else(other)?;
+        let names: Vec<String> = tensors.keys().cloned().collect();
+        let mut best_tensors = BTreeMap::new();
+        for (name, of) in names
+            .iter()
+            .filter_map(|name| Some((name, name.strip_prefix("best.")?)))
+        {
+            best_tensors.extend(tensors.remove(name).map(|tensor| (of.to_owned(), tensor)));
+        }
+        if note.training != self.note().training
+            || !self.parameters.restore(&tensors, note.steps)?
+        {
             return Err(other());
         }
-        self.best = note.best.map(|(epoch, scores)| Best {
-            epoch,
-            scores,
-            tensors: best_tensors,
-        });
+        self.best = note
+            .best_epoch
+            .map(|epoch| self.scored(epoch, best_tensors))
+            .transpose()?;
         Ok(())
     }
 
+    /// The best network, scored again: the same to the last bit, which numbers written down need not be.
+    fn scored(&self, epoch: u64, tensors: BTreeMap<String, Tensor>) -> Result<Best, Error> {
+        let copies = tensors
+            .iter()
+            .map(|(name, tensor)| (name.clone(), tensor.shallow_clone()));
+        let weights = Checkpoint::of(copies.collect()).to(self.device, self.kind)?;
+        let scores = self.score_weights(&weights, &self.validation)?;
+        Ok(Best {
+            epoch,
+            scores,
+            tensors,
+        })
+    }
+
     fn note(&self) -> Note {
+        let training = (&self.config, &self.schedule, self.rows());
         Note {
-            config: self.config.clone(),
-            schedule: self.schedule.clone(),
-            rows: self.training.len(),
+            training: serde_json::to_string(&training).expect("invariant: settings are plain data"),
             steps: self.parameters.steps(),
-            best: self.best(),
+            best_epoch: self.best.as_ref().map(|best| best.epoch),
         }
     }
 }
