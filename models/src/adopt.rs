@@ -103,13 +103,20 @@ fn renamed(foreign: Foreign) -> Result<Foreign, String> {
         name
     };
     let counters = |name: &String| name.ends_with("num_batches_tracked");
+    let tensors = foreign.tensors.into_iter();
+    let mut tensors: BTreeMap<_, _> = tensors
+        .filter(|(name, _)| !counters(name))
+        .map(|(name, tensor)| (rename(name), tensor))
+        .collect();
+    // One tensor under two names; where they differ, the twin stays and is refused.
+    for part in ["weight", "bias"] {
+        let twin = format!("inception_model.vis_inception.0.{part}");
+        if tensors.get(&twin) == tensors.get(&format!("inception_model.conv2d_init.{part}")) {
+            tensors.remove(&twin);
+        }
+    }
     Ok(Foreign {
-        tensors: foreign
-            .tensors
-            .into_iter()
-            .filter(|(name, _)| !counters(name))
-            .map(|(name, tensor)| (rename(name), tensor))
-            .collect(),
+        tensors,
         numbers: foreign
             .numbers
             .into_iter()

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 mod again_and_again;
 mod conformance;
+mod imports;
 mod moto;
 mod one_door;
 mod other_readers;
