@@ -172,6 +172,14 @@ impl PartWriter {
         Ok(self.bytes)
     }
 
+    /// Gives the object up: nothing of it is kept.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn abort(self) -> Result<(), WriteError> {
+        Ok(self.upload.abort().await?)
+    }
+
     async fn send(&mut self, bytes: Vec<u8>) -> Result<(), WriteError> {
         self.bytes += bytes.len() as u64;
         self.upload.wait_for_capacity(UPLOADS_IN_FLIGHT).await?;

@@ -235,6 +235,9 @@ impl Plan {
             }
             rows += galaxies.rows();
         }
+        if rows == 0 {
+            return Err(ImportError::columns(first, "there are no rows to import"));
+        }
         let kind = kind.expect("there is a file, and it has a kind");
         Ok(Self {
             files,
@@ -396,7 +399,10 @@ impl DropWriter<'_> {
     }
 
     /// Takes back what was written; what cannot be removed has no `_SUCCESS`, and the next import names it.
-    async fn remove(&self) {
+    async fn remove(&mut self) {
+        if let Some(part) = self.part.take() {
+            let _ = part.abort().await;
+        }
         for part in 0..self.done.parts {
             let _ = self.place.store.delete(&self.path(part)).await;
         }
