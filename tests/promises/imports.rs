@@ -240,7 +240,7 @@ fn what_cannot_be_imported_is_refused_with_the_way_out() {
             "wrong/damaged.npz",
             "",
             1,
-            ["cannot be inflated", "copy it again"],
+            ["cube.npy is damaged", "copy it again"],
         ),
         (
             "dataset.pt",

@@ -354,8 +354,12 @@ impl Parser<'_> {
     }
 
     fn list(&mut self, depth: usize) -> Result<Literal, String> {
-        let close = if self.skip("[") { "]" } else { ")" };
-        self.skip("(");
+        let close = if self.skip("[") {
+            "]"
+        } else {
+            self.skip("(");
+            ")"
+        };
         let mut items = Vec::new();
         while !self.skip(close) {
             items.push(self.literal(depth + 1)?);

@@ -51,53 +51,12 @@ pub struct Weights {
 /// # Errors
 /// [`ImportError::Corrupt`], and [`ImportError::Unsupported`] where the file holds no network.
 pub fn weights(path: &Path) -> Result<Weights, ImportError> {
-    let file = TorchFile::open(Archive::open(path)?)?;
-    let root = file.pickle.root();
-    let mut walk = Walk::default();
-    if let Some((class, _)) = file.module(root) {
-        walk.weights.class = Some(class);
-        file.walk(root, "", 0, &mut walk)?;
-    } else {
-        let state = file.state_dict(root).ok_or_else(|| {
-            ImportError::unsupported(
-                path,
-                "it holds no module and no state_dict; save the network with torch.save(model, FILE) or \
-                 torch.save(model.state_dict(), FILE)",
-            )
-        })?;
-        file.tensors(state, "", &mut walk)?;
-    }
-    Ok(walk.weights)
+    TorchFile::open(Archive::open(path)?)?.weights()
 }
 
 /// The tensors of a TensorDataset, tuple or list, named `0`, `1`, …, or of a dict, by its keys.
 pub(super) fn table(archive: Archive) -> Result<Table, ImportError> {
-    let file = TorchFile::open(archive)?;
-    for node in file.pickle.nodes() {
-        if let Node::Global(module, name) = node {
-            let global = format!("{module}.{name}");
-            let storage = dtype_of(&global).is_some();
-            if !storage && !TENSOR_GLOBALS.contains(&global.as_str()) {
-                let reason = format!(
-                    "it holds a {global}, which is no tensor; save the tensors alone \
-                     (torch.save((image, magnitude, redshift), FILE))"
-                );
-                return Err(ImportError::unsupported(file.archive.path(), reason));
-            }
-        }
-    }
-    let mut members = Vec::new();
-    let mut fields = Vec::new();
-    for (name, id) in file.named()? {
-        let (array, member) = file.array(&name, id, members.len())?;
-        members.push(member);
-        fields.push((name, array));
-    }
-    Ok(Table {
-        members,
-        fields,
-        objects: Vec::new(),
-    })
+    TorchFile::open(archive)?.table()
 }
 
 struct TorchFile {
@@ -148,6 +107,58 @@ impl TorchFile {
             pickle,
             big_endian,
         })
+    }
+
+    fn weights(&self) -> Result<Weights, ImportError> {
+        let root = self.pickle.root();
+        let mut walk = Walk::default();
+        if let Some((class, _)) = self.module(root) {
+            walk.weights.class = Some(class);
+            self.walk(root, "", 0, &mut walk)?;
+        } else {
+            let state = self.state_dict(root).ok_or_else(|| {
+                ImportError::unsupported(
+                    self.archive.path(),
+                    "it holds no module and no state_dict; save the network with torch.save(model, FILE) or \
+                     torch.save(model.state_dict(), FILE)",
+                )
+            })?;
+            self.tensors(state, "", &mut walk)?;
+        }
+        Ok(walk.weights)
+    }
+
+    fn table(&self) -> Result<Table, ImportError> {
+        self.check_globals()?;
+        let (mut members, mut fields) = (Vec::new(), Vec::new());
+        for (name, id) in self.named()? {
+            let (array, member) = self.array(&name, id, members.len())?;
+            members.push(member);
+            fields.push((name, array));
+        }
+        Ok(Table {
+            members,
+            fields,
+            objects: Vec::new(),
+        })
+    }
+
+    /// That the file names no class or function but those of tensors.
+    fn check_globals(&self) -> Result<(), ImportError> {
+        let globals = self.pickle.nodes().iter().filter_map(|node| match node {
+            Node::Global(module, name) => Some(format!("{module}.{name}")),
+            _ => None,
+        });
+        for global in globals {
+            if dtype_of(&global).is_none() && !TENSOR_GLOBALS.contains(&global.as_str()) {
+                let reason = format!(
+                    "it holds a {global}, which is no tensor; save the tensors alone \
+                     (torch.save((image, magnitude, redshift), FILE))"
+                );
+                return Err(ImportError::unsupported(self.archive.path(), reason));
+            }
+        }
+        Ok(())
     }
 
     /// The tensors that the file is made of.
@@ -410,4 +421,48 @@ fn dtype_of(global: &str) -> Option<Dtype> {
         bytes,
         big_endian: false,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// A file by PyTorch, with some bytes of its object changed.
+    fn changed(file: &str, changes: &[(prop::sample::Index, u8)]) -> Option<TorchFile> {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("tests/data")
+            .join(file);
+        let file = TorchFile::open(Archive::open(&path).unwrap()).unwrap();
+        let pickle = file.archive.member(&format!("{}data.pkl", file.folder));
+        let mut bytes = whole(pickle.unwrap()).unwrap();
+        for (place, byte) in changes {
+            let at = place.index(bytes.len());
+            bytes[at] = *byte;
+        }
+        let pickle = Pickle::parse(&bytes).ok()?;
+        Some(TorchFile { pickle, ..file })
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2000))]
+        #[test]
+        fn an_object_that_makes_no_sense_never_panics(
+            is_dataset in any::<bool>(),
+            changes in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..4),
+        ) {
+            let file = if is_dataset { "pytorch-2.11-dataset.pt" } else { "pytorch-2.11-module.pt" };
+            if let Some(file) = changed(file, &changes) {
+                let _ = file.weights();
+                if let Ok(mut table) = file.table() {
+                    for field in 0..table.fields.len() {
+                        let array = table.fields[field].1.clone();
+                        if array.check(table.members[array.member].size()).is_ok() {
+                            let _ = table.read(field, 0..array.rows());
+                        }
+                    }
+                }
+            }
+        }
+    }
 }

@@ -2,7 +2,8 @@
 //!
 //! `torch.save` and `numpy.savez` store their members as they are, `numpy.savez_compressed` deflates them. A range of a
 //! stored member is read from where it lies; a deflated one is read from its beginning to its end, once, if ranges are
-//! asked for in order. Archives and members beyond 4 GB have the fields of zip64. Checksums are not compared.
+//! asked for in order. Archives and members beyond 4 GB have the fields of zip64. The checksum of a member is compared when
+//! it was read from its beginning to its end in order, as drops and weights are.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -11,7 +12,7 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use flate2::read::DeflateDecoder;
+use flate2::{Crc, read::DeflateDecoder};
 
 use super::ImportError;
 
@@ -36,6 +37,7 @@ struct Entry {
     header_at: u64,
     packed: u64,
     size: u64,
+    checksum: u32,
 }
 
 impl Archive {
@@ -108,6 +110,8 @@ impl Archive {
             start,
             packed: entry.packed,
             size: entry.size,
+            checksum: entry.checksum,
+            hashed: (Crc::new(), 0),
             stream: entry.deflated.then(|| None),
             window: Vec::new(),
             window_at: 0,
@@ -123,6 +127,9 @@ pub(super) struct Member {
     start: u64,
     packed: u64,
     size: u64,
+    checksum: u32,
+    /// The checksum of the bytes before a place, as far as they were read in order.
+    hashed: (Crc, u64),
     /// Of a deflated member, the decoder once there is one.
     stream: Option<Option<Stream>>,
     window: Vec<u8>,
@@ -162,11 +169,12 @@ impl Member {
         }
         let window = self.window_at..self.window_at + self.window.len() as u64;
         if range.start < window.start || range.end > window.end {
-            self.fill(&range).map_err(|error| match error.kind() {
-                io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData => ImportError::corrupt(
-                    &self.path,
-                    format!("its member {} cannot be inflated", self.name),
-                ),
+            let filled = self.fill(&range).and_then(|()| self.hash());
+            filled.map_err(|error| match error.kind() {
+                io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData => {
+                    let reason = format!("its member {} is damaged", self.name);
+                    ImportError::corrupt(&self.path, reason)
+                }
                 _ => ImportError::io(&self.path, error),
             })?;
         }
@@ -179,6 +187,8 @@ impl Member {
     pub(super) fn whole(path: &Path) -> Self {
         let file = File::open(path).unwrap();
         let size = file.metadata().unwrap().len();
+        let mut crc = Crc::new();
+        crc.update(&std::fs::read(path).unwrap());
         Self {
             path: path.to_owned(),
             file: Arc::new(file),
@@ -186,10 +196,27 @@ impl Member {
             start: 0,
             packed: size,
             size,
+            checksum: crc.sum(),
+            hashed: (Crc::new(), 0),
             stream: None,
             window: Vec::new(),
             window_at: 0,
         }
+    }
+
+    /// Goes on with the checksum, if the window does.
+    fn hash(&mut self) -> io::Result<()> {
+        let end = self.window_at + self.window.len() as u64;
+        let (crc, hashed) = &mut self.hashed;
+        if (self.window_at..end).contains(hashed) {
+            crc.update(&self.window[(*hashed - self.window_at) as usize..]);
+            *hashed = end;
+        }
+        let is_whole = *hashed == self.size && self.size > 0;
+        if is_whole && crc.sum() != self.checksum {
+            return Err(io::ErrorKind::InvalidData.into());
+        }
+        Ok(())
     }
 
     fn fill(&mut self, range: &Range<u64>) -> io::Result<()> {
@@ -330,6 +357,7 @@ fn parse_directory(mut bytes: &[u8]) -> Option<Vec<Entry>> {
             header_at,
             packed,
             size,
+            checksum: fields.u32(16)?,
         });
         bytes = bytes.get(len..)?;
     }
