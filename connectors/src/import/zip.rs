@@ -253,7 +253,7 @@ impl Member {
             .read_to_end(&mut self.window)?;
         stream.position = range.start + read as u64;
         if read < len {
-            return Err(io::ErrorKind::UnexpectedEof.into());
+            return Err(io::ErrorKind::InvalidData.into());
         }
         Ok(())
     }
