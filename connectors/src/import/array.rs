@@ -185,16 +185,16 @@ impl Array {
 
     /// Bytes from the first element of a row to behind its last one.
     fn row_span(&self) -> Option<u64> {
-        let steps = self.shape.iter().zip(&self.strides).skip(1);
-        steps.fold(Some(self.dtype.bytes as u64), |span, (side, stride)| {
-            span?.checked_add(side.saturating_sub(1).checked_mul(*stride)?)
+        let mut steps = self.shape.iter().zip(&self.strides).skip(1);
+        steps.try_fold(self.dtype.bytes as u64, |span, (side, stride)| {
+            span.checked_add(side.saturating_sub(1).checked_mul(*stride)?)
         })
     }
 
     fn row_bytes(&self) -> Option<u64> {
-        let sides = self.shape.iter().skip(1);
-        sides.fold(Some(self.dtype.bytes as u64), |bytes, side| {
-            bytes?.checked_mul(*side)
+        let mut sides = self.shape.iter().skip(1);
+        sides.try_fold(self.dtype.bytes as u64, |bytes, side| {
+            bytes.checked_mul(*side)
         })
     }
 
