@@ -87,7 +87,7 @@ fn every_form_of_an_image_file_is_the_same_drop(environment: &str, torch: &str) 
     for file in &all {
         let name = file.file_name().unwrap().to_str().unwrap();
         let drop = catalog.path().join(name);
-        import_images(&[file.clone()], &text(&drop))
+        import_images(std::slice::from_ref(file), &text(&drop))
             .with(&flags(file))
             .ends(0);
         assert_same_rows(&rows(&drop), &expected, name);
