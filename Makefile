@@ -3,6 +3,7 @@
 #   make demo      a sample survey on an S3 server, a cluster of two processes, predictions
 #   make test      every test; what other Parquet readers see is tested in a Python venv
 #   make test-moto the conformance suite against moto, an S3 of another make
+#   make test-torch imports of what PyTorch itself has saved (a download of up to 3 GB)
 #   make lint      format, clippy, documentation
 #   make deny      licences and sources of all dependencies
 #   make bench     timings of this machine
@@ -16,7 +17,7 @@ PREFIX   ?= /usr/local
 TARGET   := $(or $(CARGO_TARGET_DIR),target)
 PYTHON   := .venv/bin/python
 
-.PHONY: demo build test test-moto bench lint deny install clean
+.PHONY: demo build test test-moto test-torch bench lint deny install clean
 .DEFAULT_GOAL := build
 
 build: .libtorch
@@ -30,6 +31,9 @@ test: build .venv/ready
 
 test-moto: build .venv/ready
 	$(CARGO) test --release --test promises moto -- --ignored
+
+test-torch: build .venv-torch/ready
+	$(CARGO) test --release --test promises by_pytorch -- --ignored
 
 bench: build
 	scripts/bench.sh $(TARGET)/release/hubbleflow
@@ -56,6 +60,11 @@ install: build
 	$(PYTHON) -m pip install --quiet --disable-pip-version-check --requirement tests/requirements.txt
 	touch $@
 
+.venv-torch/ready: tests/requirements.txt tests/requirements-torch.txt
+	python3 -m venv .venv-torch
+	.venv-torch/bin/python -m pip install --quiet --disable-pip-version-check $(foreach file,$^,--requirement $(file))
+	touch $@
+
 clean:
-	rm -rf .demo .venv
+	rm -rf .demo .venv .venv-torch
 	$(CARGO) clean

@@ -8,16 +8,19 @@
 //! location ── catalog ── split ── file ── fetch        what comes in
 //!                 └─ read ── galaxy
 //! part ── output ── ledger                             what goes out
+//! import ── drop_writer                                what people have, as a drop
 //! ```
 mod aws_profile;
 pub mod budget;
 pub mod catalog;
 pub mod codec;
+pub mod drop_writer;
 mod error;
 mod fetch;
 mod file;
 
 pub mod galaxy;
+pub mod import;
 pub mod ledger;
 pub mod location;
 pub mod output;

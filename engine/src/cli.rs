@@ -18,6 +18,7 @@ use crate::{
     Error,
     clock::clock,
     demo,
+    import::{ImportCommand, import},
     job::{Job, Plan, StoreOptions, model_directory},
     memory,
     run::run,
@@ -49,6 +50,9 @@ enum Command {
     Status(StatusArgs),
     /// Make a survey of rendered cutouts, from real photometry
     Sample(SampleCommand),
+    /// Make a drop or a model of what PyTorch and numpy have saved
+    #[command(subcommand)]
+    Import(ImportCommand),
     /// Look at a model, or make one
     #[command(subcommand)]
     Model(ModelCommand),
@@ -160,6 +164,10 @@ fn execute(command: Command) -> Result<u8, Error> {
             Ok(0)
         }
         Command::Sample(command) => runtime.block_on(sample_command(&command, &options)),
+        Command::Import(command) => {
+            runtime.block_on(import(command, &options))?;
+            Ok(0)
+        }
         Command::Model(command) => model_command(command),
         Command::Train(command) => train_command(command, &options, &runtime),
         Command::Demo(args) => demo::demo(&args, &runtime),

@@ -9,6 +9,9 @@ pub enum Error {
     /// A catalog, an output or a store.
     #[error(transparent)]
     Connectors(#[from] connectors::Error),
+    /// A file to be imported.
+    #[error(transparent)]
+    Import(#[from] connectors::import::ImportError),
     /// A model.
     #[error(transparent)]
     Models(#[from] models::Error),
@@ -37,6 +40,7 @@ impl Error {
         match self {
             Self::Usage(_) => 2,
             Self::Connectors(connectors::Error::Url { .. }) => 2,
+            Self::Import(error) if error.is_usage() => 2,
             _ => 1,
         }
     }

@@ -12,6 +12,7 @@ pub mod cluster;
 pub mod dataflow;
 pub mod demo;
 mod error;
+pub mod import;
 pub mod job;
 pub mod memory;
 pub mod observe;

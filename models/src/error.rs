@@ -76,6 +76,14 @@ pub enum Error {
         /// What is wrong with it.
         reason: String,
     },
+    /// A network of another program is none that is known here.
+    #[error("{}: {reason}", path.display())]
+    Foreign {
+        /// The file that it came from.
+        path: PathBuf,
+        /// What does not fit, and what to do.
+        reason: String,
+    },
     /// The file to be written exists, with other content.
     #[error(
         "{}: exists, and holds another model; choose another directory, or remove it",

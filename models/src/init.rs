@@ -14,7 +14,6 @@
 //! | `pos_embed` | sines and cosines of the patch's place |
 //! | other weights | `s sqrt(3 / inputs)`: their outputs have the variance of their inputs |
 
-use std::fs;
 use std::path::Path;
 
 use safetensors::{Dtype, SafeTensorError, tensor::TensorView};
@@ -22,7 +21,7 @@ use tch::Tensor;
 
 use crate::config::{BANDS, Config};
 use crate::layout::{Entry, layout};
-use crate::{Error, Inputs};
+use crate::{Directory, Error, Inputs};
 
 /// Writes a model directory of `config` with initialised weights; the config's name says so.
 ///
@@ -47,38 +46,11 @@ pub fn init(dir: &Path, config: &Config, salt: &str) -> Result<(), Error> {
     })?;
     let mut config = config.clone();
     config.name = format!("{}, initialised (not trained)", config.name);
-    let mut json = serde_json::to_vec_pretty(&config).map_err(|e| Error::Config {
-        path: path.clone(),
-        reason: e.to_string(),
-    })?;
-    json.push(b'\n');
-    let weights = dir.join(crate::WEIGHTS_FILE);
     let tensors = safetensors_bytes(&config, salt).map_err(|source| Error::Corrupt {
-        path: weights.clone(),
+        path: dir.join(crate::WEIGHTS_FILE),
         source,
     })?;
-    fs::create_dir_all(dir).map_err(|source| Error::Io {
-        path: dir.to_owned(),
-        what: "cannot make the model's directory",
-        source,
-    })?;
-    write_new(&path, &json)?;
-    write_new(&weights, &tensors)
-}
-
-/// Writes a file that is not there yet; one with these very bytes is left alone.
-fn write_new(path: &Path, bytes: &[u8]) -> Result<(), Error> {
-    match fs::read(path) {
-        Ok(there) if there == bytes => Ok(()),
-        Ok(_) => Err(Error::Exists {
-            path: path.to_owned(),
-        }),
-        Err(_) => fs::write(path, bytes).map_err(|source| Error::Io {
-            path: path.to_owned(),
-            what: "cannot write the model's file",
-            source,
-        }),
-    }
+    Directory::write(dir, &config, &tensors)
 }
 
 fn safetensors_bytes(config: &Config, salt: &str) -> Result<Vec<u8>, SafeTensorError> {

@@ -11,6 +11,7 @@
 //!
 //! **Architecture invariant.** This crate knows tensors and files: no Arrow, no environment, no clock.
 
+pub mod adopt;
 pub mod astromae;
 pub mod checkpoint;
 pub mod config;
@@ -185,6 +186,23 @@ impl Directory {
         })
     }
 
+    /// Writes a model directory, where there is none or this very one.
+    fn write(dir: &Path, config: &Config, weights: &[u8]) -> Result<(), Error> {
+        let path = dir.join(CONFIG_FILE);
+        let mut json = serde_json::to_vec_pretty(config).map_err(|e| Error::Config {
+            path: path.clone(),
+            reason: e.to_string(),
+        })?;
+        json.push(b'\n');
+        fs::create_dir_all(dir).map_err(|source| Error::Io {
+            path: dir.to_owned(),
+            what: "cannot make the model's directory",
+            source,
+        })?;
+        write_new(&path, &json)?;
+        write_new(&dir.join(WEIGHTS_FILE), weights)
+    }
+
     fn architecture(&self) -> Result<Architecture, Error> {
         let header: config::Header =
             serde_json::from_slice(&self.config).map_err(|e| Error::Config {
@@ -204,6 +222,21 @@ impl Directory {
             .chain_update(&self.weights)
             .finalize();
         digest.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+}
+
+/// Writes a file that is not there yet; one with these very bytes is left alone.
+fn write_new(path: &Path, bytes: &[u8]) -> Result<(), Error> {
+    match fs::read(path) {
+        Ok(there) if there == bytes => Ok(()),
+        Ok(_) => Err(Error::Exists {
+            path: path.to_owned(),
+        }),
+        Err(_) => fs::write(path, bytes).map_err(|source| Error::Io {
+            path: path.to_owned(),
+            what: "cannot write the model's file",
+            source,
+        }),
     }
 }
 

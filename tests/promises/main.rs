@@ -3,6 +3,7 @@
 mod again_and_again;
 mod conformance;
 mod gate;
+mod imports;
 mod moto;
 mod one_door;
 mod other_readers;

@@ -3,6 +3,7 @@
 mod codec;
 #[path = "../common/mod.rs"]
 mod common;
+mod import;
 mod ledger;
 mod output;
 mod part;

@@ -39,8 +39,11 @@ pub use photometry::ParentSplit;
 pub use write::ORIGIN;
 
 use clap::{Args, Command, FromArgMatches};
+use connectors::drop_writer::{
+    PartWriter, ROWS_PER_PART, WriteError, mark_complete, part_path, rows_per_group,
+};
 use futures::{StreamExt, TryStreamExt, stream};
-use object_store::{ObjectStore, ObjectStoreExt, path::Path};
+use object_store::{ObjectStore, path::Path};
 use photometry::Photometry;
 use std::fmt;
 use std::ops::Range;
@@ -48,10 +51,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use survey::{ImageDrop, Survey};
-use write::PartWriter;
-
-/// Rows of a Parquet object.
-const ROWS_PER_PART: u64 = 20_000;
 
 /// Row groups being rendered or waiting to be compressed.
 const BATCHES_AHEAD: usize = 2;
@@ -175,19 +174,19 @@ pub enum SampleError {
         reason: String,
     },
     /// The object store refused.
-    #[error("could not write the survey")]
+    #[error("could not look at the place of the survey")]
     Store(#[from] object_store::Error),
     /// Rows could not be put together.
     #[error("could not lay out the survey's rows")]
     Arrow(#[from] arrow::error::ArrowError),
-    /// A file could not be encoded.
-    #[error("could not encode the survey as Parquet")]
-    Parquet(#[from] parquet::errors::ParquetError),
+    /// A drop could not be written.
+    #[error("could not write a drop")]
+    Drop(#[from] WriteError),
     /// Threads could not be started.
     #[error("could not start threads to render with")]
     Threads(#[from] rayon::ThreadPoolBuildError),
     /// A thread panicked, or was cancelled with the runtime.
-    #[error("a thread that renders or encodes stopped")]
+    #[error("a thread that renders stopped")]
     Stopped(#[from] tokio::task::JoinError),
 }
 
@@ -335,7 +334,7 @@ impl Maker {
         let parts: Vec<PartSummary> = stream::iter(chunks(0..drop.rows(), ROWS_PER_PART))
             .enumerate()
             .map(|(part, rows)| {
-                let path = place.clone().join(part_name(part));
+                let path = part_path(&place, part);
                 async move { maker.make_image_part(drop, rows, &path, tell).await }
             })
             .buffer_unordered(parts_at_once)
@@ -360,7 +359,7 @@ impl Maker {
         path: &Path,
         tell: &impl Fn(u64),
     ) -> Result<PartSummary, SampleError> {
-        let rows_per_group = write::rows_per_group(self.survey.side_px);
+        let rows_per_group = rows_per_group(self.survey.side_px);
         let schema = write::image_schema(&self.survey);
         let mut part = PartWriter::create(&self.store, path, schema, rows_per_group).await?;
         let mut summary = PartSummary::default();
@@ -399,7 +398,7 @@ impl Maker {
             if some.is_empty() && part > 0 {
                 break;
             }
-            let path = place.clone().join(part_name(part));
+            let path = part_path(&place, part);
             let schema = write::specz_schema();
             let mut writer = PartWriter::create(&self.store, &path, schema, ROWS_PER_PART).await?;
             writer = writer.write(write::specz_batch(&survey, &some)?).await?;
@@ -410,8 +409,7 @@ impl Maker {
     }
 
     async fn finish_drop(&mut self, place: &Path) -> Result<(), SampleError> {
-        let mark = place.clone().join("_SUCCESS");
-        self.store.put(&mark, Vec::new().into()).await?;
+        mark_complete(self.store.as_ref(), place).await?;
         self.summary.drops += 1;
         Ok(())
     }
@@ -420,10 +418,6 @@ impl Maker {
 /// The name of a drop: names in byte order are drops in the order of delivery.
 fn drop_name(number: u64) -> String {
     format!("drop-{:04}", number + 1)
-}
-
-fn part_name(part: usize) -> String {
-    format!("part-{part:04}.parquet")
 }
 
 /// `range` in pieces of `size`, the last one shorter.

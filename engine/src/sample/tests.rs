@@ -5,7 +5,7 @@ use super::*;
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::{Float32Type, Float64Type, Int32Type, Int64Type};
 use bytes::Bytes;
-use object_store::memory::InMemory;
+use object_store::{ObjectStoreExt, memory::InMemory};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use std::collections::{BTreeMap, HashMap, HashSet};
 

@@ -9,24 +9,16 @@
 //! | `parent` | int32 | row of the photometry that the galaxy was drawn from, from 0 |
 //! | `cutout` | fixed-shape tensor of float32, `[band, y, x]` | nanomaggies a pixel |
 //! | `deleted` | bool | only where rows are withdrawn: all else but `object_id` is then null |
-//!
-//! Cutouts are written BYTE_STREAM_SPLIT with zstd, without dictionary and statistics: noise has
-//! neither repeats nor a range worth knowing.
 
 use super::SampleError;
 use super::camera::BANDS;
 use super::survey::{Fault, ImageDrop, Row, RowKind, Survey, Truth};
 use arrow::array::{
-    ArrayRef, BooleanArray, FixedSizeListArray, Float32Array, Float64Array, Int32Array, Int64Array,
-    RecordBatch,
+    ArrayRef, BooleanArray, Float32Array, Float64Array, Int32Array, Int64Array, RecordBatch,
 };
 use arrow::buffer::NullBuffer;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
-use object_store::{ObjectStore, ObjectStoreExt, WriteMultipart, path::Path};
-use parquet::arrow::ArrowWriter;
-use parquet::basic::{Compression, Encoding, ZstdLevel};
-use parquet::file::properties::{EnabledStatistics, WriterProperties};
-use parquet::schema::types::ColumnPath;
+use connectors::drop_writer::{cutout_field, cutout_len, cutouts, unit_field};
 use rayon::prelude::*;
 use std::collections::HashMap;
 use std::ops::Range;
@@ -36,33 +28,11 @@ use std::sync::Arc;
 pub const ORIGIN: &str =
     "sample survey: real photometry and redshifts, smoothed; cutouts are rendered, not observed";
 
-/// Raw cutouts in a row group.
-const ROW_GROUP_BYTES: usize = 25_000_000;
-
-/// Bytes of a part of an upload; uploads in flight hold a few.
-const UPLOAD_PART_BYTES: usize = 8 << 20;
-
-/// Parts of one upload in flight.
-const UPLOADS_IN_FLIGHT: usize = 4;
-
-/// Rows of a row group, so that it holds about 25 MB of cutouts.
-pub fn rows_per_group(side_px: usize) -> u64 {
-    let cutout_bytes = cutout_len(side_px) * size_of::<f32>();
-    (ROW_GROUP_BYTES / cutout_bytes).max(1) as u64
-}
-
-fn cutout_len(side_px: usize) -> usize {
-    BANDS * side_px * side_px
-}
-
 /// The columns of an image drop.
 pub fn image_schema(survey: &Survey) -> SchemaRef {
     // A withdrawn row needs its `object_id` alone.
     let nullable = survey.has_withdrawals;
-    let unit = |name: &str, data_type, unit: &str| {
-        Field::new(name, data_type, nullable)
-            .with_metadata(HashMap::from([("unit".to_owned(), unit.to_owned())]))
-    };
+    let unit = |name: &str, data_type, unit: &str| unit_field(name, data_type, unit, nullable);
     let mut fields = vec![
         Field::new("object_id", DataType::Int64, false),
         unit("ra", DataType::Float64, "deg"),
@@ -78,23 +48,6 @@ pub fn image_schema(survey: &Survey) -> SchemaRef {
         fields.push(Field::new("deleted", DataType::Boolean, false));
     }
     Arc::new(Schema::new_with_metadata(fields, origin()))
-}
-
-fn cutout_field(side_px: usize, nullable: bool) -> Field {
-    let list = DataType::FixedSizeList(pixel_field(), cutout_len(side_px) as i32);
-    let shape = format!(r#"{{"shape":[{BANDS},{side_px},{side_px}]}}"#);
-    Field::new("cutout", list, nullable).with_metadata(HashMap::from([
-        (
-            "ARROW:extension:name".into(),
-            "arrow.fixed_shape_tensor".into(),
-        ),
-        ("ARROW:extension:metadata".into(), shape),
-        ("unit".into(), "nanomaggy".into()),
-    ]))
-}
-
-fn pixel_field() -> Arc<Field> {
-    Arc::new(Field::new("element", DataType::Float32, false))
 }
 
 /// The columns of a spec-z drop.
@@ -163,14 +116,10 @@ pub fn image_batch(
     columns.push(Arc::new(z_spec));
     columns.push(Arc::new(parent));
     let observed: Vec<bool> = cells.iter().map(|row| row.position.is_some()).collect();
-    columns.push(Arc::new(FixedSizeListArray::try_new(
-        pixel_field(),
-        cutout_len as i32,
-        Arc::new(Float32Array::from(pixels)),
-        survey
-            .has_withdrawals
-            .then(|| NullBuffer::from(observed.clone())),
-    )?));
+    let nulls = survey
+        .has_withdrawals
+        .then(|| NullBuffer::from(observed.clone()));
+    columns.push(Arc::new(cutouts(survey.side_px, pixels, nulls)?));
     if survey.has_withdrawals {
         let deleted: BooleanArray = observed.iter().map(|&observed| Some(!observed)).collect();
         columns.push(Arc::new(deleted));
@@ -233,71 +182,4 @@ pub fn rows_without_spec_z(batch: &RecordBatch) -> u64 {
             .map_or(0, |column| column.null_count())
     };
     (nulls("z_spec") - nulls("cutout")) as u64
-}
-
-/// One Parquet object being written: batches are encoded on a blocking thread and uploaded as they
-/// come, so that no more than a row group is held.
-pub struct PartWriter {
-    encoder: ArrowWriter<Vec<u8>>,
-    upload: WriteMultipart,
-    bytes: u64,
-}
-
-impl PartWriter {
-    /// Starts an object at `path`.
-    pub async fn create(
-        store: &Arc<dyn ObjectStore>,
-        path: &Path,
-        schema: SchemaRef,
-        rows_per_group: u64,
-    ) -> Result<Self, SampleError> {
-        let properties = properties(rows_per_group)?;
-        let encoder = ArrowWriter::try_new(Vec::new(), schema, Some(properties))?;
-        let upload = store.put_multipart(path).await?;
-        Ok(Self {
-            encoder,
-            upload: WriteMultipart::new_with_chunk_size(upload, UPLOAD_PART_BYTES),
-            bytes: 0,
-        })
-    }
-
-    /// Adds a row group.
-    pub async fn write(mut self, batch: RecordBatch) -> Result<Self, SampleError> {
-        let (mut this, bytes) = tokio::task::spawn_blocking(move || {
-            self.encoder.write(&batch)?;
-            self.encoder.flush()?;
-            let bytes = std::mem::take(self.encoder.inner_mut());
-            Ok::<_, SampleError>((self, bytes))
-        })
-        .await??;
-        this.send(bytes).await?;
-        Ok(this)
-    }
-
-    /// Ends the object; the number of its bytes.
-    pub async fn finish(mut self) -> Result<u64, SampleError> {
-        self.encoder.finish()?;
-        let rest = std::mem::take(self.encoder.inner_mut());
-        self.send(rest).await?;
-        self.upload.finish().await?;
-        Ok(self.bytes)
-    }
-
-    async fn send(&mut self, bytes: Vec<u8>) -> Result<(), SampleError> {
-        self.bytes += bytes.len() as u64;
-        self.upload.wait_for_capacity(UPLOADS_IN_FLIGHT).await?;
-        self.upload.put(bytes.into());
-        Ok(())
-    }
-}
-
-fn properties(rows_per_group: u64) -> Result<WriterProperties, SampleError> {
-    let pixels = ColumnPath::from(vec!["cutout".into(), "list".into(), "element".into()]);
-    Ok(WriterProperties::builder()
-        .set_compression(Compression::ZSTD(ZstdLevel::try_new(1)?))
-        .set_max_row_group_row_count(Some(rows_per_group as usize))
-        .set_column_encoding(pixels.clone(), Encoding::BYTE_STREAM_SPLIT)
-        .set_column_dictionary_enabled(pixels.clone(), false)
-        .set_column_statistics_enabled(pixels, EnabledStatistics::None)
-        .build())
 }

@@ -1,0 +1,200 @@
+//! Drops of a catalog being written: Parquet objects in the layout that is read fastest, and `_SUCCESS` when they are all there.
+//!
+//! | | |
+//! |---|---|
+//! | cutouts | fixed-shape tensors of float32, BYTE_STREAM_SPLIT, without dictionary and statistics: noise has neither repeats nor a range worth knowing |
+//! | compression | zstd 1 |
+//! | row groups | about 25 MB of cutouts |
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use arrow::array::{FixedSizeListArray, Float32Array, RecordBatch};
+use arrow::buffer::NullBuffer;
+use arrow::datatypes::{DataType, Field, SchemaRef};
+use arrow::error::ArrowError;
+use object_store::{ObjectStore, ObjectStoreExt, WriteMultipart, path::Path};
+use parquet::arrow::ArrowWriter;
+use parquet::basic::{Compression, Encoding, ZstdLevel};
+use parquet::errors::ParquetError;
+use parquet::file::properties::{EnabledStatistics, WriterProperties};
+use parquet::schema::types::ColumnPath;
+
+use crate::galaxy::BANDS;
+
+/// Rows of a Parquet object.
+pub const ROWS_PER_PART: u64 = 20_000;
+
+/// Raw cutouts in a row group.
+const ROW_GROUP_BYTES: usize = 25_000_000;
+
+/// Bytes of a part of an upload; uploads in flight hold a few.
+const UPLOAD_PART_BYTES: usize = 8 << 20;
+
+/// Parts of one upload in flight.
+const UPLOADS_IN_FLIGHT: usize = 4;
+
+/// Why a drop could not be written.
+#[derive(Debug, thiserror::Error)]
+pub enum WriteError {
+    /// The object store refused.
+    #[error("the store failed")]
+    Store(#[from] object_store::Error),
+    /// Rows could not be put together.
+    #[error("could not lay out the rows")]
+    Arrow(#[from] ArrowError),
+    /// A file could not be encoded.
+    #[error("could not encode the rows as Parquet")]
+    Parquet(#[from] ParquetError),
+    /// A thread panicked, or was cancelled with the runtime.
+    #[error("a thread that encodes stopped")]
+    Stopped(#[from] tokio::task::JoinError),
+}
+
+/// Pixels of a cutout, in all bands.
+pub fn cutout_len(side_px: usize) -> usize {
+    BANDS.len() * side_px * side_px
+}
+
+/// Rows of a row group, so that it holds about 25 MB of cutouts.
+pub fn rows_per_group(side_px: usize) -> u64 {
+    let cutout_bytes = cutout_len(side_px) * size_of::<f32>();
+    (ROW_GROUP_BYTES / cutout_bytes).max(1) as u64
+}
+
+/// The column of cutouts.
+pub fn cutout_field(side_px: usize, nullable: bool) -> Field {
+    let list = DataType::FixedSizeList(pixel_field(), cutout_len(side_px) as i32);
+    let shape = format!(r#"{{"shape":[{},{side_px},{side_px}]}}"#, BANDS.len());
+    Field::new("cutout", list, nullable).with_metadata(HashMap::from([
+        (
+            "ARROW:extension:name".into(),
+            "arrow.fixed_shape_tensor".into(),
+        ),
+        ("ARROW:extension:metadata".into(), shape),
+        ("unit".into(), "nanomaggy".into()),
+    ]))
+}
+
+/// A column with a unit.
+pub fn unit_field(name: &str, data_type: DataType, unit: &str, nullable: bool) -> Field {
+    Field::new(name, data_type, nullable)
+        .with_metadata(HashMap::from([("unit".to_owned(), unit.to_owned())]))
+}
+
+/// Cutouts of that column, from their pixels.
+///
+/// # Errors
+/// Where the pixels are not those of whole cutouts, or `nulls` is of another length.
+pub fn cutouts(
+    side_px: usize,
+    pixels: Vec<f32>,
+    nulls: Option<NullBuffer>,
+) -> Result<FixedSizeListArray, ArrowError> {
+    let (pixels, len) = (Float32Array::from(pixels), cutout_len(side_px) as i32);
+    FixedSizeListArray::try_new(pixel_field(), len, Arc::new(pixels), nulls)
+}
+
+fn pixel_field() -> Arc<Field> {
+    Arc::new(Field::new("element", DataType::Float32, false))
+}
+
+/// The path of a drop's Parquet object.
+pub fn part_path(drop: &Path, number: usize) -> Path {
+    drop.clone().join(format!("part-{number:04}.parquet"))
+}
+
+/// Says that all of a drop is there.
+///
+/// # Errors
+/// Those of the store.
+pub async fn mark_complete(store: &dyn ObjectStore, drop: &Path) -> Result<(), WriteError> {
+    store
+        .put(&drop.clone().join("_SUCCESS"), Vec::new().into())
+        .await?;
+    Ok(())
+}
+
+/// One Parquet object being written: batches are encoded on a blocking thread and uploaded as they
+/// come, so that no more than a row group is held.
+pub struct PartWriter {
+    encoder: ArrowWriter<Vec<u8>>,
+    upload: WriteMultipart,
+    bytes: u64,
+}
+
+impl PartWriter {
+    /// Starts an object at `path`.
+    ///
+    /// # Errors
+    /// Those of the store and of the encoder.
+    pub async fn create(
+        store: &Arc<dyn ObjectStore>,
+        path: &Path,
+        schema: SchemaRef,
+        rows_per_group: u64,
+    ) -> Result<Self, WriteError> {
+        let properties = properties(rows_per_group)?;
+        let encoder = ArrowWriter::try_new(Vec::new(), schema, Some(properties))?;
+        let upload = store.put_multipart(path).await?;
+        Ok(Self {
+            encoder,
+            upload: WriteMultipart::new_with_chunk_size(upload, UPLOAD_PART_BYTES),
+            bytes: 0,
+        })
+    }
+
+    /// Adds a row group.
+    ///
+    /// # Errors
+    /// Those of the store and of the encoder.
+    pub async fn write(mut self, batch: RecordBatch) -> Result<Self, WriteError> {
+        let (mut this, bytes) = tokio::task::spawn_blocking(move || {
+            self.encoder.write(&batch)?;
+            self.encoder.flush()?;
+            let bytes = std::mem::take(self.encoder.inner_mut());
+            Ok::<_, WriteError>((self, bytes))
+        })
+        .await??;
+        this.send(bytes).await?;
+        Ok(this)
+    }
+
+    /// Ends the object; the number of its bytes.
+    ///
+    /// # Errors
+    /// Those of the store and of the encoder.
+    pub async fn finish(mut self) -> Result<u64, WriteError> {
+        self.encoder.finish()?;
+        let rest = std::mem::take(self.encoder.inner_mut());
+        self.send(rest).await?;
+        self.upload.finish().await?;
+        Ok(self.bytes)
+    }
+
+    /// Gives the object up: nothing of it is kept.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn abort(self) -> Result<(), WriteError> {
+        Ok(self.upload.abort().await?)
+    }
+
+    async fn send(&mut self, bytes: Vec<u8>) -> Result<(), WriteError> {
+        self.bytes += bytes.len() as u64;
+        self.upload.wait_for_capacity(UPLOADS_IN_FLIGHT).await?;
+        self.upload.put(bytes.into());
+        Ok(())
+    }
+}
+
+fn properties(rows_per_group: u64) -> Result<WriterProperties, ParquetError> {
+    let pixels = ColumnPath::from(vec!["cutout".into(), "list".into(), "element".into()]);
+    Ok(WriterProperties::builder()
+        .set_compression(Compression::ZSTD(ZstdLevel::try_new(1)?))
+        .set_max_row_group_row_count(Some(rows_per_group as usize))
+        .set_column_encoding(pixels.clone(), Encoding::BYTE_STREAM_SPLIT)
+        .set_column_dictionary_enabled(pixels.clone(), false)
+        .set_column_statistics_enabled(pixels, EnabledStatistics::None)
+        .build())
+}
