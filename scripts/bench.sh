@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Times the whole job, cold, on this machine: 20,000 rendered galaxies on local disk, AstroMAE with initial weights.
 # Prints the machine, then for one worker and for two: wall and CPU seconds, peak memory, and what the run says of itself.
+# Then what the metrics cost over 100,000 and over a million objects with a spec-z.
 # Usage: scripts/bench.sh HUBBLEFLOW [GALAXIES]
 set -euo pipefail
 hubbleflow=$1
@@ -22,4 +23,9 @@ for threads in 1 2; do
         read -r wall user system <"$work/time"
         echo "threads $threads, run $run: wall $wall s, user $user s, system $system s; $(cat "$work/json")"
     done
+done
+
+for objects in 100000 1000000; do
+    "$(dirname "$hubbleflow")/examples/metrics" make "$work/metrics-$objects" "$objects"
+    echo "metrics: $("$(dirname "$hubbleflow")/examples/metrics" run "$work/metrics-$objects")"
 done

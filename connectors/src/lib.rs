@@ -7,12 +7,13 @@
 //! ```text
 //! location ── catalog ── split ── file ── fetch        what comes in
 //!                 └─ read ── galaxy
-//! part ── output ── ledger                             what goes out
+//! part ── output ── ledger ── committed                what goes out, and what is there
 //! ```
 mod aws_profile;
 pub mod budget;
 pub mod catalog;
 pub mod codec;
+pub mod committed;
 mod error;
 mod fetch;
 mod file;

@@ -2,9 +2,11 @@
 #![allow(clippy::unwrap_used)]
 mod again_and_again;
 mod conformance;
+mod metrics;
 mod moto;
 mod one_door;
 mod other_readers;
+mod report;
 mod same_answer;
 mod survey;
 mod what_goes_wrong;
