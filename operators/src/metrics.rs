@@ -184,18 +184,12 @@ impl Scores {
         let sums = &self.sums;
         let n = sums.n as f64;
         let mean = |sum: f64, unit: f64| (sums.n > 0).then(|| sum / n / unit);
-        let [first, median, third] = [1, 2, 3].map(|quarter| {
-            let steps = self.counts.iter();
-            quartile(steps.map(|(&dz, &n)| (i64::from(dz), n)), sums.n, quarter)
-        });
+        let counts = self.counts.iter().map(|(&dz, &n)| (i64::from(dz), n));
+        let counts: Vec<(i64, i64)> = counts.collect();
+        let [first, median, third] =
+            [1, 2, 3].map(|quarter| quartile(counts.iter().copied(), sums.n, quarter));
         // Quartiles are in fourths of a step; the median distance from one in fourths of these.
-        let mad = median.and_then(|median| {
-            let mut far = BTreeMap::<i64, i64>::new();
-            for (&dz, count) in &self.counts {
-                *far.entry((4 * i64::from(dz) - median).abs()).or_default() += count;
-            }
-            quartile(far.into_iter(), sums.n, 2)
-        });
+        let mad = median.and_then(|median| quartile(distances(&counts, median), sums.n, 2));
         let fourths = |value: i64| value as f64 / (4.0 * DZ_STEPS);
         let iqr = first.zip(third).map(|(first, third)| third - first);
         let z_spec = sums.z_spec as f64;
@@ -230,6 +224,24 @@ fn quartile(counts: impl Iterator<Item = (i64, i64)>, n: i64, quarter: i64) -> O
         }
     }
     None
+}
+
+/// How far counted values lie from one that is given in fourths; in fourths, the nearest first.
+fn distances(counts: &[(i64, i64)], from: i64) -> impl Iterator<Item = (i64, i64)> {
+    let (below, above) = counts.split_at(counts.partition_point(|(value, _)| 4 * value < from));
+    let below = below.iter().rev();
+    let mut below = below
+        .map(move |(value, n)| (from - 4 * value, *n))
+        .peekable();
+    let above = above.iter();
+    let mut above = above
+        .map(move |(value, n)| (4 * value - from, *n))
+        .peekable();
+    std::iter::from_fn(move || match (below.peek(), above.peek()) {
+        (Some(low), Some(high)) if low.0 > high.0 => above.next(),
+        (Some(_), _) => below.next(),
+        (None, _) => above.next(),
+    })
 }
 
 /// The metrics of a slice, named by their definitions. Those that are of no value (of no objects) are null.

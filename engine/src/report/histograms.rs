@@ -12,8 +12,8 @@ pub const Z_SLICE: f64 = 0.02;
 /// Width of the slices of r magnitude.
 pub const MAG_SLICE: f64 = 0.25;
 /// Width of the bins of dz; those beyond the limit are counted in the last bin.
-const DZ_BIN: f64 = 0.0005;
-const DZ_MAX: f64 = 0.5;
+const DZ_BIN: f64 = 0.0002;
+const DZ_MAX: f64 = 2.0;
 
 /// Counts by bin.
 pub type Counts = BTreeMap<i32, u64>;
@@ -35,10 +35,13 @@ impl Histograms {
         let Some((z_phot, z_spec)) = row.redshifts() else {
             return;
         };
-        let bin = |z: f32| bin(f64::from(z).clamp(-Z_MAX, Z_MAX), Z_BIN);
-        *self.density.entry((bin(z_spec), bin(z_phot))).or_default() += 1;
+        let z_bin = |z: f32| bin(f64::from(z).clamp(-Z_MAX, Z_MAX), Z_BIN);
+        *self
+            .density
+            .entry((z_bin(z_spec), z_bin(z_phot)))
+            .or_default() += 1;
         let error = (dz(z_phot, z_spec).clamp(-DZ_MAX, DZ_MAX) / DZ_BIN).round() as i32;
-        let slice = bin_of(f64::from(z_spec).min(Z_MAX), Z_SLICE);
+        let slice = bin(f64::from(z_spec).min(Z_MAX), Z_SLICE);
         *self
             .dz_by_z_spec
             .entry(slice)
@@ -46,7 +49,7 @@ impl Histograms {
             .entry(error)
             .or_default() += 1;
         if let Some(mag_r) = row.mag_r() {
-            let slice = bin_of(f64::from(mag_r), MAG_SLICE);
+            let slice = bin(f64::from(mag_r), MAG_SLICE);
             *self
                 .dz_by_mag_r
                 .entry(slice)
@@ -69,10 +72,6 @@ impl Histograms {
 /// The bin of a value, a hair above its lower edge counting as in it.
 fn bin(value: f64, width: f64) -> i32 {
     (value / width + 1e-6).floor() as i32
-}
-
-fn bin_of(value: f64, width: f64) -> i32 {
-    bin(value, width)
 }
 
 /// The dz below which a part of a slice lies.

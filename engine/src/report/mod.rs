@@ -110,7 +110,12 @@ fn head(status: &Status, metrics: &Metrics, origins: &BTreeSet<String>) -> Strin
 
 /// The numbers over all objects.
 fn numbers(all: &Numbers) -> String {
-    let number = |value: Option<f64>| value.map_or("–".to_owned(), |value| format!("{value:.5}"));
+    let number = |value: Option<f64>| match value {
+        None => "–".to_owned(),
+        Some(value) if value != 0.0 && value.abs() < 1e-3 => format!("{value:.2e}"),
+        Some(value) if value.abs() < 10.0 => format!("{value:.5}"),
+        Some(value) => format!("{value:.1}"),
+    };
     let percent = |value: Option<f64>| {
         value.map_or("–".to_owned(), |value| format!("{:.2} %", 100.0 * value))
     };
@@ -122,10 +127,7 @@ fn numbers(all: &Numbers) -> String {
         ("sigma_iqr", number(all.sigma_iqr)),
         ("outlier_fraction_0.05", percent(all.outlier_fraction_005)),
         ("outlier_fraction_0.15", percent(all.outlier_fraction_015)),
-        (
-            "mse of z",
-            all.mse.map_or("–".to_owned(), |mse| format!("{mse:.2e}")),
-        ),
+        ("mse of z", number(all.mse)),
         ("mae of z", number(all.mae)),
         ("r2 of z", number(all.r2)),
     ];

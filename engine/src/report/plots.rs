@@ -16,13 +16,16 @@ const CELLS: i32 = 70;
 /// Objects that make a slice or a tile worth showing.
 const ENOUGH: u64 = 10;
 
-/// The redshifts that nearly all objects have, from a little below zero where any is.
+/// The redshifts that nearly all objects have, and zero.
 fn z_range(histograms: &Histograms) -> [f64; 2] {
     let both = |of: fn(&(i32, i32)) -> i32| ends(&histograms.redshifts(of));
     let ([low, high], [other_low, other_high]) = (both(|bins| bins.0), both(|bins| bins.1));
     let low = f64::from(low.min(other_low)) * Z_BIN;
     let high = f64::from(high.max(other_high) + 1) * Z_BIN;
-    [low.clamp(-0.05, 0.0), (high * 20.0).ceil() / 20.0]
+    [
+        (low * 20.0).floor().min(0.0) / 20.0,
+        (high * 20.0).ceil() / 20.0,
+    ]
 }
 
 /// The bins between which all but one in a thousand lie, at each end.
@@ -150,7 +153,7 @@ fn running(slices: &[(f64, &Counts)], width: f64, x_label: &str, what: &str) -> 
     let far = points
         .iter()
         .flat_map(|[_, low, _, high]| [low.abs(), high.abs()]);
-    let limit = (far.fold(0.02, f64::max) * 1.15).min(0.5);
+    let limit = far.fold(0.02, f64::max) * 1.15;
     let (first, last) = (points.first(), points.last());
     let ends = [first, last].map(|point| point.map_or(0.0, |point| point[0]));
     let mut chart = Chart::new(

@@ -20,7 +20,7 @@ use timely::dataflow::{
 
 use super::{
     change::Change,
-    row::{Key, Names, Row},
+    row::{Key, Names, Row, Says},
 };
 use crate::{DropId, Flow};
 
@@ -45,16 +45,21 @@ impl Sample {
         first
     }
 
-    /// Objects of superseded entries that are not in what came since: an earlier row of theirs may stand again.
-    fn vanished(&self, superseded: &[u32]) -> Vec<Key> {
-        let before = superseded.iter().filter_map(|entry| self.held.get(entry));
-        let mut before = before.flatten().peekable();
-        if before.peek().is_none() {
-            return Vec::new();
+    /// Objects whose row in a superseded entry nothing took the place of: an earlier row of theirs may stand again.
+    fn vanished(&self, superseded: &[u32], drops: &BTreeMap<u32, String>) -> Vec<Key> {
+        let mut vanished = Vec::new();
+        for entry in superseded {
+            let Some(held) = self.held.get(entry) else {
+                continue;
+            };
+            // Spec-z alone take no row's place, nor does a row of an earlier drop.
+            let later = |row: &Row| row.says != Says::SpecZ && drops[&row.entry] >= drops[entry];
+            let fresh = self.fresh.iter().filter(|(_, row)| later(row));
+            let replaced: HashSet<Key> = fresh.map(|(key, _)| *key).collect();
+            let keys = held.iter().map(|(key, _)| *key);
+            vanished.extend(keys.filter(|key| !replaced.contains(key)));
         }
-        let fresh: HashSet<Key> = self.fresh.iter().map(|(key, _)| *key).collect();
-        let keys = before.map(|(key, _)| *key);
-        keys.filter(|key| !fresh.contains(key)).collect()
+        vanished
     }
 
     /// Ends a change: what leaves, and what comes. Of rows that were found again one is kept.
@@ -123,7 +128,7 @@ pub fn admit<'s>(
                 && !changes_frontier.less_equal(first.key())
             {
                 let (capability, superseded, anywhere) = first.remove();
-                wanted.extend(sample.vanished(&superseded));
+                wanted.extend(sample.vanished(&superseded, &names.borrow()));
                 let wanted = std::mem::take(&mut wanted);
                 if anywhere && !wanted.is_empty() {
                     output.session(&capability).give(wanted);

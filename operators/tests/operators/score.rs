@@ -462,6 +462,19 @@ fn a_row_that_is_gone_from_a_drop_run_again_gives_way_to_the_one_before() {
 }
 
 #[test]
+fn spec_z_alone_take_no_predictions_place() {
+    let photoz = |z_spec| Content::Photoz(BTreeMap::from([(1, predicted(0.3, z_spec))]));
+    let history = vec![
+        ours(0, photoz(None)),
+        ours(3, photoz(Some(0.2))),
+        // The same drop, delivered again without cutouts: the first one's prediction stands.
+        ours(3, Content::SpecZ(BTreeMap::from([(1, 0.2)]))),
+    ];
+    let (_, last) = run(history, 0);
+    assert_eq!(last.unwrap().by_drop.keys().collect::<Vec<_>>(), ["a"]);
+}
+
+#[test]
 fn what_cannot_be_read_is_told_until_its_drop_is_committed_again() {
     let place = Committed::new();
     let rows = Content::Photoz(BTreeMap::from([(1, predicted(0.3, Some(0.2)))]));
