@@ -60,8 +60,8 @@ pub fn density(histograms: &Histograms) -> String {
     let edge = |cell: i32| f64::from(cell * step) * Z_BIN;
     for ((x, y), count) in cells {
         let (from, to) = ((edge(x), edge(y)), (edge(x + 1), edge(y + 1)));
-        let inside = |value: f64| value >= range[0] - 1e-9 && value < range[1];
-        if inside(from.0) && inside(from.1) {
+        let inside = |from: f64, to: f64| to > range[0] && from < range[1];
+        if inside(from.0, to.0) && inside(from.1, to.1) {
             let opacity = 0.12 + 0.88 * (count as f64).ln_1p() / most.ln_1p();
             let title = format!(
                 "{count} objects at z_spec {:.3}, z_phot {:.3}",
@@ -208,7 +208,7 @@ fn sky(
     what: &str,
     paint: impl Fn(&Numbers) -> Option<(&'static str, f64, String)>,
 ) -> String {
-    let tiles: Vec<(&str, Vec<(f64, f64)>, &Numbers)> = metrics
+    let tiles: Vec<_> = metrics
         .by_tile
         .iter()
         .filter_map(|(name, numbers)| {
