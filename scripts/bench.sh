@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Times the whole job on this machine: rendering galaxies to local disk, and predicting them by an AstroMAE with initial
 # weights, on one thread and on two. Prints wall and CPU seconds, peak memory, and what each command says of itself.
+# Then what the metrics cost over 100,000 and over a million objects with a spec-z.
 # Usage: scripts/bench.sh HUBBLEFLOW [GALAXIES]
 set -euo pipefail
 hubbleflow=$1
@@ -37,4 +38,9 @@ for threads in 1 2; do
             --threads "$threads" --json)
         echo "run of 32x32x5, threads $threads, $run: $took"
     done
+done
+
+for objects in 100000 1000000; do
+    "$(dirname "$hubbleflow")/examples/metrics" make "$work/metrics-$objects" "$objects"
+    echo "metrics: $("$(dirname "$hubbleflow")/examples/metrics" run "$work/metrics-$objects")"
 done

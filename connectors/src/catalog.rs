@@ -72,6 +72,9 @@ pub struct Input {
     pub bytes: u64,
     /// Its rows.
     pub rows: u64,
+    /// What its schema says of where the rows are from, under the key `origin`: a sample survey says that it is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub origin: Option<String>,
 }
 
 /// A drop, ready to be read.
@@ -227,6 +230,7 @@ impl Catalog {
             etag: object.etag,
             bytes: object.bytes,
             rows: file.rows(),
+            origin: file.origin(),
         });
         let (name, attempt) = (drop.name.clone(), attempt.to_owned());
         Ok(DropPlan {

@@ -12,7 +12,10 @@ use object_store::{GetOptions, GetRange, path::Path};
 use parquet::{
     arrow::async_reader::MetadataFetch,
     errors::{ParquetError, Result as ParquetResult},
-    file::reader::{ChunkReader, Length},
+    file::{
+        metadata::{PageIndexPolicy, ParquetMetaData, ParquetMetaDataReader},
+        reader::{ChunkReader, Length},
+    },
 };
 use tokio::runtime::Handle;
 
@@ -24,6 +27,8 @@ const GAP_BYTES_MAX: u64 = 1 << 20;
 const REQUEST_BYTES_MAX: u64 = 16 << 20;
 /// Requests of one split that are out at once.
 const REQUESTS_MAX: usize = 4;
+/// Footers are read with one request where they are no longer than this.
+pub const FOOTER_BYTES: usize = 64 << 10;
 /// What is fetched at a time where pages are found one after another.
 const BLOCK_BYTES: u64 = 2 << 20;
 /// A page's header is shorter than this.
@@ -113,6 +118,34 @@ impl ObjectReader {
         futures::stream::iter(requests)
             .buffered(REQUESTS_MAX)
             .try_collect()
+            .await
+    }
+
+    /// The bytes of each range, in the order they were asked for.
+    ///
+    /// # Errors
+    /// As [`ObjectReader::get`].
+    pub async fn get_each(&self, ranges: Vec<Range<u64>>) -> Result<Vec<Bytes>, Error> {
+        let blocks = self.get_all(ranges.clone()).await?;
+        let bytes_of = |range: Range<u64>| {
+            let length = range.end - range.start;
+            let found = blocks
+                .iter()
+                .find_map(|block| slice_from(block, range.start, length));
+            found.map_or_else(Bytes::new, |bytes| bytes.slice(..length as usize))
+        };
+        Ok(ranges.into_iter().map(bytes_of).collect())
+    }
+
+    /// The footer, read with one request where it is short, without the page index.
+    ///
+    /// # Errors
+    /// The store's, wrapped, or the decoder's.
+    pub async fn footer(&self) -> ParquetResult<ParquetMetaData> {
+        ParquetMetaDataReader::new()
+            .with_prefetch_hint(Some(FOOTER_BYTES))
+            .with_page_index_policy(PageIndexPolicy::Skip)
+            .load_and_finish(self, self.object.bytes)
             .await
     }
 

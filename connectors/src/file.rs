@@ -23,13 +23,10 @@ use tokio::runtime::Handle;
 
 use crate::{
     Error,
-    fetch::{Failure, ObjectReader, SplitBytes},
+    fetch::{FOOTER_BYTES, Failure, ObjectReader, SplitBytes},
     galaxy::{Galaxies, Layout, Request},
     split::{Cut, RowGroupShape},
 };
-
-/// Footers are read with one request where they are no longer than this.
-const FOOTER_BYTES: usize = 64 << 10;
 
 /// A file whose footer has been read and whose columns have been found good.
 #[derive(Debug)]
@@ -117,6 +114,11 @@ impl File {
             .iter()
             .map(|group| group.num_rows() as u64)
             .sum()
+    }
+
+    /// What its schema says of where the rows are from.
+    pub fn origin(&self) -> Option<String> {
+        self.metadata.schema().metadata().get("origin").cloned()
     }
 
     /// Its row groups, in the columns that are read.

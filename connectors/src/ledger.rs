@@ -139,7 +139,7 @@ pub enum Appended {
 }
 
 /// The entries so far, and where the next one goes.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Ledger {
     output: Location,
     entries: Vec<Entry>,

@@ -7,18 +7,18 @@
 //! ```text
 //! location ── catalog ── split ── file ── fetch        what comes in
 //!                 └─ read ── galaxy
-//! part ── output ── ledger                             what goes out
+//! part ── output ── ledger ── committed                what goes out, and what is there
 //! import ── drop_writer                                what people have, as a drop
 //! ```
 mod aws_profile;
 pub mod budget;
 pub mod catalog;
 pub mod codec;
+pub mod committed;
 pub mod drop_writer;
 mod error;
 mod fetch;
 mod file;
-
 pub mod galaxy;
 pub mod import;
 pub mod ledger;

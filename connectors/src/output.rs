@@ -299,6 +299,7 @@ impl Output {
     }
 }
 
-fn staged(attempt: &str, path: &str) -> String {
+/// Where a file of an attempt waits to be published.
+pub(crate) fn staged(attempt: &str, path: &str) -> String {
     format!("{STAGING}/{attempt}/{path}")
 }

@@ -16,6 +16,20 @@ pub fn healpix_29(ra_deg: f64, dec_deg: f64) -> i64 {
     cdshealpix::nested::hash(ORDER_POSITION, ra_deg.to_radians(), dec_deg.to_radians()) as i64
 }
 
+/// The order of tiles: cells of 3.4 square degrees.
+pub const ORDER_TILE: u8 = 5;
+
+/// The corners of a tile in turn, `(ra, dec)` in degrees.
+/// ```
+/// let corners = connectors::sky::tile_corners(0);
+/// assert!(corners.iter().all(|&(ra, dec)| (43.0..47.0).contains(&ra) && (-1.0..5.0).contains(&dec)));
+/// ```
+pub fn tile_corners(tile: u64) -> Vec<(f64, f64)> {
+    let corners = cdshealpix::nested::vertices(ORDER_TILE, tile);
+    let degrees = |(ra, dec): (f64, f64)| (ra.to_degrees(), dec.to_degrees());
+    corners.map(degrees).into()
+}
+
 /// Whether a position lies on the sky at all.
 pub fn on_sky(ra_deg: f64, dec_deg: f64) -> bool {
     (0.0..=360.0).contains(&ra_deg) && (-90.0..=90.0).contains(&dec_deg)

@@ -21,6 +21,7 @@ use crate::{
     import::{ImportCommand, import},
     job::{Job, Plan, StoreOptions, model_directory},
     memory,
+    report::report,
     run::run,
     sample::{SampleArgs, sample},
     settings::{CatalogArgs, RunArgs},
@@ -48,6 +49,8 @@ enum Command {
     Plan(CatalogArgs),
     /// Show what an output holds
     Status(StatusArgs),
+    /// Write one page, with plots, on how good the predictions are
+    Report(ReportArgs),
     /// Make a survey of rendered cutouts, from real photometry
     Sample(SampleCommand),
     /// Make a drop or a model of what PyTorch and numpy have saved
@@ -73,6 +76,15 @@ struct StatusArgs {
     /// Print one JSON object
     #[arg(long)]
     json: bool,
+}
+
+#[derive(Args)]
+struct ReportArgs {
+    /// The output
+    out: String,
+    /// Where the page goes
+    #[arg(long, value_name = "FILE")]
+    html: PathBuf,
 }
 
 #[derive(Args)]
@@ -161,6 +173,13 @@ fn execute(command: Command) -> Result<u8, Error> {
         Command::Status(args) => {
             let status = runtime.block_on(status(&args.out, args.as_of.as_deref(), &options))?;
             print(args.json, &status);
+            Ok(0)
+        }
+        Command::Report(args) => {
+            let page = runtime.block_on(report(&args.out, &options))?;
+            std::fs::write(&args.html, page)
+                .map_err(|source| Error::io(args.html.display().to_string(), source))?;
+            println!("{}", args.html.display());
             Ok(0)
         }
         Command::Sample(command) => runtime.block_on(sample_command(&command, &options)),

@@ -1,20 +1,22 @@
 //! The whole job on one screen: each line is an operator, each operator a file of its own name.
 use operators::{
-    Commit, Committer, DropId, Flow, Infer, Progress, Read, Settled, ShowProgress, Validate, Write,
+    Commit, Committer, DropId, Flow, Infer, Progress, Publish, Published, Read, Score, Scorer,
+    Settled, ShowProgress, Validate, Write,
     feed::{Feed, feed},
 };
 use timely::dataflow::{Scope, operators::vec::Map};
 
 use crate::job::Job;
 
-/// Builds the dataflow of a job on one worker; a drop leaves it when it is settled.
+/// Builds the dataflow of a job on one worker. A drop leaves it when it is settled, and then the metrics with it.
 pub fn build<'s>(
     scope: Scope<'s, DropId>,
     drops: Option<Feed>,
     job: &Job,
     committer: &Committer,
+    scorer: &Scorer,
     progress: &Progress,
-) -> Flow<'s, Settled> {
+) -> (Flow<'s, Settled>, Flow<'s, Published>) {
     let drops = feed(scope, drops);
     let splits = drops.clone().flat_map(|drop| drop.splits);
 
@@ -23,5 +25,7 @@ pub fn build<'s>(
     let photoz = judged.infer(&job.inference);
 
     photoz.clone().show_progress(progress);
-    photoz.write(&job.writer).commit(drops, committer)
+    let settled = photoz.write(&job.writer).commit(drops, committer);
+    let metrics = settled.clone().score(scorer);
+    (settled, metrics.publish(&scorer.output, &scorer.runtime))
 }

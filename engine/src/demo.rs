@@ -12,6 +12,7 @@ use tokio::runtime::Runtime;
 use crate::{
     Error,
     job::StoreOptions,
+    report::report,
     s3_server::S3Server,
     sample::{SampleArgs, sample},
     status::status,
@@ -85,6 +86,7 @@ pub fn demo(args: &DemoArgs, runtime: &Runtime) -> Result<u8, Error> {
     let code = supervise(&command, args.local, 0, &environment)?;
 
     println!("\n{}", runtime.block_on(status(OUT, None, &options))?);
+    write_report(args, &options, runtime)?;
     let photoz = root.join(BUCKET).join("photoz").join("photoz");
     println!(
         "\nThe predictions are Parquet, for any reader: {}",
@@ -99,6 +101,20 @@ pub fn demo(args: &DemoArgs, runtime: &Runtime) -> Result<u8, Error> {
     println!("Run it again: what is committed is not done twice.");
     runtime.block_on(server.shutdown());
     Ok(code)
+}
+
+/// Writes the report into the demo's folder, where there is anything to report.
+fn write_report(args: &DemoArgs, options: &StoreOptions, runtime: &Runtime) -> Result<(), Error> {
+    let page = args.dir.join("report.html");
+    match runtime.block_on(report(OUT, options)) {
+        Ok(text) => {
+            std::fs::write(&page, text)
+                .map_err(|source| Error::io(page.display().to_string(), source))?;
+            println!("\nThe report, with plots, is one page: {}", page.display());
+        }
+        Err(error) => println!("\nNo report: {error}"),
+    }
+    Ok(())
 }
 
 /// Makes the survey, unless an earlier demo has.

@@ -17,6 +17,7 @@ pub mod job;
 pub mod memory;
 pub mod observe;
 pub mod plan;
+pub mod report;
 pub mod run;
 pub mod s3_server;
 pub mod sample;

@@ -9,7 +9,7 @@ use std::{
 };
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use operators::{Outcome, Progress, Settled};
+use operators::{Outcome, Progress, Published, Settled, metrics::Numbers};
 
 use crate::{clock::clock, plan::Pending, settings::Bytes};
 
@@ -73,6 +73,12 @@ impl Observer {
         let line = describe(settled);
         self.bar.suspend(|| eprintln!("{line}"));
     }
+
+    /// Tells what the metrics are after a drop, or why they are not known.
+    pub fn scored(&self, published: &Published) {
+        let line = describe_metrics(published);
+        self.bar.suspend(|| eprintln!("{line}"));
+    }
 }
 
 fn show(bar: &ProgressBar, progress: &Progress, bytes: u64, over: &AtomicBool, terminal: bool) {
@@ -105,6 +111,35 @@ fn describe_progress(progress: &Progress, bytes: u64, elapsed: Duration) -> Stri
         }
         None => format!("{rows} rows"),
     }
+}
+
+/// One line on the metrics up to a drop.
+fn describe_metrics(published: &Published) -> String {
+    let Published {
+        sequence,
+        drop,
+        all,
+    } = published;
+    match all {
+        Ok(all) => format!("{drop}: metrics up to {sequence}: {}", one_line(all)),
+        Err(reason) => format!(
+            "{drop}: NO METRICS up to {sequence}: {reason}; what is committed stays, and the next run makes them"
+        ),
+    }
+}
+
+/// The numbers that people ask for first.
+pub fn one_line(numbers: &Numbers) -> String {
+    let number =
+        |value: Option<f64>| value.map_or_else(|| "-".to_owned(), |value| format!("{value:.5}"));
+    format!(
+        "n {}, bias {}, sigma_nmad {}, outlier_fraction_0.05 {}, outlier_fraction_0.15 {}",
+        numbers.n,
+        number(numbers.bias),
+        number(numbers.sigma_nmad),
+        number(numbers.outlier_fraction_005),
+        number(numbers.outlier_fraction_015),
+    )
 }
 
 /// One line on a drop; a failed one has a line for each reason.

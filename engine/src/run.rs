@@ -7,7 +7,8 @@ use std::{
 
 use connectors::{DropListing, Ledger, ledger::Rows};
 use operators::{
-    Committer, Outcome, Progress, Settled, feed::Feed, feed::feeder, offload::panic_message,
+    Committer, Outcome, Progress, Scorer, Settled, feed::Feed, feed::feeder,
+    offload::panic_message, publish, score,
 };
 use serde::Serialize;
 use timely::{
@@ -88,14 +89,18 @@ pub fn run(job: Job, runtime: &Handle) -> Result<Summary, Error> {
     let (builders, guard) = job.cluster.connect(&job)?;
     let (run, progress) = (nonce()?, Progress::default());
     let leader = job.cluster.is_leader();
-    let (ledger, pending) = if leader {
-        runtime.block_on(prepare(&job, &run))?
-    } else {
-        (Ledger::unread(job.plan.output.location()), Vec::new())
+    let Prepared {
+        ledger,
+        pending,
+        first,
+    } = match leader {
+        true => runtime.block_on(prepare(&job, &run))?,
+        false => Prepared::nothing(&job),
     };
     let observer = leader.then(|| Observer::start(&pending, progress.clone()));
     let ledger = Arc::new(tokio::sync::Mutex::new(ledger));
     let committer = committer(&job, ledger.clone(), runtime);
+    let scorer = scorer(&job, ledger.clone(), first, runtime);
     let (feeder, feed) = feeder();
     let (tell, told) = mpsc::unbounded_channel();
     let job = Arc::new(job);
@@ -128,9 +133,15 @@ pub fn run(job: Job, runtime: &Handle) -> Result<Summary, Error> {
             let drops: Option<Feed> = lock(&drops).take_if(|_| first);
             let settle = settle.clone();
             worker.dataflow(|scope| {
-                let settled =
-                    dataflow::build(scope, drops, &job, &committer, &progress).broadcast();
-                settled.inspect(move |settled| {
+                let (settled, metrics) =
+                    dataflow::build(scope, drops, &job, &committer, &scorer, &progress);
+                let observer = settle.observer.clone();
+                metrics.inspect(move |metrics| {
+                    if let Some(observer) = &observer {
+                        observer.scored(metrics);
+                    }
+                });
+                settled.broadcast().inspect(move |settled| {
                     if here {
                         settle.one(settled);
                     }
@@ -169,8 +180,42 @@ fn committer(job: &Job, ledger: Arc<tokio::sync::Mutex<Ledger>>, runtime: &Handl
     }
 }
 
+fn scorer(
+    job: &Job,
+    ledger: Arc<tokio::sync::Mutex<Ledger>>,
+    first: Option<u64>,
+    runtime: &Handle,
+) -> Scorer {
+    Scorer {
+        output: job.plan.output.clone(),
+        ledger,
+        first,
+        runtime: runtime.clone(),
+    }
+}
+
+/// What is known when a run begins.
+struct Prepared {
+    ledger: Ledger,
+    pending: Vec<Pending>,
+    /// The entry up to which metrics are made before any drop is settled: where there is a drop to come, whose metrics
+    /// go on from these, or where they are missing.
+    first: Option<u64>,
+}
+
+impl Prepared {
+    /// What is known to those who do not lead.
+    fn nothing(job: &Job) -> Self {
+        Self {
+            ledger: Ledger::unread(job.plan.output.location()),
+            pending: Vec::new(),
+            first: None,
+        }
+    }
+}
+
 /// Makes sure the output can take the job's results, ends what earlier runs left, and finds what is to be done.
-async fn prepare(job: &Job, run: &str) -> Result<(Ledger, Vec<Pending>), Error> {
+async fn prepare(job: &Job, run: &str) -> Result<Prepared, Error> {
     let plan = &job.plan;
     // The catalog first: a mistyped one should not leave an output behind.
     if plan.catalog.drops().await?.is_empty() {
@@ -186,7 +231,18 @@ async fn prepare(job: &Job, run: &str) -> Result<(Ledger, Vec<Pending>), Error> 
         .recover(&mut ledger, env!("CARGO_PKG_VERSION"))
         .await?;
     let pending = plan.pending(&ledger).await?;
-    Ok((ledger, pending))
+    let mut first = score::newest(&ledger);
+    if let Some(sequence) = first
+        && pending.is_empty()
+        && publish::exists(&plan.output, sequence).await?
+    {
+        first = None;
+    }
+    Ok(Prepared {
+        ledger,
+        pending,
+        first,
+    })
 }
 
 /// Steps a worker until its dataflow is done, or until a worker of this process has panicked: the others would wait for

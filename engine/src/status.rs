@@ -1,8 +1,14 @@
-//! `hubbleflow status`: what an output holds, by its ledger.
+//! `hubbleflow status`: what an output holds, by its ledger, and how good it is, by its metrics.
 use std::fmt;
 
-use connectors::{Ledger, Location, ledger::Kind, ledger::Rows};
+use connectors::{
+    Ledger, Location, Output,
+    committed::standing,
+    ledger::{Kind, Rows},
+};
+use operators::{Metrics, metrics::Numbers, publish, score::score_up_to};
 use serde::Serialize;
+use tokio::runtime::Handle;
 
 use crate::{Error, job::StoreOptions};
 
@@ -19,6 +25,10 @@ pub struct Status {
     pub rows: Rows,
     /// Drops of the catalog that are not committed; none where the catalog cannot be listed.
     pub pending: Option<Vec<String>>,
+    /// The metrics of what is committed.
+    pub metrics: Option<Metrics>,
+    /// Why there are none.
+    pub metrics_unknown: Option<String>,
 }
 
 /// A committed drop, by its newest entry.
@@ -60,33 +70,73 @@ pub async fn status(
             None => return Err(Error::Output(format!("{out} holds no drop {drop}"))),
         },
     };
-    let entries = &entries[..last];
-    let is_newest = |sequence: u64, drop: &str| {
-        !entries.iter().any(|later| {
-            later.kind == Kind::Drop && later.drop == drop && later.sequence > sequence
-        })
-    };
-    let mut rows = Rows::default();
-    let mut drops = Vec::new();
-    for entry in entries.iter().filter(|entry| entry.kind == Kind::Drop) {
-        if is_newest(entry.sequence, &entry.drop) {
-            rows += entry.rows;
-            drops.push(DropStatus {
-                drop: entry.drop.clone(),
-                sequence: entry.sequence,
-                rows: entry.rows,
-                files: entry.files.len(),
-                model_id: entry.model_id.clone(),
-            });
-        }
+    let sequence = last as u64;
+    let (mut rows, mut drops) = (Rows::default(), Vec::new());
+    for entry in standing(entries, sequence).into_values() {
+        rows += entry.rows;
+        drops.push(DropStatus {
+            drop: entry.drop.clone(),
+            sequence: entry.sequence,
+            rows: entry.rows,
+            files: entry.files.len(),
+            model_id: entry.model_id.clone(),
+        });
     }
+    drops.sort_by_key(|drop| drop.sequence);
     let pending = pending(&ledger, options).await;
+    let (metrics, metrics_unknown) = match metrics(&Output::new(output), &ledger, sequence).await {
+        Ok(metrics) => (metrics, None),
+        Err(reason) => (None, Some(reason)),
+    };
     Ok(Status {
         output: out.to_owned(),
-        sequence: last as u64,
+        sequence,
         drops,
         rows,
         pending,
+        metrics,
+        metrics_unknown,
+    })
+}
+
+/// The metrics of what was committed up to an entry: as they were written, or made again where they are missing.
+/// None where nothing was.
+///
+/// # Errors
+/// Why they are not known, for people.
+pub async fn metrics(
+    output: &Output,
+    ledger: &Ledger,
+    sequence: u64,
+) -> Result<Option<Metrics>, String> {
+    let entries = ledger.entries().iter().take(sequence as usize).rev();
+    let Some(entry) = entries.into_iter().find(|entry| entry.kind == Kind::Drop) else {
+        return Ok(None);
+    };
+    let sequence = entry.sequence;
+    let written = publish::read(output, sequence).await;
+    if let Some(metrics) = written.map_err(|error| error.to_string())? {
+        return Ok(Some(metrics));
+    }
+    let replaced = superseded_since(ledger, sequence);
+    let (output, ledger, runtime) = (output.clone(), ledger.clone(), Handle::current());
+    let made = move || score_up_to(&output, ledger, sequence, &runtime);
+    let made = tokio::task::spawn_blocking(made).await;
+    let made = made.expect("scoring does not panic: what cannot be read is an error");
+    made.map(Some).map_err(|reason| match replaced {
+        Some((entry, by)) => format!(
+            "they were not written, and cannot be made again, since entry {entry} was replaced by {by}: {reason}"
+        ),
+        None => reason,
+    })
+}
+
+/// An entry that stood at a number of the ledger and no longer does, and the one that took its place.
+fn superseded_since(ledger: &Ledger, sequence: u64) -> Option<(u64, u64)> {
+    let then = standing(ledger.entries(), sequence);
+    then.values().find_map(|entry| {
+        let newest = ledger.newest(&entry.drop)?.sequence;
+        (newest != entry.sequence).then_some((entry.sequence, newest))
     })
 }
 
@@ -157,6 +207,41 @@ impl fmt::Display for Status {
             None => write!(f, "\npending: the catalog cannot be listed"),
             Some([]) => write!(f, "\npending: none"),
             Some(names) => write!(f, "\npending: {}", names.join(", ")),
+        }?;
+        match (&self.metrics, &self.metrics_unknown) {
+            (Some(metrics), _) => write!(
+                f,
+                "\nmetrics up to {}: {} objects with a spec-z\n{}",
+                metrics.sequence,
+                metrics.objects,
+                list(&metrics.all)
+            ),
+            (None, Some(reason)) => write!(f, "\nmetrics: not known: {reason}"),
+            (None, None) => Ok(()),
         }
     }
+}
+
+/// The numbers, a line each, by their names in the metrics file.
+fn list(numbers: &Numbers) -> String {
+    let numbers = serde_json::to_value(numbers).expect("numbers are plain data");
+    // Whole numbers as they are, the rest to a digit or two beyond what surveys quote.
+    let value = |value: &serde_json::Value| match value.as_f64() {
+        Some(number) if !value.is_i64() => format!("{number:.6}"),
+        _ => value.to_string(),
+    };
+    let names = [
+        "n",
+        "bias",
+        "bias_median",
+        "sigma_nmad",
+        "sigma_iqr",
+        "outlier_fraction_0.05",
+        "outlier_fraction_0.15",
+        "mse",
+        "mae",
+        "r2",
+    ];
+    let lines = names.map(|name| format!("{name:>24}  {}", value(&numbers[name])));
+    lines.join("\n")
 }

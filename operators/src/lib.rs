@@ -1,7 +1,7 @@
 //! The steps of the dataflow, one operator a file.
 //!
 //! ```text
-//! feed ── read ── validate ── infer ── write ── commit
+//! feed ── read ── validate ── infer ── write ── commit ── score ── publish
 //! ```
 //! The timestamp of the dataflow is the order in which this run took the drops in ([`DropId`]); a drop's identity, its
 //! name, travels in the data. `read → validate → infer` stay on one worker, so that a cutout never moves; predictions are
@@ -11,9 +11,12 @@ pub mod commit;
 pub mod feed;
 pub mod gather;
 pub mod infer;
+pub mod metrics;
 pub mod offload;
 pub mod progress;
+pub mod publish;
 pub mod read;
+pub mod score;
 pub mod tally;
 pub mod validate;
 pub mod write;
@@ -25,8 +28,11 @@ use timely::dataflow::Stream;
 
 pub use commit::{Commit, Committer, Outcome, Settled};
 pub use infer::{Infer, Inference, Parcel};
+pub use metrics::Metrics;
 pub use progress::{Progress, ShowProgress};
+pub use publish::{Publish, Published};
 pub use read::{Read, Reader, Rows};
+pub use score::{Score, Scored, Scorer};
 pub use tally::Tally;
 pub use validate::{Judged, Rules, Validate};
 pub use write::{Staged, Write, Writer};

@@ -44,6 +44,52 @@ fn number(value: &Value) -> f64 {
 }
 
 #[test]
+fn the_metrics_are_those_that_polars_computes() {
+    let out = folder();
+    Program::run(survey(), &out).ends(0);
+    let status = Program::new(["status", &text(out.path()), "--json"]).ends(0);
+    let ours = status.json()["metrics"].take();
+    let theirs: Value =
+        serde_json::from_str(&readers("metrics", out.path())).expect("readers.py prints JSON");
+    assert_eq!(ours["objects"], theirs["objects"]);
+    assert!(number(&ours["all"]["n"]) > 200.0, "{}", ours["all"]);
+    assert_numbers("all", &ours["all"], &theirs["all"]);
+    for by in ["by_drop", "by_mag_r", "by_z_spec", "by_tile"] {
+        let (ours, theirs) = (
+            ours[by].as_object().unwrap(),
+            theirs[by].as_object().unwrap(),
+        );
+        let names =
+            |of: &serde_json::Map<String, Value>| of.keys().cloned().collect::<BTreeSet<_>>();
+        assert_eq!(names(ours), names(theirs), "{by}");
+        for (slice, numbers) in ours {
+            assert_numbers(&format!("{by} {slice}"), numbers, &theirs[slice]);
+        }
+    }
+}
+
+/// Two sets of numbers are the same, but for the last digits of sums.
+#[track_caller]
+fn assert_numbers(slice: &str, ours: &Value, theirs: &Value) {
+    let (ours, theirs) = (ours.as_object().unwrap(), theirs.as_object().unwrap());
+    assert_eq!(ours.len(), 10);
+    for (name, value) in ours {
+        match (value.as_f64(), theirs[name].as_f64()) {
+            (Some(ours), Some(theirs)) => {
+                // The ratio of two sums that are nearly nothing keeps fewer digits.
+                let slack = if name == "r2" { 1e-4 } else { 1e-8 };
+                let near = slack * theirs.abs().max(1.0);
+                assert!(
+                    (ours - theirs).abs() < near,
+                    "{name} of {slice}: {ours}, not {theirs}"
+                );
+            }
+            (ours, theirs) => assert_eq!(ours, theirs, "{name} of {slice}"),
+        }
+    }
+}
+
+#[test]
 fn the_predictions_are_plain_parquet() {
     let out = folder();
     Program::run(survey(), &out).ends(0);

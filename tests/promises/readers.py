@@ -2,6 +2,7 @@
 
 readers.py read OUT        what pyarrow, polars and DuckDB see of an output's photoz/: one JSON object
 readers.py write FOLDER    catalogs below FOLDER: the same galaxies in every form that people have
+readers.py metrics OUT     the metrics of an output's rows, computed by polars from OUT/photoz and OUT/specz
 readers.py checked FOLDER  a drop whose pages have checksums
 """
 import json
@@ -29,6 +30,48 @@ def read(out):
         "fields": fields(out),
         "notes": notes(out),
     }, sys.stdout)
+
+
+def metrics(out):
+    """Of an object the row of the last drop counts, and the last spec-z that is one; withdrawn means gone."""
+    photoz = pl.read_parquet(f"{out}/photoz/**/*.parquet")
+    specz = pl.read_parquet(f"{out}/specz/**/*.parquet")
+    columns = ["object_id", "z_spec", "drop"]
+    spectra = pl.concat([photoz[columns], specz[columns]]).drop_nulls("z_spec").sort("drop")
+    spectra = spectra.unique("object_id", keep="last")[["object_id", "z_spec"]]
+    latest = photoz.sort("drop").unique("object_id", keep="last").drop("z_spec")
+    stand = latest.filter(pl.col("z_flags") & 1 == 0).join(spectra, on="object_id")
+    withdrawn = latest.filter(pl.col("z_flags") & 1 == 1)["object_id"].implode()
+    stand = stand.with_columns(pl.col("z_phot").cast(pl.Float64), pl.col("z_spec").cast(pl.Float64))
+    tile = (pl.col("_healpix_29") // 4 ** 24).cast(pl.String)
+    text = lambda edges, digits: edges.map_elements(lambda edge: f"{edge:.{digits}f}", return_dtype=pl.String)
+    by = {
+        "by_drop": pl.col("drop"),
+        "by_mag_r": text((pl.col("mag_r") * 2).floor() / 2, 1),
+        "by_z_spec": text((pl.col("z_spec").round(6) / 0.05 + 1e-9).floor() * 0.05 + 1e-12, 2),
+        "by_tile": "5/" + tile,
+    }
+    slices = {name: {key: numbers(of) for (key,), of in stand.with_columns(key.alias("by")).group_by("by")}
+              for name, key in by.items()}
+    objects = spectra.filter(~pl.col("object_id").is_in(withdrawn)).height
+    json.dump({"objects": objects, "all": numbers(stand), **slices}, sys.stdout)
+
+
+def numbers(of):
+    z_phot, z_spec = of["z_phot"], of["z_spec"]
+    error = z_phot - z_spec
+    dz = error / (1 + z_spec)
+    steps = (dz * 1e4).round() / 1e4
+    quantile = lambda part: steps.quantile(part, interpolation="linear")
+    spread = ((z_spec - z_spec.mean()) ** 2).sum()
+    return {
+        "n": of.height, "bias": dz.mean(), "bias_median": steps.median(),
+        "sigma_nmad": 1.4826 * (steps - steps.median()).abs().median(),
+        "sigma_iqr": (quantile(0.75) - quantile(0.25)) / 1.349,
+        "outlier_fraction_0.05": (dz.abs() > 0.05).mean(), "outlier_fraction_0.15": (dz.abs() > 0.15).mean(),
+        "mse": (error ** 2).mean(), "mae": error.abs().mean(),
+        "r2": 1 - (error ** 2).sum() / spread if of.height > 1 and spread > 0 else None,
+    }
 
 
 def with_pyarrow(out):
@@ -167,4 +210,4 @@ def save(table, folder, catalog, drop, **options):
 
 
 if __name__ == "__main__":
-    {"read": read, "write": write, "checked": checked}[sys.argv[1]](sys.argv[2])
+    {"read": read, "write": write, "checked": checked, "metrics": metrics}[sys.argv[1]](sys.argv[2])

@@ -1,4 +1,4 @@
-//! Same answer: the same files to the byte, whatever the cluster's shape, its memory and its store.
+//! Same answer: the same files to the byte, and the same metrics, whatever the cluster's shape, its memory and its store.
 use std::{
     collections::BTreeMap, io::Write, net::TcpListener, path::Path, process::Child, sync::OnceLock,
 };
@@ -6,8 +6,8 @@ use std::{
 use tempfile::NamedTempFile;
 
 use crate::survey::{
-    Program, S3, assert_same, committed, copy, end, floats, folder, model, other_model, rows,
-    survey, text,
+    Program, S3, answer, assert_same, committed, copy, end, floats, folder, model, other_model,
+    rows, survey, text,
 };
 
 /// Fourteen rows a split: what the workers do is interleaved in another way each time.
@@ -24,7 +24,7 @@ fn reference() -> &'static Tree {
 fn from_files(args: &str) -> Tree {
     let out = folder();
     Program::run(survey(), &out).with(SPLITS).with(args).ends(0);
-    committed(out.path())
+    answer(out.path())
 }
 
 #[test]
@@ -51,7 +51,16 @@ fn the_survey_has_many_splits_and_many_predictions() {
     };
     assert_eq!(
         folders(reference()),
-        ["photoz", "photoz", "rejects", "rejects", "specz"]
+        [
+            "_hubbleflow",
+            "_hubbleflow",
+            "_hubbleflow",
+            "photoz",
+            "photoz",
+            "rejects",
+            "rejects",
+            "specz"
+        ]
     );
     Program::run(survey(), &out).with(SPLITS).ends(0);
     let mut z: Vec<u32> = floats(&rows(out.path().join("photoz")), "z_phot")
@@ -107,13 +116,13 @@ fn the_store_changes_nothing() {
         .at(&s3)
         .with(SPLITS)
         .ends(0);
-    assert_same(reference(), &committed(out.path()));
+    assert_same(reference(), &answer(out.path()));
     Program::run("s3://sky/survey", "s3://sky/out")
         .at(&s3)
         .with(SPLITS)
         .with("--workers 2")
         .ends(0);
-    assert_same(reference(), &committed(&s3.bucket().join("out")));
+    assert_same(reference(), &answer(&s3.bucket().join("out")));
 }
 
 #[test]
@@ -131,7 +140,7 @@ fn processes_started_by_hand_change_nothing() {
     let said = end(first, 0, "process 0");
     end(second, 0, "process 1");
     assert_eq!(said.json()["drops_committed"], 3);
-    assert_same(reference(), &committed(&s3.bucket().join("out")));
+    assert_same(reference(), &answer(&s3.bucket().join("out")));
 }
 
 #[test]

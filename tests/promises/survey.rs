@@ -265,6 +265,20 @@ pub fn committed(out: &Path) -> BTreeMap<String, Vec<u8>> {
     files
 }
 
+/// What readers see of an output, and its metrics.
+pub fn answer(out: &Path) -> BTreeMap<String, Vec<u8>> {
+    let mut files = committed(out);
+    files.extend(metrics_files(out));
+    files
+}
+
+/// The metrics files of an output.
+pub fn metrics_files(out: &Path) -> BTreeMap<String, Vec<u8>> {
+    let mut files = tree(out);
+    files.retain(|name, _| name.starts_with("_hubbleflow/metrics/"));
+    files
+}
+
 /// Two trees are the same to the byte; says which files are not.
 #[track_caller]
 pub fn assert_same(left: &BTreeMap<String, Vec<u8>>, right: &BTreeMap<String, Vec<u8>>) {

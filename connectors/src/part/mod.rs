@@ -66,6 +66,14 @@ pub enum Folder {
 }
 
 impl Folder {
+    /// The folder of a file by its path below the output.
+    pub fn of(path: &str) -> Option<Self> {
+        let first = path.split('/').next();
+        [Self::Photoz, Self::SpecZ, Self::Rejects]
+            .into_iter()
+            .find(|folder| Some(folder.name()) == first)
+    }
+
     fn name(self) -> &'static str {
         match self {
             Self::Photoz => "photoz",

@@ -1,0 +1,176 @@
+//! What is committed: the entries that stand at a number of the ledger, and the rows of their files.
+//!
+//! ```text
+//! entries ── standing ── files_of ── open ── row groups ── RecordBatch
+//! ```
+//! Rows are read column by column and row group by row group, so a reader holds some megabytes whatever a file's size.
+use std::{collections::BTreeMap, ops::Range, sync::Arc};
+
+use arrow::array::RecordBatch;
+use bytes::Bytes;
+use futures::{Stream, TryStreamExt, future::BoxFuture};
+use object_store::ObjectStoreExt;
+use parquet::{
+    arrow::{
+        ParquetRecordBatchStreamBuilder, ProjectionMask, arrow_reader::ArrowReaderOptions,
+        async_reader::AsyncFileReader,
+    },
+    errors::{ParquetError, Result as ParquetResult},
+    file::metadata::{ParquetMetaData, RowGroupMetaData},
+};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    Error, Output,
+    fetch::ObjectReader,
+    ledger::{Entry, Kind},
+    part::Folder,
+    split::ObjectRef,
+};
+
+/// The newest entry of each drop among those up to a number, by the names of the drops.
+///
+/// Of two rows of an object that of the later name counts, so this is the order in which rows supersede each other.
+pub fn standing(entries: &[Entry], sequence: u64) -> BTreeMap<&str, &Entry> {
+    entries
+        .iter()
+        .take_while(|entry| entry.sequence <= sequence)
+        .filter(|entry| entry.kind == Kind::Drop)
+        .map(|entry| (entry.drop.as_str(), entry))
+        .collect()
+}
+
+/// A file that an entry lists: where to find its rows.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CommittedFile {
+    /// Whose rows they are.
+    pub folder: Folder,
+    /// Where it lies below the output, once it is published.
+    pub path: String,
+    /// The attempt that staged it.
+    pub attempt: String,
+    /// Its size.
+    pub bytes: u64,
+}
+
+/// The files of an entry.
+pub fn files_of(entry: &Entry) -> Vec<CommittedFile> {
+    let file = |record: &crate::ledger::FileRecord| {
+        Some(CommittedFile {
+            folder: Folder::of(&record.path)?,
+            path: record.path.clone(),
+            attempt: entry.attempt.clone(),
+            bytes: record.bytes,
+        })
+    };
+    entry.files.iter().filter_map(file).collect()
+}
+
+/// A committed file that is open: its footer is read.
+pub struct CommittedRows {
+    name: String,
+    builder: ParquetRecordBatchStreamBuilder<ObjectReader>,
+}
+
+impl CommittedFile {
+    /// Opens the file where it is published, or in its stage, where it waits to be.
+    ///
+    /// # Errors
+    /// The store's; [`Error::NotFound`] where a later entry of its drop has taken the file away.
+    pub async fn open(&self, output: &Output) -> Result<CommittedRows, Error> {
+        let location = output.location();
+        let published = location.store.head(&location.path(&self.path)?).await;
+        let path = match published {
+            Err(object_store::Error::NotFound { .. }) => {
+                crate::output::staged(&self.attempt, &self.path)
+            }
+            _ => self.path.clone(),
+        };
+        let object = ObjectRef {
+            path,
+            etag: None,
+            bytes: self.bytes,
+        };
+        let reader = ObjectReader::new(location, &object)?;
+        let name = location.url_of(&self.path);
+        let builder = ParquetRecordBatchStreamBuilder::new(reader).await;
+        let builder = builder.map_err(|error| failed(&name, error))?;
+        Ok(CommittedRows { name, builder })
+    }
+}
+
+impl CommittedRows {
+    /// The rows in these columns, a few thousand at a time, of the row groups that are asked for.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`], or the store's.
+    pub fn read(
+        self,
+        columns: &[&str],
+        wanted: impl Fn(&RowGroupMetaData) -> bool,
+    ) -> Result<impl Stream<Item = Result<RecordBatch, Error>> + Unpin, Error> {
+        let Self { name, builder } = self;
+        let groups = builder.metadata().row_groups().iter().enumerate();
+        let groups = groups.filter(|(_, group)| wanted(group));
+        let groups = groups.map(|(place, _)| place).collect();
+        let mask = ProjectionMask::columns(builder.parquet_schema(), columns.iter().copied());
+        let rows = builder
+            .with_row_groups(groups)
+            .with_projection(mask)
+            .build()
+            .map_err(|error| failed(&name, error))?;
+        Ok(rows.map_err(move |error| failed(&name, error)))
+    }
+}
+
+/// How many values of a column a row group says are null; none where it does not say.
+pub fn nulls_of(group: &RowGroupMetaData, column: &str) -> Option<u64> {
+    let chunk = group
+        .columns()
+        .iter()
+        .find(|chunk| chunk.column_path().string() == column)?;
+    chunk.statistics()?.null_count_opt()
+}
+
+/// The store's own error, where the decoder has wrapped one; else the file is not what the ledger says.
+fn failed(name: &str, error: ParquetError) -> Error {
+    match error {
+        ParquetError::External(inner) => match inner.downcast::<Error>() {
+            Ok(error) => *error,
+            Err(inner) => corrupt(name, inner.to_string()),
+        },
+        error => corrupt(name, error.to_string()),
+    }
+}
+
+fn corrupt(name: &str, reason: String) -> Error {
+    Error::Corrupt {
+        object: name.to_owned(),
+        reason,
+    }
+}
+
+/// The ranges of a row group's columns are fetched in few requests, several at once.
+impl AsyncFileReader for ObjectReader {
+    fn get_bytes(&mut self, range: Range<u64>) -> BoxFuture<'_, ParquetResult<Bytes>> {
+        Box::pin(async move { self.get(range).await.map_err(external) })
+    }
+
+    fn get_byte_ranges(
+        &mut self,
+        ranges: Vec<Range<u64>>,
+    ) -> BoxFuture<'_, ParquetResult<Vec<Bytes>>> {
+        Box::pin(async move { self.get_each(ranges).await.map_err(external) })
+    }
+
+    fn get_metadata<'a>(
+        &'a mut self,
+        _options: Option<&'a ArrowReaderOptions>,
+    ) -> BoxFuture<'a, ParquetResult<Arc<ParquetMetaData>>> {
+        Box::pin(async move { self.footer().await.map(Arc::new) })
+    }
+}
+
+fn external(error: Error) -> ParquetError {
+    ParquetError::External(Box::new(error))
+}

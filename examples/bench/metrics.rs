@@ -1,0 +1,235 @@
+//! What the metrics cost: starting again over what is committed, holding it, and following a small drop.
+//!
+//! ```text
+//! metrics make OUT 1000000      an output with a drop of a million predictions, each with a spec-z
+//! metrics run OUT               reads it back as a run does, then takes drops of 1,000 corrections; prints JSON
+//! ```
+//! Two commands, so that making the output leaves nothing in the memory that is measured.
+#![allow(
+    clippy::disallowed_methods,
+    reason = "a benchmark looks at the clock and at its arguments"
+)]
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, mpsc::Receiver},
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, bail};
+use arrow::array::{ArrayRef, Float32Array, Int32Array, Int64Array, RecordBatch};
+use connectors::{
+    Ledger, Location, Output,
+    ledger::{Entry, FileRecord, Kind, Rows},
+};
+use operators::{Outcome, Publish, Published, Score, Scorer, Settled, Tally, score::newest};
+use parquet::{arrow::ArrowWriter, file::properties::WriterProperties};
+use timely::dataflow::operators::{Capture, Input, capture::Event};
+use tokio::{runtime::Runtime, sync::Mutex};
+
+/// Corrections of a drop.
+const CORRECTIONS: i64 = 1_000;
+/// Drops of corrections that are timed.
+const DROPS: usize = 21;
+/// HEALPix cells of order 5 that the survey covers: 14,000 square degrees.
+const TILES: u64 = 4_170;
+
+fn main() -> Result<()> {
+    engine::memory::return_large_blocks();
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    match words.as_slice() {
+        ["make", out, objects] => {
+            let objects: i64 = objects.parse().context("OBJECTS is a number")?;
+            let place = Place::open(out)?;
+            let ids: Vec<i64> = (0..objects).collect();
+            place.commit("0000-all", &ids).map(|_sequence| ())
+        }
+        ["run", out] => run(Place::open(out)?),
+        _ => bail!("metrics make OUT OBJECTS, or metrics run OUT"),
+    }
+}
+
+/// An output, and its ledger.
+struct Place {
+    runtime: Runtime,
+    output: Output,
+    ledger: Arc<Mutex<Ledger>>,
+}
+
+impl Place {
+    fn open(out: &str) -> Result<Self> {
+        let (runtime, location) = (Runtime::new()?, Location::open(out, &[])?);
+        let ledger = runtime.block_on(Ledger::open(&location))?;
+        Ok(Self {
+            runtime,
+            output: Output::new(location),
+            ledger: Arc::new(Mutex::new(ledger)),
+        })
+    }
+
+    /// Commits a drop of predictions; their numbers are another for every drop.
+    fn commit(&self, drop: &str, ids: &[i64]) -> Result<u64> {
+        let seed = drop.bytes().map(u64::from).sum();
+        let bytes = parquet(ids, seed)?;
+        let path = format!("photoz/{drop}/part-0000-00000000.parquet");
+        let files = vec![FileRecord {
+            path: path.clone(),
+            rows: ids.len() as u64,
+            bytes: bytes.len() as u64,
+            sha256: String::new(),
+        }];
+        let rows = ids.len() as u64;
+        let entry = Entry {
+            kind: Kind::Drop,
+            drop: drop.to_owned(),
+            files,
+            rows: Rows {
+                read: rows,
+                written: rows,
+                ..Rows::default()
+            },
+            ..Entry::abandoned(drop, "bench")
+        };
+        self.runtime.block_on(async {
+            self.output.stage(drop, &path, bytes).await?;
+            let mut ledger = self.ledger.lock().await;
+            let began = ledger.next();
+            self.output.commit(&mut ledger, entry, began).await?;
+            newest(&ledger).context("the drop is in the ledger")
+        })
+    }
+}
+
+/// A number that looks random, in [0, 1).
+fn random(id: i64, seed: u64, which: u64) -> f64 {
+    let mut bits = (id as u64)
+        .wrapping_mul(0x9E37_79B9_7F4A_7C15)
+        .wrapping_add(seed.wrapping_mul(0xD134_2543_DE82_EF95))
+        .wrapping_add(which.wrapping_mul(0xA076_1D64_78BD_642F));
+    for _ in 0..3 {
+        bits ^= bits >> 29;
+        bits = bits.wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    }
+    (bits >> 11) as f64 / (1_u64 << 53) as f64
+}
+
+/// Predictions as they are committed: an error of about 0.01, spread over the sky and over twelve half magnitudes.
+fn parquet(ids: &[i64], seed: u64) -> Result<Vec<u8>> {
+    let floats = |of: &dyn Fn(i64) -> f64| -> ArrayRef {
+        Arc::new(Float32Array::from_iter_values(
+            ids.iter().map(|&id| of(id) as f32),
+        ))
+    };
+    let z_spec = |id| 0.02 + 0.4 * random(id, 0, 1);
+    let error = |id| {
+        (1..=4)
+            .map(|which| random(id, seed, 10 + which))
+            .sum::<f64>()
+            - 2.0
+    };
+    let cell = |id: i64| ((random(id, 0, 2) * TILES as f64) as i64) << 48 | (id & 0xffff);
+    let cells = Int64Array::from_iter_values(ids.iter().map(|&id| cell(id)));
+    let columns: [(&str, ArrayRef); 6] = [
+        ("object_id", Arc::new(Int64Array::from(ids.to_vec()))),
+        ("_healpix_29", Arc::new(cells)),
+        ("z_phot", floats(&|id| z_spec(id) + 0.017 * error(id))),
+        ("z_spec", floats(&z_spec)),
+        ("mag_r", floats(&|id| 13.0 + 6.0 * random(id, 0, 3))),
+        ("z_flags", Arc::new(Int32Array::from(vec![0; ids.len()]))),
+    ];
+    let rows = RecordBatch::try_from_iter(columns)?;
+    let groups = WriterProperties::builder().set_max_row_group_row_count(Some(131_072));
+    let mut writer = ArrowWriter::try_new(Vec::new(), rows.schema(), Some(groups.build()))?;
+    writer.write(&rows)?;
+    Ok(writer.into_inner()?)
+}
+
+/// Memory that this process holds, in bytes.
+fn resident() -> Result<u64> {
+    let status = std::fs::read_to_string("/proc/self/status")?;
+    let line = status.lines().find(|line| line.starts_with("VmRSS:"));
+    let kib = line.and_then(|line| line.split_whitespace().nth(1));
+    Ok(kib.context("Linux tells VmRSS")?.parse::<u64>()? * 1024)
+}
+
+/// Waits for the next metrics; how many objects they are of.
+fn next(
+    worker: &mut timely::worker::Worker,
+    events: &Receiver<Event<u64, Vec<Published>>>,
+) -> Result<i64> {
+    loop {
+        worker.step_or_park(Some(Duration::from_millis(1)));
+        for event in events.try_iter() {
+            if let Event::Messages(_, published) = event {
+                let published = published.first().context("a message of something")?;
+                let all = published.all.as_ref();
+                return Ok(all.map_err(|reason| anyhow::anyhow!("{reason}"))?.n);
+            }
+        }
+    }
+}
+
+fn run(place: Place) -> Result<()> {
+    timely::execute_directly(move |worker| {
+        let first = newest(&*place.runtime.block_on(place.ledger.lock()));
+        let (output, handle) = (place.output.clone(), place.runtime.handle().clone());
+        let scorer = Scorer {
+            output: output.clone(),
+            ledger: place.ledger.clone(),
+            first,
+            runtime: handle.clone(),
+        };
+        let (before, began) = (resident()?, Instant::now());
+        let (mut input, events) = worker.dataflow(|scope| {
+            let (input, settled) = scope.new_input::<Vec<Settled>>();
+            let metrics = settled.score(&scorer).publish(&output, &handle);
+            (input, metrics.capture())
+        });
+        let objects = next(worker, &events)?;
+        let restart = began.elapsed();
+        let held = resident()?.saturating_sub(before);
+
+        let mut millis = BTreeSet::new();
+        for drop in 0..DROPS {
+            let name = format!("{:04}-corrections", drop + 1);
+            let ids: BTreeSet<i64> = (0..CORRECTIONS)
+                .map(|at| (random(at, drop as u64, 7) * objects as f64) as i64)
+                .collect();
+            let ids: Vec<i64> = ids.into_iter().collect();
+            let sequence = place.commit(&name, &ids)?;
+            let committed = Instant::now();
+            let (rows, tally) = (Rows::default(), Tally::default());
+            input.send(Settled {
+                drop: name,
+                outcome: Outcome::Committed(sequence),
+                rows,
+                files: 1,
+                tally,
+            });
+            input.advance_to(drop as u64 + 1);
+            next(worker, &events)?;
+            millis.insert(committed.elapsed().as_micros());
+        }
+        let millis: Vec<f64> = millis
+            .into_iter()
+            .map(|micros| micros as f64 / 1e3)
+            .collect();
+        let median = millis[millis.len() / 2];
+        let slowest = millis[millis.len() - 1];
+        let held_then = resident()?.saturating_sub(before);
+        let a_object = |bytes: u64| bytes as f64 / objects as f64;
+        println!(
+            "{}",
+            serde_json::json!({
+                "objects": objects,
+                "restart_seconds": restart.as_secs_f64(),
+                "bytes_an_object": a_object(held),
+                "bytes_an_object_after_corrections": a_object(held_then),
+                "corrections": CORRECTIONS,
+                "milliseconds_median": median,
+                "milliseconds_max": slowest,
+            })
+        );
+        Ok(())
+    })
+}

@@ -1,0 +1,152 @@
+//! Write metrics beside the ledger, and read them there.
+//!
+//! ```text
+//! OUT/_hubbleflow/metrics/<sequence, 20 digits>.json
+//! ```
+//! A file is a function of what was committed up to its entry: written twice, it is the same.
+use connectors::{Error, Output};
+use object_store::ObjectStoreExt;
+use serde::Deserialize;
+use timely::dataflow::channels::pact::Pipeline;
+use tokio::runtime::Handle;
+
+use crate::{
+    Flow, Metrics, Scored,
+    metrics::{FORMAT, Numbers},
+    offload::offload,
+};
+
+/// Where the metrics up to an entry lie below the output.
+/// ```
+/// assert_eq!(operators::publish::path_of(3), "_hubbleflow/metrics/00000000000000000003.json");
+/// ```
+pub fn path_of(sequence: u64) -> String {
+    format!("_hubbleflow/metrics/{sequence:020}.json")
+}
+
+/// Metrics that were written, in short, or why they were not.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Published {
+    /// The entry.
+    pub sequence: u64,
+    /// Its drop.
+    pub drop: String,
+    /// The numbers over all objects.
+    pub all: Result<Numbers, String>,
+}
+
+/// Writes metrics.
+/// ```
+/// # use connectors::{Location, Output};
+/// # use operators::metrics::Numbers;
+/// use operators::{Metrics, Publish, Scored, publish};
+/// use timely::dataflow::operators::{Inspect, ToStream};
+/// # let runtime = tokio::runtime::Runtime::new().unwrap();
+/// # let folder = tempfile::tempdir().unwrap();
+/// # let output = Output::new(Location::open(folder.path().to_str().unwrap(), &[]).unwrap());
+///
+/// let metrics = Metrics::new(3, "night-3", 0, [], |_| String::new());
+/// let scored = Scored { sequence: 3, drop: "night-3".to_owned(), metrics: Ok(Box::new(metrics.clone())) };
+/// let (place, handle) = (output.clone(), runtime.handle().clone());
+/// timely::example(move |scope| {
+///     [scored].to_stream(scope).container::<Vec<_>>().publish(&place, &handle).inspect(|published| {
+///         assert_eq!(published.all, Ok(Numbers::default()));
+///     });
+/// });
+/// assert_eq!(runtime.block_on(publish::read(&output, 3)).unwrap(), Some(metrics));
+/// ```
+pub trait Publish<'s> {
+    /// Writes each metrics file; one that cannot be written is told of, and rebuilt by a later run.
+    fn publish(self, output: &Output, runtime: &Handle) -> Flow<'s, Published>;
+}
+
+impl<'s> Publish<'s> for Flow<'s, Scored> {
+    fn publish(self, output: &Output, runtime: &Handle) -> Flow<'s, Published> {
+        let (output, runtime) = (output.clone(), runtime.clone());
+        offload(self, Pipeline, "Publish", 1, move |scored, reply| {
+            let output = output.clone();
+            runtime.spawn(async move {
+                let Scored {
+                    sequence,
+                    drop,
+                    metrics,
+                } = scored;
+                let all = match metrics {
+                    Ok(metrics) => {
+                        let written = write(&output, &metrics).await;
+                        written
+                            .map(|()| metrics.all)
+                            .map_err(|error| error.to_string())
+                    }
+                    Err(reason) => Err(reason),
+                };
+                reply.send(Published {
+                    sequence,
+                    drop,
+                    all,
+                });
+                reply.finish();
+            });
+        })
+    }
+}
+
+/// Writes the metrics up to an entry.
+///
+/// # Errors
+/// The store's.
+pub async fn write(output: &Output, metrics: &Metrics) -> Result<(), Error> {
+    let (location, name) = (output.location(), path_of(metrics.sequence));
+    let path = location.path(&name)?;
+    let put = location.store.put(&path, metrics.to_json().into()).await;
+    put.map(|_| ())
+        .map_err(|source| Error::store(location.url_of(&name), source))
+}
+
+/// Whether the metrics up to an entry are there.
+///
+/// # Errors
+/// The store's.
+pub async fn exists(output: &Output, sequence: u64) -> Result<bool, Error> {
+    let (location, name) = (output.location(), path_of(sequence));
+    match location.store.head(&location.path(&name)?).await {
+        Ok(_) => Ok(true),
+        Err(object_store::Error::NotFound { .. }) => Ok(false),
+        Err(source) => Err(Error::store(location.url_of(&name), source)),
+    }
+}
+
+/// Reads the metrics up to an entry; none where they are not there.
+///
+/// # Errors
+/// The store's, [`Error::Format`] where a newer engine wrote them, or [`Error::Ledger`] where they are none.
+pub async fn read(output: &Output, sequence: u64) -> Result<Option<Metrics>, Error> {
+    #[derive(Deserialize)]
+    struct Format {
+        format: u32,
+    }
+    let (location, name) = (output.location(), path_of(sequence));
+    let object = location.url_of(&name);
+    let answer = match location.store.get(&location.path(&name)?).await {
+        Ok(answer) => answer.bytes().await,
+        Err(error) => Err(error),
+    };
+    let text = match answer {
+        Ok(text) => text,
+        Err(object_store::Error::NotFound { .. }) => return Ok(None),
+        Err(source) => return Err(Error::store(object, source)),
+    };
+    let broken = |error: serde_json::Error| Error::Ledger {
+        object: object.clone(),
+        reason: format!("holds no metrics: {error}; delete it, and it is made again"),
+    };
+    let Format { format } = serde_json::from_slice(&text).map_err(broken)?;
+    if format > FORMAT {
+        return Err(Error::Format {
+            object,
+            found: format,
+            known: FORMAT,
+        });
+    }
+    serde_json::from_slice(&text).map(Some).map_err(broken)
+}

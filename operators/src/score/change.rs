@@ -1,0 +1,196 @@
+//! What a commit changes: which entries stand now and did not, which no longer do, and where else to look.
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+};
+
+use connectors::{
+    Ledger,
+    committed::{CommittedFile, files_of, standing},
+    ledger::Entry,
+    part::Folder,
+};
+use serde::{Deserialize, Serialize};
+use timely::{
+    container::CapacityContainerBuilder,
+    dataflow::{
+        ProbeHandle,
+        channels::pact::Pipeline,
+        operators::{
+            Capability,
+            generic::{OutputBuilder, builder_rc::OperatorBuilder},
+        },
+    },
+    progress::frontier::Antichain,
+};
+use tokio::{runtime::Handle, sync::Mutex};
+
+use crate::{DropId, Flow, Outcome, Settled, offload::offload};
+
+/// How soon a commit that waits for its turn is looked at again.
+const TURN: std::time::Duration = std::time::Duration::from_millis(1);
+
+/// An entry that stands: where its rows are.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Standing {
+    /// Its number.
+    pub entry: u32,
+    /// Its drop.
+    pub drop: String,
+    /// Its files.
+    pub files: Vec<CommittedFile>,
+}
+
+impl Standing {
+    fn of(entry: &Entry) -> Self {
+        Self {
+            entry: number(entry.sequence),
+            drop: entry.drop.clone(),
+            files: files_of(entry),
+        }
+    }
+
+    fn predicts(&self) -> bool {
+        self.files.iter().any(|file| file.folder == Folder::Photoz)
+    }
+
+    fn teaches(&self) -> bool {
+        self.files.iter().any(|file| file.folder == Folder::SpecZ)
+    }
+}
+
+/// What has changed up to an entry since the one that was scored before.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Change {
+    /// The entry.
+    pub sequence: u64,
+    /// Its drop.
+    pub drop: String,
+    /// Entries that stand since.
+    pub added: Vec<Standing>,
+    /// Entries that stood, and were committed again.
+    pub superseded: Vec<u32>,
+    /// Entries whose predictions were left out where they had no spec-z: some may count now.
+    pub rescan: Vec<Standing>,
+    /// Whether nothing was scored before: of the added rows, those with a spec-z are enough to begin with.
+    pub from_nothing: bool,
+}
+
+/// A number of the ledger, in four bytes.
+fn number(sequence: u64) -> u32 {
+    u32::try_from(sequence).expect("a ledger has less than four billion entries")
+}
+
+/// Follows the ledger, entry by entry.
+#[derive(Debug, Default)]
+pub struct Follower {
+    /// The entry of each drop, as it was scored last.
+    stands: BTreeMap<String, u64>,
+    sequence: u64,
+}
+
+impl Follower {
+    /// What has changed up to an entry; nothing where it was passed before.
+    pub fn follow(&mut self, entries: &[Entry], sequence: u64) -> Option<Change> {
+        if sequence <= self.sequence {
+            return None;
+        }
+        let now = standing(entries, sequence);
+        let mut change = Change {
+            sequence,
+            drop: entries.get(sequence as usize - 1)?.drop.clone(),
+            from_nothing: self.stands.is_empty(),
+            ..Change::default()
+        };
+        for (drop, entry) in &now {
+            if self.stands.get(*drop) == Some(&entry.sequence) {
+                continue;
+            }
+            change.added.push(Standing::of(entry));
+            let before = self.stands.insert((*drop).to_owned(), entry.sequence);
+            change.superseded.extend(before.map(number));
+        }
+        change.rescan = rescan(&change, now.into_values());
+        self.sequence = sequence;
+        Some(change)
+    }
+}
+
+/// Where rows may count now that were left out: the objects they are of had no spec-z.
+///
+/// Of an object that has its first spec-z by its latest row, no earlier row counts: so a drop of the last name, which is
+/// the rule, makes nobody look. Spec-z that come alone may be of any row; and where an entry is superseded, an object
+/// that is in it no longer goes back to its row before.
+fn rescan<'a>(change: &Change, now: impl Iterator<Item = &'a Entry>) -> Vec<Standing> {
+    let anywhere = !change.superseded.is_empty() || change.added.iter().any(Standing::teaches);
+    let first = change.added.iter().find(|added| added.predicts());
+    let after = |name: &str| first.is_some_and(|first| name > first.drop.as_str());
+    now.filter(|entry| anywhere || after(&entry.drop))
+        .map(Standing::of)
+        .filter(Standing::predicts)
+        .collect()
+}
+
+/// Lets one commit through at a time: the next when `done` has passed all before it. The commits of time t go on at
+/// t + 1, since at time 0 `first` does, what was committed before the run.
+pub fn in_turn<'s>(
+    settled: Flow<'s, Settled>,
+    first: Option<u64>,
+    done: ProbeHandle<DropId>,
+) -> Flow<'s, u64> {
+    let scope = settled.scope();
+    // Everything before the broadcast happens at the first worker.
+    let first = first.filter(|_| scope.worker().index() == 0);
+    let mut builder = OperatorBuilder::new("InTurn".to_owned(), scope);
+    let activator = scope.activator_for(builder.operator_info().address);
+    let (output, sequences) = builder.new_output();
+    let mut output = OutputBuilder::<_, CapacityContainerBuilder<Vec<u64>>>::from(output);
+    let later = [(0, Antichain::from_elem(1))];
+    let mut input = builder.new_input_connection(settled, Pipeline, later);
+    builder.build(move |mut capabilities| {
+        let start = capabilities.pop().expect("an operator with one output");
+        let mut waiting: VecDeque<_> = first.map(|first| (start, first)).into_iter().collect();
+        move |_frontiers| {
+            input.for_each_time(|time, data| {
+                for settled in data.flat_map(|items| items.drain(..)) {
+                    if let Outcome::Committed(sequence) | Outcome::Overtaken(sequence) =
+                        settled.outcome
+                    {
+                        let after = time.time() + 1;
+                        waiting.push_back((time.delayed(&after, 0), sequence));
+                    }
+                }
+            });
+            let mut output = output.activate();
+            let is_turn = |(next, _): &(Capability<DropId>, u64)| !done.less_than(next.time());
+            while waiting.front().is_some_and(is_turn)
+                && let Some((capability, sequence)) = waiting.pop_front()
+            {
+                output.session(&capability).give(sequence);
+            }
+            if !waiting.is_empty() {
+                activator.activate_after(TURN);
+            }
+        }
+    });
+    sequences
+}
+
+/// Says what each commit changes.
+pub fn changes<'s>(
+    sequences: Flow<'s, u64>,
+    ledger: Arc<Mutex<Ledger>>,
+    runtime: Handle,
+) -> Flow<'s, Change> {
+    let follower = Arc::new(Mutex::new(Follower::default()));
+    offload(sequences, Pipeline, "Changes", 1, move |sequence, reply| {
+        let (ledger, follower) = (ledger.clone(), follower.clone());
+        runtime.spawn(async move {
+            let (ledger, mut follower) = (ledger.lock().await, follower.lock().await);
+            if let Some(change) = follower.follow(ledger.entries(), sequence) {
+                reply.send(change);
+            }
+            reply.finish();
+        });
+    })
+}

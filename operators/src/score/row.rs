@@ -1,0 +1,226 @@
+//! A committed row as scoring knows it: twenty bytes, by the object it is of.
+use std::{cell::RefCell, collections::BTreeMap, rc::Rc};
+
+use arrow::{
+    array::{AsArray, PrimitiveArray, RecordBatch},
+    datatypes::{ArrowPrimitiveType, Float32Type, Int32Type, Int64Type, UInt64Type},
+};
+use connectors::{
+    part::{DELETED, Folder},
+    sky::{ORDER_POSITION, ORDER_TILE},
+};
+use serde::{Deserialize, Serialize};
+use twox_hash::XxHash3_64;
+
+use crate::metrics::Slice;
+
+/// The columns of `photoz/` that scores are made of.
+pub const PHOTOZ_COLUMNS: [&str; 6] = [
+    "object_id",
+    "_healpix_29",
+    "z_phot",
+    "z_spec",
+    "mag_r",
+    "z_flags",
+];
+/// The columns of `specz/`.
+pub const SPECZ_COLUMNS: [&str; 2] = ["object_id", "z_spec"];
+
+/// An object: its id, or the XXH3 of its id where that is a string. Of ten million strings two share one with a
+/// probability of 3 in a million.
+pub type Key = u64;
+
+/// No magnitude.
+const NO_MAG: i16 = i16::MIN;
+
+/// What a row says of its object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Says {
+    /// This is its redshift.
+    Predicted,
+    /// It is no object.
+    Withdrawn,
+    /// This is its spec-z, and nothing else.
+    SpecZ,
+}
+
+/// A redshift, or none; ordered by its bits, as differential wants all data to be ordered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Redshift(u32);
+
+impl Redshift {
+    /// A redshift; NaN is none.
+    pub fn new(z: Option<f32>) -> Self {
+        Self(z.unwrap_or(f32::NAN).to_bits())
+    }
+
+    /// Its value.
+    pub fn get(self) -> Option<f32> {
+        Some(f32::from_bits(self.0)).filter(|z| !z.is_nan())
+    }
+}
+
+/// A committed row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Row {
+    /// The number of its entry.
+    pub entry: u32,
+    /// The photo-z, where one is predicted.
+    pub z_phot: Redshift,
+    /// The spec-z that came with it.
+    pub z_spec: Redshift,
+    /// The r magnitude in hundredths.
+    mag_r: i16,
+    /// The HEALPix cell of order 5.
+    tile: u16,
+    /// What it says.
+    pub says: Says,
+}
+
+impl Row {
+    /// A row of `photoz/` that predicts: `mag_r` (AB) where it has one, `healpix_29` as it is in the file.
+    pub fn predicted(
+        entry: u32,
+        z_phot: f32,
+        z_spec: Option<f32>,
+        mag_r: Option<f32>,
+        healpix_29: i64,
+    ) -> Self {
+        let hundredths = |mag: f32| (f64::from(mag) * 100.0).floor() as i16;
+        Self {
+            entry,
+            z_phot: Redshift::new(Some(z_phot)),
+            z_spec: Redshift::new(z_spec),
+            mag_r: mag_r.filter(|mag| !mag.is_nan()).map_or(NO_MAG, hundredths),
+            tile: (healpix_29 >> (2 * (ORDER_POSITION - ORDER_TILE))) as u16,
+            says: Says::Predicted,
+        }
+    }
+
+    /// A row of `photoz/` that withdraws.
+    pub fn withdrawn(entry: u32) -> Self {
+        Self {
+            z_phot: Redshift::new(None),
+            says: Says::Withdrawn,
+            ..Self::predicted(entry, 0.0, None, None, 0)
+        }
+    }
+
+    /// A row of `specz/`.
+    pub fn specz(entry: u32, z_spec: Option<f32>) -> Self {
+        Self {
+            z_phot: Redshift::new(None),
+            z_spec: Redshift::new(z_spec),
+            says: Says::SpecZ,
+            ..Self::predicted(entry, 0.0, None, None, 0)
+        }
+    }
+
+    /// The r magnitude, to a hundredth below.
+    pub fn mag_r(&self) -> Option<f32> {
+        (self.mag_r != NO_MAG).then(|| f32::from(self.mag_r) / 100.0)
+    }
+
+    /// Both redshifts, where it has both.
+    pub fn redshifts(&self) -> Option<(f32, f32)> {
+        self.z_phot.get().zip(self.z_spec.get())
+    }
+
+    /// The slices that it is in, where it has both redshifts.
+    pub fn slices(&self) -> impl Iterator<Item = Slice> + use<> {
+        let mag_r = (self.mag_r != NO_MAG).then(|| Slice::of_mag_r(self.mag_r));
+        let z_spec = self.z_spec.get().map(Slice::of_z_spec);
+        let always = [Slice::All, Slice::Drop(self.entry), Slice::Tile(self.tile)];
+        always.into_iter().chain(mag_r).chain(z_spec)
+    }
+}
+
+/// The drops of entries, by the entries' numbers: which of two rows is later depends on these names. One for a worker.
+pub type Names = Rc<RefCell<BTreeMap<u32, String>>>;
+
+/// What is known of an object by its rows: the latest row that predicts or withdraws, with the latest spec-z of all.
+/// Nothing, where the object is withdrawn or has no spec-z. Of two rows that is later whose drop has the later name.
+pub fn as_it_stands<'a>(rows: &[Row], drop_of: impl Fn(u32) -> &'a str) -> Option<Row> {
+    let latest = |row: &Row| (drop_of(row.entry), row.entry);
+    let newest = |of: &dyn Fn(&&Row) -> bool| match rows {
+        [row] => Some(row).filter(of).copied(),
+        rows => rows
+            .iter()
+            .filter(of)
+            .max_by_key(|row| latest(row))
+            .copied(),
+    };
+    let z_spec = newest(&|row| row.z_spec.get().is_some())?;
+    match newest(&|row| row.says != Says::SpecZ) {
+        Some(row) if row.says == Says::Withdrawn => None,
+        Some(row) => Some(Row {
+            z_spec: z_spec.z_spec,
+            ..row
+        }),
+        None => Some(z_spec),
+    }
+}
+
+/// The rows of a batch of a committed file of an entry, with their objects.
+///
+/// # Errors
+/// Which column is not as this engine writes it.
+pub fn rows_of(batch: &RecordBatch, folder: Folder, entry: u32) -> Result<Vec<(Key, Row)>, String> {
+    let keys = keys(batch)?;
+    let z_spec = floats(batch, "z_spec")?;
+    let rows: Vec<Row> = match folder {
+        Folder::Rejects => Vec::new(),
+        Folder::SpecZ => z_spec.map(|z| Row::specz(entry, z)).collect(),
+        Folder::Photoz => {
+            let (z_phot, mag_r) = (floats(batch, "z_phot")?, floats(batch, "mag_r")?);
+            let cells = primitive::<Int64Type>(batch, "_healpix_29")?;
+            let flags = primitive::<Int32Type>(batch, "z_flags")?;
+            let predictions = z_phot.zip(mag_r).zip(z_spec);
+            let rows = predictions.zip(cells.iter().zip(flags.values()));
+            let row =
+                |(((z_phot, mag_r), z_spec), (cell, flags)): (_, (Option<i64>, &i32))| match z_phot
+                {
+                    Some(z_phot) if flags & DELETED == 0 => {
+                        Row::predicted(entry, z_phot, z_spec, mag_r, cell.unwrap_or_default())
+                    }
+                    _ => Row::withdrawn(entry),
+                };
+            rows.map(row).collect()
+        }
+    };
+    Ok(keys.into_iter().zip(rows).collect())
+}
+
+fn keys(batch: &RecordBatch) -> Result<Vec<Key>, String> {
+    let ids = batch
+        .column_by_name("object_id")
+        .ok_or("there is no column object_id")?;
+    if let Some(ids) = ids.as_primitive_opt::<Int64Type>() {
+        return Ok(ids.values().iter().map(|&id| id as u64).collect());
+    }
+    if let Some(ids) = ids.as_primitive_opt::<UInt64Type>() {
+        return Ok(ids.values().to_vec());
+    }
+    let ids = ids
+        .as_string_opt::<i32>()
+        .ok_or("object_id is neither an integer nor a string")?;
+    let hash = |id: &str| XxHash3_64::oneshot(id.as_bytes());
+    Ok(ids.iter().map(|id| hash(id.unwrap_or_default())).collect())
+}
+
+fn primitive<'a, T: ArrowPrimitiveType>(
+    batch: &'a RecordBatch,
+    name: &str,
+) -> Result<&'a PrimitiveArray<T>, String> {
+    let column = batch
+        .column_by_name(name)
+        .and_then(|column| column.as_primitive_opt::<T>());
+    column.ok_or_else(|| format!("there is no column {name} of {}", T::DATA_TYPE))
+}
+
+fn floats<'a>(
+    batch: &'a RecordBatch,
+    name: &str,
+) -> Result<impl Iterator<Item = Option<f32>> + use<'a>, String> {
+    Ok(primitive::<Float32Type>(batch, name)?.iter())
+}

@@ -1,0 +1,129 @@
+//! Read committed rows: each worker its share of the files, whatever worker wrote them.
+use std::{collections::HashSet, sync::Arc};
+
+use connectors::{
+    Error, Output,
+    committed::{CommittedFile, nulls_of},
+    part::Folder,
+};
+use futures::TryStreamExt;
+use serde::{Deserialize, Serialize};
+use timely::dataflow::channels::pact::Pipeline;
+use tokio::runtime::Handle;
+
+use super::{
+    change::Standing,
+    row::{Key, PHOTOZ_COLUMNS, Row, SPECZ_COLUMNS, rows_of},
+};
+use crate::{Flow, offload::offload};
+
+/// Which rows are wanted of the files.
+#[derive(Clone, Debug)]
+pub enum Wanted {
+    /// All.
+    All,
+    /// Those with a spec-z.
+    WithSpecZ,
+    /// Those without a spec-z, of these objects.
+    Of(Arc<HashSet<Key>>),
+}
+
+/// Files to be read.
+#[derive(Clone, Debug)]
+pub struct Scan {
+    /// The entries.
+    pub entries: Vec<Standing>,
+    /// The rows that are wanted of them.
+    pub wanted: Wanted,
+}
+
+/// What came of a file.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub enum Found {
+    /// Some of its rows.
+    Rows(Vec<(Key, Row)>),
+    /// It could not be read.
+    Failed(Failed),
+}
+
+/// An entry whose rows could not be read.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Failed {
+    /// Its number.
+    pub entry: u32,
+    /// What happened, to which object.
+    pub reason: String,
+}
+
+/// Reads this worker's share of the files, one after another.
+pub fn scan<'s>(scans: Flow<'s, Scan>, output: &Output, runtime: &Handle) -> Flow<'s, Found> {
+    let worker = scans.scope().worker();
+    let (index, peers) = (worker.index(), worker.peers());
+    let (output, runtime) = (output.clone(), runtime.clone());
+    offload(scans, Pipeline, "Scan", 1, move |scan, reply| {
+        let (output, files) = (output.clone(), share(&scan.entries, index, peers));
+        runtime.spawn(async move {
+            for (entry, file) in files {
+                let read = read(&file, entry, &output, &scan.wanted, |rows| {
+                    reply.send(Found::Rows(rows));
+                });
+                if let Err(error) = read.await {
+                    let reason = error.to_string();
+                    reply.send(Found::Failed(Failed { entry, reason }));
+                }
+            }
+            reply.finish();
+        });
+    })
+}
+
+/// A worker's share of the files, each with the number of its entry.
+fn share(entries: &[Standing], index: usize, peers: usize) -> Vec<(u32, CommittedFile)> {
+    let mut files = Vec::new();
+    for standing in entries {
+        let of_rows = |file: &&CommittedFile| file.folder != Folder::Rejects;
+        let of_entry = standing.files.iter().filter(of_rows);
+        files.extend(of_entry.map(|file| (standing.entry, file.clone())));
+    }
+    let of_worker = files.into_iter().skip(index).step_by(peers);
+    of_worker.collect()
+}
+
+/// Reads the wanted rows of a file, a few thousand at a time.
+async fn read(
+    file: &CommittedFile,
+    entry: u32,
+    output: &Output,
+    wanted: &Wanted,
+    mut found: impl FnMut(Vec<(Key, Row)>),
+) -> Result<(), Error> {
+    let columns: &[&str] = match file.folder {
+        Folder::SpecZ => &SPECZ_COLUMNS,
+        _ => &PHOTOZ_COLUMNS,
+    };
+    let mut batches = file.open(output).await?.read(columns, |group| {
+        // A row group says how many of its rows have no spec-z: often none or all.
+        let (nulls, rows) = (nulls_of(group, "z_spec"), group.num_rows() as u64);
+        match wanted {
+            Wanted::All => true,
+            Wanted::WithSpecZ => nulls != Some(rows),
+            Wanted::Of(_) => nulls != Some(0),
+        }
+    })?;
+    while let Some(batch) = batches.try_next().await? {
+        let mut rows = rows_of(&batch, file.folder, entry).map_err(|reason| Error::Corrupt {
+            object: output.location().url_of(&file.path),
+            reason,
+        })?;
+        let has_spec_z = |row: &Row| row.z_spec.get().is_some();
+        match wanted {
+            Wanted::All => {}
+            Wanted::WithSpecZ => rows.retain(|(_, row)| has_spec_z(row)),
+            Wanted::Of(keys) => rows.retain(|(key, row)| !has_spec_z(row) && keys.contains(key)),
+        }
+        if !rows.is_empty() {
+            found(rows);
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,139 @@
+//! The metrics are a function of what is committed: written after each commit, made again where they are missing, and as
+//! they were where that is asked for.
+use std::{fs, path::Path};
+
+use serde_json::Value;
+
+use crate::survey::{Program, S3, assert_same, copy, drops, folder, metrics_files, survey, text};
+
+/// What `status --json` says of the metrics.
+fn metrics(out: &Path, more: &str) -> Value {
+    let status = Program::new(["status", &text(out), "--json"]).with(more);
+    status.ends(0).json()["metrics"].take()
+}
+
+fn file(out: &Path, sequence: u64) -> std::path::PathBuf {
+    out.join(format!("_hubbleflow/metrics/{sequence:020}.json"))
+}
+
+fn written(out: &Path, sequence: u64) -> Value {
+    let text = fs::read(file(out, sequence)).expect("the metrics were written");
+    serde_json::from_slice(&text).expect("metrics are JSON")
+}
+
+#[test]
+fn each_commit_has_its_metrics() {
+    let out = folder();
+    let said = Program::run(survey(), &out).ends(0);
+    said.says(&["drop-0001: metrics up to 1: n ", "sigma_nmad"]);
+    let names = drops(out.path());
+    assert_eq!(metrics_files(out.path()).len(), names.len());
+    for (sequence, drop) in (1..).zip(&names) {
+        let metrics = written(out.path(), sequence);
+        assert_eq!(metrics["format"], 1);
+        assert_eq!(metrics["sequence"], sequence);
+        assert_eq!(metrics["drop"], drop.as_str());
+        assert_eq!(
+            self::metrics(out.path(), &format!("--as-of {drop}")),
+            metrics
+        );
+    }
+    // The spec-z drop comes last: it finds the predictions of the objects that it teaches of.
+    let n = |sequence| written(out.path(), sequence)["all"]["n"].as_u64().unwrap();
+    assert!(n(1) < n(2) && n(2) < n(3), "{} {} {}", n(1), n(2), n(3));
+    assert_eq!(metrics(out.path(), ""), written(out.path(), 3));
+}
+
+#[test]
+fn status_shows_the_numbers() {
+    let out = folder();
+    Program::run(survey(), &out).ends(0);
+    let shown = Program::new(["status", &text(out.path())]).ends(0).stdout;
+    let n = written(out.path(), 3)["all"]["n"].to_string();
+    let line = |name: &str| {
+        let line = shown.lines().find(|line| line.trim().starts_with(name));
+        line.unwrap_or_else(|| panic!("no {name} in:\n{shown}"))
+            .to_owned()
+    };
+    assert!(line("n ").ends_with(&n), "{shown}");
+    for name in ["bias", "sigma_nmad", "outlier_fraction_0.15", "r2"] {
+        let last = line(name).split_whitespace().last().unwrap().parse::<f64>();
+        assert!(last.is_ok(), "{shown}");
+    }
+}
+
+#[test]
+fn missing_metrics_are_made_again() {
+    let out = folder();
+    Program::run(survey(), &out).ends(0);
+    let before = metrics_files(out.path());
+    fs::remove_file(file(out.path(), 3)).unwrap();
+    // A run that has nothing else to do makes the newest.
+    Program::run(survey(), &out).ends(0);
+    assert_same(&before, &metrics_files(out.path()));
+    // All others are made when somebody asks for them.
+    let earlier = written(out.path(), 1);
+    fs::remove_dir_all(out.path().join("_hubbleflow/metrics")).unwrap();
+    assert_eq!(metrics(out.path(), "--as-of drop-0001"), earlier);
+    assert!(
+        metrics_files(out.path()).is_empty(),
+        "status writes nothing"
+    );
+}
+
+#[test]
+fn a_run_goes_on_from_what_is_committed() {
+    let (whole, out) = (folder(), folder());
+    Program::run(survey(), &whole).ends(0);
+    for drop in drops(whole.path()) {
+        Program::run(survey(), &out).args(["--drop", &drop]).ends(0);
+    }
+    assert_same(&metrics_files(whole.path()), &metrics_files(out.path()));
+}
+
+#[test]
+fn the_order_of_drops_changes_no_number() {
+    let (forth, back) = (folder(), folder());
+    Program::run(survey(), &forth).ends(0);
+    for drop in drops(forth.path()).iter().rev() {
+        Program::run(survey(), &back).args(["--drop", drop]).ends(0);
+    }
+    let last = |out: &Path| {
+        let mut metrics = written(out, 3);
+        metrics["drop"] = Value::Null;
+        metrics
+    };
+    assert_eq!(last(forth.path()), last(back.path()));
+}
+
+#[test]
+fn a_drop_that_is_run_again_is_counted_once() {
+    let (s3, out) = (S3::start(), "s3://sky/out");
+    copy(survey(), &s3.bucket().join("survey"));
+    let run = |args: &str| {
+        let run = Program::run("s3://sky/survey", out).at(&s3);
+        run.with(args).ends(0);
+    };
+    run("");
+    run("--drop drop-0001 --again --limit 20");
+    run("--again --local 2");
+    let place = s3.bucket().join("out");
+    let newest = drops(&place).len() as u64;
+    let (once, again) = (written(&place, 3), written(&place, newest));
+    assert!(written(&place, 4)["all"]["n"].as_u64() < once["all"]["n"].as_u64());
+    for part in [
+        "objects",
+        "all",
+        "by_drop",
+        "by_mag_r",
+        "by_z_spec",
+        "by_tile",
+    ] {
+        assert_eq!(once[part], again[part], "{part}");
+    }
+    // As of the first drop's newest entry the others stand as they were.
+    let status = Program::new(["status", out, "--json", "--as-of", "drop-0001"]).at(&s3);
+    let status = status.ends(0).json();
+    assert_eq!(status["sequence"], 5, "{status}");
+    assert_eq!(status["metrics"], written(&place, 5));
+}

@@ -1,0 +1,90 @@
+//! The report is one page that needs nothing else, and says what the metrics say.
+use std::fs;
+
+use serde_json::Value;
+
+use crate::survey::{Program, drops, folder, survey, text};
+
+/// The elements of a page that are closed in the order in which they were opened; panics where they are not.
+fn elements(page: &str) -> Vec<String> {
+    const VOID: [&str; 2] = ["meta", "!DOCTYPE"];
+    let (mut open, mut all): (Vec<String>, Vec<String>) = (Vec::new(), Vec::new());
+    for tag in page.split('<').skip(1) {
+        let (tag, _text) = tag.split_once('>').expect("a tag ends");
+        if let Some(name) = tag.strip_prefix('/') {
+            assert_eq!(
+                open.pop().as_deref(),
+                Some(name),
+                "</{name}> closes what was not opened last"
+            );
+            continue;
+        }
+        let name = tag.split([' ', '/']).next().unwrap_or_default().to_owned();
+        all.push(name.clone());
+        if !tag.ends_with('/') && !VOID.contains(&name.as_str()) {
+            open.push(name);
+        }
+    }
+    assert!(open.is_empty(), "{open:?} are never closed");
+    all
+}
+
+#[test]
+fn the_report_is_one_page_with_its_plots() {
+    let (out, place) = (folder(), folder());
+    Program::run(survey(), &out).ends(0);
+    let file = place.path().join("report.html");
+    let said = Program::new(["report", &text(out.path()), "--html", &text(&file)]).ends(0);
+    assert_eq!(said.stdout.trim(), text(&file));
+    let page = fs::read_to_string(&file).unwrap();
+    let elements = elements(&page);
+    let count = |name: &str| elements.iter().filter(|element| *element == name).count();
+    assert_eq!((count("html"), count("svg"), count("table")), (1, 6, 1));
+    assert!(count("polygon") > 0, "no tile on the sky");
+    for link in ["http:", "https:", "src=", "href=", "@import", "<script"] {
+        assert!(!page.contains(link), "the page asks for something: {link}");
+    }
+    let status = Program::new(["status", &text(out.path()), "--json"])
+        .ends(0)
+        .json();
+    let metrics: &Value = &status["metrics"];
+    let shown = format!("<b>{}</b><span>n</span>", metrics["all"]["n"]);
+    assert!(page.contains(&shown), "no {shown}");
+    // The cells of the density hold all objects but the farthest.
+    let n = metrics["all"]["n"].as_u64().unwrap();
+    let cells = page
+        .split("<title>")
+        .filter(|text| text.contains("objects at z_spec"));
+    let in_cells: u64 = cells
+        .map(|text| text.split(' ').next().unwrap().parse::<u64>().unwrap())
+        .sum();
+    assert!(
+        in_cells <= n && in_cells * 100 >= n * 98,
+        "{in_cells} of {n} objects are in the density"
+    );
+    // The small model has learned nothing: its errors are large.
+    let sigma = metrics["all"]["sigma_nmad"].as_f64().unwrap();
+    assert!(
+        page.contains(&format!("<b>{sigma:.5}</b><span>sigma_nmad</span>")),
+        "sigma_nmad {sigma}"
+    );
+    for drop in drops(out.path()) {
+        assert!(
+            page.contains(&format!("<tr><td>{drop}</td>")),
+            "{drop} is not in the table"
+        );
+    }
+    assert!(
+        page.contains("cutouts are rendered, not observed"),
+        "the page does not say what the catalog is"
+    );
+}
+
+#[test]
+fn there_is_no_report_on_nothing() {
+    let (out, place) = (folder(), folder());
+    let file = place.path().join("report.html");
+    let said = Program::new(["report", &text(out.path()), "--html", &text(&file)]).ends(1);
+    said.says(&["has no ledger"]);
+    assert!(!file.exists());
+}
