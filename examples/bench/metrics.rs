@@ -34,7 +34,7 @@ const DROPS: usize = 21;
 const TILES: u64 = 4_170;
 
 fn main() -> Result<()> {
-    engine::memory::return_large_blocks();
+    engine::memory::give_back();
     let words: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     match words.as_slice() {

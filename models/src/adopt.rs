@@ -14,9 +14,7 @@ use std::path::Path;
 
 use safetensors::{Dtype, tensor::TensorView};
 
-use crate::config::{
-    Architecture, BANDS, Branch, Config, Encoder, EncoderKind, Preprocess, Preprocessing,
-};
+use crate::config::{Branch, Config, Encoder, EncoderKind};
 use crate::{Checkpoint, Directory, Error};
 
 /// A network's tensors (row-major shape and numbers) and the plain numbers among its modules' attributes, by their names.
@@ -137,16 +135,9 @@ fn configuration(foreign: &Foreign, heads: Option<usize>) -> Result<Config, Stri
         })
         .collect();
     let mut config = Config {
-        architecture: Architecture::AstroMae,
         name: String::new(),
-        bands: BANDS.map(str::to_owned).to_vec(),
-        cutout_px: 32,
-        encoder: Config::preset("astromae").expect("a preset").encoder,
-        preprocess: Preprocessing {
-            cutout: Preprocess::Identity {},
-            mag: Preprocess::Identity {},
-        },
         branches,
+        ..Config::preset("astromae").expect("a preset")
     };
     if config.has(Branch::Encoder) {
         let grid;
