@@ -171,7 +171,7 @@ fn next(
 
 fn run(place: Place) -> Result<()> {
     timely::execute_directly(move |worker| {
-        let first = newest(&*place.runtime.block_on(place.ledger.lock()));
+        let first = newest(&place.runtime.block_on(place.ledger.lock()));
         let (output, handle) = (place.output.clone(), place.runtime.handle().clone());
         let scorer = Scorer {
             output: output.clone(),

@@ -68,7 +68,7 @@ pub struct Scorer {
 /// let scorer = Scorer { output, ledger, first: Some(1), runtime };
 /// timely::execute_directly(move |worker| {
 ///     worker.dataflow(|scope| {
-///         let settled: Flow<Settled> = None.to_stream(scope).container::<Vec<_>>();
+///         let settled: Flow<Settled> = None::<Settled>.to_stream(scope).container::<Vec<_>>();
 ///         settled.score(&scorer).inspect(|scored| {
 ///             let metrics = scored.metrics.as_ref().unwrap();
 ///             assert_eq!((metrics.drop.as_str(), metrics.all.n), ("night-1", 0));
