@@ -218,8 +218,8 @@ fn a_configuration_that_is_not_understood_is_refused_by_what_is_known() {
         ("/encoder/kind", "swin".into(), &["swin", "pcm", "plain"]),
         (
             "/preprocess/cutout/kind",
-            "asinh".into(),
-            &["asinh", "identity"],
+            "log".into(),
+            &["log", "identity", "asinh"],
         ),
         (
             "/branches/0",
