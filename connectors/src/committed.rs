@@ -114,13 +114,27 @@ impl CommittedRows {
         let groups = groups.filter(|(_, group)| wanted(group));
         let groups = groups.map(|(place, _)| place).collect();
         let mask = ProjectionMask::columns(builder.parquet_schema(), columns.iter().copied());
-        let rows = builder
-            .with_row_groups(groups)
-            .with_projection(mask)
-            .build()
-            .map_err(|error| failed(&name, error))?;
-        Ok(rows.map_err(move |error| failed(&name, error)))
+        let builder = builder.with_row_groups(groups).with_projection(mask);
+        rows_of(name, builder)
     }
+
+    /// All rows in all columns, a few thousand at a time.
+    ///
+    /// # Errors
+    /// As [`CommittedRows::read`].
+    pub fn read_all(
+        self,
+    ) -> Result<impl Stream<Item = Result<RecordBatch, Error>> + Unpin + use<>, Error> {
+        rows_of(self.name, self.builder)
+    }
+}
+
+fn rows_of(
+    name: String,
+    builder: ParquetRecordBatchStreamBuilder<ObjectReader>,
+) -> Result<impl Stream<Item = Result<RecordBatch, Error>> + Unpin + use<>, Error> {
+    let rows = builder.build().map_err(|error| failed(&name, error))?;
+    Ok(rows.map_err(move |error| failed(&name, error)))
 }
 
 /// How many values of a column a row group says are null; none where it does not say.

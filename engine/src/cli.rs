@@ -18,6 +18,7 @@ use crate::{
     Error,
     clock::clock,
     demo,
+    export::export,
     import::{ImportCommand, import},
     job::{Job, Plan, StoreOptions, model_directory},
     memory,
@@ -28,6 +29,7 @@ use crate::{
     status::status,
     supervise,
     train::{self, FinetuneArgs, PretrainArgs},
+    verify::{Again, verify},
 };
 
 /// Photometric redshifts for whole surveys: reads galaxies from Parquet, predicts, and commits.
@@ -49,6 +51,10 @@ enum Command {
     Plan(CatalogArgs),
     /// Show what an output holds
     Status(StatusArgs),
+    /// Compare an output with its ledger: files, rows, metrics; and with what is predicted again
+    Verify(VerifyArgs),
+    /// Write the survey as it stands: of each object the latest row, as plain Parquet
+    Export(ExportArgs),
     /// Write one page, with plots, on how good the predictions are
     Report(ReportArgs),
     /// Make a survey of rendered cutouts, from real photometry
@@ -70,6 +76,36 @@ enum Command {
 struct StatusArgs {
     /// The output
     out: String,
+    /// As it was after the newest entry of this drop
+    #[arg(long, value_name = "DROP")]
+    as_of: Option<String>,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Args)]
+struct VerifyArgs {
+    /// The output
+    out: String,
+    /// Predict the drops again, from this catalog
+    #[arg(long, requires = "model")]
+    catalog: Option<String>,
+    /// Predict them with this model
+    #[arg(long, value_name = "DIR", requires = "catalog")]
+    model: Option<String>,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Args)]
+struct ExportArgs {
+    /// The output
+    out: String,
+    /// Where the files go: a URL or a path of their own
+    #[arg(long, value_name = "URL")]
+    to: String,
     /// As it was after the newest entry of this drop
     #[arg(long, value_name = "DROP")]
     as_of: Option<String>,
@@ -173,6 +209,19 @@ fn execute(command: Command) -> Result<u8, Error> {
         Command::Status(args) => {
             let status = runtime.block_on(status(&args.out, args.as_of.as_deref(), &options))?;
             print(args.json, &status);
+            Ok(0)
+        }
+        Command::Verify(args) => {
+            let again = args.catalog.zip(args.model);
+            let again = again.map(|(catalog, model)| Again { catalog, model });
+            let verified = runtime.block_on(verify(&args.out, again.as_ref(), &options))?;
+            print(args.json, &verified);
+            Ok(u8::from(!verified.faults.is_empty()))
+        }
+        Command::Export(args) => {
+            let as_of = args.as_of.as_deref();
+            let exported = runtime.block_on(export(&args.out, &args.to, as_of, &options))?;
+            print(args.json, &exported);
             Ok(0)
         }
         Command::Report(args) => {

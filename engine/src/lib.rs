@@ -12,6 +12,7 @@ pub mod cluster;
 pub mod dataflow;
 pub mod demo;
 mod error;
+pub mod export;
 pub mod import;
 pub mod job;
 pub mod memory;
@@ -25,6 +26,7 @@ pub mod settings;
 pub mod status;
 pub mod supervise;
 pub mod train;
+pub mod verify;
 
 pub use error::Error;
 pub use job::Job;

@@ -103,61 +103,45 @@ pub fn run(job: Job, runtime: &Handle) -> Result<Summary, Error> {
     let scorer = scorer(&job, ledger.clone(), first, runtime);
     let (feeder, feed) = feeder();
     let (tell, told) = mpsc::unbounded_channel();
-    let job = Arc::new(job);
     let planning = leader.then(|| {
         let drops: Vec<DropListing> = pending.into_iter().map(|pending| pending.listing).collect();
-        let progress = progress.clone();
         let planner = Planner {
             plan: job.plan.clone(),
             ledger,
             feeder,
             settled: told,
-            progress,
+            progress: progress.clone(),
             run,
         };
         runtime.spawn(planner.take(drops))
     });
     let summary = Arc::new(Mutex::new(Summary::default()));
-    let drops = Mutex::new(leader.then_some(feed));
-    let settle = Settle {
-        summary: summary.clone(),
-        observer,
-        tell,
-    };
-    let panicked = Arc::new(OnceLock::new());
-    let execute = {
-        let (job, panicked) = (job.clone(), panicked.clone());
-        move |worker: &mut Worker| {
-            let first = worker.index() == 0;
-            let here = worker.index().is_multiple_of(job.cluster.workers());
-            let drops: Option<Feed> = lock(&drops).take_if(|_| first);
-            let settle = settle.clone();
-            worker.dataflow(|scope| {
-                let (settled, metrics) =
-                    dataflow::build(scope, drops, &job, &committer, &scorer, &progress);
-                let observer = settle.observer.clone();
-                metrics.inspect(move |metrics| {
-                    if let Some(observer) = &observer {
-                        observer.scored(metrics);
-                    }
-                });
-                settled.broadcast().inspect(move |settled| {
-                    if here {
-                        settle.one(settled);
-                    }
-                });
-            });
-            work(worker, &panicked);
-        }
-    };
+    let (device, precision) = (job.device.clone(), job.precision.clone());
+    let process = Arc::new(Process {
+        job,
+        drops: Mutex::new(leader.then_some(feed)),
+        committer,
+        scorer,
+        progress,
+        settle: Settle {
+            summary: summary.clone(),
+            observer,
+            tell,
+        },
+        panicked: OnceLock::new(),
+    });
+    let each = process.clone();
     let guards =
-        timely::execute::execute_from(builders, guard, timely::WorkerConfig::default(), execute)
-            .map_err(Error::Worker)?;
+        timely::execute::execute_from(builders, guard, timely::WorkerConfig::default(), move |w| {
+            each.work(w);
+        })
+        .map_err(Error::Worker)?;
     let joined = join(guards);
-    if let Some(panicked) = panicked.get() {
+    if let Some(panicked) = process.panicked.get() {
         return Err(Error::Worker(panicked.clone()));
     }
     joined?;
+    drop(process);
     if let Some(planning) = planning {
         let planned = runtime.block_on(planning);
         planned.map_err(|error| Error::Worker(format!("planning stopped: {error}")))?;
@@ -165,7 +149,7 @@ pub fn run(job: Job, runtime: &Handle) -> Result<Summary, Error> {
     let mut summary = lock(&summary).clone();
     summary.seconds = clock().as_secs_f64();
     summary.galaxies_per_second = summary.rows_written as f64 / summary.seconds;
-    (summary.device, summary.precision) = (job.device.clone(), job.precision.clone());
+    (summary.device, summary.precision) = (device, precision);
     Ok(summary)
 }
 
@@ -245,20 +229,65 @@ async fn prepare(job: &Job, run: &str) -> Result<Prepared, Error> {
     })
 }
 
-/// Steps a worker until its dataflow is done, or until a worker of this process has panicked: the others would wait for
-/// it for ever.
-fn work(worker: &mut Worker, panicked: &OnceLock<String>) {
-    let stepped = catch_unwind(AssertUnwindSafe(|| {
-        while worker.has_dataflows() && panicked.get().is_none() {
-            worker.step_or_park(Some(PATIENCE));
-        }
-    }));
-    if let Err(panic) = stepped {
-        // The first panic is the reason of those that follow from it.
-        panicked.get_or_init(|| panic_message(panic.as_ref()).to_owned());
+/// What the workers of this process share.
+struct Process {
+    job: Job,
+    /// Where the drops come from; the first worker of the cluster takes it.
+    drops: Mutex<Option<Feed>>,
+    committer: Committer,
+    scorer: Scorer,
+    progress: Progress,
+    settle: Settle,
+    /// What the first worker to panic said.
+    panicked: OnceLock<String>,
+}
+
+impl Process {
+    /// The whole work of one worker.
+    fn work(&self, worker: &mut Worker) {
+        let drops = lock(&self.drops).take_if(|_| worker.index() == 0);
+        let here = worker.index().is_multiple_of(self.job.cluster.workers());
+        let (tell, observer) = (self.settle.clone(), self.settle.observer.clone());
+        let Self {
+            job,
+            committer,
+            scorer,
+            progress,
+            ..
+        } = self;
+        worker.dataflow(|scope| {
+            let (settled, metrics) =
+                dataflow::build(scope, drops, job, committer, scorer, progress);
+            metrics.inspect(move |metrics| {
+                if let Some(observer) = &observer {
+                    observer.scored(metrics);
+                }
+            });
+            settled.broadcast().inspect(move |settled| {
+                if here {
+                    tell.one(settled);
+                }
+            });
+        });
+        self.step(worker);
     }
-    for unfinished in worker.installed_dataflows() {
-        worker.drop_dataflow(unfinished);
+
+    /// Steps a worker until its dataflow is done, or until a worker of this process has panicked: the others would wait
+    /// for it for ever.
+    fn step(&self, worker: &mut Worker) {
+        let stepped = catch_unwind(AssertUnwindSafe(|| {
+            while worker.has_dataflows() && self.panicked.get().is_none() {
+                worker.step_or_park(Some(PATIENCE));
+            }
+        }));
+        if let Err(panic) = stepped {
+            // The first panic is the reason of those that follow from it.
+            self.panicked
+                .get_or_init(|| panic_message(panic.as_ref()).to_owned());
+        }
+        for unfinished in worker.installed_dataflows() {
+            worker.drop_dataflow(unfinished);
+        }
     }
 }
 

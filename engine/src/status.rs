@@ -58,19 +58,7 @@ pub async fn status(
     let output = Location::open(out, options)?;
     let ledger = Ledger::open(&output).await?;
     let entries = ledger.entries();
-    if entries.is_empty() {
-        return Err(Error::Output(format!(
-            "{out} has no ledger: nothing is committed there; check the URL"
-        )));
-    }
-    let last = match as_of {
-        None => entries.len(),
-        Some(drop) => match ledger.newest(drop) {
-            Some(entry) => entry.sequence as usize,
-            None => return Err(Error::Output(format!("{out} holds no drop {drop}"))),
-        },
-    };
-    let sequence = last as u64;
+    let sequence = sequence_of(&ledger, out, as_of)?;
     let (mut rows, mut drops) = (Rows::default(), Vec::new());
     for entry in standing(entries, sequence).into_values() {
         rows += entry.rows;
@@ -97,6 +85,25 @@ pub async fn status(
         metrics,
         metrics_unknown,
     })
+}
+
+/// The number of the newest entry of `as_of`, or of the newest at all.
+///
+/// # Errors
+/// [`Error::Output`] where nothing is committed, or no such drop.
+pub fn sequence_of(ledger: &Ledger, out: &str, as_of: Option<&str>) -> Result<u64, Error> {
+    let newest = ledger.entries().last().ok_or_else(|| {
+        Error::Output(format!(
+            "{out} has no ledger: nothing is committed there; check the URL"
+        ))
+    })?;
+    let Some(drop) = as_of else {
+        return Ok(newest.sequence);
+    };
+    let entry = ledger.newest(drop);
+    entry
+        .map(|entry| entry.sequence)
+        .ok_or_else(|| Error::Output(format!("{out} holds no drop {drop}")))
 }
 
 /// The metrics of what was committed up to an entry: as they were written, or made again where they are missing.

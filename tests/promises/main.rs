@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 mod again_and_again;
 mod conformance;
+mod current_view;
 mod gate;
 mod imports;
 mod metrics;

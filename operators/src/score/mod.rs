@@ -34,7 +34,7 @@ use change::{Change, changes, in_turn};
 use sample::{SharedSample, admit, hold};
 use scan::{Failed, Found, Scan, Wanted, scan};
 
-pub use row::{Key, Names, Redshift, Row, Says, as_it_stands};
+pub use row::{Key, Names, Redshift, Row, Says, as_it_stands, keys};
 pub use tabulate::{Scored, Table};
 
 /// What scoring needs.

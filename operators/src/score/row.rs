@@ -191,7 +191,11 @@ pub fn rows_of(batch: &RecordBatch, folder: Folder, entry: u32) -> Result<Vec<(K
     Ok(keys.into_iter().zip(rows).collect())
 }
 
-fn keys(batch: &RecordBatch) -> Result<Vec<Key>, String> {
+/// The objects of a batch of rows.
+///
+/// # Errors
+/// Where there is no `object_id`, or one of another type.
+pub fn keys(batch: &RecordBatch) -> Result<Vec<Key>, String> {
     let ids = batch
         .column_by_name("object_id")
         .ok_or("there is no column object_id")?;

@@ -1,0 +1,323 @@
+//! `hubbleflow verify`: whether an output is what its ledger says, down to each byte and each metric; and, where the
+//! catalog and the model are given, whether they would give the same again.
+use std::{collections::BTreeMap, fmt};
+
+use connectors::{
+    Ledger, Location, Output,
+    committed::{files_of, standing},
+    ledger::{Entry, FileRecord, Rows},
+    part::Folder,
+};
+use futures::{StreamExt, TryStreamExt, stream};
+use object_store::ObjectStoreExt;
+use operators::{publish, score, score::score_up_to};
+use serde::Serialize;
+use sha2::{Digest, Sha256};
+use tokio::runtime::Handle;
+
+use crate::{
+    Error, Job,
+    job::StoreOptions,
+    run,
+    settings::{DropBy, RunArgs},
+};
+
+/// Files that are read at once.
+const FILES_AT_ONCE: usize = 4;
+
+/// What was compared, and what is not as it should be.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Verified {
+    /// Entries of the ledger, abandoned ones too.
+    pub entries: u64,
+    /// Drops whose newest entry was compared.
+    pub drops: u64,
+    /// Files whose bytes were compared.
+    pub files: u64,
+    /// Their rows.
+    pub rows: u64,
+    /// Drops that were predicted again.
+    pub drops_predicted_again: u64,
+    /// What is wrong, a line each.
+    pub faults: Vec<String>,
+}
+
+impl fmt::Display for Verified {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for fault in &self.faults {
+            writeln!(f, "WRONG: {fault}")?;
+        }
+        let Self {
+            entries,
+            drops,
+            files,
+            rows,
+            drops_predicted_again,
+            faults,
+        } = self;
+        write!(
+            f,
+            "{entries} entries, {drops} drops, {files} files with {rows} rows and the metrics were compared"
+        )?;
+        if *drops_predicted_again > 0 {
+            write!(f, ", {drops_predicted_again} drops were predicted again")?;
+        }
+        match faults.len() {
+            0 => write!(f, ": all is as the ledger says"),
+            faults => write!(f, ": {faults} faults"),
+        }
+    }
+}
+
+/// A catalog and a model to predict with again.
+#[derive(Clone, Debug)]
+pub struct Again {
+    /// The catalog's URL.
+    pub catalog: String,
+    /// The model's directory.
+    pub model: String,
+}
+
+/// Compares an output with its ledger, and with what is predicted `again`. Writes nothing there.
+///
+/// # Errors
+/// The store's, where the output cannot be read at all; what is read and is wrong is a fault.
+pub async fn verify(
+    out: &str,
+    again: Option<&Again>,
+    options: &StoreOptions,
+) -> Result<Verified, Error> {
+    let output = Output::new(Location::open(out, options)?);
+    let ledger = Ledger::open(output.location()).await?;
+    if ledger.entries().is_empty() {
+        return Err(Error::Output(format!(
+            "{out} has no ledger: nothing is committed there; check the URL"
+        )));
+    }
+    let stand: Vec<Entry> = standing(ledger.entries(), u64::MAX)
+        .into_values()
+        .cloned()
+        .collect();
+    let mut verified = Verified {
+        entries: ledger.entries().len() as u64,
+        drops: stand.len() as u64,
+        ..Verified::default()
+    };
+    for entry in &stand {
+        verified.check_files(&output, entry).await?;
+    }
+    verified.check_strays(&output, &stand).await?;
+    verified.check_metrics(&output, &ledger).await?;
+    if let Some(again) = again {
+        for entry in &stand {
+            verified.check_predictions(entry, again, options).await?;
+        }
+    }
+    Ok(verified)
+}
+
+impl Verified {
+    /// Each file that an entry lists has its bytes and its rows, and they add up to the entry's.
+    async fn check_files(&mut self, output: &Output, entry: &Entry) -> Result<(), Error> {
+        let name = format!("entry {} ({})", entry.sequence, entry.drop);
+        let mut by_folder = BTreeMap::new();
+        let mut checks = stream::iter(&entry.files)
+            .map(|file| async move { (file, check_file(output, file).await) })
+            .buffered(FILES_AT_ONCE);
+        while let Some((file, fault)) = checks.next().await {
+            self.faults
+                .extend(fault?.map(|fault| format!("{name}: {}: {fault}", file.path)));
+            self.files += 1;
+            self.rows += file.rows;
+            if let Some(folder) = Folder::of(&file.path) {
+                *by_folder.entry(folder).or_insert(0) += file.rows;
+            }
+        }
+        let of = |folder| by_folder.get(&folder).copied().unwrap_or(0);
+        let rows = Rows {
+            read: entry.rows.read,
+            written: of(Folder::Photoz),
+            learned: of(Folder::SpecZ),
+            rejected: of(Folder::Rejects),
+        };
+        if rows != entry.rows || !rows.balance() {
+            let told = entry.rows;
+            self.faults.push(format!(
+                "{name}: its files hold {rows:?}, and it says {told:?}"
+            ));
+        }
+        let inputs: u64 = entry.inputs.iter().map(|input| input.rows).sum();
+        let limited = entry
+            .settings
+            .get("limit")
+            .is_some_and(|limit| !limit.is_null());
+        if inputs != entry.rows.read && !limited {
+            let read = entry.rows.read;
+            self.faults.push(format!(
+                "{name}: its objects hold {inputs} rows, and {read} were read"
+            ));
+        }
+        Ok(())
+    }
+
+    /// No file lies where readers look that no entry lists.
+    async fn check_strays(&mut self, output: &Output, stand: &[Entry]) -> Result<(), Error> {
+        let listed: Vec<String> = stand
+            .iter()
+            .flat_map(files_of)
+            .map(|file| file.path)
+            .collect();
+        let place = output.location();
+        for folder in ["photoz", "specz", "rejects"] {
+            let found = place.store.list(Some(&place.path(folder)?));
+            let found = found
+                .map_ok(|meta| meta.location)
+                .try_collect::<Vec<_>>()
+                .await;
+            let found =
+                found.map_err(|source| connectors::Error::store(place.url_of(folder), source))?;
+            let names = found.iter().map(|path| place.relative(path).to_owned());
+            let strays = names.filter(|name| !listed.contains(name));
+            self.faults
+                .extend(strays.map(|name| format!("{name}: no entry lists it")));
+        }
+        Ok(())
+    }
+
+    /// The newest metrics are those of the committed rows.
+    async fn check_metrics(&mut self, output: &Output, ledger: &Ledger) -> Result<(), Error> {
+        let Some(sequence) = score::newest(ledger) else {
+            return Ok(());
+        };
+        let (of, entries, runtime) = (output.clone(), ledger.clone(), Handle::current());
+        let made =
+            tokio::task::spawn_blocking(move || score_up_to(&of, entries, sequence, &runtime));
+        let made = made
+            .await
+            .expect("scoring does not panic: what cannot be read is an error");
+        let fault = match (made, publish::read(output, sequence).await?) {
+            (Err(reason), _) => Some(format!("cannot be computed: {reason}")),
+            (Ok(_), None) => Some("are missing; the next run makes them".to_owned()),
+            (Ok(made), Some(written)) if made != written => {
+                let (made, written) = (made.all, written.all);
+                Some(format!(
+                    "are not those of the committed rows: {written:?}, and computed {made:?}"
+                ))
+            }
+            _ => None,
+        };
+        self.faults
+            .extend(fault.map(|fault| format!("{}: {fault}", publish::path_of(sequence))));
+        Ok(())
+    }
+
+    /// The catalog and the model give the same files again.
+    async fn check_predictions(
+        &mut self,
+        entry: &Entry,
+        again: &Again,
+        options: &StoreOptions,
+    ) -> Result<(), Error> {
+        let place = tempfile::tempdir().map_err(|source| Error::io("making a folder", source))?;
+        let args = args_of(entry, again, &place.path().display().to_string());
+        let (options, runtime) = (options.to_vec(), Handle::current());
+        let ran = tokio::task::spawn_blocking(move || {
+            run(Job::new(&args, &options, &runtime)?, &runtime)
+        });
+        ran.await
+            .expect("a run does not panic: its errors are values")?;
+        let made = Ledger::open(&Location::open(&place.path().display().to_string(), &[])?).await?;
+        let name = format!("entry {} ({})", entry.sequence, entry.drop);
+        self.drops_predicted_again += 1;
+        match made.newest(&entry.drop) {
+            None => self
+                .faults
+                .push(format!("{name}: cannot be read again; see above")),
+            Some(made) if made.model_id != entry.model_id => {
+                let (made, told) = (&made.model_id, &entry.model_id);
+                self.faults.push(format!(
+                    "{name}: this is model {made:.12}, and it was {told:.12}"
+                ));
+            }
+            Some(made) => {
+                let differs = made.files.iter().filter(|file| !entry.files.contains(file));
+                self.faults.extend(
+                    differs.map(|file| format!("{name}: predicted again it is {}", file.path)),
+                );
+                if made.files.len() != entry.files.len() {
+                    self.faults.push(format!(
+                        "{name}: predicted again it has {} files",
+                        made.files.len()
+                    ));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What is wrong with a file, if anything.
+async fn check_file(output: &Output, file: &FileRecord) -> Result<Option<String>, Error> {
+    let place = output.location();
+    let answer = place.store.get(&place.path(&file.path)?).await;
+    let bytes = match answer {
+        Ok(answer) => answer.bytes().await,
+        Err(error) => Err(error),
+    };
+    let bytes = match bytes {
+        Ok(bytes) => bytes,
+        Err(object_store::Error::NotFound { .. }) => return Ok(Some("is missing".to_owned())),
+        Err(source) => {
+            return Err(connectors::Error::store(place.url_of(&file.path), source).into());
+        }
+    };
+    let digest: String = Sha256::digest(&bytes)
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    if (bytes.len() as u64, digest.as_str()) != (file.bytes, file.sha256.as_str()) {
+        let (found, told) = (bytes.len(), file.bytes);
+        return Ok(Some(format!(
+            "its bytes are not those that were committed ({found} of them, and {told} were; SHA-256 {digest:.12}…)"
+        )));
+    }
+    let footer = parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder::try_new(bytes);
+    Ok(match footer {
+        Ok(rows) if rows.metadata().file_metadata().num_rows() as u64 == file.rows => None,
+        Ok(rows) => Some(format!(
+            "holds {} rows, not {}",
+            rows.metadata().file_metadata().num_rows(),
+            file.rows
+        )),
+        Err(error) => Some(format!("cannot be read: {error}")),
+    })
+}
+
+/// The settings that an entry was made with, for another output.
+fn args_of(entry: &Entry, again: &Again, out: &str) -> RunArgs {
+    let mut args = RunArgs::new(&again.catalog, out, &again.model);
+    let setting = |name: &str| entry.settings.get(name).cloned().unwrap_or_default();
+    let list =
+        |name: &str| serde_json::from_value::<Vec<String>>(setting(name)).unwrap_or_default();
+    args.catalog.drop = vec![entry.drop.clone()];
+    (args.catalog.column, args.catalog.keep) = (list("column"), list("keep"));
+    args.catalog.limit = setting("limit").as_u64().map(|_| entry.rows.read);
+    if setting("drop_by") == "all" {
+        args.catalog.drop_by = DropBy::All;
+    }
+    let number = |name: &str| setting(name).as_f64();
+    if let (Some(min), Some(max)) = (number("mag_min"), number("mag_max")) {
+        (args.catalog.mag_min, args.catalog.mag_max) = (min as f32, max as f32);
+    }
+    if let Some(bytes) = setting("split_bytes").as_u64() {
+        args.catalog.split_bytes.0 = bytes;
+        args.memory.0 = args.memory.0.max(4 * bytes);
+    }
+    if let Some(batch) = setting("batch").as_u64() {
+        args.batch = batch as u32;
+    }
+    let parsed = |name: &str| setting(name).as_str().unwrap_or("auto").to_owned();
+    args.device = parsed("device").parse().unwrap_or(args.device);
+    args.precision = parsed("precision").parse().unwrap_or(args.precision);
+    args
+}

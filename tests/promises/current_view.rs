@@ -1,0 +1,160 @@
+//! `export` writes the survey as it stands; `verify` finds whatever is not as the ledger says.
+use std::{collections::BTreeMap, fs, path::Path};
+
+use arrow::array::AsArray;
+use arrow::datatypes::Int32Type;
+use serde_json::Value;
+
+use crate::survey::{
+    Program, S3, assert_same, column, committed, folder, ids, model, other_model, put, rows,
+    strings, survey, text, tree,
+};
+
+fn export(out: &Path, to: &Path) -> Program {
+    Program::new(["export", &text(out), "--to", &text(to), "--json"])
+}
+
+fn verify(out: &Path) -> Program {
+    Program::new(["verify", &text(out), "--json"])
+}
+
+/// Of each object the row of the last drop by name, as the files of `photoz/` have it; withdrawn ones are not there.
+fn latest(out: &Path, drops: &[&str]) -> BTreeMap<String, String> {
+    let mut latest = BTreeMap::new();
+    for drop in drops {
+        let rows = rows(out.join("photoz").join(drop));
+        let flags = column(&rows, "z_flags").as_primitive::<Int32Type>().clone();
+        for (row, id) in ids(&rows).into_iter().enumerate() {
+            match flags.value(row) & 1 {
+                0 => latest.insert(id, (*drop).to_owned()),
+                _ => latest.remove(&id),
+            };
+        }
+    }
+    latest
+}
+
+fn exported(to: &Path) -> BTreeMap<String, String> {
+    let rows = rows(to);
+    let drops = strings(&rows, "drop");
+    assert_eq!(ids(&rows).len(), rows.num_rows());
+    ids(&rows).into_iter().zip(drops).collect()
+}
+
+#[test]
+fn an_export_holds_the_latest_row_of_each_object_and_no_withdrawn_one() {
+    let (out, to) = (folder(), folder());
+    Program::run(survey(), &out).ends(0);
+    let now = to.path().join("now");
+    let told = export(out.path(), &now).ends(0).json();
+    let expected = latest(out.path(), &["drop-0001", "drop-0002"]);
+    assert_eq!(exported(&now), expected);
+    assert_eq!(told["rows"], expected.len());
+    assert_eq!(
+        rows(&now).schema(),
+        rows(out.path().join("photoz")).schema()
+    );
+    let all = rows(out.path().join("photoz")).num_rows();
+    assert_eq!(told["rows_superseded"], all - expected.len());
+    assert!(
+        all > expected.len(),
+        "the survey has corrections and withdrawals"
+    );
+
+    let before = to.path().join("before");
+    export(out.path(), &before)
+        .with("--as-of drop-0001")
+        .ends(0);
+    assert_eq!(exported(&before), latest(out.path(), &["drop-0001"]));
+
+    // To a store, and never into what is there.
+    let s3 = S3::start();
+    Program::new(["export", &text(out.path()), "--to", "s3://sky/current"])
+        .at(&s3)
+        .ends(0);
+    assert_same(&tree(&now), &tree(&s3.bucket().join("current")));
+    export(out.path(), &now).ends(1).says(&["is not empty"]);
+    export(out.path(), &out.path().join("photoz"))
+        .ends(1)
+        .says(&["lie in each other"]);
+    export(out.path(), &to.path().join("none"))
+        .with("--as-of drop-7")
+        .ends(1)
+        .says(&["drop-7"]);
+}
+
+#[test]
+fn an_output_as_it_was_committed_is_verified_and_predicts_the_same_again() {
+    let out = folder();
+    Program::run(survey(), &out).ends(0);
+    let before = tree(out.path());
+    let told = verify(out.path()).ends(0).json();
+    assert_eq!(
+        (&told["drops"], &told["faults"]),
+        (&3.into(), &Value::Array(vec![]))
+    );
+    assert_eq!(told["files"], committed(out.path()).len());
+    let args = ["--catalog", &text(survey()), "--model"].map(str::to_owned);
+    let told = verify(out.path())
+        .args(&args)
+        .args([text(model())])
+        .ends(0)
+        .json();
+    assert_eq!(told["drops_predicted_again"], 3);
+    verify(out.path())
+        .args(&args)
+        .args([text(other_model())])
+        .ends(1);
+    assert_eq!(before, tree(out.path()), "verify writes nothing");
+}
+
+#[test]
+fn whatever_is_not_as_the_ledger_says_is_found() {
+    let clean = folder();
+    Program::run(survey(), &clean).ends(0);
+    let files = committed(clean.path());
+    let part = files
+        .keys()
+        .find(|name| name.starts_with("photoz/"))
+        .unwrap();
+    let metrics = tree(clean.path())
+        .into_keys()
+        .rfind(|name| name.starts_with("_hubbleflow/metrics/"))
+        .unwrap();
+    type Harm<'a> = (&'a str, &'a dyn Fn(&Path));
+    let harms: [Harm; 5] = [
+        ("its bytes are not those", &|out| {
+            let mut bytes = fs::read(out.join(part)).unwrap();
+            bytes[100] ^= 1;
+            put(out.join(part), bytes);
+        }),
+        ("is missing", &|out| {
+            fs::remove_file(out.join(part)).unwrap()
+        }),
+        ("no entry lists it", &|out| {
+            put(out.join("photoz/drop-0001/extra.parquet"), "x")
+        }),
+        ("are missing", &|out| {
+            fs::remove_file(out.join(&metrics)).unwrap()
+        }),
+        ("are not those of the committed rows", &|out| {
+            let mut told: Value =
+                serde_json::from_slice(&fs::read(out.join(&metrics)).unwrap()).unwrap();
+            told["all"]["n"] = 1.into();
+            put(out.join(&metrics), told.to_string());
+        }),
+    ];
+    for (fault, harm) in harms {
+        let out = folder();
+        crate::survey::copy(clean.path(), out.path());
+        harm(out.path());
+        let told = verify(out.path()).ends(1).json();
+        let faults = told["faults"].as_array().unwrap();
+        assert!(
+            faults
+                .iter()
+                .any(|told| told.as_str().unwrap().contains(fault)),
+            "{fault}: {faults:?}"
+        );
+    }
+}
