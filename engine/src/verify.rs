@@ -195,15 +195,14 @@ impl Verified {
         let made = made
             .await
             .expect("scoring does not panic: what cannot be read is an error");
-        let fault = match (made, publish::read(output, sequence).await?) {
+        // To the byte: metrics are a function of what is committed.
+        let fault = match (made, publish::read_bytes(output, sequence).await?) {
             (Err(reason), _) => Some(format!("cannot be computed: {reason}")),
             (Ok(_), None) => Some("are missing; the next run makes them".to_owned()),
-            (Ok(made), Some(written)) if made != written => {
-                let (made, written) = (made.all, written.all);
-                Some(format!(
-                    "are not those of the committed rows: {written:?}, and computed {made:?}"
-                ))
-            }
+            (Ok(made), Some(written)) if made.to_json() != written => Some(format!(
+                "are not those of the committed rows, of which over all are {:?}; delete the file, and the next run makes it",
+                made.all
+            )),
             _ => None,
         };
         self.faults

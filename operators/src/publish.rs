@@ -4,6 +4,7 @@
 //! OUT/_hubbleflow/metrics/<sequence, 20 digits>.json
 //! ```
 //! A file is a function of what was committed up to its entry: written twice, it is the same.
+use bytes::Bytes;
 use connectors::{Error, Output};
 use object_store::ObjectStoreExt;
 use serde::Deserialize;
@@ -116,6 +117,23 @@ pub async fn exists(output: &Output, sequence: u64) -> Result<bool, Error> {
     }
 }
 
+/// The metrics up to an entry as they were written; none where they are not there.
+///
+/// # Errors
+/// The store's.
+pub async fn read_bytes(output: &Output, sequence: u64) -> Result<Option<Bytes>, Error> {
+    let (location, name) = (output.location(), path_of(sequence));
+    let answer = match location.store.get(&location.path(&name)?).await {
+        Ok(answer) => answer.bytes().await,
+        Err(error) => Err(error),
+    };
+    match answer {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(object_store::Error::NotFound { .. }) => Ok(None),
+        Err(source) => Err(Error::store(location.url_of(&name), source)),
+    }
+}
+
 /// Reads the metrics up to an entry; none where they are not there.
 ///
 /// # Errors
@@ -125,17 +143,10 @@ pub async fn read(output: &Output, sequence: u64) -> Result<Option<Metrics>, Err
     struct Format {
         format: u32,
     }
-    let (location, name) = (output.location(), path_of(sequence));
-    let object = location.url_of(&name);
-    let answer = match location.store.get(&location.path(&name)?).await {
-        Ok(answer) => answer.bytes().await,
-        Err(error) => Err(error),
+    let Some(text) = read_bytes(output, sequence).await? else {
+        return Ok(None);
     };
-    let text = match answer {
-        Ok(text) => text,
-        Err(object_store::Error::NotFound { .. }) => return Ok(None),
-        Err(source) => return Err(Error::store(object, source)),
-    };
+    let object = output.location().url_of(&path_of(sequence));
     let broken = |error: serde_json::Error| Error::Ledger {
         object: object.clone(),
         reason: format!("holds no metrics: {error}; delete it, and it is made again"),
