@@ -9,6 +9,7 @@
 use futures::{StreamExt, TryStreamExt};
 use object_store::{ObjectStoreExt, PutMode};
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
 use crate::{Error, Input, Location, galaxy::IdKind};
 
@@ -69,6 +70,12 @@ pub struct FileRecord {
     pub bytes: u64,
     /// The SHA-256 of its bytes, in hex.
     pub sha256: String,
+}
+
+/// The checksum of a file as the ledger keeps it: the SHA-256 of its bytes, in hex.
+pub fn checksum(bytes: &[u8]) -> String {
+    let digest = Sha256::digest(bytes);
+    digest.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// One entry.

@@ -10,7 +10,6 @@ use arrow::{
     array::{AsArray, BooleanArray, RecordBatch},
     compute::filter_record_batch,
     datatypes::Int32Type,
-    error::ArrowError,
 };
 use connectors::{
     Error as StoreError, Ledger, Location, Output,
@@ -145,9 +144,7 @@ async fn current_rows(
     exported: &mut Exported,
 ) -> Result<Option<Vec<u8>>, Error> {
     let mut rows = file.open(output).await?.read_all()?;
-    let (mut part, wrong) = (None, |error: ArrowError| {
-        misread(output, file, error.to_string())
-    });
+    let mut part = None;
     while let Some(batch) = rows.try_next().await? {
         let keys = keys(&batch).map_err(|reason| misread(output, file, reason))?;
         let flags = batch["z_flags"].as_primitive::<Int32Type>().values();
@@ -155,23 +152,22 @@ async fn current_rows(
             .into_iter()
             .zip(flags)
             .map(|(key, flags)| Some(current(key) && flags & DELETED == 0));
-        let kept = filter_record_batch(&batch, &keep.collect::<BooleanArray>()).map_err(wrong)?;
+        let kept = filter_record_batch(&batch, &keep.collect::<BooleanArray>())
+            .map_err(|error| misread(output, file, error))?;
         exported.rows += kept.num_rows() as u64;
         exported.rows_superseded += (batch.num_rows() - kept.num_rows()) as u64;
         if kept.num_rows() > 0 {
             let writer = match &mut part {
                 Some(writer) => writer,
-                None => part.insert(
-                    new_part(&kept).map_err(|error| misread(output, file, error.to_string()))?,
-                ),
+                None => part.insert(new_part(&kept).map_err(|error| misread(output, file, error))?),
             };
             writer
                 .write(&kept)
-                .map_err(|error| misread(output, file, error.to_string()))?;
+                .map_err(|error| misread(output, file, error))?;
         }
     }
     let bytes = part.map(ArrowWriter::into_inner).transpose();
-    bytes.map_err(|error| misread(output, file, error.to_string()))
+    bytes.map_err(|error| misread(output, file, error))
 }
 
 fn new_part(rows: &RecordBatch) -> parquet::errors::Result<ArrowWriter<Vec<u8>>> {
@@ -188,9 +184,9 @@ async fn put(place: &Location, name: &str, bytes: Vec<u8>) -> Result<(), Error> 
     Ok(())
 }
 
-fn misread(output: &Output, file: &CommittedFile, reason: String) -> Error {
+fn misread(output: &Output, file: &CommittedFile, reason: impl fmt::Display) -> Error {
     Error::Connectors(StoreError::Corrupt {
         object: output.location().url_of(&file.path),
-        reason,
+        reason: reason.to_string(),
     })
 }

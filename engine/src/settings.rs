@@ -1,7 +1,7 @@
 //! The settings of a job as a user writes them: flags, `HUBBLEFLOW_…` variables, or a TOML file.
 use std::path::PathBuf;
 
-use clap::{Args, Command, FromArgMatches, ValueEnum};
+use clap::{Args, Command, ValueEnum};
 use models::device::{DeviceChoice, PrecisionChoice};
 
 /// A number of bytes, written as `25MB`, `1GiB` or `1048576`.
@@ -154,17 +154,17 @@ impl RunArgs {
     /// assert_eq!((args.catalog.out.as_str(), args.workers), ("photoz", 1));
     /// ```
     pub fn new(catalog: &str, out: &str, model: &str) -> Self {
-        let words = [
-            format!("--out={out}"),
-            format!("--model={model}"),
-            "--".to_owned(),
-            catalog.to_owned(),
-        ];
-        let command = Self::augment_args(Command::new("run").no_binary_name(true));
-        let matches = command.try_get_matches_from(words);
-        let args = matches.and_then(|matches| Self::from_arg_matches(&matches));
-        args.expect("all but these three settings have a default")
+        let (out, model) = (format!("--out={out}"), format!("--model={model}"));
+        defaults(&[&out, &model, "--", catalog])
     }
+}
+
+/// Settings with the defaults of the command line; `words` are those that have none.
+pub(crate) fn defaults<A: Args>(words: &[&str]) -> A {
+    let command = A::augment_args(Command::new("settings").no_binary_name(true));
+    let matches = command.try_get_matches_from(words);
+    let args = matches.and_then(|matches| A::from_arg_matches(&matches));
+    args.expect("the settings without a default are given")
 }
 
 #[cfg(test)]

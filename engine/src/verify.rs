@@ -5,14 +5,13 @@ use std::{collections::BTreeMap, fmt};
 use connectors::{
     Ledger, Location, Output,
     committed::{files_of, standing},
-    ledger::{Entry, FileRecord, Rows},
+    ledger::{Entry, FileRecord, Rows, checksum},
     part::Folder,
 };
 use futures::{StreamExt, TryStreamExt, stream};
 use object_store::ObjectStoreExt;
 use operators::{publish, score, score::score_up_to};
 use serde::Serialize;
-use sha2::{Digest, Sha256};
 use tokio::runtime::Handle;
 
 use crate::{
@@ -270,10 +269,7 @@ async fn check_file(output: &Output, file: &FileRecord) -> Result<Option<String>
             return Err(connectors::Error::store(place.url_of(&file.path), source).into());
         }
     };
-    let digest: String = Sha256::digest(&bytes)
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
+    let digest = checksum(&bytes);
     if (bytes.len() as u64, digest.as_str()) != (file.bytes, file.sha256.as_str()) {
         let (found, told) = (bytes.len(), file.bytes);
         return Ok(Some(format!(

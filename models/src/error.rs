@@ -118,7 +118,7 @@ pub enum Error {
     #[error("{0}")]
     Device(String),
     /// libtorch refused an operation (out of memory is the usual reason).
-    #[error("libtorch refused an operation of the forward pass")]
+    #[error("libtorch refused an operation")]
     Torch(#[from] tch::TchError),
 }
 

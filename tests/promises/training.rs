@@ -25,6 +25,23 @@ fn finetune_on(out: &Path, training: &str) -> Program {
         .args(["--training", training])
 }
 
+/// Goes on with a training, and kills it when it has got further than where it began.
+fn kill_further_on(out: &Path) {
+    let state = || {
+        fs::metadata(out.join(STATE))
+            .and_then(|state| state.modified())
+            .ok()
+    };
+    let (before, mut child) = (state(), finetune(out).start());
+    while state() == before {
+        let ended = child.try_wait().unwrap();
+        assert!(ended.is_none(), "it ended before it was killed");
+        sleep(Duration::from_millis(5));
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
+
 fn log(out: &Path) -> Vec<Value> {
     let text = fs::read_to_string(out.join("log.jsonl")).unwrap();
     let lines = text.lines().map(serde_json::from_str);
@@ -83,24 +100,7 @@ fn a_training_that_was_killed_goes_on_and_ends_at_the_same_weights() {
     let [whole, killed] = ["whole", "killed"].map(|name| dir.path().join(name));
     finetune(&whole).ends(0);
     for _ in 0..2 {
-        let before = fs::metadata(killed.join(STATE))
-            .and_then(|state| state.modified())
-            .ok();
-        let mut child = finetune(&killed).start();
-        // It has got further than where it began.
-        while fs::metadata(killed.join(STATE))
-            .and_then(|state| state.modified())
-            .ok()
-            == before
-        {
-            assert!(
-                child.try_wait().unwrap().is_none(),
-                "it ended before it was killed"
-            );
-            sleep(Duration::from_millis(5));
-        }
-        child.kill().unwrap();
-        child.wait().unwrap();
+        kill_further_on(&killed);
     }
     finetune(&killed).ends(0).says(&["going on after step"]);
     for file in ["model.safetensors", "config.json"] {
@@ -126,16 +126,7 @@ fn what_cannot_be_trained_is_refused() {
     finetune(&out).ends(1).says(&["whose training is over"]);
     assert!(out.join("model.safetensors").exists());
     let other = dir.path().join("other");
-    let mut child = finetune(&other).start();
-    while !other.join(STATE).exists() {
-        assert!(
-            child.try_wait().unwrap().is_none(),
-            "it ended before it was killed"
-        );
-        sleep(Duration::from_millis(5));
-    }
-    child.kill().unwrap();
-    child.wait().unwrap();
+    kill_further_on(&other);
     finetune(&other)
         .with("--seed 7")
         .ends(1)

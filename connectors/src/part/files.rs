@@ -12,13 +12,15 @@ use parquet::{
     basic::{Compression, ZstdLevel},
     file::{metadata::KeyValue, properties::WriterProperties},
 };
-use sha2::{Digest, Sha256};
 
 use super::{
     EncodedFile, FLAGS, Folder, OBJECT, PartLabel, ROW, ROW_GROUP, ascending, batch, column,
     with_columns,
 };
-use crate::{ledger::FileRecord, sky};
+use crate::{
+    ledger::{FileRecord, checksum},
+    sky,
+};
 
 /// Rows of a row group of the output.
 const ROW_GROUP_ROWS: usize = 131_072;
@@ -205,10 +207,7 @@ pub(super) fn encode(
     let mut writer = ArrowWriter::try_new(&mut bytes, rows.schema(), Some(properties))?;
     writer.write(rows)?;
     writer.close()?;
-    let sha256: String = Sha256::digest(&bytes)
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
+    let sha256 = checksum(&bytes);
     let path = format!(
         "{}/{}/part-{:04}-{}.parquet",
         folder.name(),

@@ -38,7 +38,7 @@ mod write;
 pub use photometry::ParentSplit;
 pub use write::ORIGIN;
 
-use clap::{Args, Command, FromArgMatches};
+use clap::Args;
 use connectors::drop_writer::{
     PartWriter, ROWS_PER_PART, WriteError, mark_complete, part_path, rows_per_group,
 };
@@ -104,10 +104,7 @@ pub struct SampleArgs {
 /// ```
 impl Default for SampleArgs {
     fn default() -> Self {
-        let command = Self::augment_args(Command::new("sample"));
-        let matches = command.try_get_matches_from(["sample"]);
-        let args = matches.and_then(|matches| Self::from_arg_matches(&matches));
-        args.expect("every setting of a sample has a default")
+        crate::settings::defaults(&[])
     }
 }
 

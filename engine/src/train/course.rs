@@ -125,20 +125,16 @@ pub async fn finetune(args: &FinetuneArgs, options: &StoreOptions) -> Result<Rep
 
 /// What becomes of the encoder, by what was asked for and what is there.
 fn start_of(args: &FinetuneArgs) -> Result<EncoderStart, Error> {
-    let has_encoder = args.branches.contains(&Branch::Encoder);
     match (args.encoder, &args.pretrained) {
         (None, Some(_)) => Ok(EncoderStart::Frozen),
         (None, None) => Ok(EncoderStart::Scratch),
-        (Some(EncoderStart::Frozen), None) if has_encoder => {
-            // Random and frozen: what a pretrained one is compared with.
-            Ok(EncoderStart::Frozen)
-        }
         (Some(EncoderStart::Tuned), None) => Err(Error::Usage(
             "--encoder tuned needs --pretrained DIR, the encoder to begin with".to_owned(),
         )),
         (Some(EncoderStart::Scratch), Some(_)) => Err(Error::Usage(
             "--encoder scratch begins with random weights: leave --pretrained out".to_owned(),
         )),
+        // Frozen without a pretrained one too: random and frozen is what pretraining is compared with.
         (Some(start), _) => Ok(start),
     }
 }

@@ -1,7 +1,7 @@
 //! The settings of a training as a user writes them.
 use std::{fmt, path::PathBuf, str::FromStr};
 
-use clap::{Args, Command, ValueEnum};
+use clap::{Args, ValueEnum};
 use models::{
     Branch, Config,
     checkpoint::Storage,
@@ -9,6 +9,8 @@ use models::{
     device::{DeviceChoice, PrecisionChoice},
     train::{Loss, Schedule},
 };
+
+use crate::settings::defaults;
 
 /// A stretch of the line from 0 to 1 on which the hash of `object_id` puts every object, written `0.8:0.9`.
 ///
@@ -261,23 +263,15 @@ impl FinetuneArgs {
 
     /// The settings with the defaults of the command line; whatever is to be different is a field.
     pub fn new(catalog: &str, out: &str) -> Self {
-        of_words(catalog, out)
+        defaults(&[&format!("--out={out}"), "--", catalog])
     }
 }
 
 impl PretrainArgs {
     /// The settings with the defaults of the command line; whatever is to be different is a field.
     pub fn new(catalog: &str, out: &str) -> Self {
-        of_words(catalog, out)
+        defaults(&[&format!("--out={out}"), "--", catalog])
     }
-}
-
-fn of_words<A: Args>(catalog: &str, out: &str) -> A {
-    let words = [format!("--out={out}"), "--".to_owned(), catalog.to_owned()];
-    let command = A::augment_args(Command::new("train").no_binary_name(true));
-    let matches = command.try_get_matches_from(words);
-    let args = matches.and_then(|matches| A::from_arg_matches(&matches));
-    args.expect("all but these two settings have a default")
 }
 
 #[cfg(test)]
