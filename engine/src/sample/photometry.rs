@@ -14,10 +14,10 @@ use rand::{Rng, RngExt};
 use rayon::prelude::*;
 
 /// Where the bundled rows come from: the SDSS main galaxy sample, as MLZ 1.2 publishes it.
-pub const BUNDLED_NAME: &str = "sdss_mgs_train.txt (bundled)";
+pub const BUNDLED_NAME: &str = "sdss_mgs.txt (bundled)";
 
-/// 5,000 real SDSS galaxies; their licence lies beside the file.
-pub const BUNDLED: &str = include_str!("../../data/sdss_mgs_train.txt");
+/// 10,000 real SDSS galaxies; their licence lies beside the file.
+pub const BUNDLED: &str = include_str!("../../data/sdss_mgs.txt");
 
 /// How many of the nearest rows a galaxy may lean towards.
 const NEAREST: usize = 5;
@@ -284,9 +284,9 @@ mod tests {
         let rows = |split| -> HashSet<u32> { bundled(split).row_numbers.into_iter().collect() };
         let (train, test) = (rows(ParentSplit::Train), rows(ParentSplit::Test));
         assert!(train.is_disjoint(&test));
-        assert_eq!(train.len() + test.len(), 5_000);
+        assert_eq!(train.len() + test.len(), 10_000);
         assert!(
-            (900..1_100).contains(&test.len()),
+            (1_900..2_100).contains(&test.len()),
             "{} test rows",
             test.len()
         );
