@@ -51,6 +51,7 @@ install: build
 	install -D -m 755 $(TARGET)/release/hubbleflow $(DESTDIR)$(PREFIX)/bin/hubbleflow
 	install -d $(DESTDIR)$(PREFIX)/lib/hubbleflow
 	cp -L .libtorch/lib/*.so* $(DESTDIR)$(PREFIX)/lib/hubbleflow/
+	cp -R models/pretrained $(DESTDIR)$(PREFIX)/lib/hubbleflow/
 
 .libtorch:
 	scripts/get-libtorch.sh

@@ -15,7 +15,7 @@ use models::{
 use tokio::runtime::Runtime;
 
 use crate::{
-    Error,
+    Error, bundled,
     clock::clock,
     demo,
     export::export,
@@ -141,7 +141,7 @@ enum TrainCommand {
 enum ModelCommand {
     /// Print what a model is: architecture, tensors, parameters, id
     Inspect {
-        /// The model's directory
+        /// The model's directory; `bundled` is the one that comes along
         dir: PathBuf,
         /// Print one JSON object
         #[arg(long)]
@@ -149,7 +149,7 @@ enum ModelCommand {
     },
     /// Load a model and predict a few made-up galaxies with it
     Check {
-        /// The model's directory
+        /// The model's directory; `bundled` is the one that comes along
         dir: PathBuf,
         /// Where it runs
         #[arg(long, default_value = "auto")]
@@ -318,7 +318,9 @@ async fn sample_command(command: &SampleCommand, options: &StoreOptions) -> Resu
 
 fn model_command(command: ModelCommand) -> Result<u8, Error> {
     match command {
-        ModelCommand::Inspect { dir, json } => print(json, &models::inspect(&dir)?),
+        ModelCommand::Inspect { dir, json } => {
+            print(json, &models::inspect(&bundled::resolve(dir)?)?)
+        }
         ModelCommand::Check {
             dir,
             device,
@@ -326,7 +328,11 @@ fn model_command(command: ModelCommand) -> Result<u8, Error> {
         } => {
             println!(
                 "{}",
-                models::check(&dir, device.resolve()?, precision.resolve())?
+                models::check(
+                    &bundled::resolve(dir)?,
+                    device.resolve()?,
+                    precision.resolve()
+                )?
             );
         }
         ModelCommand::Init {

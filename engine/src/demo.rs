@@ -6,11 +6,10 @@ use std::{ffi::OsString, net::SocketAddr, path::PathBuf};
 
 use clap::Args;
 use connectors::Location;
-use models::Config;
 use tokio::runtime::Runtime;
 
 use crate::{
-    Error,
+    Error, bundled,
     job::StoreOptions,
     report::report,
     s3_server::S3Server,
@@ -26,7 +25,9 @@ const CATALOG: &str = "s3://survey/catalog";
 const OUT: &str = "s3://survey/photoz";
 
 /// What the demo makes.
+// The bundled model has seen the other galaxies' parents.
 #[derive(Args, Clone, Debug)]
+#[command(mut_arg("parents", |parents| parents.default_value("test")))]
 pub struct DemoArgs {
     /// Where everything goes
     #[arg(long, default_value = ".demo")]
@@ -34,9 +35,9 @@ pub struct DemoArgs {
     /// Processes of the cluster
     #[arg(long, default_value_t = 2)]
     pub local: usize,
-    /// A model's directory, in place of one with initial weights
-    #[arg(long)]
-    pub model: Option<PathBuf>,
+    /// A model's directory, in place of the bundled one
+    #[arg(long, default_value = bundled::NAME)]
+    pub model: PathBuf,
     #[command(flatten)]
     sample: SampleArgs,
 }
@@ -72,7 +73,7 @@ pub fn demo(args: &DemoArgs, runtime: &Runtime) -> Result<u8, Error> {
         .map(|(name, value)| (name.to_ascii_lowercase(), value.clone()))
         .collect();
     runtime.block_on(survey(args, &options))?;
-    let model = model(args)?;
+    let model = bundled::resolve(args.model.clone())?;
 
     println!(
         "\nA cluster of {} processes reads {CATALOG}, predicts, and commits to {OUT}:",
@@ -92,12 +93,9 @@ pub fn demo(args: &DemoArgs, runtime: &Runtime) -> Result<u8, Error> {
         "\nThe predictions are Parquet, for any reader: {}",
         photoz.display()
     );
-    if args.model.is_none() {
-        println!(
-            "This model has initial weights: it has learned nothing, and these redshifts mean nothing."
-        );
-    }
-    println!("The cutouts are rendered from real photometry; they are no observations.");
+    println!(
+        "The cutouts are rendered from real photometry, so these scores are scores on rendered cutouts."
+    );
     println!("Run it again: what is committed is not done twice.");
     runtime.block_on(server.shutdown());
     Ok(code)
@@ -138,17 +136,4 @@ async fn survey(args: &DemoArgs, options: &StoreOptions) -> Result<(), Error> {
         made.map_err(|error| Error::Output(error.to_string()))?
     );
     Ok(())
-}
-
-/// The model asked for, or one with initial weights.
-fn model(args: &DemoArgs) -> Result<PathBuf, Error> {
-    if let Some(model) = &args.model {
-        return Ok(model.clone());
-    }
-    let dir = args.dir.join("model");
-    if !dir.join(models::CONFIG_FILE).exists() {
-        let config = Config::preset("astromae").expect("astromae is a preset");
-        models::init::init(&dir, &config, "")?;
-    }
-    Ok(dir)
 }

@@ -11,7 +11,7 @@ use operators::{Inference, Reader, Rules, Writer};
 use tokio::runtime::Handle;
 
 use crate::{
-    Error,
+    Error, bundled,
     clock::clock,
     cluster::Cluster,
     settings::{self, CatalogArgs, RunArgs},
@@ -265,7 +265,7 @@ pub async fn model_directory(url: &str, options: &StoreOptions) -> Result<ModelD
     use object_store::ObjectStoreExt;
     let Some((scheme, path)) = url.split_once("://") else {
         return Ok(ModelDirectory {
-            path: url.into(),
+            path: bundled::resolve(url.into())?,
             _fetched: None,
         });
     };

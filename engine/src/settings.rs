@@ -63,7 +63,7 @@ pub struct CatalogArgs {
     /// Where the predictions go: a URL or a path, outside the catalog
     #[arg(long)]
     pub out: String,
-    /// The model's directory (config.json and model.safetensors), a path or a URL
+    /// The model's directory (config.json and model.safetensors), a path or a URL; `bundled` is the one that comes along
     #[arg(long)]
     pub model: String,
     /// Take this drop alone (may be given several times)
