@@ -78,6 +78,16 @@ pub enum Error {
         /// The output.
         output: String,
     },
+    /// A drop is in the ledger, but its files may not all be where readers look for them.
+    #[error(
+        "it is in the ledger as {sequence}, but publishing its files did not come to an end: {source}; the next run goes on with it"
+    )]
+    Unpublished {
+        /// Its entry.
+        sequence: u64,
+        /// What kept a file from being published.
+        source: Box<Error>,
+    },
     /// The ledger was written by an engine that knows more than this one.
     #[error(
         "{object}: is of format {found}, and this engine knows format {known}; use a newer hubbleflow"

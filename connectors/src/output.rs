@@ -244,7 +244,7 @@ impl Output {
     /// the attempt began. An attempt that comes too late has its stage cleared.
     ///
     /// # Errors
-    /// The store's.
+    /// The store's; [`Error::Unpublished`] where the drop is committed, and a file of it not yet published.
     pub async fn commit(
         &self,
         ledger: &mut Ledger,
@@ -254,7 +254,11 @@ impl Output {
         let appended = ledger.append(entry.clone(), began).await?;
         match appended {
             Appended::Committed(sequence) => {
-                self.publish(ledger, &Entry { sequence, ..entry }).await?
+                let published = self.publish(ledger, &Entry { sequence, ..entry }).await;
+                published.map_err(|source| Error::Unpublished {
+                    sequence,
+                    source: Box::new(source),
+                })?;
             }
             Appended::Overtaken(_) | Appended::Abandoned(_) => {
                 self.clear_stage(&entry.attempt).await?

@@ -431,6 +431,9 @@ fn a_store_that_turns_read_only_loses_nothing() {
                 "what they may read and write",
             ]);
         }
+        if allowed > 4 && code != 0 {
+            ended.says(&["it is in the ledger as", "the next run goes on with it"]);
+        }
         let now = committed(&out);
         let lost = before
             .iter()
