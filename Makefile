@@ -7,6 +7,7 @@
 #   make lint      format, clippy, documentation
 #   make deny      licences and sources of all dependencies
 #   make bench     timings of this machine
+#   make bench-peers the same job as others do it: PyTorch as CAI runs it, Ray Data, Daft (a download of up to 4 GB)
 #   make install   PREFIX=/usr/local: bin/hubbleflow and lib/hubbleflow, which can be moved together
 #
 # Everything is built for release and as one: dependencies are compiled once, and what is tested is what runs.
@@ -17,7 +18,7 @@ PREFIX   ?= /usr/local
 TARGET   := $(or $(CARGO_TARGET_DIR),target)
 PYTHON   := .venv/bin/python
 
-.PHONY: demo build test test-moto test-torch bench lint deny install clean
+.PHONY: demo build test test-moto test-torch bench bench-peers lint deny install clean
 .DEFAULT_GOAL := build
 
 build: .libtorch
@@ -37,6 +38,9 @@ test-torch: build .venv-torch/ready
 
 bench: build
 	scripts/bench.sh $(TARGET)/release/hubbleflow
+
+bench-peers: build .venv-peers/ready
+	.venv-peers/bin/python examples/peers/bench.py $(TARGET)/release/hubbleflow models/pretrained/pcm-astromae
 
 lint: .libtorch
 	$(CARGO) fmt --all --check
@@ -66,6 +70,11 @@ install: build
 	.venv-torch/bin/python -m pip install --quiet --disable-pip-version-check $(foreach file,$^,--requirement $(file))
 	touch $@
 
+.venv-peers/ready: examples/peers/requirements.txt
+	python3 -m venv .venv-peers
+	.venv-peers/bin/python -m pip install --quiet --disable-pip-version-check --requirement $<
+	touch $@
+
 clean:
-	rm -rf .demo .venv .venv-torch
+	rm -rf .demo .venv .venv-torch .venv-peers
 	$(CARGO) clean
