@@ -1,10 +1,13 @@
 //! The whole job on one screen: each line is an operator, each operator a file of its own name.
 use operators::{
-    Commit, Committer, DropId, Flow, Infer, Progress, Publish, Published, Read, Score, Scorer,
-    Settled, ShowProgress, Validate, Write,
+    Commit, Committer, Deal, DropId, Flow, HandBack, Infer, Progress, Publish, Published, Read,
+    Score, Scorer, Settled, ShowProgress, Validate, Write,
     feed::{Feed, feed},
 };
-use timely::dataflow::{Scope, operators::vec::Map};
+use timely::dataflow::{
+    Scope,
+    operators::{ConnectLoop, Feedback, vec::Map},
+};
 
 use crate::job::Job;
 
@@ -20,9 +23,12 @@ pub fn build<'s>(
     let drops = feed(scope, drops);
     let splits = drops.clone().flat_map(|drop| drop.splits);
 
+    let (around, handed_back) = scope.feedback(1);
+    let splits = splits.deal(handed_back, job.reader.splits_in_hand);
     let galaxies = splits.read(&job.reader);
     let judged = galaxies.validate(job.plan.rules, job.reader.clock);
     let photoz = judged.infer(&job.inference);
+    photoz.clone().hand_back().connect_loop(around);
 
     photoz.clone().show_progress(progress);
     let settled = photoz.write(&job.writer).commit(drops, committer);

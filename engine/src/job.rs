@@ -211,7 +211,7 @@ impl Job {
             catalog: plan.catalog.clone(),
             budget: Budget::new(args.memory.0 - held_bytes),
             runtime: runtime.clone(),
-            splits_at_once: (threads + 1).div_ceil(workers).max(2),
+            splits_in_hand: (threads + 1).div_ceil(workers).max(2),
             clock,
         };
         let inference = Inference::new(model, threads, args.batch as usize, clock)

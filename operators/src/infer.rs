@@ -70,6 +70,8 @@ pub struct Parcel {
     pub part: u32,
     /// Rows, or what happened to the split.
     pub content: Result<Piece, String>,
+    /// Whether the split is done: of its last chunk it is the last parcel.
+    pub ends_split: bool,
     /// What the rows of a chunk took, on one of its parcels.
     pub tally: Tally,
 }
@@ -112,7 +114,7 @@ impl<'s> Infer<'s> for Flow<'s, Result<Judged, Failure>> {
             inference.threads.pool.spawn(move || {
                 let parcels = match judged {
                     Ok(judged) => try_predict(&threads, judged, batch, clock),
-                    Err(failure) => Ok(vec![failed(failure)]),
+                    Err(failure) => Ok(vec![failed(failure, true)]),
                 };
                 match parcels {
                     Ok(parcels) => {
@@ -126,8 +128,9 @@ impl<'s> Infer<'s> for Flow<'s, Result<Judged, Failure>> {
     }
 }
 
-fn failed(Failure { split, reason }: Failure) -> Parcel {
+fn failed(Failure { split, reason }: Failure, ends_split: bool) -> Parcel {
     Parcel {
+        ends_split,
         drop: split.drop,
         attempt: split.attempt,
         part: 0,
@@ -161,10 +164,11 @@ fn predict(threads: &Threads, judged: Judged, batch: usize, clock: Clock) -> Vec
         .unwrap_or_else(PoisonError::into_inner);
     let fail = |error: &dyn std::fmt::Display| {
         let object = &rows.split.object.path;
-        failed(Failure {
+        let failure = Failure {
             split: rows.split.clone(),
             reason: format!("{object}: {error}"),
-        })
+        };
+        failed(failure, rows.is_last)
     };
     let z_phot = match z_phot(model.as_ref(), &rows.chunk, &doors, batch) {
         Ok(z_phot) => z_phot,
@@ -187,15 +191,17 @@ fn predict(threads: &Threads, judged: Judged, batch: usize, clock: Clock) -> Vec
     };
     let mut tally = rows.tally;
     tally.infer_seconds += (clock() - began).as_secs_f64();
-    let parcel = |piece: Piece| Parcel {
+    let count = pieces.len();
+    let parcel = |(n, piece): (usize, Piece)| Parcel {
         drop: rows.split.drop.clone(),
         attempt: rows.split.attempt.clone(),
         part: piece.part,
         content: Ok(piece),
+        ends_split: rows.is_last && n + 1 == count,
         // The first parcel tells what the chunk took.
         tally: std::mem::take(&mut tally),
     };
-    pieces.into_iter().map(parcel).collect()
+    pieces.into_iter().enumerate().map(parcel).collect()
 }
 
 /// A prediction for each row of a chunk; rows that are not to be predicted have NaN.

@@ -1,13 +1,14 @@
 //! The steps of the dataflow, one operator a file.
 //!
 //! ```text
-//! feed ── read ── validate ── infer ── write ── commit ── score ── publish
+//! feed ── deal ── read ── validate ── infer ── write ── commit ── score ── publish
 //! ```
 //! The timestamp of the dataflow is the order in which this run took the drops in ([`DropId`]); a drop's identity, its
 //! name, travels in the data. `read → validate → infer` stay on one worker, so that a cutout never moves; predictions are
 //! exchanged to the parts they belong to. A split that fails travels on as a [`Failure`], so that its drop is settled as
 //! failed at its own time and holds back no other.
 pub mod commit;
+pub mod deal;
 pub mod feed;
 pub mod gather;
 pub mod infer;
@@ -27,6 +28,7 @@ use connectors::Split;
 use timely::dataflow::Stream;
 
 pub use commit::{Commit, Committer, Outcome, Settled};
+pub use deal::{Deal, HandBack, HandedBack};
 pub use infer::{Infer, Inference, Parcel};
 pub use metrics::Metrics;
 pub use progress::{Progress, ShowProgress};

@@ -1,8 +1,14 @@
 //! Read splits into rows, as many at once as the budget allows.
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
-use connectors::{Catalog, Chunk, Split, budget::Budget};
-use timely::dataflow::channels::pact::Exchange;
+use connectors::{Catalog, Chunk, Error, Split, budget::Budget};
+use timely::dataflow::channels::pact::Pipeline;
 use tokio::runtime::Handle;
 
 use crate::{Clock, Failure, Flow, Tally, offload::offload};
@@ -16,8 +22,8 @@ pub struct Reader {
     pub budget: Budget,
     /// Where requests and decoding run.
     pub runtime: Handle,
-    /// Splits that a worker reads at once: enough that the model never waits.
-    pub splits_at_once: usize,
+    /// Splits that a worker has in hand, from reading to its predictions: enough that the model never waits.
+    pub splits_in_hand: usize,
     /// The engine's clock.
     pub clock: Clock,
 }
@@ -29,6 +35,8 @@ pub struct Rows {
     pub split: Split,
     /// Its rows, or as many as are decoded at a time.
     pub chunk: Chunk,
+    /// Whether no more rows of the split come.
+    pub is_last: bool,
     /// What they took so far.
     pub tally: Tally,
 }
@@ -51,7 +59,7 @@ pub struct Rows {
 /// # let split = Split { drop, attempt, number: 0, kind, parts: 1, object, object_index: 0, cut };
 ///
 /// let (budget, runtime) = (Budget::new(1 << 20), runtime.handle().clone());
-/// let reader = Reader { catalog, budget, runtime, splits_at_once: 2, clock: || Duration::ZERO };
+/// let reader = Reader { catalog, budget, runtime, splits_in_hand: 2, clock: || Duration::ZERO };
 /// timely::example(move |scope| {
 ///     // A split of an object that is not there.
 ///     [split].to_stream(scope).container::<Vec<_>>().read(&reader).inspect(|rows| {
@@ -61,19 +69,18 @@ pub struct Rows {
 /// });
 /// ```
 pub trait Read<'s> {
-    /// Deals the splits out to the workers in turn; each reads its own. A split that cannot be read is a [`Failure`].
+    /// Reads the splits of this worker. A split that cannot be read, or not all of it, ends with a [`Failure`].
     fn read(self, reader: &Reader) -> Flow<'s, Result<Rows, Failure>>;
 }
 
 impl<'s> Read<'s> for Flow<'s, Split> {
     fn read(self, reader: &Reader) -> Flow<'s, Result<Rows, Failure>> {
         let reader = reader.clone();
-        let in_turn = Exchange::new(|split: &Split| split.number);
         offload(
             self,
-            in_turn,
+            Pipeline,
             "Read",
-            reader.splits_at_once,
+            reader.splits_in_hand,
             move |split, reply| {
                 let Reader {
                     catalog,
@@ -84,8 +91,12 @@ impl<'s> Read<'s> for Flow<'s, Split> {
                 reader.runtime.spawn(async move {
                     let reply = Arc::new(reply);
                     let (answers, of) = (reply.clone(), split.clone());
-                    let mut since = clock();
+                    let (mut since, promised) = (clock(), split.cut.rows.len());
+                    let came = Arc::new(AtomicUsize::new(0));
+                    let so_far = came.clone();
                     let emit = move |chunk: Chunk| {
+                        let rows = chunk.galaxies.rows;
+                        let came = so_far.fetch_add(rows, Ordering::Relaxed) + rows;
                         let tally = Tally {
                             fetched_bytes: chunk.fetched_bytes,
                             ..read_since(&mut since, clock)
@@ -93,14 +104,13 @@ impl<'s> Read<'s> for Flow<'s, Split> {
                         answers.send(Ok(Rows {
                             split: of.clone(),
                             chunk,
+                            is_last: came == promised,
                             tally,
                         }));
                     };
-                    if let Err(error) = catalog.read(&split, &budget, emit).await {
-                        reply.send(Err(Failure {
-                            split,
-                            reason: error.to_string(),
-                        }));
+                    let read = catalog.read(&split, &budget, emit).await;
+                    if let Some(reason) = shortfall(&split, read, came.load(Ordering::Relaxed)) {
+                        reply.send(Err(Failure { split, reason }));
                     }
                     Arc::into_inner(reply)
                         .expect("reading is over, and its answers are sent")
@@ -108,6 +118,18 @@ impl<'s> Read<'s> for Flow<'s, Split> {
                 });
             },
         )
+    }
+}
+
+/// Why a split is not all there, by how its reading ended and the rows that came.
+fn shortfall(split: &Split, read: Result<(), Error>, came: usize) -> Option<String> {
+    let (object, promised) = (&split.object.path, split.cut.rows.len());
+    match read {
+        Err(error) => Some(error.to_string()),
+        Ok(()) if came != promised => Some(format!(
+            "{object}: {promised} rows were promised by the footer, and {came} came; replace the object and run again"
+        )),
+        Ok(()) => None,
     }
 }
 

@@ -87,7 +87,7 @@ struct Waiting {
 /// # let folder = tempfile::tempdir().unwrap();
 /// # let output = Output::new(Location::open(folder.path().to_str().unwrap(), &[]).unwrap());
 ///
-/// let parcel = Parcel { drop, attempt, part: 0, content: Ok(piece), tally: Tally::default() };
+/// let parcel = Parcel { drop, attempt, part: 0, content: Ok(piece), ends_split: true, tally: Tally::default() };
 /// let (model_id, runtime) = ("0123456789ab".to_owned(), runtime.handle().clone());
 /// let writer = Writer { output, model_id, held_bytes: 1 << 20, runtime, clock: || Duration::ZERO };
 /// timely::example(move |scope| {

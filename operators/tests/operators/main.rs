@@ -1,6 +1,7 @@
 //! The operators on a worker of their own: a module an operator.
 #![allow(clippy::unwrap_used)]
 mod commit;
+mod deal;
 mod feed;
 mod gather;
 mod infer;

@@ -192,7 +192,7 @@ impl Survey {
             catalog: self.catalog.clone(),
             budget: Budget::new(1 << 20),
             runtime,
-            splits_at_once: 3,
+            splits_in_hand: 3,
             clock: CLOCK,
         }
     }

@@ -1,0 +1,132 @@
+use std::sync::{Arc, Mutex, mpsc::channel};
+
+use connectors::{
+    Split,
+    galaxy::FileKind,
+    split::{Cut, ObjectRef},
+};
+use operators::Deal;
+use timely::{
+    Config,
+    dataflow::{
+        channels::pact::Pipeline,
+        operators::{Capability, ConnectLoop, Feedback, Inspect, Probe, generic::Operator},
+    },
+};
+
+const SPLITS: u64 = 40;
+const IN_HAND: usize = 3;
+
+fn split(number: u64) -> Split {
+    Split {
+        drop: "night-1".to_owned(),
+        attempt: String::new(),
+        number,
+        kind: FileKind::Galaxies,
+        parts: 1,
+        object: ObjectRef {
+            path: "night-1/a.parquet".to_owned(),
+            etag: None,
+            bytes: 1,
+        },
+        object_index: 0,
+        cut: Cut {
+            row_groups: 0..1,
+            rows: 0..1,
+            chunk_rows: 1,
+            streamed: false,
+        },
+    }
+}
+
+/// The splits that each of two workers gets, in their order, where worker 1 hands back none before all are dealt.
+fn dealt_beside_a_slow_worker(drops: u64) -> [Vec<u64>; 2] {
+    let taken = Arc::new(Mutex::new([Vec::new(), Vec::new()]));
+    let told = taken.clone();
+    timely::execute(Config::process(2), move |worker| {
+        let me = worker.index();
+        let taken = taken.clone();
+        let (mut input, probe) = worker.dataflow(|scope| {
+            use timely::dataflow::operators::Input;
+            let (input, splits) = scope.new_input::<Vec<Split>>();
+            let (around, handed_back) = scope.feedback(1);
+            let all = (SPLITS * drops) as usize;
+            let dealt = splits.deal(handed_back, IN_HAND);
+            let done = dealt.unary(Pipeline, "Work", |_, info| {
+                let activator = scope.activator_for(info.address.clone());
+                let mut in_hand: Vec<Capability<u64>> = Vec::new();
+                move |input, output| {
+                    let mut taken = taken.lock().unwrap();
+                    input.for_each_time(|time, data| {
+                        for split in data.flat_map(|splits| splits.drain(..)) {
+                            taken[me].push(split.number);
+                            in_hand.push(time.retain(0));
+                        }
+                    });
+                    if me == 0 || taken.iter().map(Vec::len).sum::<usize>() == all {
+                        for capability in in_hand.drain(..) {
+                            output.session(&capability).give(me);
+                        }
+                    } else {
+                        activator.activate();
+                    }
+                }
+            });
+            let (probe, done) = done.probe();
+            done.connect_loop(around);
+            (input, probe)
+        });
+        for drop in 0..drops {
+            if me == 0 {
+                (0..SPLITS).for_each(|number| input.send(split(drop * SPLITS + number)));
+            }
+            input.advance_to(drop + 1);
+        }
+        input.close();
+        worker.step_while(|| !probe.done());
+    })
+    .unwrap()
+    .join()
+    .into_iter()
+    .for_each(|ended| ended.unwrap());
+    Arc::into_inner(told).unwrap().into_inner().unwrap()
+}
+
+#[test]
+fn a_slow_worker_keeps_what_it_has_in_hand_and_no_more() {
+    let [fast, slow] = dealt_beside_a_slow_worker(1);
+    assert_eq!(slow.len(), IN_HAND);
+    assert_eq!(fast.len() as u64, SPLITS - IN_HAND as u64);
+    assert!(fast.is_sorted() && slow.is_sorted());
+}
+
+#[test]
+fn drops_share_the_hands_of_the_workers() {
+    let [fast, slow] = dealt_beside_a_slow_worker(3);
+    assert_eq!(slow.len(), IN_HAND);
+    let mut all = [fast, slow].concat();
+    all.sort_unstable();
+    assert_eq!(all, (0..3 * SPLITS).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_worker_alone_gets_all_in_their_order() {
+    let (tell, told) = channel();
+    timely::execute_directly(move |worker| {
+        worker.dataflow::<u64, _, _>(|scope| {
+            use timely::dataflow::operators::{ToStream, vec::Map};
+            let (around, handed_back) = scope.feedback(1);
+            let splits = (0..SPLITS)
+                .map(split)
+                .to_stream(scope)
+                .container::<Vec<_>>();
+            let dealt = splits.deal(handed_back, 1);
+            let dealt = dealt.inspect(move |split| tell.send(split.number).unwrap());
+            dealt.map(|_| 0).connect_loop(around);
+        });
+    });
+    assert_eq!(
+        told.iter().collect::<Vec<_>>(),
+        (0..SPLITS).collect::<Vec<_>>()
+    );
+}
