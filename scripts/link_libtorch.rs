@@ -4,7 +4,7 @@
     clippy::disallowed_methods,
     reason = "a build script is told by variables"
 )]
-fn main() {
+pub fn main() {
     println!("cargo::rerun-if-env-changed=LIBTORCH");
     println!("cargo::rustc-link-arg=-Wl,-rpath,$ORIGIN/../lib/hubbleflow");
     if let Ok(libtorch) = std::env::var("LIBTORCH") {

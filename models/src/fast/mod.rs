@@ -1,0 +1,183 @@
+//! The network folded and laid out for the CPU: the same function as `network.rs`, which it is checked against.
+//!
+//! Built from the plain weights when a model is loaded. What is linear and follows on each other becomes one layer, in
+//! float64: batch normalisations into their convolutions, scales and shifts of layer normalisations into what follows
+//! them, and the last layer of each branch into the head's first. Linear layers are oneDNN's, packed once, with what
+//! follows fused into them ([`linear`]); what libtorch does badly at these sizes is done here in loops over lanes
+//! ([`lanes`]).
+//!
+//! | file | |
+//! |---|---|
+//! | `weight.rs` | folding |
+//! | `encoder.rs`, `inception.rs` | the branches |
+//! | `linear.rs`, `onednn.cpp` | linear layers |
+//! | `norm.rs`, `attention.rs`, `pcm.rs`, `pool.rs` | loops |
+
+mod attention;
+mod encoder;
+mod inception;
+mod lanes;
+mod linear;
+mod norm;
+mod pcm;
+mod pool;
+mod weight;
+
+use half::bf16;
+use tch::{Kind, TchError, Tensor};
+
+use self::encoder::Encoder;
+use self::inception::Inception;
+use self::lanes::Element;
+use self::linear::{Linear, Then};
+use self::weight::{Affine, Weight};
+use crate::config::{Branch, Config, Preprocessing};
+use crate::layout::{IMAGE_FEATURES, MAG_FEATURES, MAG_LAYERS, head_names};
+use crate::{Checkpoint, Error, Inputs};
+
+/// Galaxies that go through the network together: enough to keep a core's multipliers busy, few enough for its caches.
+const ROWS: i64 = 128;
+
+/// AstroMAE for one thread of a CPU; a clone shares its weights.
+#[derive(Debug, Clone)]
+pub(crate) struct Fast {
+    preprocess: Preprocessing,
+    kind: Kind,
+    encoder: Option<Encoder>,
+    inception: Option<Inception>,
+    magnitude: Option<Magnitude>,
+    /// The last layer of every branch and the head's first.
+    joint: Linear,
+    out: Weight,
+    out_bias: Weight,
+}
+
+/// The dense network on magnitudes, up to its last ReLU.
+#[derive(Debug, Clone)]
+struct Magnitude {
+    /// In float32: bfloat16 has no more than three digits for a magnitude.
+    first: Linear,
+    rest: Vec<Linear>,
+}
+
+impl Fast {
+    /// The network of `config` in numbers of `kind`, from weights in float32 on the CPU.
+    pub(crate) fn new(c: &Checkpoint, config: &Config, kind: Kind) -> Result<Self, Error> {
+        let _guard = tch::no_grad_guard();
+        let on = |branch| config.has(branch).then_some(c);
+        let encoder = |c| Encoder::new(c, config, kind);
+        let inception = |c| Inception::new(c, config.cutout_px, kind);
+        let out = Affine::read(c, head_names(config).1)?;
+        Ok(Self {
+            preprocess: config.preprocess.clone(),
+            kind,
+            encoder: on(Branch::Encoder).map(encoder).transpose()?,
+            inception: on(Branch::Inception).map(inception).transpose()?,
+            magnitude: on(Branch::Magnitude)
+                .map(|c| Magnitude::new(c, kind))
+                .transpose()?,
+            joint: Linear::new(&joint(c, config)?, kind, ROWS)?,
+            out: Weight(out.weight.f_to_kind(Kind::Float)?),
+            out_bias: Weight(out.bias.f_to_kind(Kind::Float)?),
+        })
+    }
+
+    /// `[batch]` redshifts, float32, of inputs that were checked.
+    pub(crate) fn forward(&self, inputs: &Inputs) -> Result<Tensor, TchError> {
+        let batch = inputs.batch() as i64;
+        let mut z_phot = Vec::new();
+        for first in (0..batch).step_by(ROWS as usize) {
+            let rows = ROWS.min(batch - first);
+            let part = |x: &Tensor| x.f_narrow(0, first, rows);
+            let cutouts = inputs.cutouts.as_ref().map(part).transpose()?;
+            let mags = inputs.mags.as_ref().map(part).transpose()?;
+            z_phot.push(match self.kind {
+                Kind::BFloat16 => self.rows::<bf16>(cutouts, mags)?,
+                _ => self.rows::<f32>(cutouts, mags)?,
+            });
+        }
+        Tensor::f_cat(&z_phot, 0)
+    }
+
+    fn rows<T: Element>(
+        &self,
+        cutouts: Option<Tensor>,
+        mags: Option<Tensor>,
+    ) -> Result<Tensor, TchError> {
+        let cutouts = cutouts.map(|x| self.preprocess.cutout.apply(&x)?.f_to_kind(T::KIND));
+        let cutouts = cutouts.transpose()?;
+        let mags = mags.map(|x| self.preprocess.mag.apply(&x)).transpose()?;
+        let mut features = Vec::with_capacity(3);
+        if let (Some(encoder), Some(cutouts)) = (&self.encoder, &cutouts) {
+            features.push(encoder.forward::<T>(cutouts)?);
+        }
+        if let (Some(inception), Some(cutouts)) = (&self.inception, &cutouts) {
+            features.push(inception.forward::<T>(cutouts)?);
+        }
+        if let (Some(magnitude), Some(mags)) = (&self.magnitude, &mags) {
+            features.push(magnitude.forward::<T>(mags)?);
+        }
+        let joint = self
+            .joint
+            .forward(&Tensor::f_cat(&features, 1)?, Then::Relu)?;
+        // The last sum is float32 whatever the rest is: bfloat16 has no more than three digits for a redshift.
+        let z_phot = joint
+            .f_to_kind(Kind::Float)?
+            .f_linear(&self.out, Some(&*self.out_bias))?;
+        z_phot.f_squeeze_dim(1)
+    }
+}
+
+impl Magnitude {
+    fn new(c: &Checkpoint, kind: Kind) -> Result<Self, Error> {
+        let layer = |n: usize| Affine::read(c, &format!("inception_model.magnitude_block.{n}"));
+        let (first, rest) = (MAG_LAYERS[0], &MAG_LAYERS[1..MAG_LAYERS.len() - 1]);
+        let packed = |&n: &usize| Ok(Linear::new(&layer(n)?, kind, ROWS)?);
+        Ok(Self {
+            first: Linear::new(&layer(first)?, Kind::Float, ROWS)?,
+            rest: rest.iter().map(packed).collect::<Result<_, Error>>()?,
+        })
+    }
+
+    /// `[batch, band] -> [batch, 1024]`.
+    fn forward<T: Element>(&self, mags: &Tensor) -> Result<Tensor, TchError> {
+        let x = self.first.forward(mags, Then::Relu)?.f_to_kind(T::KIND)?;
+        self.rest
+            .iter()
+            .try_fold(x, |x, layer| layer.forward(&x, Then::Relu))
+    }
+}
+
+/// The last layer of every branch, and the head's hidden layer where there is one; both are followed by a ReLU.
+fn joint(c: &Checkpoint, config: &Config) -> Result<Affine, Error> {
+    let last = |branch| match branch {
+        Branch::Encoder => Affine::read(c, "vit_block.2"),
+        Branch::Inception => Affine::read(c, "inception_model.vis_inception.12"),
+        Branch::Magnitude => {
+            let last = MAG_LAYERS[MAG_LAYERS.len() - 1];
+            Affine::read(c, &format!("inception_model.magnitude_block.{last}"))
+        }
+    };
+    let branches = config.ordered_branches();
+    let Some(hidden) = head_names(config).0 else {
+        return last(branches[0]);
+    };
+    let hidden = Affine::read(c, hidden)?;
+    let mut weights = Vec::with_capacity(branches.len());
+    let (mut bias, mut start) = (hidden.bias, 0);
+    for branch in branches {
+        let width = match branch {
+            Branch::Encoder | Branch::Inception => IMAGE_FEATURES,
+            Branch::Magnitude => MAG_FEATURES,
+        } as i64;
+        let layer = last(branch)?;
+        let of_branch = hidden.weight.f_narrow(1, start, width)?;
+        weights.push(of_branch.f_matmul(&layer.weight)?);
+        bias = bias.f_add(&of_branch.f_mv(&layer.bias)?)?;
+        start += width;
+    }
+    Ok(Affine {
+        weight: Tensor::f_cat(&weights, 1)?,
+        bias,
+    })
+}
