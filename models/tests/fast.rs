@@ -33,7 +33,10 @@ fn timing() {
         model.forward(&inputs).unwrap();
         for _ in 0..3 {
             let cpu = || {
-                let mut t = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+                let mut t = libc::timespec {
+                    tv_sec: 0,
+                    tv_nsec: 0,
+                };
                 unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &mut t) };
                 t.tv_sec as f64 + t.tv_nsec as f64 * 1e-9
             };

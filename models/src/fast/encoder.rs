@@ -5,16 +5,15 @@
 //! | patches | `[batch, band, y, x] -> [patch * batch, band * y * x]` |
 //! | a block | `[(1 + patch) * batch, width]` in and out; of the last, the mean `[batch, width]` |
 //!
-//! With a PCM the channels are in the order of [`pcm::channels`]: every weight that meets them is.
+//! With a PCM the channels are in the order of [`groups_last`]: every weight that meets them is.
+
+use std::sync::Arc;
 
 use tch::{Device, Kind, TchError, Tensor};
 
 use super::ROWS;
-use super::attention::{self, attend};
-use super::lanes::{Element, filled, values, values_mut};
 use super::linear::{Linear, Then};
-use super::norm::normalise;
-use super::pcm::{self, Pcm};
+use super::loops::{PcmLanes, add_pcm, attend, normalise};
 use super::weight::{Affine, Weight, exact};
 use crate::config::{self, Config, EncoderKind};
 use crate::{Checkpoint, Error};
@@ -39,7 +38,7 @@ pub(super) struct Encoder {
 struct Block {
     heads: usize,
     qkv: Linear,
-    pcm: Option<Pcm>,
+    pcm: Option<Arc<PcmLanes>>,
     proj: Linear,
     fc1: Linear,
     fc2: Linear,
@@ -54,7 +53,7 @@ impl Encoder {
         let (width, patch_px) = (encoder.width as i64, encoder.patch_px as i64);
         let channels = Channels(match encoder.kind {
             EncoderKind::Pcm => {
-                Tensor::f_from_slice(&pcm::channels(encoder.width, encoder.pcm_group))?
+                Tensor::f_from_slice(&groups_last(encoder.width, encoder.pcm_group))?
             }
             EncoderKind::Plain => Tensor::f_arange(width, (Kind::Int64, Device::Cpu))?,
         });
@@ -86,14 +85,17 @@ impl Encoder {
     }
 
     /// `[batch, band, y, x] -> [batch, 1096]`.
-    pub(super) fn forward<T: Element>(&self, cutouts: &Tensor) -> Result<Tensor, TchError> {
+    pub(super) fn forward(&self, cutouts: &Tensor) -> Result<Tensor, TchError> {
         let batch = cutouts.size()[0];
         let patches = self.grid * self.grid;
         let tokens = self
             .patch_embed
             .forward(&self.patches(cutouts)?, Then::Nothing)?;
         let tokens = tokens.f_view([patches, batch, self.width])?;
-        let mut x = Tensor::f_empty([1 + patches, batch, self.width], (T::KIND, Device::Cpu))?;
+        let mut x = Tensor::f_empty(
+            [1 + patches, batch, self.width],
+            (cutouts.kind(), Device::Cpu),
+        )?;
         x.f_narrow(0, 0, 1)?.f_copy_(&self.class)?;
         let _ = tokens.f_add_out(&x.f_narrow(0, 1, patches)?, &self.places)?;
         x = x.f_view([-1, self.width])?;
@@ -102,12 +104,12 @@ impl Encoder {
             .split_last()
             .expect("invariant: a depth above 0");
         for block in blocks {
-            x = block.attend::<T>(x, batch)?;
-            x = block.transform::<T>(x)?;
+            x = block.attend(x, batch)?;
+            x = block.transform(x)?;
         }
-        let x = last.attend::<T>(x, batch)?;
-        let mean = last.mean_of_patches::<T>(&x, batch)?;
-        self.features.forward(&normalised::<T>(&mean)?, Then::Relu)
+        let x = last.attend(x, batch)?;
+        let mean = last.mean_of_patches(&x, batch)?;
+        self.features.forward(&normalise(&mean)?, Then::Relu)
     }
 
     /// `[batch, band, y, x] -> [patch * batch, band * y * x]`.
@@ -141,7 +143,10 @@ impl Block {
             EncoderKind::Pcm => {
                 let widen = layer("PCM.0")?.then_batch_norm(c, &format!("{path}.PCM.1"))?;
                 let narrow = layer("PCM.3")?;
-                Some(Pcm::new(&widen, &narrow, encoder.pcm_group, config.grid())?)
+                let (widen, narrow) =
+                    ([&widen.weight, &widen.bias], [&narrow.weight, &narrow.bias]);
+                let lanes = PcmLanes::new(widen, narrow, encoder.pcm_group, config.grid())?;
+                Some(Arc::new(lanes))
             }
         };
         Ok(Self {
@@ -155,38 +160,31 @@ impl Block {
     }
 
     /// The tokens after attention and PCM; those before are written over.
-    fn attend<T: Element>(&self, mut x: Tensor, batch: i64) -> Result<Tensor, TchError> {
-        let (rows, width) = x.size2()?;
-        let qkv = self.qkv.forward(&normalised::<T>(&x)?, Then::Nothing)?;
-        let shape = attention::Shape {
-            tokens: (rows / batch) as usize,
-            batch: batch as usize,
-            heads: self.heads,
-            depth: width as usize / self.heads,
-        };
-        let mixed = filled::<T>(&[rows, width], |mixed| attend(values(&qkv), mixed, shape))?;
+    fn attend(&self, x: Tensor, batch: i64) -> Result<Tensor, TchError> {
+        let qkv = self.qkv.forward(&normalise(&x)?, Then::Nothing)?;
+        let mixed = attend(&qkv, batch, self.heads)?;
         if let Some(pcm) = &self.pcm {
             // The patches alone: the class token has no place on the grid.
-            pcm.add_to::<T>(&mut values_mut(&mut x)[(batch * width) as usize..]);
+            add_pcm(&mut x.f_narrow(0, batch, x.size()[0] - batch)?, pcm)?;
         }
         self.proj.add_to(&x, &mixed)
     }
 
     /// The tokens after the perceptron.
-    fn transform<T: Element>(&self, x: Tensor) -> Result<Tensor, TchError> {
-        let hidden = self.fc1.forward(&normalised::<T>(&x)?, Then::Gelu)?;
+    fn transform(&self, x: Tensor) -> Result<Tensor, TchError> {
+        let hidden = self.fc1.forward(&normalise(&x)?, Then::Gelu)?;
         self.fc2.add_to(&x, &hidden)
     }
 
     /// The mean of the patches after the perceptron: its second layer is linear, and comes after the mean.
-    fn mean_of_patches<T: Element>(&self, x: &Tensor, batch: i64) -> Result<Tensor, TchError> {
+    fn mean_of_patches(&self, x: &Tensor, batch: i64) -> Result<Tensor, TchError> {
         let rows = x.size()[0];
         let mean = |x: &Tensor| {
             let tokens = x.f_view([-1, batch, x.size()[1]])?;
             tokens.f_mean_dim(0, false, None)
         };
         let patches = x.f_narrow(0, batch, rows - batch)?;
-        let hidden = self.fc1.forward(&normalised::<T>(&patches)?, Then::Gelu)?;
+        let hidden = self.fc1.forward(&normalise(&patches)?, Then::Gelu)?;
         self.fc2.add_to(&mean(&patches)?, &mean(&hidden)?)
     }
 }
@@ -213,9 +211,10 @@ fn qkv(c: &Checkpoint, path: &str, encoder: &config::Encoder) -> Result<Affine, 
     })
 }
 
-/// Rows of mean 0 and variance 1.
-fn normalised<T: Element>(x: &Tensor) -> Result<Tensor, TchError> {
-    let shape = x.size();
-    let width = shape[shape.len() - 1] as usize;
-    filled::<T>(&shape, |y| normalise(values(x), y, width))
+/// The order of channels in which those of one group are as far apart as there are groups: channel `i` of group `g` is at
+/// `i * groups + g`.
+fn groups_last(width: usize, groups: usize) -> Vec<i64> {
+    let each = width / groups;
+    let channel = |place: usize| (place % groups * each + place / groups) as i64;
+    (0..width).map(channel).collect()
 }

@@ -9,9 +9,8 @@
 use tch::{Kind, TchError, Tensor};
 
 use super::ROWS;
-use super::lanes::{Element, filled, values};
 use super::linear::{Linear, Then};
-use super::pool::{maximum_3x3, mean_2x2};
+use super::loops::{maximum_3x3, mean_2x2};
 use super::weight::{Affine, Weight};
 use crate::layout::{INCEPTION_BLOCKS, LAST_BLOCK};
 use crate::{Checkpoint, Error};
@@ -77,7 +76,7 @@ impl Inception {
     }
 
     /// `[batch, band, y, x] -> [batch, 1096]`.
-    pub(super) fn forward<T: Element>(&self, cutouts: &Tensor) -> Result<Tensor, TchError> {
+    pub(super) fn forward(&self, cutouts: &Tensor) -> Result<Tensor, TchError> {
         let (batch, bands, px, _) = cutouts.size4()?;
         let mut side = px / 2;
         // The mean first: it is as good before the 1x1 convolution as after it, and leaves a quarter of the pixels.
@@ -86,10 +85,10 @@ impl Inception {
         let mut x = self.stem.forward(&pixels, Then::Nothing)?;
         for (n, block) in self.blocks.iter().enumerate() {
             if n > 0 && n % 2 == 0 {
-                x = pool::<T>(&x, batch, side)?;
+                x = mean_2x2(&x, side)?;
                 side /= 2;
             }
-            x = block.forward::<T>(&x, batch, side)?;
+            x = block.forward(&x, batch, side)?;
         }
         self.tail.forward(&x.f_view([batch, -1])?, Then::Relu)
     }
@@ -135,7 +134,7 @@ impl Block {
         })
     }
 
-    fn forward<T: Element>(&self, x: &Tensor, batch: i64, side: i64) -> Result<Tensor, TchError> {
+    fn forward(&self, x: &Tensor, batch: i64, side: i64) -> Result<Tensor, TchError> {
         let first = self.first.forward(x, Then::Relu)?;
         let mut branches = vec![first.f_narrow(1, 0, self.each)?];
         let planes = first
@@ -146,10 +145,7 @@ impl Block {
             let convolved = conv.forward(&planes)?.f_permute([0, 2, 3, 1])?;
             branches.push(convolved.f_reshape([-1, self.each])?);
         }
-        let channels = x.size()[1] as usize;
-        let maximum = filled::<T>(&x.size(), |y| {
-            maximum_3x3(values(x), y, side as usize, channels);
-        })?;
+        let maximum = maximum_3x3(x, side)?;
         branches.push(self.pooled.forward(&maximum, Then::Relu)?);
         Tensor::f_cat(&branches, 1)
     }
@@ -169,13 +165,4 @@ impl Conv {
         );
         y?.f_relu_()
     }
-}
-
-/// The mean of each two by two pixels.
-fn pool<T: Element>(x: &Tensor, batch: i64, side: i64) -> Result<Tensor, TchError> {
-    let channels = x.size()[1];
-    let half = side / 2;
-    filled::<T>(&[batch * half * half, channels], |y| {
-        mean_2x2(values(x), y, side as usize, channels as usize);
-    })
 }

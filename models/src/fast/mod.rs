@@ -3,36 +3,31 @@
 //! Built from the plain weights when a model is loaded. What is linear and follows on each other becomes one layer, in
 //! float64: batch normalisations into their convolutions, scales and shifts of layer normalisations into what follows
 //! them, and the last layer of each branch into the head's first. Linear layers are oneDNN's, packed once, with what
-//! follows fused into them ([`linear`]); what libtorch does badly at these sizes is done here in loops over lanes
-//! ([`lanes`]).
+//! follows fused into them ([`linear`]); what libtorch does badly at these sizes is done in loops of our own ([`loops`]).
 //!
 //! | file | |
 //! |---|---|
 //! | `weight.rs` | folding |
 //! | `encoder.rs`, `inception.rs` | the branches |
 //! | `linear.rs`, `onednn.cpp` | linear layers |
-//! | `norm.rs`, `attention.rs`, `pcm.rs`, `pool.rs` | loops |
+//! | `loops.rs`, `loops.cpp` | normalisation, attention, convolutions of few channels, pooling |
 
-mod attention;
 mod encoder;
 mod inception;
-mod lanes;
 mod linear;
-mod norm;
-mod pcm;
-mod pool;
+mod loops;
 mod weight;
 
-use half::bf16;
 use tch::{Kind, TchError, Tensor};
 
 use self::encoder::Encoder;
 use self::inception::Inception;
-use self::lanes::Element;
 use self::linear::{Linear, Then};
+use self::loops::asinh;
 use self::weight::{Affine, Weight};
 use crate::config::{Branch, Config, Preprocessing};
 use crate::layout::{IMAGE_FEATURES, MAG_FEATURES, MAG_LAYERS, head_names};
+use crate::preprocess::CutoutPreprocess;
 use crate::{Checkpoint, Error, Inputs};
 
 /// Galaxies that go through the network together: enough to keep a core's multipliers busy, few enough for its caches.
@@ -58,6 +53,7 @@ struct Magnitude {
     /// In float32: bfloat16 has no more than three digits for a magnitude.
     first: Linear,
     rest: Vec<Linear>,
+    kind: Kind,
 }
 
 impl Fast {
@@ -91,31 +87,23 @@ impl Fast {
             let part = |x: &Tensor| x.f_narrow(0, first, rows);
             let cutouts = inputs.cutouts.as_ref().map(part).transpose()?;
             let mags = inputs.mags.as_ref().map(part).transpose()?;
-            z_phot.push(match self.kind {
-                Kind::BFloat16 => self.rows::<bf16>(cutouts, mags)?,
-                _ => self.rows::<f32>(cutouts, mags)?,
-            });
+            z_phot.push(self.rows(cutouts.as_ref(), mags.as_ref())?);
         }
         Tensor::f_cat(&z_phot, 0)
     }
 
-    fn rows<T: Element>(
-        &self,
-        cutouts: Option<Tensor>,
-        mags: Option<Tensor>,
-    ) -> Result<Tensor, TchError> {
-        let cutouts = cutouts.map(|x| self.preprocess.cutout.apply(&x)?.f_to_kind(T::KIND));
-        let cutouts = cutouts.transpose()?;
-        let mags = mags.map(|x| self.preprocess.mag.apply(&x)).transpose()?;
+    fn rows(&self, cutouts: Option<&Tensor>, mags: Option<&Tensor>) -> Result<Tensor, TchError> {
+        let cutouts = cutouts.map(|x| self.scaled(x)).transpose()?;
+        let mags = mags.map(|x| self.preprocess.mag.apply(x)).transpose()?;
         let mut features = Vec::with_capacity(3);
         if let (Some(encoder), Some(cutouts)) = (&self.encoder, &cutouts) {
-            features.push(encoder.forward::<T>(cutouts)?);
+            features.push(encoder.forward(cutouts)?);
         }
         if let (Some(inception), Some(cutouts)) = (&self.inception, &cutouts) {
-            features.push(inception.forward::<T>(cutouts)?);
+            features.push(inception.forward(cutouts)?);
         }
         if let (Some(magnitude), Some(mags)) = (&self.magnitude, &mags) {
-            features.push(magnitude.forward::<T>(mags)?);
+            features.push(magnitude.forward(mags)?);
         }
         let joint = self
             .joint
@@ -128,6 +116,24 @@ impl Fast {
     }
 }
 
+impl Fast {
+    /// The cutouts as the network sees them.
+    fn scaled(&self, cutouts: &Tensor) -> Result<Tensor, TchError> {
+        match &self.preprocess.cutout {
+            CutoutPreprocess::Identity {} => cutouts.f_to_kind(self.kind),
+            CutoutPreprocess::Asinh { softening, scale } => {
+                let reciprocals = |values: &[f64; 5]| values.map(|value| (1.0 / value) as f32);
+                asinh(
+                    cutouts,
+                    &reciprocals(softening),
+                    &reciprocals(scale),
+                    self.kind,
+                )
+            }
+        }
+    }
+}
+
 impl Magnitude {
     fn new(c: &Checkpoint, kind: Kind) -> Result<Self, Error> {
         let layer = |n: usize| Affine::read(c, &format!("inception_model.magnitude_block.{n}"));
@@ -136,12 +142,13 @@ impl Magnitude {
         Ok(Self {
             first: Linear::new(&layer(first)?, Kind::Float, ROWS)?,
             rest: rest.iter().map(packed).collect::<Result<_, Error>>()?,
+            kind,
         })
     }
 
     /// `[batch, band] -> [batch, 1024]`.
-    fn forward<T: Element>(&self, mags: &Tensor) -> Result<Tensor, TchError> {
-        let x = self.first.forward(mags, Then::Relu)?.f_to_kind(T::KIND)?;
+    fn forward(&self, mags: &Tensor) -> Result<Tensor, TchError> {
+        let x = self.first.forward(mags, Then::Relu)?.f_to_kind(self.kind)?;
         self.rest
             .iter()
             .try_fold(x, |x, layer| layer.forward(&x, Then::Relu))
