@@ -161,12 +161,13 @@ impl fmt::Display for Precision {
 ///
 /// ```
 /// use models::device::{Precision, PrecisionChoice};
-/// assert_eq!("bf16".parse::<PrecisionChoice>().unwrap().resolve(), Precision::Bf16);
-/// assert_eq!(PrecisionChoice::Auto.resolve(), Precision::Fp32);
+/// let choice: PrecisionChoice = "bf16".parse().unwrap();
+/// assert_eq!(choice.resolve(tch::Device::Cpu), Precision::Bf16);
+/// assert_eq!(PrecisionChoice::Auto.for_training(), Precision::Fp32);
 /// ```
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum PrecisionChoice {
-    /// 32-bit floats, on every device: the predictions then depend on nothing that was not asked for.
+    /// The faster: [`Precision::Bf16`] on a CPU that multiplies bfloat16, [`Precision::Fp32`] elsewhere.
     #[default]
     Auto,
     /// [`Precision::Fp32`].
@@ -176,13 +177,32 @@ pub enum PrecisionChoice {
 }
 
 impl PrecisionChoice {
-    /// The precision to run in.
-    pub fn resolve(self) -> Precision {
+    /// The precision to predict in on `device`.
+    pub fn resolve(self, device: Device) -> Precision {
+        match self {
+            PrecisionChoice::Auto if device == Device::Cpu && multiplies_bf16() => Precision::Bf16,
+            PrecisionChoice::Auto | PrecisionChoice::Fp32 => Precision::Fp32,
+            PrecisionChoice::Bf16 => Precision::Bf16,
+        }
+    }
+
+    /// The precision to train in: 32-bit floats unless asked for otherwise, so that a training is the same everywhere.
+    pub fn for_training(self) -> Precision {
         match self {
             PrecisionChoice::Auto | PrecisionChoice::Fp32 => Precision::Fp32,
             PrecisionChoice::Bf16 => Precision::Bf16,
         }
     }
+}
+
+/// Whether this CPU multiplies bfloat16; one that only widens it is faster with 32-bit floats.
+fn multiplies_bf16() -> bool {
+    // Whoever has AMX has these too.
+    #[cfg(target_arch = "x86_64")]
+    let has = is_x86_feature_detected!("avx512bf16") && is_x86_feature_detected!("avx512bw");
+    #[cfg(not(target_arch = "x86_64"))]
+    let has = false;
+    has
 }
 
 impl FromStr for PrecisionChoice {
@@ -208,6 +228,21 @@ impl fmt::Display for PrecisionChoice {
             PrecisionChoice::Bf16 => "bf16",
         })
     }
+}
+
+/// The vector instructions that libtorch has found on this CPU, as `AVX2` or `AVX512`.
+pub fn cpu_capability() -> String {
+    crate::fast::cpu_capability()
+}
+
+/// MKL, which is linked into libtorch, asks this function of its own whether it runs on Intel's processor, and takes
+/// kernels for older ones where it does not, though AMD's have the same instructions. A program's symbols come before
+/// those of its libraries: this answer is the one that it gets. What a kernel then needs, it asks the processor itself.
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+// SAFETY: replaces a function of the same signature, without arguments or effects.
+#[unsafe(no_mangle)]
+pub extern "C" fn mkl_serv_intel_cpu_true() -> libc::c_int {
+    1
 }
 
 /// Makes libtorch compute with one thread.

@@ -69,7 +69,7 @@ pub async fn pretrain(args: &PretrainArgs, options: &StoreOptions) -> Result<Rep
     let rows = [training?, validation?];
     learn_preprocess(&mut config, train, &rows[0])?;
     drop(table);
-    let device = (train.device.resolve()?, train.precision.resolve());
+    let device = (train.device.resolve()?, train.precision.for_training());
     let parameters = Parameters::new(&config, train.seed, None, |_| true, device.0)?;
     let objective = Objective::Reconstruct {
         masked: args.masked,
@@ -113,7 +113,7 @@ pub async fn finetune(args: &FinetuneArgs, options: &StoreOptions) -> Result<Rep
     let (rows, test) = ([training?, validation?], test?);
     learn_preprocess(&mut config, train, &rows[0])?;
     drop(table);
-    let device = (train.device.resolve()?, train.precision.resolve());
+    let device = (train.device.resolve()?, train.precision.for_training());
     let learns = |name: &str| start != EncoderStart::Frozen || !is_trunk(name);
     let mut parameters = Parameters::new(&config, train.seed, trunk, learns, device.0)?;
     parameters.start_at_mean(&config, &rows[0])?;

@@ -80,6 +80,7 @@ impl Linear {
 type CTensor = c_void;
 
 unsafe extern "C" {
+    fn hubbleflow_capability() -> *const c_char;
     fn hubbleflow_pack(weight: *const CTensor, rows: i64, out: *mut *mut CTensor) -> *mut c_char;
     fn hubbleflow_linear(
         x: *const CTensor,
@@ -95,6 +96,13 @@ unsafe extern "C" {
         bias: *const CTensor,
         out: *mut *mut CTensor,
     ) -> *mut c_char;
+}
+
+/// The vector instructions that libtorch has found on this CPU.
+pub(crate) fn cpu_capability() -> String {
+    // SAFETY: a C string that is a constant of the library's.
+    let name = unsafe { CStr::from_ptr(hubbleflow_capability()) };
+    name.to_string_lossy().into_owned()
 }
 
 fn c_tensor(tensor: &Tensor) -> *const CTensor {

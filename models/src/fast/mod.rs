@@ -16,12 +16,15 @@ mod encoder;
 mod inception;
 mod linear;
 mod loops;
+#[cfg(test)]
+mod tests;
 mod weight;
 
 use tch::{Kind, TchError, Tensor};
 
 use self::encoder::Encoder;
 use self::inception::Inception;
+pub(crate) use self::linear::cpu_capability;
 use self::linear::{Linear, Then};
 use self::loops::asinh;
 use self::weight::{Affine, Weight};

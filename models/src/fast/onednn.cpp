@@ -1,6 +1,7 @@
 // Linear layers of oneDNN, which libtorch keeps as operators without a C++ interface: weights are packed once, and what
 // follows the product is done while it is in the cache. An exception never leaves: each function gives back null, or
 // what went wrong, to be freed by the caller.
+#include <ATen/Version.h>
 #include <ATen/core/Tensor.h>
 #include <ATen/core/dispatch/Dispatcher.h>
 
@@ -8,6 +9,7 @@
 #include <cstring>
 #include <exception>
 #include <optional>
+#include <string>
 
 namespace {
 
@@ -34,6 +36,18 @@ char *guarded(Body body) noexcept {
 } // namespace
 
 extern "C" {
+
+// The vector instructions that libtorch has found on this CPU.
+const char *hubbleflow_capability() {
+    static const std::string name = [] {
+        try {
+            return at::get_cpu_capability();
+        } catch (...) {
+            return std::string("unknown");
+        }
+    }();
+    return name.c_str();
+}
 
 // `[out, in]` as oneDNN likes it best for inputs of about so many rows.
 char *hubbleflow_pack(const Tensor *weight, int64_t rows, Tensor **packed) {
