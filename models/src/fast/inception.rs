@@ -6,12 +6,14 @@
 //! | a block | `[batch * y * x, in] -> [batch * y * x, out]` |
 //! | tail | `[batch, y/8 * x/8 * 12] -> [batch, 1096]` |
 
+use std::sync::Arc;
+
 use tch::{Kind, TchError, Tensor};
 
 use super::ROWS;
 use super::linear::{Linear, Then};
-use super::loops::{maximum_3x3, mean_2x2};
-use super::weight::{Affine, Weight};
+use super::loops::{Conv, convolve, maximum_3x3, mean_2x2};
+use super::weight::Affine;
 use crate::layout::{INCEPTION_BLOCKS, LAST_BLOCK};
 use crate::{Checkpoint, Error};
 
@@ -28,17 +30,10 @@ struct Block {
     /// The 1x1 convolutions that see the block's input, as one.
     first: Linear,
     /// What follows the second of them, and the third if there is one.
-    second: Vec<Conv>,
+    second: Vec<Arc<Conv>>,
     pooled: Linear,
     /// Channels of each branch.
     each: i64,
-}
-
-/// A convolution with its batch normalisation, and a ReLU.
-#[derive(Debug, Clone)]
-struct Conv {
-    weight: Weight,
-    bias: Weight,
 }
 
 impl Inception {
@@ -88,7 +83,7 @@ impl Inception {
                 x = mean_2x2(&x, side)?;
                 side /= 2;
             }
-            x = block.forward(&x, batch, side)?;
+            x = block.forward(&x, side)?;
         }
         self.tail.forward(&x.f_view([batch, -1])?, Then::Relu)
     }
@@ -112,12 +107,9 @@ impl Block {
             layer.weight = layer.weight.f_flatten(1, -1)?;
             Ok(layer)
         };
-        let conv = |name: &str| -> Result<Conv, Error> {
+        let conv = |name: &str| -> Result<Arc<Conv>, Error> {
             let layer = folded(name)?;
-            Ok(Conv {
-                weight: Weight(layer.weight.f_to_kind(kind)?),
-                bias: Weight(layer.bias.f_to_kind(kind)?),
-            })
+            Ok(Arc::new(Conv::new(&layer.weight, &layer.bias)?))
         };
         let mut first = vec![linear("branch1")?, linear("branch2.0")?];
         let mut second = vec![conv("branch2.1")?];
@@ -134,35 +126,19 @@ impl Block {
         })
     }
 
-    fn forward(&self, x: &Tensor, batch: i64, side: i64) -> Result<Tensor, TchError> {
+    fn forward(&self, x: &Tensor, side: i64) -> Result<Tensor, TchError> {
         let first = self.first.forward(x, Then::Relu)?;
-        let mut branches = vec![first.f_narrow(1, 0, self.each)?];
-        let planes = first
-            .f_view([batch, side, side, -1])?
-            .f_permute([0, 3, 1, 2])?;
-        for (n, conv) in self.second.iter().enumerate() {
-            let planes = planes.f_narrow(1, (n as i64 + 1) * self.each, self.each)?;
-            let convolved = conv.forward(&planes)?.f_permute([0, 2, 3, 1])?;
-            branches.push(convolved.f_reshape([-1, self.each])?);
+        let pooled = self.pooled.forward(&maximum_3x3(x, side)?, Then::Relu)?;
+        let last = (1 + self.second.len() as i64) * self.each;
+        let shape = [x.size()[0], last + self.each];
+        let mut y = Tensor::f_empty(shape, (x.kind(), x.device()))?;
+        for (branch, start) in [(first.f_narrow(1, 0, self.each)?, 0), (pooled, last)] {
+            y.f_narrow(1, start, self.each)?.f_copy_(&branch)?;
         }
-        let maximum = maximum_3x3(x, side)?;
-        branches.push(self.pooled.forward(&maximum, Then::Relu)?);
-        Tensor::f_cat(&branches, 1)
-    }
-}
-
-impl Conv {
-    /// `[batch, channel, y, x]`, channels last in memory.
-    fn forward(&self, x: &Tensor) -> Result<Tensor, TchError> {
-        let margin = self.weight.size()[3] / 2;
-        let y = x.f_conv2d(
-            &self.weight,
-            Some(&*self.bias),
-            [1, 1],
-            [margin; 2],
-            [1, 1],
-            1,
-        );
-        y?.f_relu_()
+        for (n, conv) in self.second.iter().enumerate() {
+            let channel = (n as i64 + 1) * self.each;
+            convolve(conv, &first, channel, &mut y, channel, side)?;
+        }
+        Ok(y)
     }
 }

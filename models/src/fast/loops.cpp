@@ -18,12 +18,18 @@ struct HubbleflowPcm {
     const float *widen, *widen_bias, *narrow, *narrow_bias;
 };
 
+struct HubbleflowConv {
+    size_t side, kernel, inputs, outputs;
+    const float *weight, *bias;
+};
+
 struct HubbleflowLoops {
     size_t lanes;
     void (*asinh)(const float *, void *, size_t, float, float);
     void (*normalise)(const void *, void *, size_t, size_t);
     void (*attend)(const void *, void *, const HubbleflowShape *, float *);
     void (*add_pcm)(void *, size_t, const HubbleflowPcm *, float *);
+    void (*convolve)(const void *, size_t, void *, size_t, size_t, const HubbleflowConv *, float *);
     void (*maximum_3x3)(const void *, void *, size_t, size_t, size_t);
     void (*mean_2x2)(const void *, void *, size_t, size_t, size_t);
 };
@@ -288,7 +294,7 @@ inline void places(const float *weight, const float *bias, const float *x, float
 }
 
 template <bool SILU>
-void convolve(const float *weight, const float *bias, const float *x, float *y, size_t grid,
+void convolve_groups(const float *weight, const float *bias, const float *x, float *y, size_t grid,
               size_t kernel, size_t inputs, size_t outputs) {
     constexpr int P = 4, O = 2;
     for (size_t out = 0; out < outputs; out++) {
@@ -332,10 +338,60 @@ void add_pcm(T *x, size_t batch, size_t grid, size_t kernel, size_t groups, size
             const size_t n = groups - group;
             each([&](T *x, size_t place) { store(patches + place, load(x, n)); });
             const size_t weights = group * hidden * inputs * kernel * kernel;
-            convolve<true>(widen + weights, widen_bias + group * hidden, patches, middle, grid, kernel, inputs, hidden);
-            convolve<false>(narrow + weights, narrow_bias + group * inputs, middle, added, grid, kernel, hidden, inputs);
+            convolve_groups<true>(widen + weights, widen_bias + group * hidden, patches, middle, grid, kernel, inputs, hidden);
+            convolve_groups<false>(narrow + weights, narrow_bias + group * inputs, middle, added, grid, kernel, hidden, inputs);
             each([&](T *x, size_t place) { store(x, load(patches + place) + load(added + place), n); });
         }
+}
+
+// P pixels of a row, O vectors of outputs: x are the rows of the kernel, `row` apart, weight [y, x, in, O * LANES].
+template <int P, int O, class T>
+inline void pixels(const float *x, size_t row, T *y, size_t y_row, size_t kernel, size_t inputs, size_t outputs,
+                   const float *weight, const float *bias) {
+    V sums[P][O];
+    for (int p = 0; p < P; p++)
+        for (int o = 0; o < O; o++) sums[p][o] = load(bias + o * LANES);
+    for (size_t tap = 0; tap < kernel; tap++, x += row)
+        for (size_t i = 0; i < kernel * inputs; i++, weight += O * LANES) {
+            V columns[O];
+            for (int o = 0; o < O; o++) columns[o] = load(weight + o * LANES);
+            for (int p = 0; p < P; p++)
+                for (int o = 0; o < O; o++) sums[p][o] += x[p * inputs + i] * columns[o];
+        }
+    for (int p = 0; p < P; p++)
+        for (int o = 0; o < O; o++) store(y + p * y_row + o * LANES, most(sums[p][o], V{}), outputs - o * LANES);
+}
+
+// A convolution of few channels and a ReLU: [batch, y, x, in] to [batch, y, x, out], rows of pixels x_row and y_row
+// apart, O vectors of outputs. Scratch: zeros, one cutout's channels with the kernel's margin.
+template <int O, class T>
+void convolve_few(const T *x, size_t x_row, T *y, size_t y_row, size_t batch, const HubbleflowConv *c, float *scratch) {
+    constexpr int P = 4;
+    const size_t side = c->side, inputs = c->inputs, margin = c->kernel / 2, row = (side + 2 * margin) * inputs;
+    for (; batch > 0; batch--, x += side * side * x_row, y += side * side * y_row) {
+        for (size_t v = 0; v < side; v++)
+            for (size_t u = 0; u < side; u++) {
+                const T *from = x + (v * side + u) * x_row;
+                float *to = scratch + (v + margin) * row + (u + margin) * inputs;
+                for (size_t i = 0; i < inputs; i += LANES) store(to + i, load(from + i, inputs - i), inputs - i);
+            }
+        for (size_t v = 0; v < side; v++)
+            for (size_t u = 0; u < side;) {
+                const bool four = u + P <= side;
+                auto at = four ? pixels<P, O, T> : pixels<1, O, T>;
+                at(scratch + v * row + u * inputs, row, y + (v * side + u) * y_row, y_row, c->kernel, inputs,
+                   c->outputs, c->weight, c->bias);
+                u += four ? P : 1;
+            }
+    }
+}
+
+template <class T>
+void convolve(const T *x, size_t x_row, T *y, size_t y_row, size_t batch, const HubbleflowConv *c, float *scratch) {
+    const size_t vectors = (c->outputs + LANES - 1) / LANES;
+    if (vectors <= 1) return convolve_few<1>(x, x_row, y, y_row, batch, c, scratch);
+    if (vectors <= 2) return convolve_few<2>(x, x_row, y, y_row, batch, c, scratch);
+    convolve_few<4>(x, x_row, y, y_row, batch, c, scratch);
 }
 
 // The maximum over the nine pixels about each, as far as they are there: [batch, y, x, channel].
@@ -383,6 +439,10 @@ template <class T> struct Kind {
         ::add_pcm(static_cast<T *>(x), batch, p->grid, p->kernel, p->groups, p->inputs, p->hidden, p->widen,
                   p->widen_bias, p->narrow, p->narrow_bias, scratch);
     }
+    static void convolve(const void *x, size_t x_row, void *y, size_t y_row, size_t batch, const HubbleflowConv *c,
+                         float *scratch) {
+        ::convolve(static_cast<const T *>(x), x_row, static_cast<T *>(y), y_row, batch, c, scratch);
+    }
     static void maximum_3x3(const void *x, void *y, size_t batch, size_t side, size_t channels) {
         ::maximum_3x3(static_cast<const T *>(x), static_cast<T *>(y), batch, side, channels);
     }
@@ -393,8 +453,9 @@ template <class T> struct Kind {
 
 } // namespace
 
-#define LOOPS_OF(T) \
-    {LANES, Kind<T>::asinh, Kind<T>::normalise, Kind<T>::attend, Kind<T>::add_pcm, Kind<T>::maximum_3x3, Kind<T>::mean_2x2}
+#define LOOPS_OF(T)                                                                                    \
+    {LANES,           Kind<T>::asinh,    Kind<T>::normalise,   Kind<T>::attend,                        \
+     Kind<T>::add_pcm, Kind<T>::convolve, Kind<T>::maximum_3x3, Kind<T>::mean_2x2}
 
 // Of float32 and of bfloat16.
 extern "C" {
