@@ -4,6 +4,7 @@
     clippy::disallowed_methods,
     reason = "a build script is told by variables"
 )]
+/// Tells the linker.
 pub fn main() {
     println!("cargo::rerun-if-env-changed=LIBTORCH");
     println!("cargo::rustc-link-arg=-Wl,-rpath,$ORIGIN/../lib/hubbleflow");
