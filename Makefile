@@ -6,7 +6,7 @@
 #   make test-torch imports of what PyTorch itself has saved (a download of up to 3 GB)
 #   make lint      format, clippy, documentation
 #   make deny      licences and sources of all dependencies
-#   make bench     timings of this machine
+#   make bench     timings of this machine (the model beside PyTorch: scripts/bench-inference.sh)
 #   make install   PREFIX=/usr/local: bin/hubbleflow and lib/hubbleflow, which can be moved together
 #
 # Everything is built for release and as one: dependencies are compiled once, and what is tested is what runs.
