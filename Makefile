@@ -6,7 +6,7 @@
 #   make test-torch imports of what PyTorch itself has saved (a download of up to 3 GB)
 #   make lint      format, clippy, documentation
 #   make deny      licences and sources of all dependencies
-#   make bench     timings of this machine
+#   make bench     timings of this machine (the model beside PyTorch: scripts/bench-inference.sh)
 #   make bench-peers the same job as others do it: PyTorch as CAI runs it, Ray Data, Daft (a download of up to 4 GB)
 #   make install   PREFIX=/usr/local: bin/hubbleflow and lib/hubbleflow, which can be moved together
 #

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Times the whole job on this machine: rendering galaxies to local disk, and predicting them by an AstroMAE with initial
-# weights, on one thread and on two. Prints wall and CPU seconds, peak memory, and what each command says of itself.
+# weights, on one thread and on two, and the model alone. Prints wall and CPU seconds, peak memory and the model's share.
 # Then what the metrics cost over 100,000 and over a million objects with a spec-z.
 # Usage: scripts/bench.sh HUBBLEFLOW [GALAXIES]
 set -euo pipefail
@@ -31,12 +31,11 @@ rm -rf "$work/catalog-64"
 "$hubbleflow" sample "$work/catalog" --galaxies "$galaxies" --px 32 --drops 1 >/dev/null
 "$hubbleflow" model init "$work/model" >/dev/null
 
+"$hubbleflow" bench model "$work/model"
 for threads in 1 2; do
     for run in 1 2 3; do
-        rm -rf "$work/out"
-        took=$(measure "$hubbleflow" run "$work/catalog" --out "$work/out" --model "$work/model" \
-            --threads "$threads" --json)
-        echo "run of 32x32x5, threads $threads, $run: $took"
+        echo "run $run of 32x32x5, threads $threads"
+        "$hubbleflow" bench run "$work/catalog" --model "$work/model" --threads "$threads" 2>/dev/null
     done
 done
 

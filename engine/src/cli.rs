@@ -15,7 +15,9 @@ use models::{
 use tokio::runtime::Runtime;
 
 use crate::{
-    Error, bundled,
+    Error,
+    bench::{BenchCommand, bench},
+    bundled,
     clock::clock,
     demo,
     export::export,
@@ -68,6 +70,9 @@ enum Command {
     /// Train a model on a catalog
     #[command(subcommand)]
     Train(TrainCommand),
+    /// Time this machine
+    #[command(subcommand)]
+    Bench(BenchCommand),
     /// A sample survey, an S3 server and a cluster of two processes, from nothing to predictions
     Demo(demo::DemoArgs),
 }
@@ -197,7 +202,7 @@ pub fn main() -> u8 {
 }
 
 fn execute(command: Command) -> Result<u8, Error> {
-    if let Command::Run(_) = command {
+    if let Command::Run(_) | Command::Bench(_) = command {
         // Before there are threads, each of which would take a heap of its own.
         memory::give_back();
     }
@@ -238,6 +243,10 @@ fn execute(command: Command) -> Result<u8, Error> {
         }
         Command::Model(command) => model_command(command),
         Command::Train(command) => train_command(command, &options, &runtime),
+        Command::Bench(command) => {
+            bench(command, &options, &runtime)?;
+            Ok(0)
+        }
         Command::Demo(args) => demo::demo(&args, &runtime),
     }
 }
@@ -326,14 +335,10 @@ fn model_command(command: ModelCommand) -> Result<u8, Error> {
             device,
             precision,
         } => {
-            println!(
-                "{}",
-                models::check(
-                    &bundled::resolve(dir)?,
-                    device.resolve()?,
-                    precision.resolve()
-                )?
-            );
+            let device = device.resolve()?;
+            let checked =
+                models::check(&bundled::resolve(dir)?, device, precision.resolve())?;
+            println!("{checked}");
         }
         ModelCommand::Init {
             dir,
@@ -367,7 +372,8 @@ fn train_command(
     Ok(0)
 }
 
-fn print(as_json: bool, value: &(impl serde::Serialize + std::fmt::Display)) {
+/// Shows what a command found: one JSON object, or text.
+pub(crate) fn print(as_json: bool, value: &(impl serde::Serialize + std::fmt::Display)) {
     if as_json {
         println!("{}", json(value))
     } else {

@@ -152,7 +152,8 @@ impl Job {
     /// [`Error::Usage`], or the model's.
     pub fn new(args: &RunArgs, options: &StoreOptions, runtime: &Handle) -> Result<Self, Error> {
         models::single_threaded();
-        let (device, precision) = (args.device.resolve()?, args.precision.resolve());
+        let device = args.device.resolve()?;
+        let precision = args.precision.resolve();
         let dir = runtime.block_on(model_directory(&args.catalog.model, options))?;
         let model = models::load(&dir.path, device, precision)?;
         Self::on_device(args, model.as_ref(), options, runtime, device, precision)
@@ -237,7 +238,8 @@ impl Job {
     }
 }
 
-fn device_name(device: tch::Device) -> String {
+/// A device as a person names it: `cpu`, `cuda:0`.
+pub fn device_name(device: tch::Device) -> String {
     match device {
         tch::Device::Cuda(index) => format!("cuda:{index}"),
         _ => "cpu".to_owned(),

@@ -6,6 +6,7 @@
 //! ```
 //! Settings (what a user writes) become a [`job::Job`] (things that work); [`run::run`] runs it. Only this crate reads
 //! the command line, the environment and the clock.
+mod bench;
 pub mod bundled;
 pub mod cli;
 pub mod clock;

@@ -14,6 +14,7 @@ use tch::{Device, Kind, Tensor};
 
 use crate::config::{Branch, Config};
 use crate::device::Precision;
+use crate::fast::Fast;
 use crate::network::Network;
 use crate::{Checkpoint, Error, Inputs, Model, Needs};
 
@@ -26,6 +27,8 @@ pub struct AstroMae {
     device: Device,
     kind: Kind,
     network: Network,
+    /// What predicts on a CPU.
+    fast: Option<Fast>,
 }
 
 /// What a forward pass computes on its way; `None` where the branch is switched off.
@@ -56,6 +59,20 @@ impl AstroMae {
         precision: Precision,
     ) -> Result<Self, Error> {
         let kind = precision.kind();
+        let on_cpu = device == Device::Cpu;
+        let fast = on_cpu.then(|| Fast::new(&checkpoint, config, kind));
+        let fast = fast.transpose()?;
+        Self::with_fast(id, config, checkpoint, device, kind, fast)
+    }
+
+    fn with_fast(
+        id: &str,
+        config: &Config,
+        checkpoint: Checkpoint,
+        device: Device,
+        kind: Kind,
+        fast: Option<Fast>,
+    ) -> Result<Self, Error> {
         let checkpoint = checkpoint.to(device, kind)?;
         Ok(Self {
             id: id.to_owned(),
@@ -64,10 +81,14 @@ impl AstroMae {
             checkpoint,
             device,
             kind,
+            fast,
         })
     }
 
     /// The forward pass with what it computes on its way, on the model's device and in its precision.
+    ///
+    /// It goes through the network as it was published; [`Model::forward`] on a CPU does not, and its redshifts differ
+    /// from these in their last digits.
     ///
     /// # Errors
     /// [`Error::Inputs`] where the batch does not fit the model, [`Error::Torch`].
@@ -105,18 +126,17 @@ impl Model for AstroMae {
         if inputs.batch() == 0 {
             return Ok(Tensor::f_zeros([0], (Kind::Float, Device::Cpu))?);
         }
+        if let Some(fast) = &self.fast {
+            let _guard = tch::no_grad_guard();
+            return Ok(fast.forward(&inputs.checked(self.needs(), self.cutout_px())?)?);
+        }
         let z_phot = self.taps(inputs)?.z_phot;
         Ok(z_phot.f_to_device_(Device::Cpu, Kind::Float, false, false)?)
     }
 
     fn replica(&self) -> Box<dyn Model> {
-        let precision = if self.kind == Kind::BFloat16 {
-            Precision::Bf16
-        } else {
-            Precision::Fp32
-        };
-        let shared = self.checkpoint.share();
-        let replica = Self::new(&self.id, &self.config, shared, self.device, precision);
+        let (shared, fast) = (self.checkpoint.share(), self.fast.clone());
+        let replica = Self::with_fast(&self.id, &self.config, shared, self.device, self.kind, fast);
         Box::new(replica.expect("invariant: these weights built this very network before"))
     }
 }

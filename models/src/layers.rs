@@ -4,6 +4,14 @@ use tch::{Kind, TchError, Tensor};
 
 use crate::{Checkpoint, Error};
 
+/// Numbers of float32 at least, and as wide as `kind`.
+pub(crate) fn wide(kind: Kind) -> Kind {
+    match kind {
+        Kind::Double => Kind::Double,
+        _ => Kind::Float,
+    }
+}
+
 /// `x W^T + b`, on the last dimension.
 #[derive(Debug)]
 pub(crate) struct Linear {
@@ -24,11 +32,12 @@ impl Linear {
         })
     }
 
-    /// The same layer in float32.
-    pub(crate) fn to_float(&self) -> Result<Self, TchError> {
+    /// The same layer in float32 at least.
+    pub(crate) fn widened(&self) -> Result<Self, TchError> {
+        let kind = wide(self.weight.kind());
         Ok(Self {
-            weight: self.weight.f_to_kind(Kind::Float)?,
-            bias: self.bias.f_to_kind(Kind::Float)?,
+            weight: self.weight.f_to_kind(kind)?,
+            bias: self.bias.f_to_kind(kind)?,
         })
     }
 

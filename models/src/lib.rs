@@ -18,6 +18,7 @@ pub mod config;
 pub mod device;
 mod encoder;
 mod error;
+mod fast;
 mod inception;
 pub mod init;
 mod inspect;

@@ -13,7 +13,7 @@ use tch::{Kind, TchError, Tensor};
 use crate::config::{Branch, Config, Preprocessing};
 use crate::encoder::Encoder;
 use crate::inception::VisInception;
-use crate::layers::{LayerNorm, Linear, Mlp};
+use crate::layers::{LayerNorm, Linear, Mlp, wide};
 use crate::layout::{MAG_LAYERS, head_names};
 use crate::{Checkpoint, Error, Taps};
 
@@ -122,18 +122,18 @@ impl Head {
         let (hidden, out) = head_names(config);
         Ok(Self {
             hidden: hidden.map(|path| Linear::new(c, path)).transpose()?,
-            out: Linear::new(c, out)?.to_float()?,
+            out: Linear::new(c, out)?.widened()?,
         })
     }
 
-    /// `[batch, features] -> [batch]`, float32.
+    /// `[batch, features] -> [batch]`, float32 at least.
     fn forward(&self, features: &Tensor) -> Result<Tensor, TchError> {
         let hidden = match &self.hidden {
             Some(layer) => layer.forward(features)?.f_relu()?,
             None => features.f_relu()?,
         };
         // The last sum is float32 whatever the rest is: bfloat16 has no more than three digits for a redshift.
-        let hidden = hidden.f_to_kind(Kind::Float)?;
+        let hidden = hidden.f_to_kind(wide(hidden.kind()))?;
         self.out.forward(&hidden)?.f_squeeze_dim(1)
     }
 }

@@ -1,0 +1,72 @@
+//! Compiles the C++ of `src/fast`, and links libtorch.
+#![expect(
+    clippy::disallowed_methods,
+    reason = "a build script is told by variables"
+)]
+
+use std::path::Path;
+
+#[path = "../scripts/link_libtorch.rs"]
+mod link_libtorch;
+
+/// Each kind of processor that the loops are compiled for, with the compiler's flags.
+const X86: [(&str, &[&str]); 2] = [
+    ("avx2", &["-mavx2", "-mfma"]),
+    (
+        "avx512",
+        &[
+            "-mavx512f",
+            "-mavx512bw",
+            "-mavx512dq",
+            "-mavx512vl",
+            "-mavx2",
+            "-mfma",
+        ],
+    ),
+];
+
+fn main() {
+    link_libtorch::main();
+    onednn();
+    loops("any", &[]);
+    if std::env::var("CARGO_CFG_TARGET_ARCH").is_ok_and(|arch| arch == "x86_64") {
+        for (processor, flags) in X86 {
+            loops(processor, flags);
+        }
+    }
+}
+
+/// libtorch's operators that have no C++ interface.
+fn onednn() {
+    println!("cargo::rerun-if-changed=src/fast/onednn.cpp");
+    let libtorch = std::env::var("LIBTORCH").expect(
+        "LIBTORCH is not set: `make .libtorch` fetches libtorch, and .cargo/config.toml names it",
+    );
+    cc::Build::new()
+        .cpp(true)
+        .std("c++17")
+        .file("src/fast/onednn.cpp")
+        .flag("-isystem")
+        .flag(Path::new(&libtorch).join("include"))
+        .compile("hubbleflow_onednn");
+}
+
+/// The loops for one kind of processor.
+fn loops(processor: &str, flags: &[&str]) {
+    println!("cargo::rerun-if-changed=src/fast/loops.cpp");
+    let table = format!("hubbleflow_loops_{processor}");
+    let mut build = cc::Build::new();
+    build
+        .cpp(true)
+        .std("c++17")
+        .opt_level(3)
+        // A product and the sum that it goes into are one instruction, rounded once.
+        .flag("-ffp-contract=fast")
+        .flag("-fno-math-errno")
+        .file("src/fast/loops.cpp")
+        .define("HUBBLEFLOW_LOOPS", table.as_str());
+    flags.iter().for_each(|flag| {
+        build.flag(flag);
+    });
+    build.compile(&table);
+}

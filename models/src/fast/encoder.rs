@@ -1,0 +1,220 @@
+//! The transformer, tokens first: what is done to all galaxies' tokens of one place is done to one run of memory.
+//!
+//! | | shapes |
+//! |---|---|
+//! | patches | `[batch, band, y, x] -> [patch * batch, band * y * x]` |
+//! | a block | `[(1 + patch) * batch, width]` in and out; of the last, the mean `[batch, width]` |
+//!
+//! With a PCM the channels are in the order of [`groups_last`]: every weight that meets them is.
+
+use std::sync::Arc;
+
+use tch::{Device, Kind, TchError, Tensor};
+
+use super::ROWS;
+use super::linear::{Linear, Then};
+use super::loops::{PcmLanes, add_pcm, attend, normalise};
+use super::weight::{Affine, Weight, exact};
+use crate::config::{self, Config, EncoderKind};
+use crate::{Checkpoint, Error};
+
+/// From cutouts to what the head takes.
+#[derive(Debug, Clone)]
+pub(super) struct Encoder {
+    grid: i64,
+    patch_px: i64,
+    width: i64,
+    patch_embed: Linear,
+    /// `[patch, 1, width]`, and the bias of `patch_embed`.
+    places: Weight,
+    /// `[1, width]`, with its place.
+    class: Weight,
+    blocks: Vec<Block>,
+    /// `fc_norm`'s scale and shift, `head` and `vit_block.0`.
+    features: Linear,
+}
+
+#[derive(Debug, Clone)]
+struct Block {
+    heads: usize,
+    qkv: Linear,
+    pcm: Option<Arc<PcmLanes>>,
+    proj: Linear,
+    fc1: Linear,
+    fc2: Linear,
+}
+
+/// The order of the encoder's channels.
+struct Channels(Tensor);
+
+impl Encoder {
+    pub(super) fn new(c: &Checkpoint, config: &Config, kind: Kind) -> Result<Self, Error> {
+        let encoder = &config.encoder;
+        let (width, patch_px) = (encoder.width as i64, encoder.patch_px as i64);
+        let channels = Channels(match encoder.kind {
+            EncoderKind::Pcm => {
+                Tensor::f_from_slice(&groups_last(encoder.width, encoder.pcm_group))?
+            }
+            EncoderKind::Plain => Tensor::f_arange(width, (Kind::Int64, Device::Cpu))?,
+        });
+        let mut patch_embed = Affine::read(c, "patch_embed.proj")?.outputs_in(&channels.0)?;
+        patch_embed.weight = patch_embed.weight.f_flatten(1, -1)?;
+        let places = exact(c, "pos_embed")?.f_index_select(2, &channels.0)?;
+        let class = exact(c, "cls_token")?.f_index_select(2, &channels.0)?;
+        let class = class
+            .f_add(&places.f_narrow(1, 0, 1)?)?
+            .f_view([1, width])?;
+        let patches = places.size()[1] - 1;
+        let places = places.f_narrow(1, 1, patches)?.f_add(&patch_embed.bias)?;
+        patch_embed.bias = patch_embed.bias.f_zeros_like()?;
+        let features = Affine::read(c, "vit_block.0")?
+            .after(&Affine::read(c, "head")?)?
+            .after_norm(c, "fc_norm")?
+            .inputs_in(&channels.0)?;
+        let block = |n| Block::new(c, &format!("blocks.{n}"), config, &channels, kind);
+        Ok(Self {
+            grid: config.grid() as i64,
+            patch_px,
+            width,
+            patch_embed: Linear::new(&patch_embed, kind, patches * ROWS)?,
+            places: Weight(places.f_view([patches, 1, width])?.f_to_kind(kind)?),
+            class: Weight(class.f_to_kind(kind)?),
+            blocks: (0..encoder.depth).map(block).collect::<Result<_, _>>()?,
+            features: Linear::new(&features, kind, ROWS)?,
+        })
+    }
+
+    /// `[batch, band, y, x] -> [batch, 1096]`.
+    pub(super) fn forward(&self, cutouts: &Tensor) -> Result<Tensor, TchError> {
+        let batch = cutouts.size()[0];
+        let patches = self.grid * self.grid;
+        let tokens = self
+            .patch_embed
+            .forward(&self.patches(cutouts)?, Then::Nothing)?;
+        let tokens = tokens.f_view([patches, batch, self.width])?;
+        let mut x = Tensor::f_empty(
+            [1 + patches, batch, self.width],
+            (cutouts.kind(), Device::Cpu),
+        )?;
+        x.f_narrow(0, 0, 1)?.f_copy_(&self.class)?;
+        let _ = tokens.f_add_out(&x.f_narrow(0, 1, patches)?, &self.places)?;
+        x = x.f_view([-1, self.width])?;
+        let (last, blocks) = self
+            .blocks
+            .split_last()
+            .expect("invariant: a depth above 0");
+        for block in blocks {
+            x = block.attend(x, batch)?;
+            x = block.transform(x)?;
+        }
+        let x = last.attend(x, batch)?;
+        let mean = last.mean_of_patches(&x, batch)?;
+        self.features.forward(&normalise(&mean)?, Then::Relu)
+    }
+
+    /// `[batch, band, y, x] -> [patch * batch, band * y * x]`.
+    fn patches(&self, cutouts: &Tensor) -> Result<Tensor, TchError> {
+        let (batch, bands, _, _) = cutouts.size4()?;
+        let (grid, px) = (self.grid, self.patch_px);
+        cutouts
+            .f_view([batch, bands, grid, px, grid, px])?
+            .f_permute([2, 4, 0, 1, 3, 5])?
+            .f_reshape([grid * grid * batch, bands * px * px])
+    }
+}
+
+impl Block {
+    fn new(
+        c: &Checkpoint,
+        path: &str,
+        config: &Config,
+        channels: &Channels,
+        kind: Kind,
+    ) -> Result<Self, Error> {
+        let encoder = &config.encoder;
+        let rows = (config.grid() * config.grid() + 1) as i64 * ROWS;
+        let layer = |name: &str| Affine::read(c, &format!("{path}.{name}"));
+        let norm = |n| format!("{path}.norm{n}");
+        let qkv = qkv(c, path, encoder)?.after_norm(c, &norm(1))?;
+        let fc1 = layer("mlp.fc1")?.after_norm(c, &norm(2))?;
+        let pack = |layer: Affine| Linear::new(&layer, kind, rows);
+        let pcm = match encoder.kind {
+            EncoderKind::Plain => None,
+            EncoderKind::Pcm => {
+                let widen = layer("PCM.0")?.then_batch_norm(c, &format!("{path}.PCM.1"))?;
+                let narrow = layer("PCM.3")?;
+                let (widen, narrow) =
+                    ([&widen.weight, &widen.bias], [&narrow.weight, &narrow.bias]);
+                let lanes = PcmLanes::new(widen, narrow, encoder.pcm_group, config.grid())?;
+                Some(Arc::new(lanes))
+            }
+        };
+        Ok(Self {
+            heads: encoder.heads,
+            qkv: pack(qkv.inputs_in(&channels.0)?)?,
+            pcm,
+            proj: pack(layer("attn.proj")?.outputs_in(&channels.0)?)?,
+            fc1: pack(fc1.inputs_in(&channels.0)?)?,
+            fc2: pack(layer("mlp.fc2")?.outputs_in(&channels.0)?)?,
+        })
+    }
+
+    /// The tokens after attention and PCM; those before are written over.
+    fn attend(&self, x: Tensor, batch: i64) -> Result<Tensor, TchError> {
+        let qkv = self.qkv.forward(&normalise(&x)?, Then::Nothing)?;
+        let mixed = attend(&qkv, batch, self.heads)?;
+        if let Some(pcm) = &self.pcm {
+            // The patches alone: the class token has no place on the grid.
+            add_pcm(&mut x.f_narrow(0, batch, x.size()[0] - batch)?, pcm)?;
+        }
+        self.proj.add_to(&x, &mixed)
+    }
+
+    /// The tokens after the perceptron.
+    fn transform(&self, x: Tensor) -> Result<Tensor, TchError> {
+        let hidden = self.fc1.forward(&normalise(&x)?, Then::Gelu)?;
+        self.fc2.add_to(&x, &hidden)
+    }
+
+    /// The mean of the patches after the perceptron: its second layer is linear, and comes after the mean.
+    fn mean_of_patches(&self, x: &Tensor, batch: i64) -> Result<Tensor, TchError> {
+        let rows = x.size()[0];
+        let mean = |x: &Tensor| {
+            let tokens = x.f_view([-1, batch, x.size()[1]])?;
+            tokens.f_mean_dim(0, false, None)
+        };
+        let patches = x.f_narrow(0, batch, rows - batch)?;
+        let hidden = self.fc1.forward(&normalise(&patches)?, Then::Gelu)?;
+        self.fc2.add_to(&mean(&patches)?, &mean(&hidden)?)
+    }
+}
+
+/// Queries, keys and values, the queries scaled by the root of a head's channels.
+fn qkv(c: &Checkpoint, path: &str, encoder: &config::Encoder) -> Result<Affine, Error> {
+    let weight = exact(c, &format!("{path}.attn.qkv.weight"))?;
+    let bias = match encoder.kind {
+        EncoderKind::Plain => exact(c, &format!("{path}.attn.qkv.bias"))?,
+        EncoderKind::Pcm => {
+            let q = exact(c, &format!("{path}.attn.q_bias"))?;
+            let v = exact(c, &format!("{path}.attn.v_bias"))?;
+            Tensor::f_cat(&[&q, &q.f_zeros_like()?, &v], 0)?
+        }
+    };
+    let scale = ((encoder.width / encoder.heads) as f64).powf(-0.5);
+    let scales = bias.f_ones_like()?;
+    let _ = scales
+        .f_narrow(0, 0, encoder.width as i64)?
+        .f_fill_(scale)?;
+    Ok(Affine {
+        weight: weight.f_mul(&scales.f_unsqueeze(1)?)?,
+        bias: bias.f_mul(&scales)?,
+    })
+}
+
+/// The order of channels in which those of one group are as far apart as there are groups: channel `i` of group `g` is at
+/// `i * groups + g`.
+fn groups_last(width: usize, groups: usize) -> Vec<i64> {
+    let each = width / groups;
+    let channel = |place: usize| (place % groups * each + place / groups) as i64;
+    (0..width).map(channel).collect()
+}

@@ -1,0 +1,144 @@
+//! The Inception network, channels last, so that its 1x1 convolutions are linear layers.
+//!
+//! | | shapes |
+//! |---|---|
+//! | stem | `[batch, band, y, x]`, the mean of 2x2 pixels `-> [batch * y/2 * x/2, 32]` |
+//! | a block | `[batch * y * x, in] -> [batch * y * x, out]` |
+//! | tail | `[batch, y/8 * x/8 * 12] -> [batch, 1096]` |
+
+use std::sync::Arc;
+
+use tch::{Kind, TchError, Tensor};
+
+use super::ROWS;
+use super::linear::{Linear, Then};
+use super::loops::{Conv, convolve, maximum_3x3, mean_2x2};
+use super::weight::Affine;
+use crate::layout::{INCEPTION_BLOCKS, LAST_BLOCK};
+use crate::{Checkpoint, Error};
+
+/// The network up to the ReLU of its tail.
+#[derive(Debug, Clone)]
+pub(super) struct Inception {
+    stem: Linear,
+    blocks: Vec<Block>,
+    tail: Linear,
+}
+
+#[derive(Debug, Clone)]
+struct Block {
+    /// The 1x1 convolutions that see the block's input, as one.
+    first: Linear,
+    /// What follows the second of them, and the third if there is one.
+    second: Vec<Arc<Conv>>,
+    pooled: Linear,
+    /// Channels of each branch.
+    each: i64,
+}
+
+impl Inception {
+    pub(super) fn new(c: &Checkpoint, cutout_px: usize, kind: Kind) -> Result<Self, Error> {
+        let vis = "inception_model.vis_inception";
+        let mut stem = Affine::read(c, "inception_model.conv2d_init")?;
+        stem.weight = stem.weight.f_flatten(1, -1)?;
+        let mut tail = Affine::read(c, &format!("{vis}.10"))?;
+        // The plain network flattens [channel, y, x], this one [y, x, channel].
+        let side = (cutout_px / 8) as i64;
+        let (out, _) = tail.weight.size2()?;
+        let by_channel = tail.weight.f_view([out, -1, side, side])?;
+        tail.weight = by_channel.f_permute([0, 2, 3, 1])?.f_reshape([out, -1])?;
+        let mut pixels = (cutout_px * cutout_px) as i64 / 4;
+        let mut blocks = Vec::with_capacity(INCEPTION_BLOCKS.len());
+        for (n, (at, _, each)) in INCEPTION_BLOCKS.into_iter().enumerate() {
+            if n > 0 && n % 2 == 0 {
+                pixels /= 4;
+            }
+            let path = format!("{vis}.{at}");
+            blocks.push(Block::new(
+                c,
+                &path,
+                at != LAST_BLOCK,
+                each as i64,
+                kind,
+                pixels * ROWS,
+            )?);
+        }
+        Ok(Self {
+            stem: Linear::new(&stem, kind, (cutout_px * cutout_px) as i64 / 4 * ROWS)?,
+            blocks,
+            tail: Linear::new(&tail, kind, ROWS)?,
+        })
+    }
+
+    /// `[batch, band, y, x] -> [batch, 1096]`.
+    pub(super) fn forward(&self, cutouts: &Tensor) -> Result<Tensor, TchError> {
+        let (batch, bands, px, _) = cutouts.size4()?;
+        let mut side = px / 2;
+        // The mean first: it is as good before the 1x1 convolution as after it, and leaves a quarter of the pixels.
+        let pooled = cutouts.f_avg_pool2d([2, 2], [2, 2], [0, 0], false, true, None)?;
+        let pixels = pooled.f_permute([0, 2, 3, 1])?.f_reshape([-1, bands])?;
+        let mut x = self.stem.forward(&pixels, Then::Nothing)?;
+        for (n, block) in self.blocks.iter().enumerate() {
+            if n > 0 && n % 2 == 0 {
+                x = mean_2x2(&x, side)?;
+                side /= 2;
+            }
+            x = block.forward(&x, side)?;
+        }
+        self.tail.forward(&x.f_view([batch, -1])?, Then::Relu)
+    }
+}
+
+impl Block {
+    fn new(
+        c: &Checkpoint,
+        path: &str,
+        with_5x5: bool,
+        each: i64,
+        kind: Kind,
+        rows: i64,
+    ) -> Result<Self, Error> {
+        let folded = |name: &str| -> Result<Affine, Error> {
+            let path = format!("{path}.{name}");
+            Affine::read(c, &format!("{path}.conv"))?.then_batch_norm(c, &format!("{path}.bn"))
+        };
+        let linear = |name: &str| -> Result<Affine, Error> {
+            let mut layer = folded(name)?;
+            layer.weight = layer.weight.f_flatten(1, -1)?;
+            Ok(layer)
+        };
+        let conv = |name: &str| -> Result<Arc<Conv>, Error> {
+            let layer = folded(name)?;
+            Ok(Arc::new(Conv::new(&layer.weight, &layer.bias)?))
+        };
+        let mut first = vec![linear("branch1")?, linear("branch2.0")?];
+        let mut second = vec![conv("branch2.1")?];
+        if with_5x5 {
+            first.push(linear("branch3.0")?);
+            second.push(conv("branch3.1")?);
+        }
+        let first: Vec<&Affine> = first.iter().collect();
+        Ok(Self {
+            first: Linear::new(&Affine::side_by_side(&first)?, kind, rows)?,
+            second,
+            pooled: Linear::new(&linear("branch4.1")?, kind, rows)?,
+            each,
+        })
+    }
+
+    fn forward(&self, x: &Tensor, side: i64) -> Result<Tensor, TchError> {
+        let first = self.first.forward(x, Then::Relu)?;
+        let pooled = self.pooled.forward(&maximum_3x3(x, side)?, Then::Relu)?;
+        let last = (1 + self.second.len() as i64) * self.each;
+        let shape = [x.size()[0], last + self.each];
+        let mut y = Tensor::f_empty(shape, (x.kind(), x.device()))?;
+        for (branch, start) in [(first.f_narrow(1, 0, self.each)?, 0), (pooled, last)] {
+            y.f_narrow(1, start, self.each)?.f_copy_(&branch)?;
+        }
+        for (n, conv) in self.second.iter().enumerate() {
+            let channel = (n as i64 + 1) * self.each;
+            convolve(conv, &first, channel, &mut y, channel, side)?;
+        }
+        Ok(y)
+    }
+}

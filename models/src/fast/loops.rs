@@ -1,0 +1,409 @@
+//! The loops of `loops.cpp`, on tensors: what libtorch does badly at these sizes.
+//!
+//! | | shapes |
+//! |---|---|
+//! | [`asinh`] | `[batch, y, x]` of one band after the other |
+//! | [`normalise`] | `[rows, width]` |
+//! | [`attend`] | `[token * batch, 3 * width] -> [token * batch, width]` |
+//! | [`add_pcm`] | `[patch * batch, width]`, in place |
+//! | [`convolve`] | `[batch * y * x, in] -> [batch * y * x, out]`, channels beside others |
+//! | [`maximum_3x3`], [`mean_2x2`] | `[batch * y * x, channel]` |
+//!
+//! They are compiled for processors with AVX-512, with AVX2, and for any; which are used is asked at run time. Numbers in
+//! memory are float32 or bfloat16, arithmetic is float32.
+
+use std::ffi::c_void;
+
+use tch::{Device, Kind, TchError, Tensor};
+
+/// The same in `loops.cpp`.
+#[repr(C)]
+struct Shape {
+    tokens: usize,
+    batch: usize,
+    heads: usize,
+    depth: usize,
+}
+
+/// The weights of a PCM for some galaxies; the same in `loops.cpp`.
+#[repr(C)]
+struct PcmWeights {
+    grid: usize,
+    kernel: usize,
+    groups: usize,
+    inputs: usize,
+    hidden: usize,
+    widen: *const f32,
+    widen_bias: *const f32,
+    narrow: *const f32,
+    narrow_bias: *const f32,
+}
+
+/// A convolution of few channels; the same in `loops.cpp`.
+#[repr(C)]
+struct ConvWeights {
+    side: usize,
+    kernel: usize,
+    inputs: usize,
+    outputs: usize,
+    weight: *const f32,
+    bias: *const f32,
+}
+
+/// The same in `loops.cpp`, for numbers of one kind.
+#[repr(C)]
+struct Loops {
+    lanes: usize,
+    asinh: unsafe extern "C" fn(*const f32, *mut c_void, usize, f32, f32),
+    normalise: unsafe extern "C" fn(*const c_void, *mut c_void, usize, usize),
+    attend: unsafe extern "C" fn(*const c_void, *mut c_void, *const Shape, *mut f32),
+    add_pcm: unsafe extern "C" fn(*mut c_void, usize, *const PcmWeights, *mut f32),
+    convolve: unsafe extern "C" fn(
+        *const c_void,
+        usize,
+        *mut c_void,
+        usize,
+        usize,
+        *const ConvWeights,
+        *mut f32,
+    ),
+    maximum_3x3: unsafe extern "C" fn(*const c_void, *mut c_void, usize, usize, usize),
+    mean_2x2: unsafe extern "C" fn(*const c_void, *mut c_void, usize, usize, usize),
+}
+
+unsafe extern "C" {
+    #[cfg(target_arch = "x86_64")]
+    static hubbleflow_loops_avx512: [Loops; 2];
+    #[cfg(target_arch = "x86_64")]
+    static hubbleflow_loops_avx2: [Loops; 2];
+    static hubbleflow_loops_any: [Loops; 2];
+}
+
+/// The loops for this processor and numbers of `kind`.
+fn loops(kind: Kind) -> &'static Loops {
+    let of_kind = match kind {
+        Kind::BFloat16 => 1,
+        _ => 0,
+    };
+    #[cfg(target_arch = "x86_64")]
+    {
+        let avx2 = is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma");
+        let avx512 = is_x86_feature_detected!("avx512f")
+            && is_x86_feature_detected!("avx512bw")
+            && is_x86_feature_detected!("avx512dq")
+            && is_x86_feature_detected!("avx512vl");
+        if avx2 && avx512 {
+            // SAFETY: a constant of loops.cpp.
+            return unsafe { &hubbleflow_loops_avx512[of_kind] };
+        }
+        if avx2 {
+            // SAFETY: a constant of loops.cpp.
+            return unsafe { &hubbleflow_loops_avx2[of_kind] };
+        }
+    }
+    // SAFETY: a constant of loops.cpp.
+    unsafe { &hubbleflow_loops_any[of_kind] }
+}
+
+/// Where the numbers of a tensor begin.
+///
+/// # Panics
+/// If it is not contiguous on the CPU, of `kind` and `elements` numbers: a loop would read beside them.
+fn numbers(tensor: &Tensor, kind: Kind, elements: i64) -> *mut c_void {
+    let fits = tensor.kind() == kind
+        && tensor.device() == Device::Cpu
+        && tensor.is_contiguous()
+        && tensor.numel() as i64 == elements;
+    assert!(fits, "invariant: {elements} {kind:?} in one run of memory");
+    tensor.data_ptr()
+}
+
+/// `asinh(x / softening) / scale`, with the reciprocals of both for each band: `[batch, band, y, x]` of float32 to the
+/// same of `kind`.
+pub(super) fn asinh(
+    x: &Tensor,
+    slope: &[f32],
+    factor: &[f32],
+    kind: Kind,
+) -> Result<Tensor, TchError> {
+    let (batch, bands, side, _) = x.size4()?;
+    let y = Tensor::f_empty([batch, bands, side, side], (kind, Device::Cpu))?;
+    let from = numbers(x, Kind::Float, y.numel() as i64).cast::<f32>();
+    let to = numbers(&y, kind, y.numel() as i64).cast::<u8>();
+    let (plane, bytes) = ((side * side) as usize, kind_bytes(kind));
+    for n in 0..(batch * bands) as usize {
+        let band = n % bands as usize;
+        // SAFETY: both tensors hold this plane, and nobody else has a handle on the new one.
+        unsafe {
+            let (from, to) = (from.add(n * plane), to.add(n * plane * bytes));
+            (loops(kind).asinh)(from, to.cast(), plane, slope[band], factor[band]);
+        }
+    }
+    Ok(y)
+}
+
+fn kind_bytes(kind: Kind) -> usize {
+    match kind {
+        Kind::BFloat16 => 2,
+        _ => 4,
+    }
+}
+
+/// Each row with mean 0 and variance 1; epsilon 1e-6. Scale and shift are folded into what follows.
+pub(super) fn normalise(x: &Tensor) -> Result<Tensor, TchError> {
+    let ((rows, width), kind) = (x.size2()?, x.kind());
+    let y = Tensor::f_empty([rows, width], (kind, Device::Cpu))?;
+    let (from, to) = (
+        numbers(x, kind, rows * width),
+        numbers(&y, kind, rows * width),
+    );
+    // SAFETY: both hold so many rows, and nobody else has a handle on the new one.
+    unsafe { (loops(kind).normalise)(from, to, rows as usize, width as usize) };
+    Ok(y)
+}
+
+/// `softmax(q k^T) v` for each galaxy and head; the queries are scaled already.
+///
+/// libtorch's attention is made for thousands of tokens, and spends its time on arranging these 17.
+pub(super) fn attend(qkv: &Tensor, batch: i64, heads: usize) -> Result<Tensor, TchError> {
+    let ((rows, width), kind) = (qkv.size2()?, qkv.kind());
+    let width = width / 3;
+    let mixed = Tensor::f_empty([rows, width], (kind, Device::Cpu))?;
+    let shape = Shape {
+        tokens: (rows / batch) as usize,
+        batch: batch as usize,
+        heads,
+        depth: width as usize / heads,
+    };
+    let loops = loops(kind);
+    // Queries, keys, values, scores and what comes of them, each with room to be rounded up.
+    let tokens = shape.tokens + 6 + loops.lanes;
+    let depth = shape.depth + loops.lanes;
+    let mut scratch = vec![0.0; 4 * tokens * depth + tokens * tokens];
+    let (from, to) = (
+        numbers(qkv, kind, 3 * rows * width),
+        numbers(&mixed, kind, rows * width),
+    );
+    // SAFETY: the tensors have the shape's sizes, the scratch has room, and nobody else has a handle on the new tensor.
+    unsafe { (loops.attend)(from, to, &shape, scratch.as_mut_ptr()) };
+    Ok(mixed)
+}
+
+/// The weights of a parallel convolution module, laid out in lanes of groups.
+#[derive(Debug)]
+pub(super) struct PcmLanes {
+    grid: usize,
+    kernel: usize,
+    groups: usize,
+    inputs: usize,
+    hidden: usize,
+    widen: Lanes,
+    narrow: Lanes,
+}
+
+/// A grouped convolution.
+#[derive(Debug)]
+struct Lanes {
+    /// `[groups / lanes, out, y, x, in, lanes]`, and zeros for groups that there are not.
+    weight: Vec<f32>,
+    /// `[groups / lanes, out, lanes]`.
+    bias: Vec<f32>,
+}
+
+impl Lanes {
+    fn new(weight: &Tensor, bias: &Tensor, groups: i64) -> Result<Self, TchError> {
+        let (out, inputs, kernel, _) = weight.size4()?;
+        let lanes = loops(Kind::Float).lanes as i64;
+        let in_lanes = |grouped: &Tensor| -> Result<Vec<f32>, TchError> {
+            // [groups, …] -> [groups / lanes, …, lanes]
+            let missing = groups.unsigned_abs().next_multiple_of(lanes as u64) as i64 - groups;
+            let mut shape = grouped.size();
+            shape[0] = missing;
+            let none = Tensor::f_zeros(&shape[..], (grouped.kind(), Device::Cpu))?;
+            let all = Tensor::f_cat(&[grouped, &none], 0)?.f_flatten(1, -1)?;
+            let all = all.f_view([-1, lanes, all.size()[1]])?.f_transpose(1, 2)?;
+            let all = all.f_contiguous()?.f_flatten(0, -1)?;
+            Vec::<f32>::try_from(all.f_to_kind(Kind::Float)?)
+        };
+        let grouped = weight.f_view([groups, out / groups, inputs, kernel, kernel])?;
+        let grouped = grouped.f_permute([0, 1, 3, 4, 2])?.f_contiguous()?;
+        Ok(Self {
+            weight: in_lanes(&grouped)?,
+            bias: in_lanes(&bias.f_view([groups, out / groups])?)?,
+        })
+    }
+}
+
+impl PcmLanes {
+    /// Of two convolutions on `grid` by `grid` patches, `[hidden, in / groups, y, x]` and `[in, hidden / groups, y, x]`,
+    /// each with its bias.
+    pub(super) fn new(
+        widen: [&Tensor; 2],
+        narrow: [&Tensor; 2],
+        groups: usize,
+        grid: usize,
+    ) -> Result<Self, TchError> {
+        let (hidden, inputs, kernel, _) = widen[0].size4()?;
+        Ok(Self {
+            grid,
+            kernel: kernel as usize,
+            groups,
+            inputs: inputs as usize,
+            hidden: hidden as usize / groups,
+            widen: Lanes::new(widen[0], widen[1], groups as i64)?,
+            narrow: Lanes::new(narrow[0], narrow[1], groups as i64)?,
+        })
+    }
+}
+
+/// Adds a PCM to its input; channel `i` of group `g` is at `i * groups + g`.
+///
+/// Of grouped convolutions on 4x4 patches libtorch makes thousands of small products. Groups do not mix, so here lanes
+/// are groups, and all arithmetic is between whole vectors.
+pub(super) fn add_pcm(x: &mut Tensor, pcm: &PcmLanes) -> Result<(), TchError> {
+    let ((rows, width), kind) = (x.size2()?, x.kind());
+    let patches = pcm.grid * pcm.grid;
+    let loops = loops(kind);
+    let weights = PcmWeights {
+        grid: pcm.grid,
+        kernel: pcm.kernel,
+        groups: pcm.groups,
+        inputs: pcm.inputs,
+        hidden: pcm.hidden,
+        widen: pcm.widen.weight.as_ptr(),
+        widen_bias: pcm.widen.bias.as_ptr(),
+        narrow: pcm.narrow.weight.as_ptr(),
+        narrow_bias: pcm.narrow.bias.as_ptr(),
+    };
+    // The patches of one galaxy with the kernel's margin beside each row: inputs, hidden channels, outputs.
+    let padded = pcm.grid * (pcm.grid + pcm.kernel - 1);
+    let mut scratch = vec![0.0; padded * (2 * pcm.inputs + pcm.hidden) * loops.lanes];
+    assert_eq!(
+        width as usize,
+        pcm.groups * pcm.inputs,
+        "invariant: the width"
+    );
+    let x = numbers(x, kind, rows * width);
+    // SAFETY: the tensor holds so many patches and is borrowed for this alone; weights and scratch have the sizes that
+    // follow from those of the module.
+    unsafe { (loops.add_pcm)(x, rows as usize / patches, &weights, scratch.as_mut_ptr()) };
+    Ok(())
+}
+
+/// A square convolution of few channels with its batch normalisation, followed by a ReLU.
+#[derive(Debug)]
+pub(super) struct Conv {
+    kernel: usize,
+    inputs: usize,
+    outputs: usize,
+    /// `[y, x, in, out]`, the outputs rounded up to whole vectors.
+    weight: Vec<f32>,
+    bias: Vec<f32>,
+}
+
+impl Conv {
+    /// The most vectors of outputs that the loop holds.
+    const VECTORS_MAX: usize = 4;
+
+    /// Of `[out, in, y, x]` and `[out]`.
+    pub(super) fn new(weight: &Tensor, bias: &Tensor) -> Result<Self, TchError> {
+        let (outputs, inputs, kernel, _) = weight.size4()?;
+        let lanes = loops(Kind::Float).lanes;
+        let vectors = (outputs as usize).div_ceil(lanes).next_power_of_two();
+        assert!(vectors <= Self::VECTORS_MAX, "invariant: few channels");
+        let missing = (vectors * lanes) as i64 - outputs;
+        let padded = |x: &Tensor| -> Result<Vec<f32>, TchError> {
+            let x = x.f_constant_pad_nd([0, missing])?.f_to_kind(Kind::Float)?;
+            Vec::<f32>::try_from(x.f_contiguous()?.f_flatten(0, -1)?)
+        };
+        Ok(Self {
+            kernel: kernel as usize,
+            inputs: inputs as usize,
+            outputs: outputs as usize,
+            weight: padded(&weight.f_permute([2, 3, 1, 0])?)?,
+            bias: padded(bias)?,
+        })
+    }
+}
+
+/// The convolution of the channels of `x` from `from` on, written to those of `y` from `to` on; both hold cutouts of
+/// `side` by `side` pixels.
+///
+/// libtorch would arrange its input, its weights and its output, for a tenth of a millisecond of arithmetic.
+pub(super) fn convolve(
+    conv: &Conv,
+    x: &Tensor,
+    from: i64,
+    y: &mut Tensor,
+    to: i64,
+    side: i64,
+) -> Result<(), TchError> {
+    let ((pixels, x_row), (y_pixels, y_row), kind) = (x.size2()?, y.size2()?, x.kind());
+    let Conv {
+        kernel,
+        inputs,
+        outputs,
+        ..
+    } = *conv;
+    let fits = y_pixels == pixels
+        && from + inputs as i64 <= x_row
+        && to + outputs as i64 <= y_row
+        && pixels % (side * side) == 0;
+    assert!(fits, "invariant: channels and pixels that are there");
+    let weights = ConvWeights {
+        side: side as usize,
+        kernel,
+        inputs,
+        outputs,
+        weight: conv.weight.as_ptr(),
+        bias: conv.bias.as_ptr(),
+    };
+    let padded = side as usize + kernel - 1;
+    let mut scratch = vec![0.0; padded * padded * inputs];
+    let batch = (pixels / side / side) as usize;
+    let (x, y) = (
+        numbers(x, kind, pixels * x_row).cast::<u8>(),
+        numbers(y, kind, pixels * y_row).cast::<u8>(),
+    );
+    // SAFETY: the channels are there, the scratch holds a cutout with its margin, `y` is borrowed for this alone, and
+    // `x` is another tensor.
+    unsafe {
+        let (x, y) = (
+            x.add(from as usize * kind_bytes(kind)).cast(),
+            y.add(to as usize * kind_bytes(kind)).cast(),
+        );
+        let scratch = scratch.as_mut_ptr();
+        let rows = (x_row as usize, y_row as usize);
+        (loops(kind).convolve)(x, rows.0, y, rows.1, batch, &weights, scratch);
+    }
+    Ok(())
+}
+
+/// The maximum over the nine pixels about each, as far as they are there.
+pub(super) fn maximum_3x3(x: &Tensor, side: i64) -> Result<Tensor, TchError> {
+    let ((pixels, channels), kind) = (x.size2()?, x.kind());
+    let y = Tensor::f_empty([pixels, channels], (kind, Device::Cpu))?;
+    let (from, to) = (
+        numbers(x, kind, pixels * channels),
+        numbers(&y, kind, pixels * channels),
+    );
+    let batch = (pixels / side / side) as usize;
+    // SAFETY: both hold so many cutouts, and nobody else has a handle on the new one.
+    unsafe { (loops(kind).maximum_3x3)(from, to, batch, side as usize, channels as usize) };
+    Ok(y)
+}
+
+/// The mean of each two by two pixels.
+pub(super) fn mean_2x2(x: &Tensor, side: i64) -> Result<Tensor, TchError> {
+    let ((pixels, channels), kind) = (x.size2()?, x.kind());
+    let batch = pixels / side / side;
+    let half = side / 2;
+    let y = Tensor::f_empty([batch * half * half, channels], (kind, Device::Cpu))?;
+    let (from, to) = (
+        numbers(x, kind, pixels * channels),
+        numbers(&y, kind, batch * half * half * channels),
+    );
+    // SAFETY: both hold so many cutouts, and nobody else has a handle on the new one.
+    unsafe { (loops(kind).mean_2x2)(from, to, batch as usize, side as usize, channels as usize) };
+    Ok(y)
+}

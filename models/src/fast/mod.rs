@@ -1,0 +1,193 @@
+//! The network folded and laid out for the CPU: the same function as `network.rs`, which it is checked against.
+//!
+//! Built from the plain weights when a model is loaded. What is linear and follows on each other becomes one layer, in
+//! float64: batch normalisations into their convolutions, scales and shifts of layer normalisations into what follows
+//! them, and the last layer of each branch into the head's first. Linear layers are oneDNN's, packed once, with what
+//! follows fused into them ([`linear`]); what libtorch does badly at these sizes is done in loops of our own ([`loops`]).
+//!
+//! | file | |
+//! |---|---|
+//! | `weight.rs` | folding |
+//! | `encoder.rs`, `inception.rs` | the branches |
+//! | `linear.rs`, `onednn.cpp` | linear layers |
+//! | `loops.rs`, `loops.cpp` | normalisation, attention, convolutions of few channels, pooling |
+
+mod encoder;
+mod inception;
+mod linear;
+mod loops;
+#[cfg(test)]
+mod tests;
+mod weight;
+
+use tch::{Kind, TchError, Tensor};
+
+use self::encoder::Encoder;
+use self::inception::Inception;
+pub(crate) use self::linear::cpu_capability;
+use self::linear::{Linear, Then};
+use self::loops::asinh;
+use self::weight::{Affine, Weight};
+use crate::config::{Branch, Config, Preprocessing};
+use crate::layout::{IMAGE_FEATURES, MAG_FEATURES, MAG_LAYERS, head_names};
+use crate::preprocess::CutoutPreprocess;
+use crate::{Checkpoint, Error, Inputs};
+
+/// Galaxies that go through the network together: enough to keep a core's multipliers busy, few enough for its caches.
+const ROWS: i64 = 128;
+
+/// AstroMAE for one thread of a CPU; a clone shares its weights.
+#[derive(Debug, Clone)]
+pub(crate) struct Fast {
+    preprocess: Preprocessing,
+    kind: Kind,
+    encoder: Option<Encoder>,
+    inception: Option<Inception>,
+    magnitude: Option<Magnitude>,
+    /// The last layer of every branch and the head's first.
+    joint: Linear,
+    out: Weight,
+    out_bias: Weight,
+}
+
+/// The dense network on magnitudes, up to its last ReLU.
+#[derive(Debug, Clone)]
+struct Magnitude {
+    /// In float32: bfloat16 has no more than three digits for a magnitude.
+    first: Linear,
+    rest: Vec<Linear>,
+    kind: Kind,
+}
+
+impl Fast {
+    /// The network of `config` in numbers of `kind`, from weights in float32 on the CPU.
+    pub(crate) fn new(c: &Checkpoint, config: &Config, kind: Kind) -> Result<Self, Error> {
+        let _guard = tch::no_grad_guard();
+        let on = |branch| config.has(branch).then_some(c);
+        let encoder = |c| Encoder::new(c, config, kind);
+        let inception = |c| Inception::new(c, config.cutout_px, kind);
+        let out = Affine::read(c, head_names(config).1)?;
+        Ok(Self {
+            preprocess: config.preprocess.clone(),
+            kind,
+            encoder: on(Branch::Encoder).map(encoder).transpose()?,
+            inception: on(Branch::Inception).map(inception).transpose()?,
+            magnitude: on(Branch::Magnitude)
+                .map(|c| Magnitude::new(c, kind))
+                .transpose()?,
+            joint: Linear::new(&joint(c, config)?, kind, ROWS)?,
+            out: Weight(out.weight.f_to_kind(Kind::Float)?),
+            out_bias: Weight(out.bias.f_to_kind(Kind::Float)?),
+        })
+    }
+
+    /// `[batch]` redshifts, float32, of inputs that were checked.
+    pub(crate) fn forward(&self, inputs: &Inputs) -> Result<Tensor, TchError> {
+        let batch = inputs.batch() as i64;
+        let mut z_phot = Vec::new();
+        for first in (0..batch).step_by(ROWS as usize) {
+            let rows = ROWS.min(batch - first);
+            let part = |x: &Tensor| x.f_narrow(0, first, rows);
+            let cutouts = inputs.cutouts.as_ref().map(part).transpose()?;
+            let mags = inputs.mags.as_ref().map(part).transpose()?;
+            z_phot.push(self.rows(cutouts.as_ref(), mags.as_ref())?);
+        }
+        Tensor::f_cat(&z_phot, 0)
+    }
+
+    fn rows(&self, cutouts: Option<&Tensor>, mags: Option<&Tensor>) -> Result<Tensor, TchError> {
+        let cutouts = cutouts.map(|x| self.scaled(x)).transpose()?;
+        let mags = mags.map(|x| self.preprocess.mag.apply(x)).transpose()?;
+        let mut features = Vec::with_capacity(3);
+        if let (Some(encoder), Some(cutouts)) = (&self.encoder, &cutouts) {
+            features.push(encoder.forward(cutouts)?);
+        }
+        if let (Some(inception), Some(cutouts)) = (&self.inception, &cutouts) {
+            features.push(inception.forward(cutouts)?);
+        }
+        if let (Some(magnitude), Some(mags)) = (&self.magnitude, &mags) {
+            features.push(magnitude.forward(mags)?);
+        }
+        let joint = self
+            .joint
+            .forward(&Tensor::f_cat(&features, 1)?, Then::Relu)?;
+        // The last sum is float32 whatever the rest is: bfloat16 has no more than three digits for a redshift.
+        let z_phot = joint
+            .f_to_kind(Kind::Float)?
+            .f_linear(&self.out, Some(&*self.out_bias))?;
+        z_phot.f_squeeze_dim(1)
+    }
+}
+
+impl Fast {
+    /// The cutouts as the network sees them.
+    fn scaled(&self, cutouts: &Tensor) -> Result<Tensor, TchError> {
+        match &self.preprocess.cutout {
+            CutoutPreprocess::Identity {} => cutouts.f_to_kind(self.kind),
+            CutoutPreprocess::Asinh { softening, scale } => {
+                let reciprocals = |values: &[f64; 5]| values.map(|value| (1.0 / value) as f32);
+                asinh(
+                    cutouts,
+                    &reciprocals(softening),
+                    &reciprocals(scale),
+                    self.kind,
+                )
+            }
+        }
+    }
+}
+
+impl Magnitude {
+    fn new(c: &Checkpoint, kind: Kind) -> Result<Self, Error> {
+        let layer = |n: usize| Affine::read(c, &format!("inception_model.magnitude_block.{n}"));
+        let (first, rest) = (MAG_LAYERS[0], &MAG_LAYERS[1..MAG_LAYERS.len() - 1]);
+        let packed = |&n: &usize| Ok(Linear::new(&layer(n)?, kind, ROWS)?);
+        Ok(Self {
+            first: Linear::new(&layer(first)?, Kind::Float, ROWS)?,
+            rest: rest.iter().map(packed).collect::<Result<_, Error>>()?,
+            kind,
+        })
+    }
+
+    /// `[batch, band] -> [batch, 1024]`.
+    fn forward(&self, mags: &Tensor) -> Result<Tensor, TchError> {
+        let x = self.first.forward(mags, Then::Relu)?.f_to_kind(self.kind)?;
+        self.rest
+            .iter()
+            .try_fold(x, |x, layer| layer.forward(&x, Then::Relu))
+    }
+}
+
+/// The last layer of every branch, and the head's hidden layer where there is one; both are followed by a ReLU.
+fn joint(c: &Checkpoint, config: &Config) -> Result<Affine, Error> {
+    let last = |branch| match branch {
+        Branch::Encoder => Affine::read(c, "vit_block.2"),
+        Branch::Inception => Affine::read(c, "inception_model.vis_inception.12"),
+        Branch::Magnitude => {
+            let last = MAG_LAYERS[MAG_LAYERS.len() - 1];
+            Affine::read(c, &format!("inception_model.magnitude_block.{last}"))
+        }
+    };
+    let branches = config.ordered_branches();
+    let Some(hidden) = head_names(config).0 else {
+        return last(branches[0]);
+    };
+    let hidden = Affine::read(c, hidden)?;
+    let mut weights = Vec::with_capacity(branches.len());
+    let (mut bias, mut start) = (hidden.bias, 0);
+    for branch in branches {
+        let width = match branch {
+            Branch::Encoder | Branch::Inception => IMAGE_FEATURES,
+            Branch::Magnitude => MAG_FEATURES,
+        } as i64;
+        let layer = last(branch)?;
+        let of_branch = hidden.weight.f_narrow(1, start, width)?;
+        weights.push(of_branch.f_matmul(&layer.weight)?);
+        bias = bias.f_add(&of_branch.f_mv(&layer.bias)?)?;
+        start += width;
+    }
+    Ok(Affine {
+        weight: Tensor::f_cat(&weights, 1)?,
+        bias,
+    })
+}

@@ -1,0 +1,84 @@
+// Linear layers of oneDNN, which libtorch keeps as operators without a C++ interface: weights are packed once, and what
+// follows the product is done while it is in the cache. An exception never leaves: each function gives back null, or
+// what went wrong, to be freed by the caller.
+#include <ATen/Version.h>
+#include <ATen/core/Tensor.h>
+#include <ATen/core/dispatch/Dispatcher.h>
+
+#include <cstdint>
+#include <cstring>
+#include <exception>
+#include <optional>
+#include <string>
+
+namespace {
+
+using at::Tensor;
+using Bias = std::optional<Tensor>;
+
+template <class Signature>
+auto find(const char *name, const char *overload) {
+    return c10::Dispatcher::singleton().findSchemaOrThrow(name, overload).typed<Signature>();
+}
+
+template <class Body>
+char *guarded(Body body) noexcept {
+    try {
+        body();
+        return nullptr;
+    } catch (const std::exception &error) {
+        return strdup(error.what());
+    } catch (...) {
+        return strdup("an exception that is none of the standard library's");
+    }
+}
+
+} // namespace
+
+extern "C" {
+
+// The vector instructions that libtorch has found on this CPU.
+const char *hubbleflow_capability() {
+    static const std::string name = [] {
+        try {
+            return at::get_cpu_capability();
+        } catch (...) {
+            return std::string("unknown");
+        }
+    }();
+    return name.c_str();
+}
+
+// `[out, in]` as oneDNN likes it best for inputs of about so many rows.
+char *hubbleflow_pack(const Tensor *weight, int64_t rows, Tensor **packed) {
+    return guarded([&] {
+        static const auto pack =
+            find<Tensor(const Tensor &, std::optional<int64_t>)>("mkldnn::_reorder_linear_weight", "");
+        *packed = new Tensor(pack.call(*weight, rows));
+    });
+}
+
+// `then(x W^T + b)`, of `[rows, in]`; `then` is none, relu or gelu.
+char *hubbleflow_linear(const Tensor *x, const Tensor *packed, const Tensor *bias, const char *then, Tensor **y) {
+    return guarded([&] {
+        using Scalars = c10::List<std::optional<at::Scalar>>;
+        static const auto linear =
+            find<Tensor(const Tensor &, const Tensor &, const Bias &, c10::string_view, Scalars,
+                        std::optional<c10::string_view>)>("mkldnn::_linear_pointwise", "");
+        // The algorithm is the form of the GELU: its definition, and not the approximation by tanh.
+        const char *algorithm = std::strcmp(then, "gelu") == 0 ? "none" : "";
+        *y = new Tensor(linear.call(*x, *packed, Bias(*bias), then, Scalars(), algorithm));
+    });
+}
+
+// `x W^T + b + other`, of `[rows, in]` and `[rows, out]`.
+char *hubbleflow_linear_add(const Tensor *x, const Tensor *other, const Tensor *packed, const Tensor *bias,
+                            Tensor **y) {
+    return guarded([&] {
+        static const auto linear =
+            find<Tensor(const Tensor &, const Tensor &, const Tensor &, const Bias &, c10::string_view)>(
+                "mkldnn::_linear_pointwise", "binary");
+        *y = new Tensor(linear.call(*x, *other, *packed, Bias(*bias), "add"));
+    });
+}
+}

@@ -1,0 +1,221 @@
+//! The fast network against the plain one, and both against the plain one in float64.
+#![allow(clippy::unwrap_used)]
+
+use std::path::Path;
+
+use tch::{Device, Kind, Tensor};
+
+use super::Fast;
+use crate::config::EncoderKind;
+use crate::network::Network;
+use crate::preprocess::{CutoutPreprocess, MagPreprocess};
+use crate::{
+    AstroMae, Branch, Checkpoint, Config, Directory, Inputs, Model, Needs, Precision, init,
+};
+
+fn directory(config: &Config) -> Directory {
+    let dir = tempfile::tempdir().unwrap();
+    init::init(dir.path(), config, "").unwrap();
+    Directory::read(dir.path()).unwrap()
+}
+
+fn checkpoint(directory: &Directory, config: &Config, kind: Kind) -> Checkpoint {
+    let weights = Checkpoint::parse(Path::new("weights"), &directory.weights, config).unwrap();
+    let tensors = weights.into_tensors().into_iter();
+    Checkpoint::of(
+        tensors
+            .map(|(name, tensor)| (name, tensor.to_kind(kind)))
+            .collect(),
+    )
+}
+
+fn model(config: &Config, precision: Precision) -> AstroMae {
+    let directory = directory(config);
+    AstroMae::from_directory(&directory, Device::Cpu, precision).unwrap()
+}
+
+fn preset(name: &str, depth: usize) -> Config {
+    let mut config = Config::preset(name).unwrap();
+    config.encoder.depth = depth;
+    config
+}
+
+fn bits(z_phot: &Tensor) -> Vec<u32> {
+    let z_phot = Vec::<f32>::try_from(z_phot).unwrap();
+    z_phot.into_iter().map(f32::to_bits).collect()
+}
+
+fn furthest(a: &Tensor, b: &Tensor) -> f64 {
+    let difference = a.to_kind(Kind::Double) - b.to_kind(Kind::Double);
+    difference.abs().max().double_value(&[])
+}
+
+/// The fast network is as near to float64 as the plain one is, within a factor of two, or within 1e-6.
+fn assert_as_exact(config: &Config, batch: usize) {
+    let _guard = tch::no_grad_guard();
+    let directory = directory(config);
+    let inputs = init::inputs(batch, config.cutout_px).unwrap();
+    let plain = |kind| {
+        let weights = checkpoint(&directory, config, kind);
+        let network = Network::new(&weights, config, kind).unwrap();
+        let (cutouts, mags) = (inputs.cutouts.as_ref(), inputs.mags.as_ref());
+        network.forward(cutouts, mags).unwrap().z_phot
+    };
+    let fast = Fast::new(
+        &checkpoint(&directory, config, Kind::Float),
+        config,
+        Kind::Float,
+    );
+    let fast = fast.unwrap().forward(&inputs).unwrap();
+    assert_eq!(
+        (fast.size(), fast.kind()),
+        (vec![batch as i64], Kind::Float)
+    );
+    let exact = plain(Kind::Double);
+    assert_eq!(exact.kind(), Kind::Double);
+    let (off, plain_off) = (
+        furthest(&fast, &exact),
+        furthest(&plain(Kind::Float), &exact),
+    );
+    let scale = exact.abs().max().double_value(&[]).max(1.0);
+    let (encoder, branches) = (&config.encoder, &config.branches);
+    assert!(
+        off <= (2.0 * plain_off).max(1e-6 * scale),
+        "{off:e} from float64, where the plain network is {plain_off:e}: {encoder:?}, {branches:?}"
+    );
+}
+
+#[test]
+fn every_kind_of_encoder_is_as_exact_as_the_plain_network() {
+    for name in ["astromae", "astromae-pcm3", "astromae-plain"] {
+        assert_as_exact(&Config::preset(name).unwrap(), 40);
+    }
+}
+
+#[test]
+fn every_subset_of_branches_is_as_exact_as_the_plain_network() {
+    let all = [Branch::Encoder, Branch::Inception, Branch::Magnitude];
+    for subset in 1..8 {
+        let mut config = preset("astromae", 1);
+        let chosen = (0..3).filter(|n| subset >> n & 1 == 1);
+        config.branches = chosen.map(|n| all[n]).collect();
+        assert_as_exact(&config, 9);
+    }
+}
+
+#[test]
+fn scaled_inputs_are_as_exact_as_the_plain_network() {
+    let mut config = preset("astromae", 1);
+    config.preprocess.cutout = CutoutPreprocess::Asinh {
+        softening: [0.01, 0.02, 0.3, 4.0, 50.0],
+        scale: [2.0, 1.5, 1.0, 0.5, 0.1],
+    };
+    let mut matrix = [[0.0; 5]; 5];
+    for (row, entries) in matrix.iter_mut().enumerate() {
+        entries[row] = 1.0 + row as f64;
+        entries[0] -= 0.5;
+    }
+    let mean = [19.0, 18.0, 17.5, 17.0, 16.5];
+    config.preprocess.mag = MagPreprocess::Whiten { mean, matrix };
+    assert_as_exact(&config, 9);
+}
+
+#[test]
+fn every_size_of_batch_is_as_exact_as_the_plain_network() {
+    for batch in [1, 7, 64, 100, 512] {
+        assert_as_exact(&preset("astromae", 1), batch);
+    }
+}
+
+/// Widths, groups and grids that fill no vectors.
+#[test]
+fn odd_sizes_are_as_exact_as_the_plain_network() {
+    for (kind, pcm_kernel, patch_px, cutout_px) in [
+        (EncoderKind::Pcm, 3, 8, 48),
+        (EncoderKind::Pcm, 5, 16, 32),
+        (EncoderKind::Pcm, 1, 8, 56),
+        (EncoderKind::Plain, 1, 32, 32),
+    ] {
+        let mut config = preset("astromae", 2);
+        let encoder = &mut config.encoder;
+        (encoder.kind, encoder.pcm_kernel, encoder.patch_px) = (kind, pcm_kernel, patch_px);
+        (encoder.width, encoder.heads, encoder.pcm_group) = (60, 6, 20);
+        config.cutout_px = cutout_px;
+        assert_as_exact(&config, 11);
+    }
+}
+
+#[test]
+fn a_large_batch_is_its_parts() {
+    let model = model(&preset("astromae", 1), Precision::Fp32);
+    let whole = init::inputs(300, 32).unwrap();
+    let part = |first, rows| Inputs {
+        cutouts: whole.cutouts.as_ref().map(|x| x.narrow(0, first, rows)),
+        mags: whole.mags.as_ref().map(|x| x.narrow(0, first, rows)),
+    };
+    let parts = [(0, 128), (128, 128), (256, 44)]
+        .map(|(first, rows)| bits(&model.forward(&part(first, rows)).unwrap()));
+    assert_eq!(bits(&model.forward(&whole).unwrap()), parts.concat());
+}
+
+#[test]
+fn larger_cutouts_are_cropped() {
+    let model = model(&preset("astromae", 1), Precision::Fp32);
+    let large = init::inputs(5, 65).unwrap();
+    let cutouts = large.cutouts.as_ref().unwrap();
+    let cropped = cutouts.narrow(2, 16, 32).narrow(3, 16, 32);
+    let small = Inputs {
+        cutouts: Some(cropped.contiguous()),
+        mags: large.mags.as_ref().map(Tensor::shallow_clone),
+    };
+    let of = |inputs: &Inputs| bits(&model.forward(inputs).unwrap());
+    assert_eq!(of(&large), of(&small));
+}
+
+#[test]
+fn replicas_predict_the_same_bits_on_other_threads() {
+    for precision in [Precision::Fp32, Precision::Bf16] {
+        let model = model(&preset("astromae", 2), precision);
+        let predict = |model: &dyn Model| {
+            crate::single_threaded();
+            bits(&model.forward(&init::inputs(33, 32).unwrap()).unwrap())
+        };
+        let here = predict(&model);
+        let others: Vec<_> = (0..3).map(|_| model.replica()).collect();
+        drop(model);
+        let threads = others
+            .into_iter()
+            .map(|replica| std::thread::spawn(move || predict(replica.as_ref())));
+        for thread in threads.collect::<Vec<_>>() {
+            assert_eq!(thread.join().unwrap(), here, "{precision}");
+        }
+    }
+}
+
+#[test]
+fn bfloat16_is_near_float32() {
+    let config = preset("astromae", 4);
+    let inputs = init::inputs(64, 32).unwrap();
+    let predict = |precision| model(&config, precision).forward(&inputs).unwrap();
+    let (half, whole) = (predict(Precision::Bf16), predict(Precision::Fp32));
+    let dz = (&half - &whole) / (&whole + 1.0).abs();
+    let mean = dz.abs().mean(Kind::Float).double_value(&[]);
+    // Weights that have learned nothing lead to redshifts near -2, and to larger errors than trained ones.
+    assert!(mean < 0.02 && mean > 0.0, "mean |dz| {mean}");
+    assert_eq!(half.kind(), Kind::Float);
+}
+
+#[test]
+fn an_unneeded_input_may_be_missing() {
+    let mut config = preset("astromae", 1);
+    config.branches = vec![Branch::Encoder];
+    let model = model(&config, Precision::Fp32);
+    let needs = Needs {
+        cutouts: true,
+        mags: false,
+    };
+    assert_eq!(model.needs(), needs);
+    let mut inputs = init::inputs(3, 32).unwrap();
+    inputs.mags = None;
+    assert_eq!(model.forward(&inputs).unwrap().size(), [3]);
+}
