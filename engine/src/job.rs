@@ -112,6 +112,7 @@ impl Plan {
             mag_min: args.mag_min,
             mag_max: args.mag_max,
         };
+        let settings = settings_of(args, drop_by, &catalog.url);
         Ok(Self {
             catalog: Arc::new(Catalog::new(catalog, drop_by, request)),
             output: Output::new(out),
@@ -122,15 +123,19 @@ impl Plan {
             rules,
             model_id: model.id().to_owned(),
             model_change: args.model_change,
-            settings: settings_of(args, drop_by),
+            settings,
         })
     }
 }
 
 /// The settings of reading that change results, as the ledger keeps them.
-fn settings_of(args: &CatalogArgs, drop_by: DropBy) -> serde_json::Map<String, serde_json::Value> {
+fn settings_of(
+    args: &CatalogArgs,
+    drop_by: DropBy,
+    catalog: &str,
+) -> serde_json::Map<String, serde_json::Value> {
     let value = serde_json::json!({
-        "catalog": args.catalog,
+        "catalog": catalog,
         "drop_by": drop_by,
         "column": args.column,
         "keep": args.keep,

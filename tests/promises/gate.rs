@@ -2,8 +2,10 @@
 use std::{
     io::{self, BufRead, BufReader, Read, Write},
     net::{TcpListener, TcpStream},
-    sync::Arc,
+    sync::{Arc, Condvar, Mutex},
 };
+
+use crate::survey::until;
 
 /// The first line of a request and its fields.
 pub struct Head(String);
@@ -50,6 +52,33 @@ pub const DENIED: Verdict = Verdict::Answer(
     "403 Forbidden",
     "<Error><Code>AccessDenied</Code><Message>Access Denied</Message></Error>",
 );
+
+/// A moment at which requests are held up until a test lets them go.
+#[derive(Clone, Default)]
+pub struct Moment(Arc<(Mutex<(usize, bool)>, Condvar)>);
+
+impl Moment {
+    /// Holds a request up, unless the moment is over.
+    pub fn hold(&self) {
+        let (state, changed) = &*self.0;
+        let mut state = state.lock().unwrap();
+        state.0 += 1;
+        while !state.1 {
+            state = changed.wait(state).unwrap();
+        }
+    }
+
+    /// Waits until it has come: until a request is held up.
+    pub fn wait(&self) {
+        until("the moment comes", || self.0.0.lock().unwrap().0 > 0);
+    }
+
+    /// Lets all requests go, and those to come.
+    pub fn end(&self) {
+        self.0.0.lock().unwrap().1 = true;
+        self.0.1.notify_all();
+    }
+}
 
 /// Starts a server that ends with the tests: its endpoint.
 pub fn gate(judge: impl Fn(&Head) -> Verdict + Send + Sync + 'static) -> String {

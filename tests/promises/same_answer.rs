@@ -178,10 +178,10 @@ fn disagree(args: [&str; 2], models: [&Path; 2]) -> [String; 2] {
 }
 
 /// A hosts file with two addresses of this machine.
-struct Hosts(NamedTempFile);
+pub struct Hosts(NamedTempFile);
 
 impl Hosts {
-    fn new() -> Self {
+    pub fn new() -> Self {
         let mut file = NamedTempFile::new().unwrap();
         // Held until both are known, so that they differ.
         let listeners = [0, 1].map(|_| TcpListener::bind("127.0.0.1:0").unwrap());
@@ -191,7 +191,7 @@ impl Hosts {
         Self(file)
     }
 
-    fn flags(&self, process: usize) -> Vec<String> {
+    pub fn flags(&self, process: usize) -> Vec<String> {
         let hosts = text(self.0.path());
         [
             "--processes",

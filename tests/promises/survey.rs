@@ -2,9 +2,13 @@
 use std::{
     collections::BTreeMap,
     fs,
+    io::{BufRead, BufReader, Read},
+    os::unix::process::ExitStatusExt,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
-    sync::{Arc, OnceLock},
+    sync::{Arc, Mutex, OnceLock},
+    thread::JoinHandle,
+    time::Duration,
 };
 
 use arrow::{
@@ -106,10 +110,136 @@ impl Program {
         self.0.spawn().expect("the program starts")
     }
 
+    /// Starts, and reads what it says.
+    pub fn runs(self) -> Running {
+        let mut child = self.start();
+        let said = Arc::new(Mutex::new(String::new()));
+        let (lines, all) = (child.stderr.take().expect("it is piped"), said.clone());
+        let listener = std::thread::spawn(move || {
+            for line in BufReader::new(lines).lines().map_while(Result::ok) {
+                let mut all = all.lock().unwrap();
+                all.push_str(&line);
+                all.push('\n');
+            }
+        });
+        let listener = Some(listener);
+        Running {
+            child,
+            said,
+            listener,
+        }
+    }
+
     /// Runs to the end, which must be this exit code.
     pub fn ends(self, code: i32) -> Ended {
         let command = format!("{:?}", self.0);
         end(self.start(), code, &command)
+    }
+}
+
+/// Waits until something is so; longer than the slowest machine takes.
+#[track_caller]
+pub fn until(what: &str, is_so: impl Fn() -> bool) {
+    for _ in 0..6000 {
+        if is_so() {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    panic!("waited two minutes until {what}");
+}
+
+/// Sends a signal to a process, as `TERM`.
+pub fn signal(process: u32, name: &str) {
+    let sent = Command::new("kill")
+        .args([&format!("-{name}"), &process.to_string()])
+        .status();
+    assert!(sent.expect("kill can be run").success());
+}
+
+/// The processes that a process has started.
+pub fn children(process: u32) -> Vec<u32> {
+    let all = fs::read_dir("/proc").expect("processes can be listed");
+    let ids = all.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
+    // The parent is the second field after the name, which is in brackets and may hold anything.
+    let parent = |id: &u32| {
+        let stat = fs::read_to_string(format!("/proc/{id}/stat")).ok()?;
+        stat.rsplit_once(") ")?
+            .1
+            .split(' ')
+            .nth(1)?
+            .parse::<u32>()
+            .ok()
+    };
+    let mut children: Vec<u32> = ids.filter(|id| parent(id) == Some(process)).collect();
+    children.sort_unstable();
+    children
+}
+
+/// A process whose messages are read as it goes on; it is killed with its test.
+pub struct Running {
+    child: Child,
+    said: Arc<Mutex<String>>,
+    listener: Option<JoinHandle<()>>,
+}
+
+impl Running {
+    /// Whether it has said this.
+    pub fn has_said(&self, words: &str) -> bool {
+        self.said.lock().unwrap().contains(words)
+    }
+
+    /// Waits until it says this.
+    #[track_caller]
+    pub fn until_it_says(&self, words: &str) {
+        let said = || self.said.lock().unwrap().clone();
+        for _ in 0..6000 {
+            if said().contains(words) {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        panic!("waited two minutes for {words:?} in:\n{}", said());
+    }
+
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    pub fn signal(&self, name: &str) {
+        signal(self.id(), name);
+    }
+
+    pub fn is_over(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_some()
+    }
+
+    /// Waits for its end, which must be with this exit code.
+    #[track_caller]
+    pub fn ends(mut self, code: i32) -> Ended {
+        let mut stdout = String::new();
+        let pipe = self.child.stdout.as_mut().expect("it is piped");
+        pipe.read_to_string(&mut stdout)
+            .expect("the program prints UTF-8");
+        let status = self.child.wait().expect("it can be waited for");
+        let listener = self.listener.take().expect("it ends once");
+        listener.join().expect("the program logs UTF-8");
+        let signal = status.signal().unwrap_or(0);
+        let ended = Ended {
+            code: status.code().unwrap_or(-signal),
+            stdout,
+            stderr: self.said.lock().unwrap().clone(),
+        };
+        assert_eq!(ended.code, code, "{}{}", ended.stdout, ended.stderr);
+        ended
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // Where it has ended already there is nothing to end.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }
 
