@@ -21,7 +21,7 @@ use crate::{
     demo,
     export::export,
     import::{ImportCommand, import},
-    job::{Job, Plan, StoreOptions, model_directory},
+    job::{Job, Places, Plan, StoreOptions, model_directory},
     memory,
     report::report,
     run::run,
@@ -330,7 +330,7 @@ fn end_on_panic() {
 async fn plan_command(args: &CatalogArgs, options: &StoreOptions) -> Result<u8, Error> {
     let dir = model_directory(&args.model, options).await?;
     let model = models::load(&dir.path, tch::Device::Cpu, models::Precision::Fp32)?;
-    let plan = Plan::new(args, model.as_ref(), options)?;
+    let plan = Plan::new(args, model.as_ref(), Places::open(args, options)?)?;
     let planned = plan.preview().await?;
     print(args.json, &planned);
     Ok(if planned.drops.iter().any(|drop| drop.failure.is_some()) {

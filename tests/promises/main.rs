@@ -1,8 +1,11 @@
 //! What Hubbleflow promises, tested on the real program: a module a promise.
 #![allow(clippy::unwrap_used)]
 mod again_and_again;
+mod chaos;
 mod conformance;
 mod current_view;
+mod faulty_store;
+mod full;
 mod gate;
 mod hangs;
 mod imports;

@@ -110,6 +110,21 @@ impl Program {
         self.0.spawn().expect("the program starts")
     }
 
+    /// The same, where no file may have more than so many times 1024 bytes: as on a disk that is almost full.
+    pub fn with_files_of_at_most(self, kb: u32) -> Self {
+        let script = format!("trap '' XFSZ; ulimit -f {kb}; exec \"$0\" \"$@\"");
+        let mut command = Command::new("/bin/bash");
+        command
+            .args(["-c", &script])
+            .arg(self.0.get_program())
+            .args(self.0.get_args())
+            .env_clear()
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        Self(command)
+    }
+
     /// Starts, and reads what it says.
     pub fn runs(self) -> Running {
         let mut child = self.start();
@@ -210,13 +225,28 @@ impl Running {
         signal(self.id(), name);
     }
 
+    /// Kills it, unless it has ended.
+    pub fn kill(&mut self) {
+        self.child.kill().expect("it is ours");
+    }
+
     pub fn is_over(&mut self) -> bool {
-        self.child.try_wait().unwrap().is_some()
+        self.child
+            .try_wait()
+            .expect("it can be waited for")
+            .is_some()
     }
 
     /// Waits for its end, which must be with this exit code.
     #[track_caller]
-    pub fn ends(mut self, code: i32) -> Ended {
+    pub fn ends(self, code: i32) -> Ended {
+        let ended = self.ended();
+        assert_eq!(ended.code, code, "{}{}", ended.stdout, ended.stderr);
+        ended
+    }
+
+    /// Waits for its end: the exit code, or the signal that killed it as a negative number.
+    pub fn ended(mut self) -> Ended {
         let mut stdout = String::new();
         let pipe = self.child.stdout.as_mut().expect("it is piped");
         pipe.read_to_string(&mut stdout)
@@ -225,13 +255,11 @@ impl Running {
         let listener = self.listener.take().expect("it ends once");
         listener.join().expect("the program logs UTF-8");
         let signal = status.signal().unwrap_or(0);
-        let ended = Ended {
+        Ended {
             code: status.code().unwrap_or(-signal),
             stdout,
             stderr: self.said.lock().unwrap().clone(),
-        };
-        assert_eq!(ended.code, code, "{}{}", ended.stdout, ended.stderr);
-        ended
+        }
     }
 }
 
@@ -350,6 +378,18 @@ pub fn survey() -> &'static Path {
     )
 }
 
+/// A small survey in which much happens: four drops and one of spec-z alone; corrections, withdrawals and bad rows.
+pub fn eventful_survey() -> &'static Path {
+    static SURVEY: OnceLock<PathBuf> = OnceLock::new();
+    let flags = "sample HERE --px 32 --galaxies 120 --drops 4 --corrections 0.2 --withdrawals 0.1 --bad-rows 0.05 \
+                 --without-spec-z 0.3 --specz-drops 1 --seed 7";
+    made(
+        &SURVEY,
+        "eventful-survey",
+        &flags.split_whitespace().collect::<Vec<_>>(),
+    )
+}
+
 /// Copies a folder.
 pub fn copy(from: &Path, to: &Path) {
     for (name, bytes) in tree(from) {
@@ -364,6 +404,9 @@ pub fn put(path: impl AsRef<Path>, bytes: impl AsRef<[u8]>) {
         .expect("folders can be made");
     fs::write(path, bytes).expect("a file can be written");
 }
+
+/// Names of files, and their bytes.
+pub type Tree = BTreeMap<String, Vec<u8>>;
 
 /// The files below a folder: their names, with slashes, and their bytes. A folder that is not there has none.
 pub fn tree(folder: &Path) -> BTreeMap<String, Vec<u8>> {
