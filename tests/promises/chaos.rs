@@ -27,6 +27,9 @@ use crate::{
 /// At most so many times the cluster of a trial is killed.
 const KILLS_MAX: usize = 3;
 
+/// How long a process may take to notice that the other is gone.
+const PATIENCE: Duration = Duration::from_secs(10);
+
 /// The seeds to try: these, or those that the environment asks for.
 fn seeds(first: u64) -> Vec<u64> {
     let asked = |name: &str| {
@@ -47,30 +50,50 @@ fn undisturbed() -> &'static Tree {
     })
 }
 
-/// Both processes of a cluster.
-fn start(run: impl Fn() -> Program) -> Vec<Running> {
-    let cluster = Hosts::new();
-    let process = |process| {
-        run()
-            .with("--threads 1")
-            .args(cluster.flags(process))
-            .runs()
-    };
-    [0, 1].map(process).into()
+/// A cluster of two processes.
+struct Cluster {
+    processes: Vec<Running>,
+    /// Where they meet.
+    _hosts: Hosts,
 }
 
-/// Kills one process of a cluster or both, and waits for the end of the other.
-fn kill(mut cluster: Vec<Running>, seeded: &mut Seeded) {
-    let victim = seeded.below(0..3);
-    for (place, process) in cluster.iter_mut().enumerate() {
-        if victim == place || victim == 2 {
-            process.kill();
+impl Cluster {
+    fn start(run: impl Fn() -> Program) -> Self {
+        let hosts = Hosts::new();
+        let process = |process| run().with("--threads 1").args(hosts.flags(process)).runs();
+        Self {
+            processes: [0, 1].map(process).into(),
+            _hosts: hosts,
         }
     }
-    for process in cluster {
-        // It is done, has failed for the lack of the other, or was killed.
-        let ended = process.ended();
-        assert!(matches!(ended.code, 0 | 101 | -9), "{}", ended.stderr);
+
+    /// Waits until it has done its work.
+    fn ends(self) {
+        for process in self.processes {
+            process.ends(0);
+        }
+    }
+
+    fn is_over(&mut self) -> bool {
+        self.processes.iter_mut().all(Running::is_over)
+    }
+
+    /// Kills one process or both, and waits for the end of the other.
+    fn kill(mut self, seeded: &mut Seeded) {
+        let victim = seeded.below(0..3);
+        for (place, process) in self.processes.iter_mut().enumerate() {
+            if victim == place || victim == 2 {
+                process.kill();
+            }
+        }
+        for mut process in self.processes {
+            let _ = process.is_over_within(PATIENCE);
+            // One that has not found the other yet would wait for it for a minute.
+            process.kill();
+            // It is done, has failed for the lack of the other, or was killed.
+            let ended = process.ended();
+            assert!(matches!(ended.code, 0 | 1 | 101 | -9), "{}", ended.stderr);
+        }
     }
 }
 
@@ -104,22 +127,18 @@ fn a_cluster_on_local_files_is_killed_at_any_time() {
     // How long a run takes on this machine, now.
     let (began, out) = (clock(), folder());
     let run = |out: &Path| Program::run(eventful_survey(), out);
-    for process in start(|| run(out.path())) {
-        process.ends(0);
-    }
+    Cluster::start(|| run(out.path())).ends();
     let whole_ms = (clock() - began).as_millis() as usize;
     for seed in seeds(1) {
         println!("trial {seed} on local files");
         let (out, mut seeded) = (folder(), Seeded(seed));
         for _ in 0..seeded.below(1..KILLS_MAX + 1) {
-            let cluster = start(|| run(out.path()));
+            let cluster = Cluster::start(|| run(out.path()));
             let moment = seeded.below(0..whole_ms + 1) as u64;
             std::thread::sleep(Duration::from_millis(moment));
-            kill(cluster, &mut seeded);
+            cluster.kill(&mut seeded);
         }
-        for process in start(|| run(out.path())) {
-            process.ends(0);
-        }
+        Cluster::start(|| run(out.path())).ends();
         check(seed, out.path());
     }
 }
@@ -137,16 +156,14 @@ fn a_cluster_on_a_bucket_is_killed_at_any_request() {
         for _ in 0..seeded.below(1..KILLS_MAX + 1) {
             let (last, is_made) = (seeded.below(0..requests), seeded.below(0..2) == 1);
             let (moment, gate) = held_at(&s3, last, is_made);
-            let mut cluster = start(|| run().env("AWS_ENDPOINT_URL", &gate));
-            while !moment.has_come() && !cluster.iter_mut().all(Running::is_over) {
+            let mut cluster = Cluster::start(|| run().env("AWS_ENDPOINT_URL", &gate));
+            while !moment.has_come() && !cluster.is_over() {
                 std::thread::sleep(Duration::from_millis(5));
             }
-            kill(cluster, &mut seeded);
+            cluster.kill(&mut seeded);
             moment.end();
         }
-        for process in start(run) {
-            process.ends(0);
-        }
+        Cluster::start(run).ends();
         check(seed, &s3.bucket().join(out));
     }
 }
@@ -160,9 +177,7 @@ fn count_requests(s3: &S3) -> usize {
         Verdict::Pass(endpoint.clone())
     });
     let run = || Program::run("s3://sky/survey", "s3://sky/out").at(s3);
-    for process in start(|| run().env("AWS_ENDPOINT_URL", &gate)) {
-        process.ends(0);
-    }
+    Cluster::start(|| run().env("AWS_ENDPOINT_URL", &gate)).ends();
     count.load(Ordering::SeqCst)
 }
 

@@ -19,7 +19,7 @@ use arrow::{
     compute::concat_batches,
     datatypes::{DataType, Field, Float32Type, Int64Type, Schema},
 };
-use engine::s3_server::S3Server;
+use engine::{clock::clock, s3_server::S3Server};
 use object_store::ObjectStoreExt;
 use parquet::{
     arrow::{ArrowWriter, arrow_reader::ParquetRecordBatchReaderBuilder},
@@ -228,6 +228,15 @@ impl Running {
     /// Kills it, unless it has ended.
     pub fn kill(&mut self) {
         self.child.kill().expect("it is ours");
+    }
+
+    /// Waits a while for its end; whether it has come.
+    pub fn is_over_within(&mut self, patience: Duration) -> bool {
+        let until = clock() + patience;
+        while !self.is_over() && clock() < until {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        self.is_over()
     }
 
     pub fn is_over(&mut self) -> bool {
