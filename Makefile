@@ -2,6 +2,7 @@
 #
 #   make demo      a sample survey on an S3 server, a cluster of two processes, predictions
 #   make test      every test; what other Parquet readers see is tested in a Python venv
+#   make chaos     two hundred clusters killed at random moments
 #   make test-moto the conformance suite against moto, an S3 of another make
 #   make test-torch imports of what PyTorch itself has saved (a download of up to 3 GB)
 #   make lint      format, clippy, documentation
@@ -18,7 +19,7 @@ PREFIX   ?= /usr/local
 TARGET   := $(or $(CARGO_TARGET_DIR),target)
 PYTHON   := .venv/bin/python
 
-.PHONY: demo build test test-moto test-torch bench bench-peers lint deny install clean
+.PHONY: demo build test chaos test-moto test-torch bench bench-peers lint deny install clean
 .DEFAULT_GOAL := build
 
 build: .libtorch
@@ -29,6 +30,12 @@ demo: build
 
 test: build .venv/ready
 	$(CARGO) test --release --workspace --no-fail-fast
+
+# Of which half are on local files, half on a bucket.
+chaos: export HUBBLEFLOW_CHAOS_TRIALS ?= 100
+chaos: export HUBBLEFLOW_CHAOS_SEED ?= $(shell echo $$RANDOM)
+chaos: build
+	$(CARGO) test --release --workspace --test promises chaos -- --nocapture
 
 test-moto: build .venv/ready
 	$(CARGO) test --release --test promises moto -- --ignored

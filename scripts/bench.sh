@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Times the whole job on this machine: rendering galaxies to local disk, and predicting them by an AstroMAE with initial
 # weights, on one thread and on two, and the model alone. Prints wall and CPU seconds, peak memory and the model's share.
-# Then what the metrics cost over 100,000 and over a million objects with a spec-z.
+# Then what the metrics cost over 100,000 and over a million objects with a spec-z, and how soon a watch commits.
 # Usage: scripts/bench.sh HUBBLEFLOW [GALAXIES]
 set -euo pipefail
 hubbleflow=$1
@@ -43,3 +43,5 @@ for objects in 100000 1000000; do
     "$(dirname "$hubbleflow")/examples/metrics" make "$work/metrics-$objects" "$objects"
     echo "metrics: $("$(dirname "$hubbleflow")/examples/metrics" run "$work/metrics-$objects")"
 done
+
+"$(dirname "$0")/bench-watch.py" "$hubbleflow"

@@ -58,7 +58,7 @@ pub struct DropListing {
     /// Its name: its identity, whatever run takes it in.
     pub name: String,
     /// Where it is one object, the object; a folder is listed when the drop is taken.
-    object: Option<ObjectRef>,
+    pub(crate) object: Option<ObjectRef>,
 }
 
 /// An object of a drop, with the rows its footer promises.
@@ -147,6 +147,11 @@ impl Catalog {
     /// Where it lies.
     pub fn location(&self) -> &Location {
         &self.location
+    }
+
+    /// How its objects make drops.
+    pub(crate) fn drop_by(&self) -> DropBy {
+        self.drop_by
     }
 
     /// Its drops in the byte order of their names, which is the order they are taken in.
@@ -302,13 +307,8 @@ impl Catalog {
 pub async fn drops(location: &Location, drop_by: DropBy) -> Result<Vec<DropListing>, Error> {
     location.check_exists().await?;
     if drop_by == DropBy::All {
-        let name = location
-            .url
-            .rsplit('/')
-            .find(|part| !part.is_empty())
-            .unwrap_or("all");
         return Ok(vec![DropListing {
-            name: name.to_owned(),
+            name: all_in_one(location),
             object: None,
         }]);
     }
@@ -331,17 +331,32 @@ pub async fn drops(location: &Location, drop_by: DropBy) -> Result<Vec<DropListi
     });
     let mut drops: Vec<DropListing> = folders.chain(objects).collect();
     drops.sort_by(|a, b| a.name.as_bytes().cmp(b.name.as_bytes()));
-    if let Some(twice) = drops.windows(2).find(|pair| pair[0].name == pair[1].name) {
-        let reason = "is a folder and an object at once; move one of the two away".to_owned();
-        return Err(Error::Mixed {
-            drop: twice[0].name.clone(),
-            reason,
-        });
-    }
+    refuse_twins(drops.iter())?;
     Ok(drops)
 }
 
-fn object_ref(location: &Location, meta: &ObjectMeta) -> ObjectRef {
+/// The name of the one drop that a whole catalog is.
+pub(crate) fn all_in_one(location: &Location) -> String {
+    let mut parts = location.url.rsplit('/');
+    let name = parts.find(|part| !part.is_empty());
+    name.unwrap_or("all").to_owned()
+}
+
+/// Refuses two drops of one name among those in the order of their names.
+pub(crate) fn refuse_twins<'a>(drops: impl Iterator<Item = &'a DropListing>) -> Result<(), Error> {
+    let mut before = None;
+    for drop in drops {
+        if before.replace(&drop.name) == Some(&drop.name) {
+            return Err(Error::Mixed {
+                drop: drop.name.clone(),
+                reason: "is a folder and an object at once; move one of the two away".to_owned(),
+            });
+        }
+    }
+    Ok(())
+}
+
+pub(crate) fn object_ref(location: &Location, meta: &ObjectMeta) -> ObjectRef {
     let path = location.relative(&meta.location).to_owned();
     ObjectRef {
         path,
@@ -351,11 +366,11 @@ fn object_ref(location: &Location, meta: &ObjectMeta) -> ObjectRef {
 }
 
 /// Names that begin with `_` or `.` are no drops, nor parts of one.
-fn is_name(name: &str) -> bool {
+pub(crate) fn is_name(name: &str) -> bool {
     !name.is_empty() && !name.starts_with(['_', '.'])
 }
 
-fn is_parquet(path: &str) -> bool {
+pub(crate) fn is_parquet(path: &str) -> bool {
     path.ends_with(".parquet") && path.split('/').all(is_name)
 }
 

@@ -1,4 +1,6 @@
 //! What can go wrong between the stores and the dataflow, split by what a caller would do about it.
+use std::io::ErrorKind;
+
 use crate::galaxy::SchemaError;
 
 /// An error of the catalog, the output or their stores. The message says what happened, to which object, and what to do.
@@ -26,6 +28,17 @@ pub enum Error {
     )]
     Denied {
         /// What was asked for.
+        object: String,
+        /// What the store said.
+        source: object_store::Error,
+    },
+    /// The store has no room left, or no more than this may be written.
+    #[error(
+        "{object}: there is no room left to write it ({}); make room, or raise the limit, and run again",
+        root_cause(source)
+    )]
+    Full {
+        /// What was to be written.
         object: String,
         /// What the store said.
         source: object_store::Error,
@@ -119,6 +132,9 @@ impl Error {
             object_store::Error::PermissionDenied { .. }
             | object_store::Error::Unauthenticated { .. } => Self::Denied { object, source },
             object_store::Error::Precondition { .. } => Self::Changed { object },
+            object_store::Error::Generic { .. } if is_full(&source) => {
+                Self::Full { object, source }
+            }
             // What a listing meets is of no kind of its own.
             object_store::Error::Generic { .. } if root_cause(&source).contains("NoSuchBucket") => {
                 Self::NotFound { object, source }
@@ -134,6 +150,21 @@ impl Error {
     pub fn is_transient(&self) -> bool {
         matches!(self, Self::Store { .. })
     }
+}
+
+/// Whether a disk, a quota or a store is full.
+fn is_full(error: &(dyn std::error::Error + 'static)) -> bool {
+    let by_system = error.downcast_ref::<std::io::Error>().is_some_and(|error| {
+        let kinds = [
+            ErrorKind::StorageFull,
+            ErrorKind::QuotaExceeded,
+            ErrorKind::FileTooLarge,
+        ];
+        kinds.contains(&error.kind())
+    });
+    by_system
+        || error.to_string().contains("507 Insufficient Storage")
+        || error.source().is_some_and(is_full)
 }
 
 /// Whether a store refuses whoever asks, or found nobody to ask as.

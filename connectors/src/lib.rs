@@ -6,7 +6,8 @@
 //!
 //! ```text
 //! location ── catalog ── split ── file ── fetch        what comes in
-//!                 └─ read ── galaxy
+//!                 ├─ read ── galaxy
+//!                 └─ sighting                          and whether it is whole
 //! part ── output ── ledger ── committed                what goes out, and what is there
 //! import ── drop_writer                                what people have, as a drop
 //! ```
@@ -26,6 +27,7 @@ pub mod location;
 pub mod output;
 pub mod part;
 pub mod read;
+pub mod sighting;
 pub mod sky;
 pub mod split;
 
@@ -35,4 +37,5 @@ pub use ledger::Ledger;
 pub use location::Location;
 pub use output::Output;
 pub use read::Chunk;
+pub use sighting::Sighting;
 pub use split::Split;

@@ -4,6 +4,7 @@
 use std::{
     ffi::OsString,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
@@ -22,17 +23,22 @@ use crate::{
     demo,
     export::export,
     import::{ImportCommand, import},
-    job::{Job, Plan, StoreOptions, model_directory},
+    job::{Job, Places, Plan, StoreOptions, model_directory},
     memory,
     report::report,
     run::run,
     sample::{SampleArgs, sample},
-    settings::{CatalogArgs, RunArgs},
+    settings::{CatalogArgs, RunArgs, WatchArgs},
+    signals,
     status::status,
     supervise,
     train::{self, FinetuneArgs, PretrainArgs},
     verify::{Again, verify},
+    watch::Watch,
 };
+
+/// How long a process that has lost a worker waits for the reason.
+const LAST_WORD: Duration = Duration::from_secs(1);
 
 /// Photometric redshifts for whole surveys: reads galaxies from Parquet, predicts, and commits.
 #[derive(Parser)]
@@ -49,6 +55,8 @@ struct Cli {
 enum Command {
     /// Predict the drops of a catalog that are not committed yet
     Run(Box<RunArgs>),
+    /// Predict each drop of a catalog as it arrives, until SIGTERM
+    Watch(Box<WatchArgs>),
     /// Show what run would do: the drops, their rows and splits
     Plan(CatalogArgs),
     /// Show what an output holds
@@ -202,14 +210,30 @@ pub fn main() -> u8 {
 }
 
 fn execute(command: Command) -> Result<u8, Error> {
-    if let Command::Run(_) | Command::Bench(_) = command {
-        // Before there are threads, each of which would take a heap of its own.
-        memory::give_back();
-    }
+    // Before there are threads, each of which would take a heap of its own, and would be ended by a signal.
+    let stop = match command {
+        Command::Run(_) | Command::Bench(_) => {
+            memory::give_back();
+            None
+        }
+        Command::Watch(_) => {
+            memory::give_back();
+            Some(signals::stop_on_signals())
+        }
+        _ => None,
+    };
     let runtime = Runtime::new().map_err(|source| Error::io("starting the runtime", source))?;
     let options = store_options();
     match command {
-        Command::Run(args) => run_command(&args, &options, &runtime),
+        Command::Run(args) => run_command(&args, None, &options, &runtime),
+        Command::Watch(args) => {
+            let watch = Watch {
+                poll: args.poll.0,
+                settle: args.settle.0,
+                stop: stop.expect("signals are taken before a watch begins"),
+            };
+            run_command(&args.run, Some(watch), &options, &runtime)
+        }
         Command::Plan(args) => runtime.block_on(plan_command(&args, &options)),
         Command::Status(args) => {
             let status = runtime.block_on(status(&args.out, args.as_of.as_deref(), &options))?;
@@ -251,18 +275,32 @@ fn execute(command: Command) -> Result<u8, Error> {
     }
 }
 
-fn run_command(args: &RunArgs, options: &StoreOptions, runtime: &Runtime) -> Result<u8, Error> {
+fn run_command(
+    args: &RunArgs,
+    watch: Option<Watch>,
+    options: &StoreOptions,
+    runtime: &Runtime,
+) -> Result<u8, Error> {
+    if watch.is_some() && args.catalog.again {
+        return Err(Error::Usage(
+            "--again is for run: a watch never takes a drop in again; give run --drop NAME --again beside it".to_owned(),
+        ));
+    }
     if args.supervised {
         supervise::end_with_supervisor();
     }
     if let (Some(processes), None) = (args.local, args.process) {
         let ours: Vec<OsString> = std::env::args_os().skip(1).collect();
-        return supervise::supervise(&ours, processes.max(1), args.restarts, &[]);
+        let stop = watch.map(|watch| watch.stop);
+        return supervise::supervise(&ours, processes.max(1), args.restarts, &[], stop.as_ref());
     }
     end_on_panic();
     let job = Job::new(args, options, runtime.handle())?;
     let leader = job.cluster.is_leader();
-    let summary = run(job, runtime.handle())?;
+    let summary = match watch {
+        None => run(job, runtime.handle())?,
+        Some(watch) => crate::watch(job, watch, runtime.handle())?,
+    };
     if leader {
         eprintln!(
             "{} drops committed, {} failed: {} galaxies in {:.1} s ({:.0} a second, {} {})",
@@ -291,7 +329,9 @@ fn end_on_panic() {
             .name()
             .is_some_and(|name| name.starts_with("timely:"))
         {
-            std::process::exit(i32::from(supervise::CRASHED));
+            // Where another process is lost, its heartbeat says which.
+            std::thread::sleep(LAST_WORD);
+            signals::end_at_once(supervise::CRASHED.into());
         }
     }));
 }
@@ -299,7 +339,7 @@ fn end_on_panic() {
 async fn plan_command(args: &CatalogArgs, options: &StoreOptions) -> Result<u8, Error> {
     let dir = model_directory(&args.model, options).await?;
     let model = models::load(&dir.path, tch::Device::Cpu, models::Precision::Fp32)?;
-    let plan = Plan::new(args, model.as_ref(), options)?;
+    let plan = Plan::new(args, model.as_ref(), Places::open(args, options)?)?;
     let planned = plan.preview().await?;
     print(args.json, &planned);
     Ok(if planned.drops.iter().any(|drop| drop.failure.is_some()) {
@@ -336,8 +376,7 @@ fn model_command(command: ModelCommand) -> Result<u8, Error> {
             precision,
         } => {
             let device = device.resolve()?;
-            let checked =
-                models::check(&bundled::resolve(dir)?, device, precision.resolve())?;
+            let checked = models::check(&bundled::resolve(dir)?, device, precision.resolve())?;
             println!("{checked}");
         }
         ModelCommand::Init {

@@ -13,7 +13,15 @@ use timely::communication::{
     allocator::{ProcessBuilder, zero_copy::initialize::initialize_networking_from_sockets},
 };
 
-use crate::{Error, clock::clock, job::Job, settings::RunArgs};
+use crate::{
+    Error,
+    clock::clock,
+    heartbeat::{Heartbeats, Peer},
+    job::Job,
+    settings::RunArgs,
+    signals::end_at_once,
+    supervise::CRASHED,
+};
 
 /// How long processes wait for each other at the start.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -23,8 +31,18 @@ const RETRY: Duration = Duration::from_millis(50);
 /// A greeting is longer than no sensible settings.
 const GREETING_BYTES_MAX: u32 = 1 << 20;
 
-/// The workers of all processes, and what keeps their connections.
-pub type Workers = (Vec<AllocatorBuilder>, Box<dyn Any + Send>);
+/// A process that is one of its cluster.
+pub struct Joined {
+    /// Its workers' ways to all others.
+    pub builders: Vec<AllocatorBuilder>,
+    /// What keeps their connections.
+    pub guard: Box<dyn Any + Send>,
+    /// What tells the other processes that this one is there, and ends it where one of them is not.
+    pub heartbeats: Heartbeats,
+}
+
+/// A place for the connection to each other process.
+type Sockets = Vec<Option<TcpStream>>;
 
 /// Where the processes of a cluster are, and which of them this is.
 #[derive(Clone, Debug)]
@@ -38,6 +56,8 @@ pub struct Cluster {
 #[derive(Serialize, Deserialize)]
 struct Greeting {
     process: usize,
+    /// Whether this connection is for heartbeats; else it is for the workers.
+    heartbeats: bool,
     agreement: serde_json::Map<String, serde_json::Value>,
 }
 
@@ -100,34 +120,56 @@ impl Cluster {
     ///
     /// # Errors
     /// [`Error::Cluster`] naming the process that is missing, or what it disagrees about.
-    pub fn connect(&self, job: &Job) -> Result<Workers, Error> {
-        if self.hosts.len() == 1 {
-            return Config::Process(self.workers)
-                .try_build()
-                .map_err(Error::Cluster);
-        }
-        let greeting = Greeting {
-            process: self.process,
-            agreement: agreement(job),
+    pub fn connect(&self, job: &Job) -> Result<Joined, Error> {
+        let starting = |source| Error::io("starting the connections of the cluster", source);
+        let (sockets, beats) = match self.hosts.len() {
+            1 => Default::default(),
+            _ => self.sockets(&agreement(job))?,
         };
-        let sockets = self.sockets(&greeting)?;
-        let hooks = Hooks::default();
-        let local = ProcessBuilder::new_typed_vector(
-            self.workers,
-            hooks.refill.clone(),
-            hooks.spill.clone(),
-        );
-        let (builders, guard) =
-            initialize_networking_from_sockets(local, sockets, self.process, self.workers, hooks)
-                .map_err(|source| Error::io("starting the connections of the cluster", source))?;
-        Ok((
-            builders.into_iter().map(AllocatorBuilder::Tcp).collect(),
-            Box::new(guard),
-        ))
+        let heartbeats = Heartbeats::start(self.peers(beats), end_without).map_err(starting)?;
+        let (builders, guard): (_, Box<dyn Any + Send>) = if sockets.is_empty() {
+            let alone = Config::Process(self.workers).try_build();
+            alone.map_err(Error::Cluster)?
+        } else {
+            let hooks = Hooks::default();
+            let (refill, spill) = (hooks.refill.clone(), hooks.spill.clone());
+            let local = ProcessBuilder::new_typed_vector(self.workers, refill, spill);
+            let (process, workers) = (self.process, self.workers);
+            let (builders, guard) =
+                initialize_networking_from_sockets(local, sockets, process, workers, hooks)
+                    .map_err(starting)?;
+            let builders = builders.into_iter().map(AllocatorBuilder::Tcp);
+            (builders.collect(), Box::new(guard))
+        };
+        Ok(Joined {
+            builders,
+            guard,
+            heartbeats,
+        })
     }
 
-    /// A connection to each other process: this one dials those before it, and those after it dial this one.
-    fn sockets(&self, greeting: &Greeting) -> Result<Vec<Option<TcpStream>>, Error> {
+    fn peers(&self, sockets: Sockets) -> Vec<Peer> {
+        let sockets = sockets.into_iter().enumerate();
+        let peer = |(process, socket): (usize, Option<TcpStream>)| {
+            Some(Peer {
+                name: format!("process {process} at {}", self.hosts[process]),
+                socket: socket?,
+            })
+        };
+        sockets.filter_map(peer).collect()
+    }
+
+    /// Two connections to each other process, for the workers and for heartbeats: this one dials those before it, and
+    /// those after it dial this one.
+    fn sockets(
+        &self,
+        agreement: &serde_json::Map<String, serde_json::Value>,
+    ) -> Result<(Sockets, Sockets), Error> {
+        let greeting = |heartbeats| Greeting {
+            process: self.process,
+            heartbeats,
+            agreement: agreement.clone(),
+        };
         let deadline = clock() + PATIENCE;
         let address = &self.hosts[self.process];
         let listener = TcpListener::bind(address)
@@ -135,21 +177,46 @@ impl Cluster {
         listener
             .set_nonblocking(true)
             .map_err(|source| Error::io("listening", source))?;
-        let mut sockets: Vec<Option<TcpStream>> = self.hosts.iter().map(|_| None).collect();
-        for (peer, place) in sockets.iter_mut().enumerate().take(self.process) {
-            let mut socket = self.dial(peer, deadline)?;
-            let greeted = greet(&mut socket, greeting).map_err(|source| self.lost(peer, source))?;
-            agree(greeting, &greeted)?;
-            *place = Some(socket);
+        let none = || -> Sockets { self.hosts.iter().map(|_| None).collect() };
+        let mut places = [none(), none()];
+        self.dial_all(&mut places, greeting, deadline)?;
+        self.accept_all(&mut places, &greeting(false), &listener, deadline)?;
+        let [workers, heartbeats] = places;
+        Ok((workers, heartbeats))
+    }
+
+    fn dial_all(
+        &self,
+        places: &mut [Sockets; 2],
+        greeting: impl Fn(bool) -> Greeting,
+        deadline: Duration,
+    ) -> Result<(), Error> {
+        for (peer, heartbeats) in (0..self.process).flat_map(|peer| [(peer, false), (peer, true)]) {
+            let (mut socket, greeting) = (self.dial(peer, deadline)?, greeting(heartbeats));
+            let greeted =
+                greet(&mut socket, &greeting).map_err(|source| self.lost(peer, source))?;
+            agree(&greeting, &greeted)?;
+            places[usize::from(heartbeats)][peer] = Some(socket);
         }
-        while let Some(missing) =
-            (self.process + 1..self.hosts.len()).find(|&peer| sockets[peer].is_none())
+        Ok(())
+    }
+
+    fn accept_all(
+        &self,
+        places: &mut [Sockets; 2],
+        greeting: &Greeting,
+        listener: &TcpListener,
+        deadline: Duration,
+    ) -> Result<(), Error> {
+        while let Some(missing) = (self.process + 1..self.hosts.len())
+            .find(|&peer| places.iter().any(|sockets| sockets[peer].is_none()))
         {
             match listener.accept() {
                 // Whoever does not greet is none of us.
                 Ok((mut socket, _)) => {
                     if let Ok(greeted) = greet(&mut socket, greeting) {
                         agree(greeting, &greeted)?;
+                        let sockets = &mut places[usize::from(greeted.heartbeats)];
                         if let Some(place) = sockets.get_mut(greeted.process) {
                             *place = Some(socket);
                         }
@@ -161,7 +228,7 @@ impl Cluster {
                 Err(source) => return Err(self.lost(missing, source)),
             }
         }
-        Ok(sockets)
+        Ok(())
     }
 
     fn dial(&self, peer: usize, deadline: Duration) -> Result<TcpStream, Error> {
@@ -180,6 +247,14 @@ impl Cluster {
             "process {peer} at {host} did not join within {seconds} s ({source}); start it, or mend --hosts"
         ))
     }
+}
+
+/// Ends this process, since another is gone: its workers would wait for it for ever, and are not to be asked.
+fn end_without(lost: &str) {
+    eprintln!(
+        "hubbleflow: {lost}; this process ends too: what is committed stays, and the next start goes on"
+    );
+    end_at_once(CRASHED.into());
 }
 
 /// The addresses in a hosts file.

@@ -84,7 +84,7 @@ pub fn demo(args: &DemoArgs, runtime: &Runtime) -> Result<u8, Error> {
         .into_iter()
         .chain([model.into_os_string()])
         .collect();
-    let code = supervise(&command, args.local, 0, &environment)?;
+    let code = supervise(&command, args.local, 0, &environment, None)?;
 
     println!("\n{}", runtime.block_on(status(OUT, None, &options))?);
     write_report(args, &options, runtime)?;

@@ -43,6 +43,28 @@ pub struct Plan {
     pub settings: serde_json::Map<String, serde_json::Value>,
 }
 
+/// Where a job reads from and writes to.
+#[derive(Clone, Debug)]
+pub struct Places {
+    /// The catalog.
+    pub catalog: Location,
+    /// The output.
+    pub out: Location,
+}
+
+impl Places {
+    /// The places that settings name; nothing is asked of their stores yet.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] where an URL cannot be understood.
+    pub fn open(args: &CatalogArgs, options: &StoreOptions) -> Result<Self, Error> {
+        Ok(Self {
+            catalog: Location::open(&args.catalog, options)?,
+            out: Location::open(&args.out, options)?,
+        })
+    }
+}
+
 /// A job in one process of its cluster.
 pub struct Job {
     /// What is read, and where it goes.
@@ -69,13 +91,9 @@ impl Plan {
     pub fn new(
         args: &CatalogArgs,
         model: &dyn Model,
-        options: &StoreOptions,
+        Places { catalog, out }: Places,
     ) -> Result<Self, Error> {
         let usage = |reason: String| Error::Usage(reason);
-        let (catalog, out) = (
-            Location::open(&args.catalog, options)?,
-            Location::open(&args.out, options)?,
-        );
         if catalog.overlaps(&out) {
             let reason = "one lies in the other, so predictions would be read as galaxies; choose an --out outside the catalog";
             return Err(usage(format!(
@@ -112,6 +130,7 @@ impl Plan {
             mag_min: args.mag_min,
             mag_max: args.mag_max,
         };
+        let settings = settings_of(args, drop_by, &catalog.url);
         Ok(Self {
             catalog: Arc::new(Catalog::new(catalog, drop_by, request)),
             output: Output::new(out),
@@ -122,15 +141,19 @@ impl Plan {
             rules,
             model_id: model.id().to_owned(),
             model_change: args.model_change,
-            settings: settings_of(args, drop_by),
+            settings,
         })
     }
 }
 
 /// The settings of reading that change results, as the ledger keeps them.
-fn settings_of(args: &CatalogArgs, drop_by: DropBy) -> serde_json::Map<String, serde_json::Value> {
+fn settings_of(
+    args: &CatalogArgs,
+    drop_by: DropBy,
+    catalog: &str,
+) -> serde_json::Map<String, serde_json::Value> {
     let value = serde_json::json!({
-        "catalog": args.catalog,
+        "catalog": catalog,
         "drop_by": drop_by,
         "column": args.column,
         "keep": args.keep,
@@ -156,7 +179,8 @@ impl Job {
         let precision = args.precision.resolve();
         let dir = runtime.block_on(model_directory(&args.catalog.model, options))?;
         let model = models::load(&dir.path, device, precision)?;
-        Self::on_device(args, model.as_ref(), options, runtime, device, precision)
+        let places = Places::open(&args.catalog, options)?;
+        Self::on_device(args, model.as_ref(), places, runtime, device, precision)
     }
 
     /// A job with a model of one's own, which runs on the CPU.
@@ -169,20 +193,27 @@ impl Job {
         options: &StoreOptions,
         runtime: &Handle,
     ) -> Result<Self, Error> {
-        Self::on_device(
-            args,
-            model,
-            options,
-            runtime,
-            tch::Device::Cpu,
-            Precision::Fp32,
-        )
+        Self::between(args, model, Places::open(&args.catalog, options)?, runtime)
+    }
+
+    /// A job with a model of one's own between places of one's own: in any store that object_store knows.
+    ///
+    /// # Errors
+    /// [`Error::Usage`].
+    pub fn between(
+        args: &RunArgs,
+        model: &dyn Model,
+        places: Places,
+        runtime: &Handle,
+    ) -> Result<Self, Error> {
+        let (device, precision) = (tch::Device::Cpu, Precision::Fp32);
+        Self::on_device(args, model, places, runtime, device, precision)
     }
 
     fn on_device(
         args: &RunArgs,
         model: &dyn Model,
-        options: &StoreOptions,
+        places: Places,
         runtime: &Handle,
         device: tch::Device,
         precision: Precision,
@@ -194,7 +225,7 @@ impl Job {
                 "--memory {memory} is less than four splits of --split-bytes {split_bytes}; raise the one or lower the other"
             )));
         }
-        let mut plan = Plan::new(&args.catalog, model, options)?;
+        let mut plan = Plan::new(&args.catalog, model, places)?;
         let kind = if device.is_cuda() { "cuda" } else { "cpu" };
         plan.settings.insert("batch".to_owned(), args.batch.into());
         plan.settings.insert("device".to_owned(), kind.into());

@@ -38,11 +38,11 @@ impl Drop for Shown {
 }
 
 impl Observer {
-    /// Starts to show a run over some drops.
-    pub fn start(pending: &[Pending], progress: Progress) -> Self {
-        let drops = pending.len();
-        let bytes = pending.iter().map(|pending| pending.bytes).sum();
-        if drops == 0 {
+    /// Starts to show a run over some drops, or over whatever comes.
+    pub fn start(pending: Option<&[Pending]>, progress: Progress) -> Self {
+        let drops = pending.map(|pending| pending.len() as u64);
+        let bytes = pending.map(|pending| pending.iter().map(|pending| pending.bytes).sum());
+        if drops == Some(0) {
             eprintln!("nothing to do: no drop is pending");
         }
         let terminal = std::io::stderr().is_terminal();
@@ -51,10 +51,14 @@ impl Observer {
         } else {
             ProgressDrawTarget::hidden()
         };
-        let bar = ProgressBar::with_draw_target(Some(drops as u64), target);
+        let bar = ProgressBar::with_draw_target(drops, target);
+        let template = match drops {
+            Some(_) => "{spinner} {bar:24} {pos}/{len} drops  {msg}",
+            None => "{spinner} {pos} drops  {msg}",
+        };
         bar.set_style(
-            ProgressStyle::with_template("{spinner} {bar:24} {pos}/{len} drops  {msg}")
-                .expect("the template of the bar is well formed"),
+            ProgressStyle::with_template(template)
+                .expect("the templates of the bar are well formed"),
         );
         let over = Arc::new(AtomicBool::new(false));
         let shown = Arc::new(Shown {
@@ -74,6 +78,11 @@ impl Observer {
         self.bar.suspend(|| eprintln!("{line}"));
     }
 
+    /// Tells what the user should know.
+    pub fn warn(&self, line: &str) {
+        self.bar.suspend(|| eprintln!("warning: {line}"));
+    }
+
     /// Tells what the metrics are after a drop, or why they are not known.
     pub fn scored(&self, published: &Published) {
         let line = describe_metrics(published);
@@ -81,30 +90,37 @@ impl Observer {
     }
 }
 
-fn show(bar: &ProgressBar, progress: &Progress, bytes: u64, over: &AtomicBool, terminal: bool) {
+fn show(
+    bar: &ProgressBar,
+    progress: &Progress,
+    bytes: Option<u64>,
+    over: &AtomicBool,
+    terminal: bool,
+) {
     let began = clock();
-    let mut logged = began;
+    let (mut logged, mut last) = (began, String::new());
     while !over.load(Ordering::Relaxed) {
         std::thread::sleep(REDRAW);
         let line = describe_progress(progress, bytes, clock() - began);
         if terminal {
             bar.set_message(line);
             bar.tick();
-        } else if clock() - logged >= LOG_EVERY {
+        } else if clock() - logged >= LOG_EVERY && line != last {
             logged = clock();
-            eprintln!(
-                "{} of {} drops settled, {line}",
-                bar.position(),
-                bar.length().unwrap_or(0)
-            );
+            let of = bar
+                .length()
+                .map_or_else(String::new, |drops| format!(" of {drops}"));
+            eprintln!("{}{of} drops settled, {line}", bar.position());
+            last = line;
         }
     }
 }
 
-fn describe_progress(progress: &Progress, bytes: u64, elapsed: Duration) -> String {
+fn describe_progress(progress: &Progress, bytes: Option<u64>, elapsed: Duration) -> String {
     let rows = progress.rows();
     let rate = rows as f64 / elapsed.as_secs_f64().max(1e-3);
-    match progress.expected_rows(bytes).filter(|_| rows > 0) {
+    let expected = bytes.and_then(|bytes| progress.expected_rows(bytes));
+    match expected.filter(|_| rows > 0) {
         Some(expected) => {
             let left = expected.saturating_sub(rows) as f64 / rate;
             format!("{rows} of about {expected} rows, {rate:.0} galaxies/s, {left:.0} s left")

@@ -1,19 +1,18 @@
 //! What is to be done: the drops of the catalog that the ledger does not have, in order, handed to the dataflow.
-use std::{
-    collections::{HashSet, VecDeque},
-    fmt,
-    sync::Arc,
-};
+use std::{collections::VecDeque, fmt, sync::Arc};
 
 use connectors::{
-    DropListing, DropPlan, Error as ConnectorError, Ledger,
+    DropListing, DropPlan, Error as ConnectorError, Ledger, Sighting,
     ledger::{Entry, Kind},
 };
 use operators::{Outcome, Progress, Settled, feed::Feeder};
 use serde::Serialize;
-use tokio::sync::{Mutex, mpsc::UnboundedReceiver};
+use tokio::sync::{
+    Mutex,
+    mpsc::{Receiver, UnboundedReceiver},
+};
 
-use crate::{Error, job::Plan, settings::Bytes};
+use crate::{Error, changed::Changed, job::Plan, settings::Bytes};
 
 /// Drops whose rows are on their way at once: the next is planned and read while the last is written.
 const DROPS_AT_ONCE: usize = 4;
@@ -28,52 +27,77 @@ pub struct Pending {
     pub replaces: Option<u64>,
 }
 
+/// What there is to do.
+#[derive(Default)]
+pub struct Todo {
+    /// The drops to take, in order.
+    pub pending: Vec<Pending>,
+    /// The drops that are not what was committed any more.
+    pub changed: Vec<Changed>,
+}
+
 impl Plan {
-    /// The drops to take, in order: those that are not committed, or all that were asked for, with `--again`.
+    /// Whether a drop is one of those that were asked for.
+    pub fn wants(&self, listing: &DropListing) -> bool {
+        self.drops.is_empty() || self.drops.contains(&listing.name)
+    }
+
+    /// Whether a drop with this newest entry is to be taken: those that are not committed, or all, with `--again`.
+    pub fn is_pending(&self, entry: Option<&Entry>) -> bool {
+        entry.is_none_or(|entry| self.again || (is_try(entry) && self.limit.is_none()))
+    }
+
+    /// What has changed in a drop since it was committed as its newest entry.
+    pub fn changed(&self, entry: Option<&Entry>, sighting: &Sighting) -> Option<Changed> {
+        Changed::since(entry?, sighting, &self.catalog.location().url)
+    }
+
+    /// The drops to take, in order, and those that have changed since they were committed.
     ///
     /// # Errors
-    /// [`Error::Usage`] where a drop that was asked for is not there, or the store's.
-    pub async fn pending(&self, ledger: &Ledger) -> Result<Vec<Pending>, Error> {
-        let listings = self.catalog.drops().await?;
-        let names: HashSet<&str> = listings
-            .iter()
-            .map(|listing| listing.name.as_str())
-            .collect();
-        if let Some(missing) = self
-            .drops
-            .iter()
-            .find(|drop| !names.contains(drop.as_str()))
-        {
-            let there = listings
-                .iter()
-                .map(|listing| listing.name.as_str())
-                .collect::<Vec<_>>()
-                .join(", ");
-            let catalog = &self.catalog.location().url;
-            return Err(Error::Usage(format!(
-                "{catalog} has no drop {missing}; it has: {there}"
-            )));
-        }
-        let wanted =
-            |listing: &DropListing| self.drops.is_empty() || self.drops.contains(&listing.name);
-        let mut pending = Vec::new();
-        for listing in listings.iter().filter(|listing| wanted(listing)) {
-            let entry = ledger.newest(&listing.name);
-            if entry.is_none_or(|entry| self.again || (is_try(entry) && self.limit.is_none())) {
-                let objects = self.catalog.objects(listing).await?;
-                if objects.is_empty() {
-                    tracing::warn!("{} holds no .parquet object and is no drop", listing.name);
-                    continue;
-                }
-                let bytes = objects.iter().map(|object| object.bytes).sum();
-                pending.push(Pending {
-                    listing: listing.clone(),
-                    bytes,
+    /// [`Error::Usage`] where a drop that was asked for is not among the `sightings`.
+    pub fn todo(&self, ledger: &Ledger, sightings: Vec<Sighting>) -> Result<Todo, Error> {
+        self.check_names(&sightings)?;
+        let mut todo = Todo::default();
+        for sighting in sightings {
+            if !self.wants(&sighting.listing) {
+                continue;
+            }
+            let entry = ledger.newest(&sighting.listing.name);
+            if !self.is_pending(entry) {
+                todo.changed.extend(self.changed(entry, &sighting));
+            } else if sighting.objects.is_empty() {
+                let name = &sighting.listing.name;
+                tracing::warn!("{name} holds no .parquet object and is no drop");
+            } else {
+                todo.pending.push(Pending {
+                    bytes: sighting.bytes(),
+                    listing: sighting.listing,
                     replaces: entry.map(|entry| entry.sequence),
                 });
             }
         }
-        Ok(pending)
+        Ok(todo)
+    }
+
+    /// Makes sure that the drops that were asked for are there.
+    fn check_names(&self, sightings: &[Sighting]) -> Result<(), Error> {
+        let there = |drop: &str| {
+            sightings
+                .iter()
+                .any(|sighting| sighting.listing.name == drop)
+        };
+        let Some(missing) = self.drops.iter().find(|drop| !there(drop)) else {
+            return Ok(());
+        };
+        let names: Vec<&str> = sightings
+            .iter()
+            .map(|sighting| sighting.listing.name.as_str())
+            .collect();
+        let (catalog, there) = (&self.catalog.location().url, names.join(", "));
+        Err(Error::Usage(format!(
+            "{catalog} has no drop {missing}; it has: {there}"
+        )))
     }
 
     /// Refuses to mix the predictions of two models, or ids of two types.
@@ -139,6 +163,8 @@ pub struct Planner {
     pub plan: Arc<Plan>,
     /// The ledger.
     pub ledger: Arc<Mutex<Ledger>>,
+    /// The drops, from whoever knows which are to be taken.
+    pub drops: Receiver<DropListing>,
     /// The way into the dataflow.
     pub feeder: Feeder,
     /// What comes out of it.
@@ -147,50 +173,60 @@ pub struct Planner {
     pub progress: Progress,
     /// This run: the first part of its attempts' names.
     pub run: String,
+    /// Attempts so far.
+    pub attempts: u64,
 }
 
 impl Planner {
-    /// Takes the drops through. Ends when the last is settled, or when the dataflow is gone.
-    pub async fn take(mut self, drops: Vec<DropListing>) {
-        let mut waiting: VecDeque<DropListing> = drops.into();
-        let mut out: Vec<DropListing> = Vec::new();
-        let (mut attempts, mut left) = (0_u64, self.plan.limit);
+    /// Takes the drops through. Ends when there are no more to come and the last is settled, or when the dataflow is gone.
+    pub async fn take(mut self) {
+        let (mut out, mut again): (Vec<DropListing>, VecDeque<DropListing>) = Default::default();
+        let (mut left, mut more) = (self.plan.limit, true);
         loop {
-            while out.len() < DROPS_AT_ONCE && left != Some(0) {
-                let Some(listing) = waiting.pop_front() else {
-                    break;
-                };
-                let attempt = format!("{}-{attempts:06}", self.run);
-                attempts += 1;
-                let mut plan = {
-                    let ledger = self.ledger.lock().await;
-                    self.plan.plan_drop(&ledger, &listing, &attempt).await
-                };
-                if let Some(left) = &mut left {
-                    plan.limit(*left);
-                    *left -= plan.rows;
-                }
-                self.progress
-                    .plan(plan.rows, plan.inputs.iter().map(|input| input.bytes).sum());
+            let room = out.len() < DROPS_AT_ONCE && left != Some(0);
+            let repeated = if room { again.pop_front() } else { None };
+            let next = match repeated {
+                Some(listing) => Some(listing),
+                None => tokio::select! {
+                    next = self.drops.recv(), if room && more => {
+                        more = next.is_some();
+                        next
+                    }
+                    settled = self.settled.recv(), if !out.is_empty() => {
+                        let Some(settled) = settled else { return };
+                        let place = out.iter().position(|listing| listing.name == settled.drop);
+                        let listing = place.map(|place| out.remove(place));
+                        again.extend(listing.filter(|_| settled.outcome == Outcome::Abandoned));
+                        None
+                    }
+                    else => return,
+                },
+            };
+            if let Some(listing) = next {
+                let plan = self.plan_next(&listing, &mut left).await;
                 out.push(listing);
                 if !self.feeder.put(plan) {
                     return;
                 }
             }
-            if out.is_empty() {
-                return;
-            }
-            let Some(settled) = self.settled.recv().await else {
-                return;
-            };
-            let Some(place) = out.iter().position(|listing| listing.name == settled.drop) else {
-                continue;
-            };
-            let listing = out.remove(place);
-            if settled.outcome == Outcome::Abandoned {
-                waiting.push_front(listing);
-            }
         }
+    }
+
+    /// Plans a drop as a new attempt; `left` rows may still be taken.
+    async fn plan_next(&mut self, listing: &DropListing, left: &mut Option<u64>) -> DropPlan {
+        let attempt = format!("{}-{:06}", self.run, self.attempts);
+        self.attempts += 1;
+        let mut plan = {
+            let ledger = self.ledger.lock().await;
+            self.plan.plan_drop(&ledger, listing, &attempt).await
+        };
+        if let Some(left) = left {
+            plan.limit(*left);
+            *left -= plan.rows;
+        }
+        let bytes = plan.inputs.iter().map(|input| input.bytes).sum();
+        self.progress.plan(plan.rows, bytes);
+        plan
     }
 }
 
@@ -203,6 +239,8 @@ pub struct Preview {
     pub output: String,
     /// The drops that would be taken, in order.
     pub drops: Vec<DropPreview>,
+    /// The drops that are not what was committed any more.
+    pub changed: Vec<Changed>,
 }
 
 /// A drop that would be taken.
@@ -230,16 +268,17 @@ impl Plan {
     /// Plans the pending drops and writes nothing.
     ///
     /// # Errors
-    /// As [`Plan::pending`] and [`Plan::check_model`].
+    /// As [`Plan::todo`] and [`Plan::check_model`], or the store's.
     pub async fn preview(&self) -> Result<Preview, Error> {
         let ledger = Ledger::open(self.output.location()).await?;
         self.check_model(&ledger)?;
         let (mut drops, mut left) = (Vec::new(), self.limit);
+        let Todo { pending, changed } = self.todo(&ledger, self.catalog.sightings().await?)?;
         for Pending {
             listing,
             bytes,
             replaces,
-        } in self.pending(&ledger).await?
+        } in pending
         {
             if left == Some(0) {
                 break;
@@ -276,6 +315,7 @@ impl Plan {
             catalog,
             output,
             drops,
+            changed,
         })
     }
 }
@@ -319,6 +359,9 @@ impl fmt::Display for Preview {
             f,
             "{:>12} rows in all",
             self.drops.iter().map(|drop| drop.rows).sum::<u64>()
-        )
+        )?;
+        self.changed
+            .iter()
+            .try_for_each(|changed| write!(f, "\nwarning: {changed}"))
     }
 }

@@ -1,5 +1,8 @@
 //! Run a job in this process: prepare the output, build the dataflow on every worker, see the drops settled.
+//!
+//! `run` hands in the drops that are there, `watch` those that arrive; all else is the same.
 use std::{
+    collections::BTreeSet,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, Mutex, OnceLock, PoisonError},
     time::Duration,
@@ -20,10 +23,12 @@ use tokio::{runtime::Handle, sync::mpsc};
 use crate::{
     Error,
     clock::clock,
+    cluster::Joined,
     dataflow,
     job::Job,
     observe::Observer,
-    plan::{Pending, Planner},
+    plan::{Pending, Planner, Todo},
+    watch::{Watch, Watcher},
 };
 
 /// How long a worker that waits for work does not look whether another has panicked.
@@ -34,7 +39,7 @@ const PATIENCE: Duration = Duration::from_millis(500);
 pub struct Summary {
     /// Drops that this run committed.
     pub drops_committed: u64,
-    /// Drops that could not be committed.
+    /// Drops that could not be committed, also when they were tried again.
     pub drops_failed: u64,
     /// Rows of the committed drops.
     pub rows_read: u64,
@@ -59,24 +64,35 @@ impl Summary {
     pub fn exit_code(&self) -> u8 {
         if self.drops_failed > 0 { 3 } else { 0 }
     }
+}
 
-    fn count(&mut self, settled: &Settled) {
+/// What was counted so far.
+#[derive(Default)]
+struct Count {
+    summary: Summary,
+    /// The drops that could not be committed: a watch may try one again.
+    failed: BTreeSet<String>,
+}
+
+impl Count {
+    fn one(&mut self, settled: &Settled) {
         match settled.outcome {
-            Outcome::Committed(_) => {
-                let Rows {
-                    read,
-                    written,
-                    learned,
-                    rejected,
-                } = settled.rows;
-                self.drops_committed += 1;
-                self.rows_read += read;
-                self.rows_written += written;
-                self.rows_learned += learned;
-                self.rows_rejected += rejected;
-            }
-            Outcome::Failed(_) => self.drops_failed += 1,
-            Outcome::Overtaken(_) | Outcome::Abandoned => {}
+            Outcome::Failed(_) => self.failed.insert(settled.drop.clone()),
+            _ => self.failed.remove(&settled.drop),
+        };
+        self.summary.drops_failed = self.failed.len() as u64;
+        if let Outcome::Committed(_) = settled.outcome {
+            let Rows {
+                read,
+                written,
+                learned,
+                rejected,
+            } = settled.rows;
+            self.summary.drops_committed += 1;
+            self.summary.rows_read += read;
+            self.summary.rows_written += written;
+            self.summary.rows_learned += learned;
+            self.summary.rows_rejected += rejected;
         }
     }
 }
@@ -86,7 +102,24 @@ impl Summary {
 /// # Errors
 /// What keeps the whole job from running; a drop that fails is counted in the summary.
 pub fn run(job: Job, runtime: &Handle) -> Result<Summary, Error> {
-    let (builders, guard) = job.cluster.connect(&job)?;
+    go(job, None, runtime)
+}
+
+/// Takes each drop of the catalog as it arrives, until it is told to stop. On a cluster every process calls this, and
+/// the first decides when to stop.
+///
+/// # Errors
+/// As [`run`]; while it watches, a store that fails is asked again.
+pub fn watch(job: Job, watch: Watch, runtime: &Handle) -> Result<Summary, Error> {
+    go(job, Some(watch), runtime)
+}
+
+fn go(job: Job, watch: Option<Watch>, runtime: &Handle) -> Result<Summary, Error> {
+    let Joined {
+        builders,
+        guard,
+        heartbeats,
+    } = job.cluster.connect(&job)?;
     let (run, progress) = (nonce()?, Progress::default());
     let leader = job.cluster.is_leader();
     let Prepared {
@@ -94,28 +127,51 @@ pub fn run(job: Job, runtime: &Handle) -> Result<Summary, Error> {
         pending,
         first,
     } = match leader {
-        true => runtime.block_on(prepare(&job, &run))?,
+        true => runtime.block_on(prepare(&job, &run, watch.is_some()))?,
         false => Prepared::nothing(&job),
     };
-    let observer = leader.then(|| Observer::start(&pending, progress.clone()));
+    let observer = leader.then(|| match watch {
+        None => Observer::start(Some(&pending), progress.clone()),
+        Some(_) => Observer::start(None, progress.clone()),
+    });
     let ledger = Arc::new(tokio::sync::Mutex::new(ledger));
     let committer = committer(&job, ledger.clone(), runtime);
     let scorer = scorer(&job, ledger.clone(), first, runtime);
     let (feeder, feed) = feeder();
     let (tell, told) = mpsc::unbounded_channel();
+    // One drop waits for the planner, and no more: a watch that stops leaves the rest for the next start.
+    let (hand_in, drops) = mpsc::channel(1);
+    let (tell_watcher, settled) = mpsc::unbounded_channel();
     let planning = leader.then(|| {
-        let drops: Vec<DropListing> = pending.into_iter().map(|pending| pending.listing).collect();
         let planner = Planner {
             plan: job.plan.clone(),
-            ledger,
+            ledger: ledger.clone(),
+            drops,
             feeder,
             settled: told,
             progress: progress.clone(),
             run,
+            attempts: 0,
         };
-        runtime.spawn(planner.take(drops))
+        runtime.spawn(planner.take())
     });
-    let summary = Arc::new(Mutex::new(Summary::default()));
+    match (watch, &observer) {
+        (Some(watch), Some(observer)) => {
+            let watcher = Watcher {
+                watch,
+                plan: job.plan.clone(),
+                ledger,
+                drops: hand_in,
+                settled,
+                observer: observer.clone(),
+            };
+            runtime.spawn(watcher.watch());
+        }
+        _ => {
+            runtime.spawn(hand_in_all(pending, hand_in));
+        }
+    }
+    let count = Arc::new(Mutex::new(Count::default()));
     let (device, precision) = (job.device.clone(), job.precision.clone());
     let process = Arc::new(Process {
         job,
@@ -124,9 +180,9 @@ pub fn run(job: Job, runtime: &Handle) -> Result<Summary, Error> {
         scorer,
         progress,
         settle: Settle {
-            summary: summary.clone(),
+            count: count.clone(),
             observer,
-            tell,
+            tell: [tell, tell_watcher],
         },
         panicked: OnceLock::new(),
     });
@@ -141,16 +197,27 @@ pub fn run(job: Job, runtime: &Handle) -> Result<Summary, Error> {
         return Err(Error::Worker(panicked.clone()));
     }
     joined?;
+    heartbeats.end();
     drop(process);
     if let Some(planning) = planning {
         let planned = runtime.block_on(planning);
         planned.map_err(|error| Error::Worker(format!("planning stopped: {error}")))?;
     }
-    let mut summary = lock(&summary).clone();
+    let mut summary = lock(&count).summary.clone();
     summary.seconds = clock().as_secs_f64();
     summary.galaxies_per_second = summary.rows_written as f64 / summary.seconds;
     (summary.device, summary.precision) = (device, precision);
     Ok(summary)
+}
+
+/// Hands in the drops that are there.
+async fn hand_in_all(pending: Vec<Pending>, drops: mpsc::Sender<DropListing>) {
+    for pending in pending {
+        if drops.send(pending.listing).await.is_err() {
+            // The planner has taken as many rows as it was asked for, or is gone.
+            return;
+        }
+    }
 }
 
 fn committer(job: &Job, ledger: Arc<tokio::sync::Mutex<Ledger>>, runtime: &Handle) -> Committer {
@@ -198,11 +265,13 @@ impl Prepared {
     }
 }
 
-/// Makes sure the output can take the job's results, ends what earlier runs left, and finds what is to be done.
-async fn prepare(job: &Job, run: &str) -> Result<Prepared, Error> {
+/// Makes sure the output can take the job's results, ends what earlier runs left, and finds what is to be done: by a
+/// watch, whatever will come.
+async fn prepare(job: &Job, run: &str, watches: bool) -> Result<Prepared, Error> {
     let plan = &job.plan;
     // The catalog first: a mistyped one should not leave an output behind.
-    if plan.catalog.drops().await?.is_empty() {
+    let sightings = plan.catalog.sightings().await?;
+    if sightings.is_empty() && !watches {
         let catalog = &plan.catalog.location().url;
         eprintln!(
             "warning: {catalog} holds no drop: no folder and no .parquet object; check the URL"
@@ -214,10 +283,20 @@ async fn prepare(job: &Job, run: &str) -> Result<Prepared, Error> {
     plan.output
         .recover(&mut ledger, env!("CARGO_PKG_VERSION"))
         .await?;
-    let pending = plan.pending(&ledger).await?;
+    let pending = match watches {
+        true => Vec::new(),
+        false => {
+            let Todo { pending, changed } = plan.todo(&ledger, sightings)?;
+            for changed in changed {
+                eprintln!("warning: {changed}");
+            }
+            pending
+        }
+    };
     let mut first = score::newest(&ledger);
     if let Some(sequence) = first
         && pending.is_empty()
+        && !watches
         && publish::exists(&plan.output, sequence).await?
     {
         first = None;
@@ -294,19 +373,22 @@ impl Process {
 /// What a process does with a drop that is settled.
 #[derive(Clone)]
 struct Settle {
-    summary: Arc<Mutex<Summary>>,
+    count: Arc<Mutex<Count>>,
     observer: Option<Observer>,
-    tell: mpsc::UnboundedSender<Settled>,
+    /// The planner, and the watcher, of the leader.
+    tell: [mpsc::UnboundedSender<Settled>; 2],
 }
 
 impl Settle {
     fn one(&self, settled: &Settled) {
-        lock(&self.summary).count(settled);
+        lock(&self.count).one(settled);
         if let Some(observer) = &self.observer {
             observer.settled(settled);
         }
-        // Only the leader's planner listens.
-        let _ = self.tell.send(settled.clone());
+        for listener in &self.tell {
+            // The other processes have none.
+            let _ = listener.send(settled.clone());
+        }
     }
 }
 

@@ -1,5 +1,5 @@
 //! The settings of a job as a user writes them: flags, `HUBBLEFLOW_…` variables, or a TOML file.
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
 use clap::{Args, Command, ValueEnum};
 use models::device::{DeviceChoice, PrecisionChoice};
@@ -43,6 +43,31 @@ impl std::fmt::Display for Bytes {
             bytes if bytes >= 1_000 => write!(f, "{:.1} kB", bytes as f64 / 1e3),
             bytes => write!(f, "{bytes} B"),
         }
+    }
+}
+
+/// A while, written as `500ms`, `10s`, `5m` or `1h`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct While(pub Duration);
+
+impl std::str::FromStr for While {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let bad = || format!("{text:?} is no while; write 500ms, 10s, 5m or 1h");
+        let split = text.find(|c: char| !c.is_ascii_digit() && c != '.');
+        let (number, unit) = text.split_at(split.unwrap_or(text.len()));
+        let seconds = match unit.trim() {
+            "ms" => 1e-3,
+            "s" => 1.0,
+            "m" | "min" => 60.0,
+            "h" => 3600.0,
+            _ => return Err(bad()),
+        };
+        let number: f64 = number.parse().map_err(|_| bad())?;
+        Duration::try_from_secs_f64(number * seconds)
+            .map(Self)
+            .map_err(|_| bad())
     }
 }
 
@@ -145,6 +170,20 @@ pub struct RunArgs {
     pub supervised: bool,
 }
 
+/// How a catalog is watched.
+#[derive(Args, Clone, Debug)]
+pub struct WatchArgs {
+    /// How what arrives is run.
+    #[command(flatten)]
+    pub run: RunArgs,
+    /// How long to wait between two looks at the catalog
+    #[arg(long, default_value = "500ms")]
+    pub poll: While,
+    /// A drop without _SUCCESS is whole when nothing in it has changed for this long
+    #[arg(long, default_value = "10s")]
+    pub settle: While,
+}
+
 impl RunArgs {
     /// The settings of a job with the defaults of the command line; whatever is to be different is a field.
     ///
@@ -170,7 +209,26 @@ pub(crate) fn defaults<A: Args>(words: &[&str]) -> A {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use super::Bytes;
+    use std::time::Duration;
+
+    use super::{Bytes, While};
+
+    #[test]
+    fn whiles_are_read_as_people_write_them() {
+        for (text, milliseconds) in [
+            ("500ms", 500),
+            ("10s", 10_000),
+            ("1.5 s", 1500),
+            ("2m", 120_000),
+            ("1h", 3_600_000),
+        ] {
+            let expected = While(Duration::from_millis(milliseconds));
+            assert_eq!(text.parse(), Ok(expected), "{text}");
+        }
+        for text in ["10", "s", "-1s", "1 parsec", ""] {
+            assert!(text.parse::<While>().is_err(), "{text}");
+        }
+    }
 
     #[test]
     fn sizes_are_read_as_people_write_them() {

@@ -3,11 +3,16 @@ use std::{
     ffi::OsString,
     io::{Read, Write},
     net::TcpListener,
+    os::unix::process::CommandExt,
     process::{Child, Command, ExitStatus, Stdio},
     time::Duration,
 };
 
-use crate::{Error, clock::clock};
+use crate::{
+    Error,
+    clock::clock,
+    signals::{Stop, ask_to_end},
+};
 
 /// The exit code of a process that crashed: it or its peer can be started again.
 pub const CRASHED: u8 = 101;
@@ -29,8 +34,8 @@ impl Drop for Processes {
 }
 
 /// Runs `processes` times this program with `args`, as a cluster, and starts all of them again where one crashes; the
-/// variables of `environment` are added to this process's own.
-/// Answers the exit code of the first process.
+/// variables of `environment` are added to this process's own. When it is told to stop, it passes that on to the first
+/// process, which leads. Answers the exit code of the first process.
 ///
 /// # Errors
 /// [`Error::Cluster`] where it crashes more than `restarts` times.
@@ -39,11 +44,19 @@ pub fn supervise(
     processes: usize,
     restarts: u32,
     environment: &[(&str, String)],
+    stop: Option<&Stop>,
 ) -> Result<u8, Error> {
+    let is_told = || stop.is_some_and(|stop| *stop.borrow());
     for start in 0.. {
-        let code = watch(start_all(args, processes, environment)?)?;
+        let code = watch(start_all(args, processes, environment)?, is_told)?;
         match code {
             Some(code) => return Ok(code),
+            None if is_told() => {
+                return Err(Error::Cluster(
+                    "a process crashed while the cluster was ending; what is committed stays, and the next start goes on"
+                        .to_owned(),
+                ));
+            }
             None if start < restarts => eprintln!(
                 "a process crashed; starting the cluster again ({} of {restarts})",
                 start + 1
@@ -85,6 +98,8 @@ fn start_all(
                 "--hosts",
             ])
             .arg(&hosts)
+            // What a terminal sends to its foreground comes to the supervisor alone, and is passed on once.
+            .process_group(0)
             .stdin(Stdio::piped())
             .stdout(if process == 0 {
                 Stdio::inherit()
@@ -110,8 +125,9 @@ fn free_ports(count: usize) -> std::io::Result<Vec<u16>> {
         .collect()
 }
 
-/// Waits until all processes have ended; none where one of them crashed.
-fn watch(mut processes: Processes) -> Result<Option<u8>, Error> {
+/// Waits until all processes have ended; none where one of them crashed. Asks the first to end when it is told to.
+fn watch(mut processes: Processes, is_told: impl Fn() -> bool) -> Result<Option<u8>, Error> {
+    let mut asked = false;
     let mut ended: Vec<Option<ExitStatus>> = vec![None; processes.0.len()];
     // One that gives up takes the others with it: its own word counts, so they are given a moment to end.
     let mut deadline: Option<Duration> = None;
@@ -122,6 +138,14 @@ fn watch(mut processes: Processes) -> Result<Option<u8>, Error> {
                     .try_wait()
                     .map_err(|source| Error::io("watching the cluster", source))?;
             }
+        }
+        if is_told() && !asked {
+            asked = true;
+            processes
+                .0
+                .iter()
+                .take(1)
+                .for_each(|leader| ask_to_end(leader.id()));
         }
         let gave_up = |status: &ExitStatus| !matches!(status.code(), Some(0 | 3));
         if ended.iter().flatten().any(gave_up) {

@@ -1,6 +1,6 @@
 //! One suite for every store: what the catalog, reading, the output and the ledger promise, wherever they lie.
 #[path = "../../connectors/tests/common/mod.rs"]
-mod common;
+pub mod common;
 
 use std::{net::SocketAddr, path::Path};
 

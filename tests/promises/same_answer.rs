@@ -1,19 +1,15 @@
 //! Same answer: the same files to the byte, and the same metrics, whatever the cluster's shape, its memory and its store.
-use std::{
-    collections::BTreeMap, io::Write, net::TcpListener, path::Path, process::Child, sync::OnceLock,
-};
+use std::{io::Write, net::TcpListener, path::Path, process::Child, sync::OnceLock};
 
 use tempfile::NamedTempFile;
 
 use crate::survey::{
-    Program, S3, answer, assert_same, committed, copy, end, floats, folder, model, other_model,
-    rows, survey, text,
+    Program, S3, Tree, answer, assert_same, committed, copy, end, floats, folder, model,
+    other_model, rows, survey, text,
 };
 
 /// Fourteen rows a split: what the workers do is interleaved in another way each time.
 const SPLITS: &str = "--split-bytes 300kB";
-
-type Tree = BTreeMap<String, Vec<u8>>;
 
 /// What one worker with one thread makes of the survey.
 fn reference() -> &'static Tree {
@@ -178,10 +174,10 @@ fn disagree(args: [&str; 2], models: [&Path; 2]) -> [String; 2] {
 }
 
 /// A hosts file with two addresses of this machine.
-struct Hosts(NamedTempFile);
+pub struct Hosts(NamedTempFile);
 
 impl Hosts {
-    fn new() -> Self {
+    pub fn new() -> Self {
         let mut file = NamedTempFile::new().unwrap();
         // Held until both are known, so that they differ.
         let listeners = [0, 1].map(|_| TcpListener::bind("127.0.0.1:0").unwrap());
@@ -191,7 +187,7 @@ impl Hosts {
         Self(file)
     }
 
-    fn flags(&self, process: usize) -> Vec<String> {
+    pub fn flags(&self, process: usize) -> Vec<String> {
         let hosts = text(self.0.path());
         [
             "--processes",

@@ -2,9 +2,13 @@
 use std::{
     collections::BTreeMap,
     fs,
+    io::{BufRead, BufReader, Read},
+    os::unix::process::ExitStatusExt,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
-    sync::{Arc, OnceLock},
+    sync::{Arc, Mutex, OnceLock},
+    thread::JoinHandle,
+    time::Duration,
 };
 
 use arrow::{
@@ -15,7 +19,7 @@ use arrow::{
     compute::concat_batches,
     datatypes::{DataType, Field, Float32Type, Int64Type, Schema},
 };
-use engine::s3_server::S3Server;
+use engine::{clock::clock, s3_server::S3Server};
 use object_store::ObjectStoreExt;
 use parquet::{
     arrow::{ArrowWriter, arrow_reader::ParquetRecordBatchReaderBuilder},
@@ -106,10 +110,173 @@ impl Program {
         self.0.spawn().expect("the program starts")
     }
 
+    /// The same, where no file may have more than so many times 1024 bytes: as on a disk that is almost full.
+    pub fn with_files_of_at_most(self, kb: u32) -> Self {
+        let script = format!("trap '' XFSZ; ulimit -f {kb}; exec \"$0\" \"$@\"");
+        let mut command = Command::new("/bin/bash");
+        command
+            .args(["-c", &script])
+            .arg(self.0.get_program())
+            .args(self.0.get_args())
+            .env_clear()
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        Self(command)
+    }
+
+    /// Starts, and reads what it says.
+    pub fn runs(self) -> Running {
+        let mut child = self.start();
+        let said = Arc::new(Mutex::new(String::new()));
+        let (lines, all) = (child.stderr.take().expect("it is piped"), said.clone());
+        let listener = std::thread::spawn(move || {
+            for line in BufReader::new(lines).lines().map_while(Result::ok) {
+                let mut all = all.lock().unwrap();
+                all.push_str(&line);
+                all.push('\n');
+            }
+        });
+        let listener = Some(listener);
+        Running {
+            child,
+            said,
+            listener,
+        }
+    }
+
     /// Runs to the end, which must be this exit code.
     pub fn ends(self, code: i32) -> Ended {
         let command = format!("{:?}", self.0);
         end(self.start(), code, &command)
+    }
+}
+
+/// Waits until something is so; longer than the slowest machine takes.
+#[track_caller]
+pub fn until(what: &str, is_so: impl Fn() -> bool) {
+    for _ in 0..6000 {
+        if is_so() {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    panic!("waited two minutes until {what}");
+}
+
+/// Sends a signal to a process, as `TERM`.
+pub fn signal(process: u32, name: &str) {
+    let sent = Command::new("kill")
+        .args([&format!("-{name}"), &process.to_string()])
+        .status();
+    assert!(sent.expect("kill can be run").success());
+}
+
+/// The processes that a process has started.
+pub fn children(process: u32) -> Vec<u32> {
+    let all = fs::read_dir("/proc").expect("processes can be listed");
+    let ids = all.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
+    // The parent is the second field after the name, which is in brackets and may hold anything.
+    let parent = |id: &u32| {
+        let stat = fs::read_to_string(format!("/proc/{id}/stat")).ok()?;
+        stat.rsplit_once(") ")?
+            .1
+            .split(' ')
+            .nth(1)?
+            .parse::<u32>()
+            .ok()
+    };
+    let mut children: Vec<u32> = ids.filter(|id| parent(id) == Some(process)).collect();
+    children.sort_unstable();
+    children
+}
+
+/// A process whose messages are read as it goes on; it is killed with its test.
+pub struct Running {
+    child: Child,
+    said: Arc<Mutex<String>>,
+    listener: Option<JoinHandle<()>>,
+}
+
+impl Running {
+    /// Whether it has said this.
+    pub fn has_said(&self, words: &str) -> bool {
+        self.said.lock().unwrap().contains(words)
+    }
+
+    /// Waits until it says this.
+    #[track_caller]
+    pub fn until_it_says(&self, words: &str) {
+        let said = || self.said.lock().unwrap().clone();
+        for _ in 0..6000 {
+            if said().contains(words) {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        panic!("waited two minutes for {words:?} in:\n{}", said());
+    }
+
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    pub fn signal(&self, name: &str) {
+        signal(self.id(), name);
+    }
+
+    /// Kills it, unless it has ended.
+    pub fn kill(&mut self) {
+        self.child.kill().expect("it is ours");
+    }
+
+    /// Waits a while for its end; whether it has come.
+    pub fn is_over_within(&mut self, patience: Duration) -> bool {
+        let until = clock() + patience;
+        while !self.is_over() && clock() < until {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        self.is_over()
+    }
+
+    pub fn is_over(&mut self) -> bool {
+        self.child
+            .try_wait()
+            .expect("it can be waited for")
+            .is_some()
+    }
+
+    /// Waits for its end, which must be with this exit code.
+    #[track_caller]
+    pub fn ends(self, code: i32) -> Ended {
+        let ended = self.ended();
+        assert_eq!(ended.code, code, "{}{}", ended.stdout, ended.stderr);
+        ended
+    }
+
+    /// Waits for its end: the exit code, or the signal that killed it as a negative number.
+    pub fn ended(mut self) -> Ended {
+        let mut stdout = String::new();
+        let pipe = self.child.stdout.as_mut().expect("it is piped");
+        pipe.read_to_string(&mut stdout)
+            .expect("the program prints UTF-8");
+        let status = self.child.wait().expect("it can be waited for");
+        let listener = self.listener.take().expect("it ends once");
+        listener.join().expect("the program logs UTF-8");
+        let signal = status.signal().unwrap_or(0);
+        Ended {
+            code: status.code().unwrap_or(-signal),
+            stdout,
+            stderr: self.said.lock().unwrap().clone(),
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // Where it has ended already there is nothing to end.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }
 
@@ -220,6 +387,18 @@ pub fn survey() -> &'static Path {
     )
 }
 
+/// A small survey in which much happens: four drops and one of spec-z alone; corrections, withdrawals and bad rows.
+pub fn eventful_survey() -> &'static Path {
+    static SURVEY: OnceLock<PathBuf> = OnceLock::new();
+    let flags = "sample HERE --px 32 --galaxies 120 --drops 4 --corrections 0.2 --withdrawals 0.1 --bad-rows 0.05 \
+                 --without-spec-z 0.3 --specz-drops 1 --seed 7";
+    made(
+        &SURVEY,
+        "eventful-survey",
+        &flags.split_whitespace().collect::<Vec<_>>(),
+    )
+}
+
 /// Copies a folder.
 pub fn copy(from: &Path, to: &Path) {
     for (name, bytes) in tree(from) {
@@ -234,6 +413,9 @@ pub fn put(path: impl AsRef<Path>, bytes: impl AsRef<[u8]>) {
         .expect("folders can be made");
     fs::write(path, bytes).expect("a file can be written");
 }
+
+/// Names of files, and their bytes.
+pub type Tree = BTreeMap<String, Vec<u8>>;
 
 /// The files below a folder: their names, with slashes, and their bytes. A folder that is not there has none.
 pub fn tree(folder: &Path) -> BTreeMap<String, Vec<u8>> {

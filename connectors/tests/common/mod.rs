@@ -4,13 +4,16 @@
     reason = "two test binaries share this, and each uses its part"
 )]
 use std::{
+    collections::HashMap,
     fmt,
+    hash::{DefaultHasher, Hash, Hasher},
     ops::Range,
     path::PathBuf,
     sync::{
         Arc, Mutex,
         atomic::{AtomicU64, Ordering},
     },
+    time::Duration,
 };
 
 use arrow::array::{ArrayRef, AsArray, Float32Array, Float64Array, Int64Array, RecordBatch};
@@ -21,7 +24,9 @@ use connectors::{
     galaxy::{ColumnNames, Request},
     ledger::{Entry, FileRecord, Kind},
 };
-use futures::{StreamExt, TryStreamExt, future::BoxFuture, stream::BoxStream};
+use futures::{
+    FutureExt, StreamExt, TryFutureExt, TryStreamExt, future::BoxFuture, stream::BoxStream,
+};
 use object_store::{
     CopyOptions, GetOptions, GetResult, GetResultPayload, ListResult, MultipartUpload, ObjectMeta,
     ObjectStore, ObjectStoreExt, PutMode, PutMultipartOptions, PutOptions, PutPayload, PutResult,
@@ -288,7 +293,7 @@ pub struct Asked<'a> {
 }
 
 /// The kinds of request that can fail.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum What {
     /// Read an object, or ask whether it is there.
     Get,
@@ -296,6 +301,10 @@ pub enum What {
     Put,
     /// Copy one.
     Copy,
+    /// Delete one.
+    Delete,
+    /// List what is there.
+    List,
 }
 
 /// What befalls a request.
@@ -312,6 +321,36 @@ pub enum Fault {
     Overwrite,
     /// Something else happens first.
     After(BoxFuture<'static, ()>),
+    /// Something else happens, and it is not carried out: a request that is given up on.
+    RefuseAfter(BoxFuture<'static, ()>),
+}
+
+/// Faults that look random and are the same for a seed, whatever the order of requests: each tenth request is refused,
+/// loses its answer, is cut short, comes late or is given up on.
+pub fn one_in_ten(seed: u64) -> impl Fn(&Asked<'_>) -> Fault + Send + Sync {
+    let counts: Mutex<HashMap<(What, String), u64>> = Mutex::default();
+    move |asked| {
+        let mut counts = counts.lock().unwrap();
+        let count = counts
+            .entry((asked.what, asked.path.to_owned()))
+            .or_default();
+        *count += 1;
+        let mut hasher = DefaultHasher::new();
+        (seed, asked.what, asked.path, *count).hash(&mut hasher);
+        let mut seeded = Seeded(hasher.finish());
+        if seeded.below(0..10) > 0 {
+            return Fault::None;
+        }
+        let late = || tokio::time::sleep(Duration::from_millis(50)).boxed();
+        match seeded.below(0..5) {
+            0 => Fault::Refuse,
+            1 => Fault::LoseAnswer,
+            2 if asked.what == What::Get => Fault::CutBody,
+            3 => Fault::After(late()),
+            4 => Fault::RefuseAfter(late()),
+            _ => Fault::Refuse,
+        }
+    }
 }
 
 /// Whether a call is every `k`-th, counted from 1.
@@ -359,6 +398,10 @@ async fn befall<T>(fault: Fault, request: impl Future<Output = Result<T>>) -> Re
         Fault::After(first) => {
             first.await;
             request.await
+        }
+        Fault::RefuseAfter(first) => {
+            first.await;
+            broken()
         }
     }
 }
@@ -454,11 +497,28 @@ impl ObjectStore for Faulty {
         &self,
         locations: BoxStream<'static, Result<Path>>,
     ) -> BoxStream<'static, Result<Path>> {
-        self.inner.delete_stream(locations)
+        let (inner, fault) = (self.inner.clone(), self.fault.clone());
+        let delete = move |path: Result<Path>| {
+            let (inner, fault) = (inner.clone(), fault.clone());
+            async move {
+                let path = path?;
+                let asked = Asked {
+                    what: What::Delete,
+                    path: path.as_ref(),
+                };
+                befall(fault(&asked), inner.delete(&path)).await?;
+                Ok(path)
+            }
+        };
+        locations.then(delete).boxed()
     }
 
     fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
-        self.inner.list(prefix)
+        let none = Path::default();
+        let fault = self.fault_of(What::List, prefix.unwrap_or(&none));
+        let listed = self.inner.list(prefix).try_collect::<Vec<_>>();
+        let all = befall(fault, listed).map_ok(|all| futures::stream::iter(all).map(Ok));
+        all.try_flatten_stream().boxed()
     }
 
     fn list_with_delimiter<'s, 'p, 'f>(
@@ -470,7 +530,9 @@ impl ObjectStore for Faulty {
         'p: 'f,
         Self: 'f,
     {
-        self.inner.list_with_delimiter(prefix)
+        let none = Path::default();
+        let fault = self.fault_of(What::List, prefix.unwrap_or(&none));
+        Box::pin(befall(fault, self.inner.list_with_delimiter(prefix)))
     }
 
     fn copy_opts<'s, 'a, 'b, 'f>(

@@ -1,0 +1,78 @@
+//! Whether a committed drop is still what was committed.
+use std::{collections::BTreeMap, fmt};
+
+use connectors::{Input, Sighting, ledger::Entry};
+use serde::Serialize;
+
+/// A drop whose objects are others than those that were committed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Changed {
+    /// The drop.
+    pub drop: String,
+    /// Its newest entry.
+    pub sequence: u64,
+    /// Objects that were replaced.
+    pub replaced: Vec<String>,
+    /// Objects that came.
+    pub added: Vec<String>,
+    /// Objects that are gone.
+    pub removed: Vec<String>,
+}
+
+impl Changed {
+    /// What is another in a drop of the catalog at `url` than it was when it was committed; none where nothing is.
+    pub fn since(entry: &Entry, sighting: &Sighting, url: &str) -> Option<Self> {
+        // Another catalog, a copy say, gives other ETags to the same objects.
+        let same_place = entry.settings["catalog"] == url;
+        let mut inputs: BTreeMap<&str, &Input> = entry
+            .inputs
+            .iter()
+            .map(|input| (input.path.as_str(), input))
+            .collect();
+        let mut changed = Self {
+            drop: entry.drop.clone(),
+            sequence: entry.sequence,
+            replaced: Vec::new(),
+            added: Vec::new(),
+            removed: Vec::new(),
+        };
+        for object in &sighting.objects {
+            let Some(input) = inputs.remove(object.path.as_str()) else {
+                changed.added.push(object.path.clone());
+                continue;
+            };
+            // Not every listing tells ETags.
+            let other_etag = same_place && object.etag.is_some() && object.etag != input.etag;
+            if other_etag || object.bytes != input.bytes {
+                changed.replaced.push(object.path.clone());
+            }
+        }
+        changed.removed = inputs.into_keys().map(str::to_owned).collect();
+        let kinds = [&changed.replaced, &changed.added, &changed.removed];
+        let is_as_it_was = kinds.into_iter().all(Vec::is_empty);
+        (!is_as_it_was).then_some(changed)
+    }
+}
+
+impl fmt::Display for Changed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kinds = [
+            ("replaced", &self.replaced),
+            ("added", &self.added),
+            ("removed", &self.removed),
+        ];
+        let kinds = kinds.into_iter().filter_map(|(what, objects)| {
+            let first = objects.first()?;
+            Some(match objects.len() {
+                1 => format!("{first} was {what}"),
+                count => format!("{count} objects were {what}, as {first}"),
+            })
+        });
+        let (drop, what) = (&self.drop, kinds.collect::<Vec<_>>().join("; "));
+        write!(
+            f,
+            "drop {drop} changed after it was committed as {} ({what}); run --drop {drop} --again takes it in again",
+            self.sequence
+        )
+    }
+}

@@ -1,0 +1,91 @@
+//! Two runs at once on one output: each drop is committed once, whoever is faster, and whoever sleeps in between.
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
+
+use serde_json::Value;
+
+use crate::{
+    gate::{Head, Moment, Verdict, gate},
+    survey::{Program, S3, assert_same, committed, copy, drops, folder, ledger, survey, tree},
+};
+
+const DROPS: [&str; 3] = ["drop-0001", "drop-0002", "drop-0003-specz"];
+
+/// One run falls asleep when it is about to make a request, another runs from start to end, and the first wakes up.
+fn sleeps(before: impl Fn(&Head) -> bool + Send + Sync + 'static, is_abandoned: bool) {
+    let (s3, undisturbed, moment) = (S3::start(), folder(), Moment::default());
+    copy(survey(), &s3.bucket().join("survey"));
+    Program::run(survey(), &undisturbed).ends(0);
+    let (held, endpoint) = (moment.clone(), s3.endpoint());
+    let gate = gate(move |head| {
+        if before(head) {
+            held.hold();
+        }
+        Verdict::Pass(endpoint.clone())
+    });
+    let run = || Program::run("s3://sky/survey", "s3://sky/out").at(&s3);
+    let sleeper = run().env("AWS_ENDPOINT_URL", &gate).runs();
+    moment.wait();
+    sleeper.signal("STOP");
+    run().ends(0);
+    sleeper.signal("CONT");
+    moment.end();
+    sleeper.ends(0);
+
+    let out = s3.bucket().join("out");
+    assert_same(&committed(undisturbed.path()), &committed(&out));
+    let mut names = drops(&out);
+    names.retain(|name| !name.is_empty());
+    names.sort();
+    assert_eq!(names, DROPS, "each drop is committed once");
+    let is_void = |entry: &Value| entry["kind"] == "abandoned";
+    assert!(!is_abandoned || ledger(&out).iter().any(is_void));
+    assert!(tree(&out.join("_hubbleflow/staging")).is_empty());
+    Program::new(["verify", "s3://sky/out"]).at(&s3).ends(0);
+}
+
+fn writes(head: &Head, what: &str) -> bool {
+    head.method() == "PUT" && head.target().contains(what)
+}
+
+#[test]
+fn a_run_sleeps_before_it_stages() {
+    sleeps(|head| writes(head, "_hubbleflow/staging/"), false);
+}
+
+#[test]
+fn a_run_sleeps_before_it_commits() {
+    sleeps(|head| writes(head, "_hubbleflow/ledger/"), true);
+}
+
+#[test]
+fn a_run_sleeps_before_it_publishes() {
+    sleeps(|head| writes(head, "out/photoz/"), false);
+}
+
+#[test]
+fn a_run_sleeps_before_its_second_commit() {
+    let commits = Arc::new(AtomicUsize::new(0));
+    let second = move |head: &Head| {
+        writes(head, "_hubbleflow/ledger/") && commits.fetch_add(1, Ordering::SeqCst) > 0
+    };
+    sleeps(second, false);
+}
+
+#[test]
+fn two_runs_at_once_share_the_work() {
+    let (out, undisturbed) = (folder(), folder());
+    Program::run(survey(), &undisturbed).ends(0);
+    let runs = [(); 3].map(|()| Program::run(survey(), &out).with("--threads 1").runs());
+    for run in runs {
+        run.ends(0);
+    }
+    assert_same(&committed(undisturbed.path()), &committed(out.path()));
+    let mut names = drops(out.path());
+    names.retain(|name| !name.is_empty());
+    names.sort();
+    assert_eq!(names, DROPS);
+    assert!(tree(&out.path().join("_hubbleflow/staging")).is_empty());
+}
