@@ -107,15 +107,27 @@ impl DropPlan {
     /// A drop that cannot be read.
     pub fn failed(drop: &DropListing, attempt: &str, failure: String) -> Self {
         Self {
+            failure: Some(failure),
+            ..Self::empty(drop, attempt, 0)
+        }
+    }
+
+    /// A drop that has an entry already, of this number: there is nothing to read, and it is settled as overtaken.
+    pub fn overtaken(drop: &DropListing, attempt: &str, sequence: u64) -> Self {
+        Self::empty(drop, attempt, sequence)
+    }
+
+    fn empty(drop: &DropListing, attempt: &str, began: u64) -> Self {
+        Self {
             name: drop.name.clone(),
             attempt: attempt.to_owned(),
-            began: 0,
+            began,
             kind: FileKind::Galaxies,
             id_kind: None,
             inputs: Vec::new(),
             rows: 0,
             parts: 1,
-            failure: Some(failure),
+            failure: None,
             splits: Vec::new(),
         }
     }

@@ -218,7 +218,12 @@ impl Planner {
         self.attempts += 1;
         let mut plan = {
             let ledger = self.ledger.lock().await;
-            self.plan.plan_drop(&ledger, listing, &attempt).await
+            let entry = ledger.newest(&listing.name);
+            match entry.filter(|_| !self.plan.is_pending(entry)) {
+                // Another run has committed it since it was handed in.
+                Some(entry) => DropPlan::overtaken(listing, &attempt, entry.sequence),
+                None => self.plan.plan_drop(&ledger, listing, &attempt).await,
+            }
         };
         if let Some(left) = left {
             plan.limit(*left);

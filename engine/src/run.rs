@@ -10,8 +10,10 @@ use std::{
 
 use connectors::{DropListing, Ledger, ledger::Rows};
 use operators::{
-    Committer, Outcome, Progress, Scorer, Settled, feed::Feed, feed::feeder,
-    offload::panic_message, publish, score,
+    Committer, Outcome, Progress, Scorer, Settled,
+    feed::{Feed, Feeder, feeder},
+    offload::panic_message,
+    publish, score,
 };
 use serde::Serialize;
 use timely::{
@@ -25,7 +27,7 @@ use crate::{
     clock::clock,
     cluster::Joined,
     dataflow,
-    job::Job,
+    job::{Job, Plan},
     observe::Observer,
     plan::{Pending, Planner, Todo},
     watch::{Watch, Watcher},
@@ -138,39 +140,19 @@ fn go(job: Job, watch: Option<Watch>, runtime: &Handle) -> Result<Summary, Error
     let committer = committer(&job, ledger.clone(), runtime);
     let scorer = scorer(&job, ledger.clone(), first, runtime);
     let (feeder, feed) = feeder();
-    let (tell, told) = mpsc::unbounded_channel();
-    // One drop waits for the planner, and no more: a watch that stops leaves the rest for the next start.
-    let (hand_in, drops) = mpsc::channel(1);
-    let (tell_watcher, settled) = mpsc::unbounded_channel();
-    let planning = leader.then(|| {
-        let planner = Planner {
+    let [(tell, told), (tell_watcher, settled)] = [(); 2].map(|()| mpsc::unbounded_channel());
+    let planning = observer.clone().map(|observer| {
+        let lead = Lead {
             plan: job.plan.clone(),
-            ledger: ledger.clone(),
-            drops,
+            ledger,
             feeder,
-            settled: told,
+            settled: [told, settled],
             progress: progress.clone(),
             run,
-            attempts: 0,
+            observer,
         };
-        runtime.spawn(planner.take())
+        lead.start(watch, pending, runtime)
     });
-    match (watch, &observer) {
-        (Some(watch), Some(observer)) => {
-            let watcher = Watcher {
-                watch,
-                plan: job.plan.clone(),
-                ledger,
-                drops: hand_in,
-                settled,
-                observer: observer.clone(),
-            };
-            runtime.spawn(watcher.watch());
-        }
-        _ => {
-            runtime.spawn(hand_in_all(pending, hand_in));
-        }
-    }
     let count = Arc::new(Mutex::new(Count::default()));
     let (device, precision) = (job.device.clone(), job.precision.clone());
     let process = Arc::new(Process {
@@ -208,6 +190,59 @@ fn go(job: Job, watch: Option<Watch>, runtime: &Handle) -> Result<Summary, Error
     summary.galaxies_per_second = summary.rows_written as f64 / summary.seconds;
     (summary.device, summary.precision) = (device, precision);
     Ok(summary)
+}
+
+/// What the leader does besides the work of its workers.
+struct Lead {
+    plan: Arc<Plan>,
+    ledger: Arc<tokio::sync::Mutex<Ledger>>,
+    feeder: Feeder,
+    /// What has become of the drops, for the planner and for the watcher.
+    settled: [mpsc::UnboundedReceiver<Settled>; 2],
+    progress: Progress,
+    run: String,
+    observer: Observer,
+}
+
+impl Lead {
+    /// Plans the drops that are handed in: those that are pending, or those that a watcher finds.
+    fn start(
+        self,
+        watch: Option<Watch>,
+        pending: Vec<Pending>,
+        runtime: &Handle,
+    ) -> tokio::task::JoinHandle<()> {
+        // One drop waits for the planner, and no more: a watch that stops leaves the rest for the next start.
+        let (hand_in, drops) = mpsc::channel(1);
+        let [to_planner, to_watcher] = self.settled;
+        match watch {
+            Some(watch) => {
+                let watcher = Watcher {
+                    watch,
+                    plan: self.plan.clone(),
+                    ledger: self.ledger.clone(),
+                    drops: hand_in,
+                    settled: to_watcher,
+                    observer: self.observer,
+                };
+                runtime.spawn(watcher.watch());
+            }
+            None => {
+                runtime.spawn(hand_in_all(pending, hand_in));
+            }
+        }
+        let planner = Planner {
+            plan: self.plan,
+            ledger: self.ledger,
+            drops,
+            feeder: self.feeder,
+            settled: to_planner,
+            progress: self.progress,
+            run: self.run,
+            attempts: 0,
+        };
+        runtime.spawn(planner.take())
+    }
 }
 
 /// Hands in the drops that are there.

@@ -1,6 +1,7 @@
 //! What Hubbleflow promises, tested on the real program: a module a promise.
 #![allow(clippy::unwrap_used)]
 mod again_and_again;
+mod bundled;
 mod chaos;
 mod conformance;
 mod current_view;

@@ -1,0 +1,36 @@
+//! The bundled model predicts: galaxies whose like it has not seen, in either arithmetic.
+use crate::survey::{Program, folder, text};
+
+#[test]
+fn the_bundled_model_knows_redshifts_of_galaxies_it_has_not_seen() {
+    let (catalog, out) = (folder(), folder());
+    let sample = "--galaxies 600 --parents test --seed 7 --px 32 --drops 1";
+    let made = Program::new(["sample", &text(catalog.path())]);
+    made.with(sample).ends(0);
+    for precision in ["fp32", "bf16"] {
+        let out = out.path().join(precision);
+        let run = Program::new(["run", &text(catalog.path()), "--out", &text(&out)]);
+        run.args(["--model", "bundled", "--precision", precision])
+            .ends(0);
+        let status = Program::new(["status", &text(&out), "--json"]);
+        let all = status.ends(0).json()["metrics"]["all"].take();
+        let number = |name: &str| all[name].as_f64().unwrap();
+        assert!(number("n") > 550.0, "{precision}: {all}");
+        // Three standard errors of 600 galaxies from what its card says.
+        assert!(number("sigma_nmad") < 0.0145, "{precision}: {all}");
+        assert!(number("bias").abs() < 0.003, "{precision}: {all}");
+        assert!(
+            number("outlier_fraction_0.05") < 0.025,
+            "{precision}: {all}"
+        );
+    }
+}
+
+#[test]
+fn the_bundled_model_is_the_whole_network() {
+    let shown = Program::new(["model", "inspect", "bundled", "--json"]).ends(0);
+    let shown = shown.json();
+    assert_eq!(shown["parameters"], 15_902_337, "{shown}");
+    let branches = ["encoder", "inception", "magnitude"];
+    assert_eq!(shown["branches"], serde_json::json!(branches), "{shown}");
+}
