@@ -11,7 +11,7 @@ trap 'rm -rf "$work"' EXIT
 
 here() {
     "$hubbleflow" bench model "$work/model" --precision "$1" --batch "$2" --json |
-        "$python" -c 'import json, sys; print(f"{json.load(sys.stdin)["galaxies_per_cpu_second"]:.1f}")'
+        "$python" -c 'import json, sys; print(round(json.load(sys.stdin)["galaxies_per_cpu_second"], 1))'
 }
 
 "$hubbleflow" bench model "$work/model" --seconds 1 | grep -m1 machine

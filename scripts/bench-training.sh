@@ -15,7 +15,7 @@ for precision in fp32 bf16; do
         rm -rf "$work/model"
         ours=$("$hubbleflow" train finetune "$work/catalog" --out "$work/model" --precision "$precision" --epochs 1 \
             --training 0:0.9 --validation 0.9:0.92 --test 1:1 2>/dev/null |
-            "$python" -c 'import json, sys; print(f"{json.load(sys.stdin)["rows_per_second"]:.1f}")')
+            "$python" -c 'import json, sys; print(round(json.load(sys.stdin)["rows_per_second"], 1))')
         theirs=$("$python" models/tests/reference/speed.py "$precision")
         echo "training, $precision, $run: $ours rows a second here, $theirs in PyTorch"
     done
