@@ -25,7 +25,9 @@ PYTHON   := .venv/bin/python
 build: .libtorch
 	$(CARGO) build --release --workspace --all-targets
 
-demo: build
+# The program alone: tests and examples would take as long again.
+demo: .libtorch
+	$(CARGO) build --release --workspace --bin hubbleflow
 	$(TARGET)/release/hubbleflow demo
 
 test: build .venv/ready

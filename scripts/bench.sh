@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Times the whole job on this machine: rendering galaxies to local disk, and predicting them by an AstroMAE with initial
-# weights, on one thread and on two, and the model alone. Prints wall and CPU seconds, peak memory and the model's share.
-# Then what the metrics cost over 100,000 and over a million objects with a spec-z, and how soon a watch commits.
+# weights, on one thread and on two; the model, reading and exchanging alone. Prints wall and CPU seconds, peak memory and the
+# model's share. Then what the metrics cost over 100,000 and over a million objects with a spec-z, how soon a watch commits, and
+# what a slow worker costs.
 # Usage: scripts/bench.sh HUBBLEFLOW [GALAXIES]
 set -euo pipefail
 hubbleflow=$1
@@ -32,6 +33,8 @@ rm -rf "$work/catalog-64"
 "$hubbleflow" model init "$work/model" >/dev/null
 
 "$hubbleflow" bench model "$work/model"
+"$hubbleflow" bench read "$work/catalog"
+"$hubbleflow" bench exchange
 for threads in 1 2; do
     for run in 1 2 3; do
         echo "run $run of 32x32x5, threads $threads"
@@ -45,3 +48,4 @@ for objects in 100000 1000000; do
 done
 
 "$(dirname "$0")/bench-watch.py" "$hubbleflow"
+"$(dirname "$0")/bench-slow-worker.py" "$hubbleflow"

@@ -50,17 +50,23 @@ impl Network {
         cutouts: Option<&Tensor>,
         mags: Option<&Tensor>,
     ) -> Result<Taps, TchError> {
-        let cutouts = cutouts.map(|x| self.preprocess.cutout.apply(x)?.f_to_kind(self.kind));
-        let cutouts = cutouts.transpose()?;
+        self.forward_from(cutouts, mags, None)
+    }
+
+    /// The forward pass, where `latents` are there with the encoder's part done: [`Network::latents`] of the cutouts.
+    pub(crate) fn forward_from(
+        &self,
+        cutouts: Option<&Tensor>,
+        mags: Option<&Tensor>,
+        latents: Option<&Tensor>,
+    ) -> Result<Taps, TchError> {
+        let cutouts = cutouts.map(|x| self.prepared(x)).transpose()?;
         let mags = mags.map(|x| self.preprocess.mag.apply(x)?.f_to_kind(self.kind));
         let mags = mags.transpose()?;
-        let (encoder, vit_block) = match (&self.encoder, &cutouts) {
-            (Some(branch), Some(cutouts)) => {
-                let encoded = branch.encode(cutouts)?;
-                let features = branch.features(&encoded)?;
-                (Some(encoded), Some(features))
-            }
-            _ => (None, None),
+        let [encoder, vit_block] = match (&self.encoder, latents, &cutouts) {
+            (Some(branch), Some(latents), _) => branch.forward(latents)?,
+            (Some(branch), None, Some(cutouts)) => branch.forward(&branch.latents(cutouts)?)?,
+            _ => [None, None],
         };
         let inception = self.inception.as_ref().zip(cutouts.as_ref());
         let inception = inception.map(|(net, x)| net.forward(x)).transpose()?;
@@ -76,6 +82,24 @@ impl Network {
             magnitude,
             z_phot,
         })
+    }
+
+    /// What the transformer makes of cutouts, before anything that learns on top of one that is frozen:
+    /// `[batch, width]`.
+    pub(crate) fn latents(&self, cutouts: &Tensor) -> Result<Option<Tensor>, TchError> {
+        let cutouts = self.prepared(cutouts)?;
+        let latents = self.encoder.as_ref().map(|branch| branch.latents(&cutouts));
+        latents.transpose()
+    }
+
+    /// Whether a branch besides the encoder looks at cutouts.
+    pub(crate) fn looks_twice(&self) -> bool {
+        self.inception.is_some()
+    }
+
+    fn prepared(&self, cutouts: &Tensor) -> Result<Tensor, TchError> {
+        let cutouts = self.preprocess.cutout.apply(cutouts)?;
+        cutouts.f_to_kind(self.kind)
     }
 }
 
@@ -98,14 +122,18 @@ impl EncoderBranch {
         })
     }
 
-    fn encode(&self, cutouts: &Tensor) -> Result<Tensor, TchError> {
+    /// The mean of the patches after the last block.
+    fn latents(&self, cutouts: &Tensor) -> Result<Tensor, TchError> {
         let tokens = self.encoder.forward(cutouts, None)?;
         let patches = tokens.f_narrow(1, 1, tokens.size3()?.1 - 1)?;
-        self.fc_norm.forward(&patches.f_mean_dim(1, false, None)?)
+        patches.f_mean_dim(1, false, None)
     }
 
-    fn features(&self, encoded: &Tensor) -> Result<Tensor, TchError> {
-        self.vit_block.forward(&self.linear.forward(encoded)?)
+    /// The latents, normalised, and the features that they become.
+    fn forward(&self, latents: &Tensor) -> Result<[Option<Tensor>; 2], TchError> {
+        let encoded = self.fc_norm.forward(latents)?;
+        let features = self.vit_block.forward(&self.linear.forward(&encoded)?)?;
+        Ok([Some(encoded), Some(features)])
     }
 }
 

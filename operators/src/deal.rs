@@ -12,7 +12,7 @@ use std::collections::VecDeque;
 use connectors::Split;
 use timely::dataflow::{
     channels::pact::{Exchange, Pipeline},
-    operators::{Capability, generic::Operator, vec::Map},
+    operators::{Capability, Exchange as _, generic::Operator, vec::Map},
 };
 
 use crate::{DropId, Flow, Parcel};
@@ -67,25 +67,17 @@ impl<'s> Deal<'s> for Flow<'s, Split> {
                     data.flat_map(|workers| workers.drain(..))
                         .for_each(|worker| free[worker] += 1);
                 });
-                while let Some(worker) = most_idle(&free).filter(|_| !waiting.is_empty()) {
-                    if let Some((capability, split)) = waiting.pop_front() {
-                        free[worker] -= 1;
-                        output.session(&capability).give((worker as u64, split));
-                    }
+                while let Some(worker) = most_idle(&free) {
+                    let Some((capability, split)) = waiting.pop_front() else {
+                        break;
+                    };
+                    free[worker] -= 1;
+                    output.session(&capability).give((worker as u64, split));
                 }
             }
         });
-        let to_worker = Exchange::new(|(worker, _): &(u64, Split)| *worker);
-        dealt
-            .unary(to_worker, "Dealt", |_, _| {
-                |input, output| {
-                    input.for_each_time(|time, data| {
-                        let mut session = output.session(&time);
-                        data.for_each(|splits| session.give_container(splits));
-                    });
-                }
-            })
-            .map(|(_, split)| split)
+        let dealt = dealt.exchange(|(worker, _)| *worker);
+        dealt.map(|(_, split)| split)
     }
 }
 

@@ -71,6 +71,25 @@ fn a_model_that_was_pretrained_and_fine_tuned_predicts_better_than_the_mean() {
         6
     );
 
+    // A survey that has learned from another's model goes on where that one was.
+    let further = dir.path().join("further");
+    let flags = "--epochs 1 --batch 16 --rate 1e-5 --threads 1 \
+                 --training 0:0.7 --validation 0.7:0.85 --test 0.85:1";
+    let after = Program::new([
+        "train",
+        "finetune",
+        &text(survey()),
+        "--out",
+        &text(&further),
+    ])
+    .with(flags)
+    .args(["--from", &text(&model)])
+    .ends(0)
+    .json();
+    let mse = |report: &Value| report["test"]["mse"].as_f64().unwrap();
+    let ratio = mse(&after) / mse(&report);
+    assert!((ratio - 1.0).abs() < 0.2, "{ratio} times the error");
+
     // What the training learned is what a run predicts with, preprocessing and all.
     Program::on("run", &text(survey()), &text(&out), &model).ends(0);
     let photoz = rows(out.join("photoz"));
@@ -121,6 +140,10 @@ fn what_cannot_be_trained_is_refused() {
         .ends(1)
         .says(&["0 training rows"]);
     finetune_on(&out, "0.5").ends(2).says(&["0.8:0.9"]);
+    finetune(&out)
+        .with("--from bundled")
+        .ends(2)
+        .says(&["--learn-preprocess"]);
     finetune_on(&out, "0:0.7").with("--epochs 1").ends(0);
     // A model is not overwritten, and another training's state not gone on with.
     finetune(&out).ends(1).says(&["whose training is over"]);

@@ -1,6 +1,9 @@
-//! Time this machine: the model alone, and a whole run.
+//! Time this machine: the model, reading and exchanging alone, and a whole run.
+mod exchange;
 mod machine;
 mod model;
+mod read;
+mod rounds;
 mod run;
 
 use clap::Subcommand;
@@ -8,8 +11,10 @@ use tokio::runtime::Runtime;
 
 use crate::{Error, cli::print, job::StoreOptions};
 
+pub use exchange::ExchangeArgs;
 pub use machine::Machine;
 pub use model::ModelArgs;
+pub use read::ReadArgs;
 pub use run::RunBench;
 
 /// What is timed.
@@ -17,6 +22,10 @@ pub use run::RunBench;
 pub enum BenchCommand {
     /// The model alone, on one thread: rounds of the same made-up galaxies, after a warm-up
     Model(ModelArgs),
+    /// Reading alone, as a run does it: fetched, decoded, judged, and laid out as a model takes it
+    Read(ReadArgs),
+    /// Exchanging alone: predictions between workers, as bytes
+    Exchange(ExchangeArgs),
     /// A whole run, from this catalog to committed predictions, and the model's share of it
     Run(Box<RunBench>),
 }
@@ -32,6 +41,8 @@ pub fn bench(
 ) -> Result<(), Error> {
     match command {
         BenchCommand::Model(args) => print(args.json, &model::bench(&args, options, runtime)?),
+        BenchCommand::Read(args) => print(args.json, &read::bench(&args, options, runtime)?),
+        BenchCommand::Exchange(args) => print(args.json, &exchange::bench(&args)?),
         BenchCommand::Run(args) => {
             let json = args.run.catalog.json;
             print(json, &run::bench(*args, options, runtime)?);

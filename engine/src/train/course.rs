@@ -8,7 +8,7 @@ use std::{
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use models::{
-    Branch, Config, Needs, WEIGHTS_FILE,
+    Branch, Checkpoint, Config, Needs, WEIGHTS_FILE,
     layout::is_trunk,
     preprocess::{CutoutPreprocess, MagPreprocess},
     train::{EpochEnd, Objective, Parameters, Rows, Scores, Trainer},
@@ -20,7 +20,7 @@ use super::{
     rows::Table,
     settings::{EncoderStart, FinetuneArgs, PretrainArgs, TrainArgs},
 };
-use crate::{Error, clock::clock, job::StoreOptions, job::cores};
+use crate::{Error, bundled, clock::clock, job::StoreOptions, job::cores};
 
 /// How often a log is told of steps.
 const TELL_EVERY: Duration = Duration::from_secs(5);
@@ -84,24 +84,13 @@ pub async fn pretrain(args: &PretrainArgs, options: &StoreOptions) -> Result<Rep
 /// # Errors
 /// The store's, the model's; [`Error::Usage`] where settings contradict each other.
 pub async fn finetune(args: &FinetuneArgs, options: &StoreOptions) -> Result<Report, Error> {
+    check(args)?;
     let train = &args.train;
-    let start = start_of(args)?;
-    let mut config = train.config();
-    config.branches = args.branches.clone();
-    let pretrained = args
-        .pretrained
-        .as_deref()
-        .map(models::train::pretrained)
-        .transpose()?;
-    let trunk = match (pretrained, start) {
-        (Some((of, trunk)), EncoderStart::Frozen | EncoderStart::Tuned) => {
-            config.encoder = of.encoder;
-            config.cutout_px = of.cutout_px;
-            config.preprocess.cutout = of.preprocess.cutout;
-            Some(trunk)
-        }
-        _ => None,
-    };
+    let Beginning {
+        mut config,
+        weights,
+        encoder,
+    } = Beginning::of(args)?;
     let needs = Needs {
         cutouts: config.has(Branch::Encoder) || config.has(Branch::Inception),
         mags: config.has(Branch::Magnitude),
@@ -114,28 +103,73 @@ pub async fn finetune(args: &FinetuneArgs, options: &StoreOptions) -> Result<Rep
     learn_preprocess(&mut config, train, &rows[0])?;
     drop(table);
     let device = (train.device.resolve()?, train.precision.resolve());
-    let learns = |name: &str| start != EncoderStart::Frozen || !is_trunk(name);
-    let mut parameters = Parameters::new(&config, train.seed, trunk, learns, device.0)?;
-    parameters.start_at_mean(&config, &rows[0])?;
+    let learns = |name: &str| encoder != EncoderStart::Frozen || !is_trunk(name);
+    let mut parameters = Parameters::new(&config, train.seed, weights, learns, device.0)?;
+    if args.from.is_none() {
+        parameters.start_at_mean(&config, &rows[0])?;
+    }
     let objective = Objective::Regress { loss: args.loss() };
     let schedule = train.schedule(args.epochs, args.rate);
     let trainer = Trainer::new(config, objective, schedule, parameters, rows, device)?;
     course.follow(trainer, (!test.is_empty()).then_some(test))
 }
 
-/// What becomes of the encoder, by what was asked for and what is there.
-fn start_of(args: &FinetuneArgs) -> Result<EncoderStart, Error> {
-    match (args.encoder, &args.pretrained) {
-        (None, Some(_)) => Ok(EncoderStart::Frozen),
-        (None, None) => Ok(EncoderStart::Scratch),
-        (Some(EncoderStart::Tuned), None) => Err(Error::Usage(
-            "--encoder tuned needs --pretrained DIR, the encoder to begin with".to_owned(),
+/// What a fine-tuning begins with.
+struct Beginning {
+    config: Config,
+    /// Those that are not random.
+    weights: Option<Checkpoint>,
+    encoder: EncoderStart,
+}
+
+impl Beginning {
+    fn of(args: &FinetuneArgs) -> Result<Self, Error> {
+        if let Some(dir) = &args.from {
+            let (mut config, weights) = models::train::trained(&bundled::resolve(dir.clone())?)?;
+            if let Some(name) = &args.train.name {
+                config.name.clone_from(name);
+            }
+            return Ok(Self {
+                config,
+                weights: Some(weights),
+                encoder: args.encoder.unwrap_or(EncoderStart::Tuned),
+            });
+        }
+        let mut config = args.train.config();
+        config.branches.clone_from(&args.branches);
+        let Some(dir) = &args.pretrained else {
+            // Frozen without a pretrained one too: random and frozen is what pretraining is compared with.
+            return Ok(Self {
+                config,
+                weights: None,
+                encoder: args.encoder.unwrap_or(EncoderStart::Scratch),
+            });
+        };
+        let (of, trunk) = models::train::pretrained(dir)?;
+        config.encoder = of.encoder;
+        config.cutout_px = of.cutout_px;
+        config.preprocess.cutout = of.preprocess.cutout;
+        Ok(Self {
+            config,
+            weights: Some(trunk),
+            encoder: args.encoder.unwrap_or(EncoderStart::Frozen),
+        })
+    }
+}
+
+/// Refuses what contradicts itself.
+fn check(args: &FinetuneArgs) -> Result<(), Error> {
+    let begins = args.pretrained.is_some() || args.from.is_some();
+    match args.encoder {
+        Some(EncoderStart::Tuned) if !begins => Err(Error::Usage(
+            "--encoder tuned needs --pretrained DIR, the encoder to begin with, or --from MODEL"
+                .to_owned(),
         )),
-        (Some(EncoderStart::Scratch), Some(_)) => Err(Error::Usage(
-            "--encoder scratch begins with random weights: leave --pretrained out".to_owned(),
+        Some(EncoderStart::Scratch) if begins => Err(Error::Usage(
+            "--encoder scratch begins with random weights: leave --pretrained and --from out"
+                .to_owned(),
         )),
-        // Frozen without a pretrained one too: random and frozen is what pretraining is compared with.
-        (Some(start), _) => Ok(start),
+        _ => Ok(()),
     }
 }
 

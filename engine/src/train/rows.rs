@@ -128,6 +128,7 @@ impl Table {
             cutouts: column(|inputs| inputs.cutouts.as_ref())?,
             mags: column(|inputs| inputs.mags.as_ref())?,
             z_spec: with_z_spec.then(|| Tensor::from_slice(&z_spec)),
+            latents: None,
         })
     }
 }

@@ -94,6 +94,9 @@ pub struct TrainArgs {
     /// The norm that gradients are cut to
     #[arg(long, default_value_t = 1.0)]
     pub clip: f64,
+    /// What a step leaves of the moving average of the weights, which is what is kept; 0 keeps the last weights
+    #[arg(long, default_value_t = 0.999, value_parser = average)]
+    pub average: f64,
     /// Do not flip or turn cutouts
     #[arg(long)]
     pub no_turns: bool,
@@ -158,7 +161,10 @@ pub struct FinetuneArgs {
     /// A directory that pretraining made
     #[arg(long, value_name = "DIR")]
     pub pretrained: Option<PathBuf>,
-    /// What becomes of the encoder [default: frozen with --pretrained, scratch without]
+    /// A model to go on from, its architecture and its scales with it: a directory, or `bundled`
+    #[arg(long, value_name = "MODEL", conflicts_with_all = ["pretrained", "branches", "preset", "depth", "learn_preprocess"])]
+    pub from: Option<PathBuf>,
+    /// What becomes of the encoder [default: frozen with --pretrained, tuned with --from, scratch otherwise]
     #[arg(long, value_enum)]
     pub encoder: Option<EncoderStart>,
     /// What feeds the head
@@ -207,6 +213,11 @@ pub enum LossChoice {
     Huber,
 }
 
+fn average(text: &str) -> Result<f64, String> {
+    let share = text.parse().ok().filter(|share| (0.0..1.0).contains(share));
+    share.ok_or_else(|| "an average keeps a share from 0 to below 1".to_owned())
+}
+
 fn branch(text: &str) -> Result<Branch, String> {
     match text {
         "encoder" => Ok(Branch::Encoder),
@@ -236,6 +247,7 @@ impl TrainArgs {
             warmup: self.warmup,
             decay: self.decay,
             clip: self.clip,
+            average: self.average,
             turn: !self.no_turns,
             patience: self.patience,
             seed: self.seed,

@@ -117,9 +117,7 @@ impl Fast {
             .f_linear(&self.out, Some(&*self.out_bias))?;
         z_phot.f_squeeze_dim(1)
     }
-}
 
-impl Fast {
     /// The cutouts as the network sees them.
     fn scaled(&self, cutouts: &Tensor) -> Result<Tensor, TchError> {
         match &self.preprocess.cutout {

@@ -36,18 +36,33 @@ use crate::{Directory, Error, layout};
 /// # Errors
 /// As [`load`](crate::load); [`Error::Config`] where `dir` holds no pretrained encoder.
 pub fn pretrained(dir: &Path) -> Result<(Config, Checkpoint), Error> {
-    let directory = Directory::read(dir)?;
-    let config = directory.config()?;
-    if config.architecture != Architecture::Mae {
-        return Err(Error::Config {
-            path: directory.config_path,
-            reason: "`architecture` is not mae: this is no pretrained encoder".to_owned(),
-        });
-    }
-    let weights = Checkpoint::parse(&directory.weights_path, &directory.weights, &config)?;
+    let reason = "`architecture` is not mae: this is no pretrained encoder";
+    let (config, weights) = stored(dir, Architecture::Mae, reason)?;
     let trunk = weights.into_tensors().into_iter();
     let trunk = trunk.filter(|(name, _)| layout::is_trunk(name)).collect();
     Ok((config, Checkpoint::of(trunk)))
+}
+
+/// The model in `dir`, to go on from: its configuration and all of its weights.
+///
+/// # Errors
+/// As [`load`](crate::load); [`Error::Config`] where `dir` holds a pretrained encoder alone.
+pub fn trained(dir: &Path) -> Result<(Config, Checkpoint), Error> {
+    let reason = "`architecture` is mae: an encoder is begun with as --pretrained, not as --from";
+    stored(dir, Architecture::AstroMae, reason)
+}
+
+fn stored(dir: &Path, of: Architecture, reason: &str) -> Result<(Config, Checkpoint), Error> {
+    let directory = Directory::read(dir)?;
+    let config = directory.config()?;
+    if config.architecture != of {
+        return Err(Error::Config {
+            path: directory.config_path,
+            reason: reason.to_owned(),
+        });
+    }
+    let weights = Checkpoint::parse(&directory.weights_path, &directory.weights, &config)?;
+    Ok((config, weights))
 }
 
 /// Lets libtorch compute with so many threads.

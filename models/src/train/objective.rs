@@ -172,7 +172,13 @@ fn z_phot(
     batch: &Rows,
 ) -> Result<Tensor, Error> {
     let network = Network::new(checkpoint, config, kind)?;
-    let taps = network.forward(batch.cutouts.as_ref(), batch.mags.as_ref())?;
+    let Rows {
+        cutouts,
+        mags,
+        latents,
+        ..
+    } = batch;
+    let taps = network.forward_from(cutouts.as_ref(), mags.as_ref(), latents.as_ref())?;
     Ok(taps.z_phot)
 }
 

@@ -8,6 +8,9 @@
 //! `w <- (1 - rate decay) w - rate (m / (1 - b1^t)) / (sqrt(v / (1 - b2^t)) + epsilon)`. Matrices decay, biases and
 //! weights of norms do not.
 //!
+//! What is scored and kept is the moving average of the weights (Polyak & Juditsky 1992): `a <- lerp(a, w, share)`, of
+//! which `share` is `1 - average` in the long run, and a tenth of the steps so far, about, in the beginning.
+//!
 //! [arXiv:1711.05101]: https://arxiv.org/abs/1711.05101
 
 use std::collections::BTreeMap;
@@ -16,6 +19,7 @@ use tch::{Device, Kind, TchError, Tensor};
 
 use super::random_init;
 use super::rows::Rows;
+use super::trainer::Schedule;
 use crate::checkpoint::Checkpoint;
 use crate::config::Config;
 use crate::{Error, layout};
@@ -42,6 +46,8 @@ struct Group {
     mean: Tensor,
     /// `[elements]`: the mean of its squares.
     square: Tensor,
+    /// `[elements]`: the moving average of the values.
+    average: Tensor,
     decays: bool,
 }
 
@@ -94,6 +100,12 @@ impl Parameters {
             .sum()
     }
 
+    /// Whether the encoder stays as it is.
+    pub(crate) fn is_encoder_fixed(&self) -> bool {
+        let mut learning = self.learning.iter().flat_map(|group| &group.names);
+        !learning.any(|name| layout::is_trunk(name))
+    }
+
     /// Steps that were taken.
     pub fn steps(&self) -> u64 {
         self.steps
@@ -104,24 +116,23 @@ impl Parameters {
     /// # Errors
     /// [`Error::Torch`].
     pub(crate) fn checkpoint(&self, kind: Kind) -> Result<Checkpoint, Error> {
-        self.checkpoint_of(kind, Tensor::shallow_clone)
+        self.checkpoint_of(kind, |group| &group.values)
     }
 
-    /// The weights as they are now: nothing in them learns, batch normalisations included. (Without gradients alone
-    /// that would not be so: the pieces of a tensor that learns say that they do.)
+    /// The average of the weights: nothing in it learns, batch normalisations included.
     ///
     /// # Errors
     /// [`Error::Torch`].
     pub(crate) fn at_rest(&self, kind: Kind) -> Result<Checkpoint, Error> {
-        self.checkpoint_of(kind, Tensor::detach)
+        self.checkpoint_of(kind, |group| &group.average)
     }
 
-    fn checkpoint_of(&self, kind: Kind, of: fn(&Tensor) -> Tensor) -> Result<Checkpoint, Error> {
+    fn checkpoint_of(&self, kind: Kind, of: fn(&Group) -> &Tensor) -> Result<Checkpoint, Error> {
         let mut tensors = BTreeMap::new();
         for group in &self.learning {
-            let values = of(&group.values);
+            let values = of(group);
             let cast = values.f_to_kind(kind)?;
-            let views = group.views(&values)?.into_iter().zip(group.views(&cast)?);
+            let views = group.views(values)?.into_iter().zip(group.views(&cast)?);
             for (name, (full, cast)) in group.names.iter().zip(views) {
                 let tensor = if layout::is_batch_norm(name) {
                     full
@@ -158,7 +169,12 @@ impl Parameters {
     /// Puts values into the tensors of these names.
     pub(crate) fn put(&mut self, values: &BTreeMap<String, Tensor>) -> Result<(), Error> {
         let _guard = tch::no_grad_guard();
-        for (name, mut tensor) in self.at_rest(Kind::Float)?.into_tensors() {
+        let (now, averaged) = (self.checkpoint(Kind::Float)?, self.at_rest(Kind::Float)?);
+        for (name, mut tensor) in now
+            .into_tensors()
+            .into_iter()
+            .chain(averaged.into_tensors())
+        {
             if let Some(value) = values.get(&name) {
                 tensor.f_copy_(value)?;
             }
@@ -173,7 +189,7 @@ impl Parameters {
         tensors.into_iter().map(copy).collect()
     }
 
-    /// One step of AdamW down the gradient of `loss`, whose norm is first cut to `clip`. Returns the norm before.
+    /// One step of AdamW down the gradient of `loss`, whose norm is first cut to the schedule's. Returns the norm before.
     ///
     /// # Errors
     /// [`Error::Torch`].
@@ -181,8 +197,7 @@ impl Parameters {
         &mut self,
         loss: &Tensor,
         rate: f64,
-        decay: f64,
-        clip: f64,
+        schedule: &Schedule,
     ) -> Result<f64, Error> {
         let gradients = self.gradients(loss)?;
         let _guard = tch::no_grad_guard();
@@ -191,11 +206,13 @@ impl Parameters {
             squares += gradient.f_norm()?.f_double_value(&[])?.powi(2);
         }
         let norm = squares.sqrt();
-        let scale = (clip / (norm + 1e-6)).min(1.0);
+        let scale = (schedule.clip / (norm + 1e-6)).min(1.0);
         self.steps += 1;
+        let share = (10.0 / (self.steps as f64 + 9.0)).max(1.0 - schedule.average);
         for (group, gradient) in self.learning.iter_mut().zip(gradients) {
-            let decay = if group.decays { decay } else { 0.0 };
+            let decay = if group.decays { schedule.decay } else { 0.0 };
             group.step(&gradient.f_mul_scalar(scale)?, self.steps, rate, decay)?;
+            let _ = group.average.f_lerp_(&group.values, share)?;
         }
         Ok(norm)
     }
@@ -277,17 +294,19 @@ impl Group {
             names: tensors.into_keys().collect(),
             shapes,
             mean: values.f_zeros_like()?,
+            average: values.f_detach_copy()?,
             square: values.f_zeros_like()?,
             values: values.f_set_requires_grad(true)?,
             decays,
         })
     }
 
-    fn parts(&self) -> [(&'static str, &Tensor); 3] {
+    fn parts(&self) -> [(&'static str, &Tensor); 4] {
         [
             ("values", &self.values),
             ("mean", &self.mean),
             ("square", &self.square),
+            ("average", &self.average),
         ]
     }
 

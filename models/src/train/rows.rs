@@ -3,9 +3,10 @@
 use tch::{Device, Kind, Tensor};
 
 use crate::Error;
+use crate::network::Network;
 
 /// Galaxies, column by column; a column that nothing needs may be missing.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Rows {
     /// `[rows, 5, px, px]` float32, nanomaggies.
     pub cutouts: Option<Tensor>,
@@ -13,12 +14,14 @@ pub struct Rows {
     pub mags: Option<Tensor>,
     /// `[rows]` float32.
     pub z_spec: Option<Tensor>,
+    /// `[rows, width]`: what an encoder that does not learn makes of the cutouts.
+    pub latents: Option<Tensor>,
 }
 
 impl Rows {
     /// Number of rows.
     pub fn len(&self) -> i64 {
-        let columns = [&self.cutouts, &self.mags, &self.z_spec];
+        let columns = [&self.cutouts, &self.mags, &self.z_spec, &self.latents];
         let first = columns.into_iter().flatten().next();
         first.map_or(0, |column| column.size()[0])
     }
@@ -47,10 +50,35 @@ impl Rows {
             cutouts: column(&self.cutouts)?,
             mags: column(&self.mags)?,
             z_spec: column(&self.z_spec)?,
+            latents: column(&self.latents)?,
         })
     }
 
-    /// The same rows, an eighth of them in each of the eight orientations of the sky: a galaxy has no up, and no left.
+    /// The same rows with what the encoder of `network` makes of their cutouts, `batch` of them at a time; the cutouts
+    /// stay where another branch looks at them.
+    pub(crate) fn seen_by(
+        mut self,
+        network: &Network,
+        batch: i64,
+        device: Device,
+    ) -> Result<Self, Error> {
+        let _guard = tch::no_grad_guard();
+        let mut latents = Vec::new();
+        for from in (0..self.len()).step_by(batch as usize) {
+            let rows = self.slice(from, batch.min(self.len() - from), device)?;
+            let seen = rows.cutouts.map(|cutouts| network.latents(&cutouts));
+            let seen = seen.transpose()?.flatten();
+            latents.extend(seen.map(|seen| seen.f_to_device(Device::Cpu)).transpose()?);
+        }
+        if !latents.is_empty() {
+            self.latents = Some(Tensor::f_cat(&latents, 0)?);
+            self.cutouts = self.cutouts.filter(|_| network.looks_twice());
+        }
+        Ok(self)
+    }
+
+    /// The same rows, the cutouts of an eighth of them in each of the eight orientations of the sky: a galaxy has no up,
+    /// and no left.
     pub(crate) fn turned(mut self) -> Result<Self, Error> {
         if let Some(cutouts) = &self.cutouts {
             let eighths = cutouts.f_tensor_split(8, 0)?;
@@ -85,8 +113,7 @@ mod tests {
         let cutout = Tensor::arange(5 * 16, (Kind::Float, Device::Cpu)).reshape([1, 5, 4, 4]);
         let rows = Rows {
             cutouts: Some(cutout.expand([8, 5, 4, 4], false).contiguous()),
-            mags: None,
-            z_spec: None,
+            ..Rows::default()
         };
         let turned = rows.turned().unwrap().cutouts.unwrap();
         let corner = |n, y, x| turned.double_value(&[n, 0, y, x]) as i64;

@@ -148,6 +148,7 @@ fn rows(count: usize, salt: &str) -> Rows {
         cutouts: Some(of_rule("noise", &[n, 5, 32, 32]) * 0.3 + galaxy * bright),
         mags: Some(mags),
         z_spec: Some(z_spec),
+        latents: None,
     }
 }
 
@@ -159,6 +160,7 @@ fn schedule(epochs: u64) -> Schedule {
         warmup: 0.5,
         decay: 0.05,
         clip: 1.0,
+        average: 0.9,
         turn: true,
         patience: None,
         seed: 3,
@@ -304,6 +306,24 @@ fn a_frozen_encoder_stays_as_it_is_and_the_rest_learns() {
         let same = tensor == after[&name];
         assert_eq!(same, layout::is_trunk(&name), "{name}");
     }
+}
+
+#[test]
+fn what_a_frozen_encoder_saw_once_it_would_see_again() {
+    let _alone = alone();
+    let config = small();
+    let learns = |name: &str| !layout::is_trunk(name);
+    let parameters = Parameters::new(&config, 5, None, learns, Device::Cpu).unwrap();
+    let weights = parameters.checkpoint(Kind::Float).unwrap();
+    let network = Network::new(&weights, &config, Kind::Float).unwrap();
+    let seen = rows(32, "rows").seen_by(&network, 5, Device::Cpu).unwrap();
+    assert_eq!(seen.latents.as_ref().unwrap().size(), [32, 192]);
+    let loss = |rows: &Rows| {
+        let loss = regress().loss(&weights, &config, Kind::Float, rows);
+        loss.unwrap().double_value(&[])
+    };
+    let (again, once) = (loss(&rows(32, "rows")), loss(&seen));
+    assert!((once / again - 1.0).abs() < 1e-5, "{once}, not {again}");
 }
 
 #[test]

@@ -11,8 +11,9 @@ use super::objective::{Objective, Scores};
 use super::parameters::Parameters;
 use super::rows::{Rows, shuffled};
 use crate::checkpoint::{self, Checkpoint, Storage};
-use crate::config::Config;
+use crate::config::{Branch, Config};
 use crate::device::Precision;
+use crate::network::Network;
 use crate::{CONFIG_FILE, Directory, Error, WEIGHTS_FILE};
 
 /// How a training goes on.
@@ -30,6 +31,8 @@ pub struct Schedule {
     pub decay: f64,
     /// The norm that a gradient is cut to.
     pub clip: f64,
+    /// What a step leaves of the average of the weights, which is what is kept; 0 where the last weights are.
+    pub average: f64,
     /// Whether cutouts are flipped and turned.
     pub turn: bool,
     /// Ends the training after so many epochs without a better score.
@@ -99,6 +102,8 @@ const NOTE: &str = "training";
 impl Trainer {
     /// A training of `parameters`, the weights of `config`.
     ///
+    /// An encoder that learns nothing looks at each cutout once, here, as it lies; the steps take what it saw.
+    ///
     /// # Errors
     /// [`Error::Inputs`] where there are fewer training rows than a batch has, or none to validate with.
     pub fn new(
@@ -117,6 +122,15 @@ impl Trainer {
                 schedule.batch
             )));
         }
+        let kind = precision.kind();
+        let [training, validation] = if config.has(Branch::Encoder) && parameters.is_encoder_fixed()
+        {
+            let network = Network::new(&parameters.at_rest(kind)?, &config, kind)?;
+            let seen = |rows: Rows| rows.seen_by(&network, schedule.batch, device);
+            [seen(training)?, seen(validation)?]
+        } else {
+            [training, validation]
+        };
         Ok(Self {
             config,
             objective,
@@ -125,7 +139,7 @@ impl Trainer {
             training,
             validation,
             device,
-            kind: precision.kind(),
+            kind,
             order: None,
             best: None,
         })
@@ -189,8 +203,7 @@ impl Trainer {
             return Err(Error::Diverged { step: taken + 1 });
         }
         let rate = self.schedule.rate_at(taken, self.steps_per_epoch());
-        let Schedule { decay, clip, .. } = self.schedule;
-        let gradient = self.parameters.step(&loss, rate, decay, clip)?;
+        let gradient = self.parameters.step(&loss, rate, &self.schedule)?;
         Ok(Step {
             step: taken + 1,
             loss: value,

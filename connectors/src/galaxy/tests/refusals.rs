@@ -1,15 +1,16 @@
 //! A file that does not fit is refused, with what is wrong and what to do.
 use super::*;
 
+fn fields(batch: &RecordBatch) -> Vec<Field> {
+    let schema = batch.schema();
+    let fields = schema.fields().iter();
+    fields.map(|field| field.as_ref().clone()).collect()
+}
+
 /// The message of refusing a catalog with one column changed, added or left out.
 fn refused(change: impl FnOnce(&mut Vec<Field>), adjust: impl FnOnce(&mut Request)) -> String {
     let batch = catalog(Pictures::new(32, 1, vec![]).binary());
-    let mut fields: Vec<Field> = batch
-        .schema()
-        .fields()
-        .iter()
-        .map(|f| f.as_ref().clone())
-        .collect();
+    let mut fields = fields(&batch);
     change(&mut fields);
     let mut request = request(32);
     adjust(&mut request);
@@ -155,12 +156,7 @@ fn every_refused_form_of_cutout_says_what_to_do() {
 fn a_tensor_must_lie_as_bands_lines_pixels() {
     let tensor = |metadata: &str| {
         let batch = catalog(Pictures::new(32, 1, vec![]).flat(ListKind::Fixed));
-        let mut fields: Vec<Field> = batch
-            .schema()
-            .fields()
-            .iter()
-            .map(|f| f.as_ref().clone())
-            .collect();
+        let mut fields = fields(&batch);
         let metadata = [
             ("ARROW:extension:name", "arrow.fixed_shape_tensor"),
             ("ARROW:extension:metadata", metadata),
