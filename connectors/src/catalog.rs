@@ -14,6 +14,7 @@ use crate::{
     fetch::ObjectReader,
     file::File,
     galaxy::{FileKind, IdKind, Request},
+    sighting::sightings,
     split::{ObjectRef, Split, cut},
 };
 
@@ -312,39 +313,14 @@ impl Catalog {
     }
 }
 
-/// The drops below a prefix in the byte order of their names.
+/// The drops below a prefix in the byte order of their names: those that hold a `.parquet` object.
 ///
 /// # Errors
-/// As [`Catalog::drops`].
+/// As [`sightings`].
 pub async fn drops(location: &Location, drop_by: DropBy) -> Result<Vec<DropListing>, Error> {
-    location.check_exists().await?;
-    if drop_by == DropBy::All {
-        return Ok(vec![DropListing {
-            name: all_in_one(location),
-            object: None,
-        }]);
-    }
-    let prefix = Some(&location.prefix).filter(|prefix| !prefix.is_root());
-    let listing = location.store.list_with_delimiter(prefix).await;
-    let listing = listing.map_err(|source| Error::store(&location.url, source))?;
-    let folders = listing.common_prefixes.iter().filter_map(|path| {
-        let name = location.relative(path);
-        is_name(name).then(|| DropListing {
-            name: name.to_owned(),
-            object: None,
-        })
-    });
-    let objects = listing.objects.iter().filter_map(|meta| {
-        let name = location.relative(&meta.location);
-        is_parquet(name).then(|| DropListing {
-            name: name.to_owned(),
-            object: Some(object_ref(location, meta)),
-        })
-    });
-    let mut drops: Vec<DropListing> = folders.chain(objects).collect();
-    drops.sort_by(|a, b| a.name.as_bytes().cmp(b.name.as_bytes()));
-    refuse_twins(drops.iter())?;
-    Ok(drops)
+    let sightings = sightings(location, drop_by).await?.into_iter();
+    let with_rows = sightings.filter(|sighting| !sighting.objects.is_empty());
+    Ok(with_rows.map(|sighting| sighting.listing).collect())
 }
 
 /// The name of the one drop that a whole catalog is.

@@ -39,30 +39,37 @@ impl Sighting {
 }
 
 impl Catalog {
-    /// Its drops in the byte order of their names, with all that they hold, by one listing of the whole catalog.
+    /// Its drops, as [`sightings`] are.
     ///
     /// # Errors
-    /// As [`Catalog::drops`].
+    /// As [`sightings`].
     pub async fn sightings(&self) -> Result<Vec<Sighting>, Error> {
-        let (location, drop_by) = (self.location(), self.drop_by());
-        location.check_exists().await?;
-        let prefix = Some(&location.prefix).filter(|prefix| !prefix.is_root());
-        let listed = location.store.list(prefix).try_collect::<Vec<_>>().await;
-        let listed = listed.map_err(|source| Error::store(&location.url, source))?;
-        let mut drops: BTreeMap<(String, bool), Vec<(&str, &ObjectMeta)>> = BTreeMap::new();
-        for meta in &listed {
-            if let Some((drop, is_folder, path)) = place(location, drop_by, meta) {
-                let objects = drops.entry((drop, is_folder)).or_default();
-                objects.push((path, meta));
-            }
-        }
-        let mut sightings = Vec::new();
-        for ((name, is_folder), objects) in drops {
-            sightings.push(sight(location, name, is_folder, objects));
-        }
-        refuse_twins(sightings.iter().map(|sighting| &sighting.listing))?;
-        Ok(sightings)
+        sightings(self.location(), self.drop_by()).await
     }
+}
+
+/// The drops at `location` in the byte order of their names, with all that they hold, by one listing.
+///
+/// # Errors
+/// The store's; where there is nothing, and where two drops have one name.
+pub async fn sightings(location: &Location, drop_by: DropBy) -> Result<Vec<Sighting>, Error> {
+    location.check_exists().await?;
+    let prefix = Some(&location.prefix).filter(|prefix| !prefix.is_root());
+    let listed = location.store.list(prefix).try_collect::<Vec<_>>().await;
+    let listed = listed.map_err(|source| Error::store(&location.url, source))?;
+    let mut drops: BTreeMap<(String, bool), Vec<(&str, &ObjectMeta)>> = BTreeMap::new();
+    for meta in &listed {
+        if let Some((drop, is_folder, path)) = place(location, drop_by, meta) {
+            let objects = drops.entry((drop, is_folder)).or_default();
+            objects.push((path, meta));
+        }
+    }
+    let mut sightings = Vec::new();
+    for ((name, is_folder), objects) in drops {
+        sightings.push(sight(location, name, is_folder, objects));
+    }
+    refuse_twins(sightings.iter().map(|sighting| &sighting.listing))?;
+    Ok(sightings)
 }
 
 /// The drop that an object belongs to, whether that is a folder, and the object's path in it.

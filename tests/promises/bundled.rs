@@ -1,5 +1,5 @@
 //! The bundled model predicts: galaxies whose like it has not seen, in either arithmetic.
-use crate::survey::{Program, folder, text};
+use crate::survey::{Program, floats, folder, rows, text};
 
 #[test]
 fn the_bundled_model_knows_redshifts_of_galaxies_it_has_not_seen() {
@@ -24,6 +24,17 @@ fn the_bundled_model_knows_redshifts_of_galaxies_it_has_not_seen() {
             "{precision}: {all}"
         );
     }
+    // Rows are sorted, so they are the same galaxies.
+    let z_phot =
+        |precision: &str| floats(&rows(out.path().join(precision).join("photoz")), "z_phot");
+    let pairs = z_phot("fp32").into_iter().zip(z_phot("bf16"));
+    let dz = pairs.map(|(exact, short)| {
+        let exact = exact.unwrap();
+        f64::from((short.unwrap() - exact).abs() / (1.0 + exact))
+    });
+    let dz: Vec<f64> = dz.collect();
+    let mean = dz.iter().sum::<f64>() / dz.len() as f64;
+    assert!(mean < 1e-3, "bf16 is {mean} from fp32");
 }
 
 #[test]

@@ -39,7 +39,7 @@ pub struct Report {
     pub test: Option<Scores>,
     /// Rows it learned from.
     pub rows: i64,
-    /// Cutouts a second, forward and backward, over the steps of this process.
+    /// Cutouts a second, forward and backward, over the steps of this process but its first.
     pub rows_per_second: f64,
     /// From the start of the process.
     pub seconds: f64,
@@ -247,15 +247,18 @@ impl<'a> Course<'a> {
         Ok(report)
     }
 
-    /// Takes the steps that are left; returns the rows that were learned from in a second.
+    /// Takes the steps that are left; returns the rows that were learned from in a second, without the first step, in
+    /// which libtorch sets itself up.
     fn steps(&self, trainer: &mut Trainer, log: &mut Log) -> Result<f64, Error> {
         let bar = bar(trainer);
-        let (mut told, mut busy, first) = (clock(), Duration::ZERO, trainer.steps());
+        let (mut told, mut busy, first) = (clock(), Duration::ZERO, trainer.steps() + 1);
         while !trainer.is_over() {
             let began = clock();
             let step = trainer.step()?;
-            busy += clock() - began;
-            let pace = self.pace(trainer.steps() - first, busy);
+            if step.step > first {
+                busy += clock() - began;
+            }
+            let pace = self.pace(step.step - first, busy);
             bar.set_position(step.step);
             bar.set_message(format!("loss {:.3e}, {pace:.0} rows/s", step.loss));
             let epoch_ends = trainer.at_epoch_end();
@@ -274,7 +277,7 @@ impl<'a> Course<'a> {
             }
         }
         bar.finish_and_clear();
-        Ok(self.pace(trainer.steps() - first, busy))
+        Ok(self.pace(trainer.steps().saturating_sub(first), busy))
     }
 
     fn pace(&self, steps: u64, busy: Duration) -> f64 {
