@@ -25,8 +25,7 @@ PYTHON   := .venv/bin/python
 build: .libtorch
 	$(CARGO) build --release --workspace --all-targets
 
-# The program alone: tests and examples would take as long again. (What tests need beside it changes features of some crates of
-# ours, so these few are compiled again for them.)
+# The program alone: tests and examples would take as long again.
 demo: .libtorch
 	$(CARGO) build --release --workspace --bin hubbleflow
 	$(TARGET)/release/hubbleflow demo
