@@ -86,10 +86,13 @@ impl Network {
 
     /// What the transformer makes of cutouts, before anything that learns on top of one that is frozen:
     /// `[batch, width]`.
-    pub(crate) fn latents(&self, cutouts: &Tensor) -> Result<Option<Tensor>, TchError> {
-        let cutouts = self.prepared(cutouts)?;
-        let latents = self.encoder.as_ref().map(|branch| branch.latents(&cutouts));
-        latents.transpose()
+    ///
+    /// # Panics
+    /// Where the encoder is switched off.
+    pub(crate) fn latents(&self, cutouts: &Tensor) -> Result<Tensor, TchError> {
+        let branch = self.encoder.as_ref();
+        let branch = branch.expect("invariant: latents are asked of a network with an encoder");
+        branch.latents(&self.prepared(cutouts)?)
     }
 
     /// Whether a branch besides the encoder looks at cutouts.

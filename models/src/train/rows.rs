@@ -63,17 +63,17 @@ impl Rows {
         device: Device,
     ) -> Result<Self, Error> {
         let _guard = tch::no_grad_guard();
-        let mut latents = Vec::new();
-        for from in (0..self.len()).step_by(batch as usize) {
-            let rows = self.slice(from, batch.min(self.len() - from), device)?;
-            let seen = rows.cutouts.map(|cutouts| network.latents(&cutouts));
-            let seen = seen.transpose()?.flatten();
-            latents.extend(seen.map(|seen| seen.f_to_device(Device::Cpu)).transpose()?);
-        }
-        if !latents.is_empty() {
-            self.latents = Some(Tensor::f_cat(&latents, 0)?);
-            self.cutouts = self.cutouts.filter(|_| network.looks_twice());
-        }
+        let cutouts = self.cutouts.take();
+        let cutouts =
+            cutouts.ok_or_else(|| Error::Inputs("an encoder needs cutouts".to_owned()))?;
+        let see = |cutouts: &Tensor| {
+            let latents = network.latents(&cutouts.f_to_device(device)?)?;
+            latents.f_to_device(Device::Cpu)
+        };
+        let batches = cutouts.f_split(batch, 0)?;
+        let latents = batches.iter().map(see).collect::<Result<Vec<_>, _>>()?;
+        self.latents = Some(Tensor::f_cat(&latents, 0)?);
+        self.cutouts = network.looks_twice().then_some(cutouts);
         Ok(self)
     }
 
