@@ -14,7 +14,7 @@ use tch::{Device, Kind, Tensor};
 
 use crate::config::{Branch, Config};
 use crate::device::Precision;
-use crate::fast::Fast;
+use crate::fast::{Backend, Fast};
 use crate::network::Network;
 use crate::{Checkpoint, Error, Inputs, Model, Needs};
 
@@ -60,7 +60,7 @@ impl AstroMae {
     ) -> Result<Self, Error> {
         let kind = precision.kind();
         let on_cpu = device == Device::Cpu;
-        let fast = on_cpu.then(|| Fast::new(&checkpoint, config, kind));
+        let fast = on_cpu.then(|| Fast::new(&checkpoint, config, Backend::new(device, kind)));
         let fast = fast.transpose()?;
         Self::with_fast(id, config, checkpoint, device, kind, fast)
     }

@@ -103,17 +103,26 @@ impl CutoutPreprocess {
 impl MagPreprocess {
     /// `[batch, band]` in and out, float32.
     pub(crate) fn apply(&self, mags: &Tensor) -> Result<Tensor, TchError> {
-        match self {
-            Self::Identity {} => Ok(mags.shallow_clone()),
-            Self::Whiten { mean, matrix } => {
-                let on_device = |values: &[f64]| {
-                    let values: Vec<f32> = values.iter().map(|&value| value as f32).collect();
-                    Tensor::f_from_slice(&values)?.f_to_device(mags.device())
-                };
-                let matrix = on_device(matrix.as_flattened())?.f_reshape([N as i64; 2])?;
-                mags.f_sub(&on_device(mean)?)?.f_matmul(&matrix.f_tr()?)
+        match self.tensors()? {
+            None => Ok(mags.shallow_clone()),
+            Some(whitening) => {
+                let [mean, matrix] = whitening.map(|of| of.f_to_device(mags.device()));
+                whiten(mags, &mean?, &matrix?)
             }
         }
+    }
+
+    /// What [`whiten`] takes, float32 on the CPU, where there is anything to do.
+    pub(crate) fn tensors(&self) -> Result<Option<[Tensor; 2]>, TchError> {
+        let Self::Whiten { mean, matrix } = self else {
+            return Ok(None);
+        };
+        let tensor = |values: &[f64]| {
+            let values: Vec<f32> = values.iter().map(|&value| value as f32).collect();
+            Tensor::f_from_slice(&values)
+        };
+        let matrix = tensor(matrix.as_flattened())?.f_view([N as i64; 2])?;
+        Ok(Some([tensor(mean)?, matrix]))
     }
 
     /// The whitening of magnitudes like these, `[batch, band]`: the inverse of the Cholesky factor of their covariance.
@@ -168,6 +177,11 @@ impl Preprocessing {
             _ => Ok(()),
         }
     }
+}
+
+/// `matrix (mags - mean)`, of each row.
+pub(crate) fn whiten(mags: &Tensor, mean: &Tensor, matrix: &Tensor) -> Result<Tensor, TchError> {
+    mags.f_sub(mean)?.f_matmul(&matrix.f_tr()?)
 }
 
 /// Seven digits: what float32 keeps of it.

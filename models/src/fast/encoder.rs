@@ -5,15 +5,12 @@
 //! | patches | `[batch, band, y, x] -> [patch * batch, band * y * x]` |
 //! | a block | `[(1 + patch) * batch, width]` in and out; of the last, the mean `[batch, width]` |
 //!
-//! With a PCM the channels are in the order of [`groups_last`]: every weight that meets them is.
-
-use std::sync::Arc;
+//! For our own loops the channels of an encoder with a PCM are in the order of [`groups_last`]: every weight that meets them is.
 
 use tch::{Device, Kind, TchError, Tensor};
 
-use super::ROWS;
+use super::backend::{Backend, Pcm};
 use super::linear::{Linear, Then};
-use super::loops::{PcmLanes, add_pcm, attend, normalise};
 use super::weight::{Affine, Weight, exact};
 use crate::config::{self, Config, EncoderKind};
 use crate::{Checkpoint, Error};
@@ -21,6 +18,7 @@ use crate::{Checkpoint, Error};
 /// From cutouts to what the head takes.
 #[derive(Debug, Clone)]
 pub(super) struct Encoder {
+    on: Backend,
     grid: i64,
     patch_px: i64,
     width: i64,
@@ -36,9 +34,10 @@ pub(super) struct Encoder {
 
 #[derive(Debug, Clone)]
 struct Block {
+    on: Backend,
     heads: usize,
     qkv: Linear,
-    pcm: Option<Arc<PcmLanes>>,
+    pcm: Option<Pcm>,
     proj: Linear,
     fc1: Linear,
     fc2: Linear,
@@ -48,14 +47,14 @@ struct Block {
 struct Channels(Tensor);
 
 impl Encoder {
-    pub(super) fn new(c: &Checkpoint, config: &Config, kind: Kind) -> Result<Self, Error> {
+    pub(super) fn new(c: &Checkpoint, config: &Config, on: Backend) -> Result<Self, Error> {
         let encoder = &config.encoder;
         let (width, patch_px) = (encoder.width as i64, encoder.patch_px as i64);
         let channels = Channels(match encoder.kind {
-            EncoderKind::Pcm => {
+            EncoderKind::Pcm if on.own => {
                 Tensor::f_from_slice(&groups_last(encoder.width, encoder.pcm_group))?
             }
-            EncoderKind::Plain => Tensor::f_arange(width, (Kind::Int64, Device::Cpu))?,
+            _ => Tensor::f_arange(width, (Kind::Int64, Device::Cpu))?,
         });
         let mut patch_embed = Affine::read(c, "patch_embed.proj")?.outputs_in(&channels.0)?;
         patch_embed.weight = patch_embed.weight.f_flatten(1, -1)?;
@@ -71,16 +70,17 @@ impl Encoder {
             .after(&Affine::read(c, "head")?)?
             .after_norm(c, "fc_norm")?
             .inputs_in(&channels.0)?;
-        let block = |n| Block::new(c, &format!("blocks.{n}"), config, &channels, kind);
+        let block = |n| Block::new(c, &format!("blocks.{n}"), config, &channels, on);
         Ok(Self {
+            on,
             grid: config.grid() as i64,
             patch_px,
             width,
-            patch_embed: Linear::new(&patch_embed, kind, patches * ROWS)?,
-            places: Weight(places.f_view([patches, 1, width])?.f_to_kind(kind)?),
-            class: Weight(class.f_to_kind(kind)?),
+            patch_embed: Linear::new(&patch_embed, on, patches * on.rows())?,
+            places: on.weight(&places.f_view([patches, 1, width])?)?,
+            class: on.weight(&class)?,
             blocks: (0..encoder.depth).map(block).collect::<Result<_, _>>()?,
-            features: Linear::new(&features, kind, ROWS)?,
+            features: Linear::new(&features, on, on.rows())?,
         })
     }
 
@@ -94,7 +94,7 @@ impl Encoder {
         let tokens = tokens.f_view([patches, batch, self.width])?;
         let mut x = Tensor::f_empty(
             [1 + patches, batch, self.width],
-            (cutouts.kind(), Device::Cpu),
+            (cutouts.kind(), cutouts.device()),
         )?;
         x.f_narrow(0, 0, 1)?.f_copy_(&self.class)?;
         let _ = tokens.f_add_out(&x.f_narrow(0, 1, patches)?, &self.places)?;
@@ -109,7 +109,8 @@ impl Encoder {
         }
         let x = last.attend(x, batch)?;
         let mean = last.mean_of_patches(&x, batch)?;
-        self.features.forward(&normalise(&mean)?, Then::Relu)
+        self.features
+            .forward(&self.on.normalise(&mean)?, Then::Relu)
     }
 
     /// `[batch, band, y, x] -> [patch * batch, band * y * x]`.
@@ -129,15 +130,15 @@ impl Block {
         path: &str,
         config: &Config,
         channels: &Channels,
-        kind: Kind,
+        on: Backend,
     ) -> Result<Self, Error> {
         let encoder = &config.encoder;
-        let rows = (config.grid() * config.grid() + 1) as i64 * ROWS;
+        let rows = (config.grid() * config.grid() + 1) as i64 * on.rows();
         let layer = |name: &str| Affine::read(c, &format!("{path}.{name}"));
         let norm = |n| format!("{path}.norm{n}");
         let qkv = qkv(c, path, encoder)?.after_norm(c, &norm(1))?;
         let fc1 = layer("mlp.fc1")?.after_norm(c, &norm(2))?;
-        let pack = |layer: Affine| Linear::new(&layer, kind, rows);
+        let pack = |layer: Affine| Linear::new(&layer, on, rows);
         let pcm = match encoder.kind {
             EncoderKind::Plain => None,
             EncoderKind::Pcm => {
@@ -145,11 +146,12 @@ impl Block {
                 let narrow = layer("PCM.3")?;
                 let (widen, narrow) =
                     ([&widen.weight, &widen.bias], [&narrow.weight, &narrow.bias]);
-                let lanes = PcmLanes::new(widen, narrow, encoder.pcm_group, config.grid())?;
-                Some(Arc::new(lanes))
+                let groups = encoder.pcm_group;
+                Some(Pcm::new(widen, narrow, groups, config.grid(), on)?)
             }
         };
         Ok(Self {
+            on,
             heads: encoder.heads,
             qkv: pack(qkv.inputs_in(&channels.0)?)?,
             pcm,
@@ -161,18 +163,18 @@ impl Block {
 
     /// The tokens after attention and PCM; those before are written over.
     fn attend(&self, x: Tensor, batch: i64) -> Result<Tensor, TchError> {
-        let qkv = self.qkv.forward(&normalise(&x)?, Then::Nothing)?;
-        let mixed = attend(&qkv, batch, self.heads)?;
+        let qkv = self.qkv.forward(&self.on.normalise(&x)?, Then::Nothing)?;
+        let mixed = self.on.attend(&qkv, batch, self.heads)?;
         if let Some(pcm) = &self.pcm {
             // The patches alone: the class token has no place on the grid.
-            add_pcm(&mut x.f_narrow(0, batch, x.size()[0] - batch)?, pcm)?;
+            pcm.add_to(&mut x.f_narrow(0, batch, x.size()[0] - batch)?)?;
         }
         self.proj.add_to(&x, &mixed)
     }
 
     /// The tokens after the perceptron.
     fn transform(&self, x: Tensor) -> Result<Tensor, TchError> {
-        let hidden = self.fc1.forward(&normalise(&x)?, Then::Gelu)?;
+        let hidden = self.fc1.forward(&self.on.normalise(&x)?, Then::Gelu)?;
         self.fc2.add_to(&x, &hidden)
     }
 
@@ -184,7 +186,9 @@ impl Block {
             tokens.f_mean_dim(0, false, None)
         };
         let patches = x.f_narrow(0, batch, rows - batch)?;
-        let hidden = self.fc1.forward(&normalise(&patches)?, Then::Gelu)?;
+        let hidden = self
+            .fc1
+            .forward(&self.on.normalise(&patches)?, Then::Gelu)?;
         self.fc2.add_to(&mean(&patches)?, &mean(&hidden)?)
     }
 }

@@ -6,13 +6,10 @@
 //! | a block | `[batch * y * x, in] -> [batch * y * x, out]` |
 //! | tail | `[batch, y/8 * x/8 * 12] -> [batch, 1096]` |
 
-use std::sync::Arc;
+use tch::{TchError, Tensor};
 
-use tch::{Kind, TchError, Tensor};
-
-use super::ROWS;
+use super::backend::{Backend, Conv};
 use super::linear::{Linear, Then};
-use super::loops::{Conv, convolve, maximum_3x3, mean_2x2};
 use super::weight::Affine;
 use crate::layout::{INCEPTION_BLOCKS, LAST_BLOCK};
 use crate::{Checkpoint, Error};
@@ -20,6 +17,7 @@ use crate::{Checkpoint, Error};
 /// The network up to the ReLU of its tail.
 #[derive(Debug, Clone)]
 pub(super) struct Inception {
+    on: Backend,
     stem: Linear,
     blocks: Vec<Block>,
     tail: Linear,
@@ -27,17 +25,18 @@ pub(super) struct Inception {
 
 #[derive(Debug, Clone)]
 struct Block {
+    on: Backend,
     /// The 1x1 convolutions that see the block's input, as one.
     first: Linear,
     /// What follows the second of them, and the third if there is one.
-    second: Vec<Arc<Conv>>,
+    second: Vec<Conv>,
     pooled: Linear,
     /// Channels of each branch.
     each: i64,
 }
 
 impl Inception {
-    pub(super) fn new(c: &Checkpoint, cutout_px: usize, kind: Kind) -> Result<Self, Error> {
+    pub(super) fn new(c: &Checkpoint, cutout_px: usize, on: Backend) -> Result<Self, Error> {
         let vis = "inception_model.vis_inception";
         let mut stem = Affine::read(c, "inception_model.conv2d_init")?;
         stem.weight = stem.weight.f_flatten(1, -1)?;
@@ -59,14 +58,15 @@ impl Inception {
                 &path,
                 at != LAST_BLOCK,
                 each as i64,
-                kind,
-                pixels * ROWS,
+                on,
+                pixels * on.rows(),
             )?);
         }
         Ok(Self {
-            stem: Linear::new(&stem, kind, (cutout_px * cutout_px) as i64 / 4 * ROWS)?,
+            stem: Linear::new(&stem, on, (cutout_px * cutout_px) as i64 / 4 * on.rows())?,
+            on,
             blocks,
-            tail: Linear::new(&tail, kind, ROWS)?,
+            tail: Linear::new(&tail, on, on.rows())?,
         })
     }
 
@@ -80,7 +80,7 @@ impl Inception {
         let mut x = self.stem.forward(&pixels, Then::Nothing)?;
         for (n, block) in self.blocks.iter().enumerate() {
             if n > 0 && n % 2 == 0 {
-                x = mean_2x2(&x, side)?;
+                x = self.on.mean_2x2(&x, side)?;
                 side /= 2;
             }
             x = block.forward(&x, side)?;
@@ -95,7 +95,7 @@ impl Block {
         path: &str,
         with_5x5: bool,
         each: i64,
-        kind: Kind,
+        on: Backend,
         rows: i64,
     ) -> Result<Self, Error> {
         let folded = |name: &str| -> Result<Affine, Error> {
@@ -107,9 +107,9 @@ impl Block {
             layer.weight = layer.weight.f_flatten(1, -1)?;
             Ok(layer)
         };
-        let conv = |name: &str| -> Result<Arc<Conv>, Error> {
+        let conv = |name: &str| -> Result<Conv, Error> {
             let layer = folded(name)?;
-            Ok(Arc::new(Conv::new(&layer.weight, &layer.bias)?))
+            Ok(Conv::new(&layer.weight, &layer.bias, on)?)
         };
         let mut first = vec![linear("branch1")?, linear("branch2.0")?];
         let mut second = vec![conv("branch2.1")?];
@@ -119,16 +119,19 @@ impl Block {
         }
         let first: Vec<&Affine> = first.iter().collect();
         Ok(Self {
-            first: Linear::new(&Affine::side_by_side(&first)?, kind, rows)?,
+            on,
+            first: Linear::new(&Affine::side_by_side(&first)?, on, rows)?,
             second,
-            pooled: Linear::new(&linear("branch4.1")?, kind, rows)?,
+            pooled: Linear::new(&linear("branch4.1")?, on, rows)?,
             each,
         })
     }
 
     fn forward(&self, x: &Tensor, side: i64) -> Result<Tensor, TchError> {
         let first = self.first.forward(x, Then::Relu)?;
-        let pooled = self.pooled.forward(&maximum_3x3(x, side)?, Then::Relu)?;
+        let pooled = self
+            .pooled
+            .forward(&self.on.maximum_3x3(x, side)?, Then::Relu)?;
         let last = (1 + self.second.len() as i64) * self.each;
         let shape = [x.size()[0], last + self.each];
         let mut y = Tensor::f_empty(shape, (x.kind(), x.device()))?;
@@ -137,7 +140,7 @@ impl Block {
         }
         for (n, conv) in self.second.iter().enumerate() {
             let channel = (n as i64 + 1) * self.each;
-            convolve(conv, &first, channel, &mut y, channel, side)?;
+            conv.forward(&first, channel, &mut y, channel, side)?;
         }
         Ok(y)
     }

@@ -5,13 +5,14 @@
 //! | [`Linear::forward`] | `[rows, in] -> [rows, out]` |
 //! | [`Linear::add_to`] | `[rows, in]`, `[rows, out] -> [rows, out]` |
 //!
-//! Where oneDNN has no such kernel (bfloat16 on a processor without it), libtorch's own takes its place.
+//! Where oneDNN has no such kernel (bfloat16 on a processor without it) and on a GPU, libtorch's own takes its place.
 
 use std::ffi::{CStr, c_char, c_void};
 use std::ptr;
 
-use tch::{Kind, TchError, Tensor};
+use tch::{TchError, Tensor};
 
+use super::backend::Backend;
 use super::weight::{Affine, Weight};
 
 /// A linear layer, in the numbers of the fast network.
@@ -31,21 +32,14 @@ pub(super) enum Then {
 }
 
 impl Linear {
-    /// Packs a layer for inputs of about so many `rows`.
-    pub(super) fn new(layer: &Affine, kind: Kind, rows: i64) -> Result<Self, TchError> {
-        let weight = layer.weight.f_contiguous()?.f_to_kind(kind)?;
-        let bias = Weight(layer.bias.f_to_kind(kind)?);
-        Ok(match pack(&weight, rows) {
-            Ok(weight) => Self {
-                weight: Weight(weight),
-                bias,
-                packed: true,
-            },
-            Err(_no_kernel) => Self {
-                weight: Weight(weight),
-                bias,
-                packed: false,
-            },
+    /// A layer for inputs of about so many `rows`; on a CPU it is packed.
+    pub(super) fn new(layer: &Affine, on: Backend, rows: i64) -> Result<Self, TchError> {
+        let (weight, bias) = (on.weight(&layer.weight)?, on.weight(&layer.bias)?);
+        let packed = on.own.then(|| pack(&weight, rows).ok()).flatten();
+        Ok(Self {
+            bias,
+            packed: packed.is_some(),
+            weight: packed.map_or(weight, Weight),
         })
     }
 

@@ -1,19 +1,24 @@
-//! The network folded and laid out for the CPU: the same function as `network.rs`, which it is checked against.
+//! The network folded and laid out to predict fast: the same function as `network.rs`, which it is checked against.
 //!
 //! Built from the plain weights when a model is loaded. What is linear and follows on each other becomes one layer, in
 //! float64: batch normalisations into their convolutions, scales and shifts of layer normalisations into what follows
-//! them, and the last layer of each branch into the head's first. Linear layers are oneDNN's, packed once, with what
-//! follows fused into them ([`linear`]); what libtorch does badly at these sizes is done in loops of our own ([`loops`]).
+//! them, and the last layer of each branch into the head's first. On a CPU linear layers are oneDNN's, packed once, with
+//! what follows fused into them ([`linear`]), and what libtorch does badly at these sizes is done in loops of our own
+//! ([`loops`]); on a GPU all is libtorch's ([`backend`]).
 //!
 //! | file | |
 //! |---|---|
 //! | `weight.rs` | folding |
 //! | `encoder.rs`, `inception.rs` | the branches |
 //! | `linear.rs`, `onednn.cpp` | linear layers |
-//! | `loops.rs`, `loops.cpp` | normalisation, attention, convolutions of few channels, pooling |
+//! | `backend.rs` | who computes the rest: normalisation, attention, convolutions of few channels, pooling |
+//! | `loops.rs`, `loops.cpp` | our own loops |
+//! | `libtorch.rs` | libtorch's operators |
 
+mod backend;
 mod encoder;
 mod inception;
+mod libtorch;
 mod linear;
 mod loops;
 #[cfg(test)]
@@ -22,25 +27,24 @@ mod weight;
 
 use tch::{Kind, TchError, Tensor};
 
+use self::backend::Asinh;
+pub(crate) use self::backend::Backend;
 use self::encoder::Encoder;
 use self::inception::Inception;
 pub(crate) use self::linear::cpu_capability;
 use self::linear::{Linear, Then};
-use self::loops::asinh;
 use self::weight::{Affine, Weight};
-use crate::config::{Branch, Config, Preprocessing};
+use crate::config::{Branch, Config};
 use crate::layout::{IMAGE_FEATURES, MAG_FEATURES, MAG_LAYERS, head_names};
-use crate::preprocess::CutoutPreprocess;
+use crate::preprocess::{CutoutPreprocess, whiten};
 use crate::{Checkpoint, Error, Inputs};
 
-/// Galaxies that go through the network together: enough to keep a core's multipliers busy, few enough for its caches.
-const ROWS: i64 = 128;
-
-/// AstroMAE for one thread of a CPU; a clone shares its weights.
+/// AstroMAE for one thread; a clone shares its weights.
 #[derive(Debug, Clone)]
 pub(crate) struct Fast {
-    preprocess: Preprocessing,
-    kind: Kind,
+    on: Backend,
+    /// The scale of cutouts, where there is one.
+    asinh: Option<Asinh>,
     encoder: Option<Encoder>,
     inception: Option<Inception>,
     magnitude: Option<Magnitude>,
@@ -53,6 +57,8 @@ pub(crate) struct Fast {
 /// The dense network on magnitudes, up to its last ReLU.
 #[derive(Debug, Clone)]
 struct Magnitude {
+    /// Their mean and the matrix that whitens them, where they are.
+    whitening: Option<[Weight; 2]>,
     /// In float32: bfloat16 has no more than three digits for a magnitude.
     first: Linear,
     rest: Vec<Linear>,
@@ -60,33 +66,37 @@ struct Magnitude {
 }
 
 impl Fast {
-    /// The network of `config` in numbers of `kind`, from weights in float32 on the CPU.
-    pub(crate) fn new(c: &Checkpoint, config: &Config, kind: Kind) -> Result<Self, Error> {
+    /// The network of `config`, from weights in float32 on the CPU.
+    pub(crate) fn new(c: &Checkpoint, config: &Config, on: Backend) -> Result<Self, Error> {
         let _guard = tch::no_grad_guard();
-        let on = |branch| config.has(branch).then_some(c);
-        let encoder = |c| Encoder::new(c, config, kind);
-        let inception = |c| Inception::new(c, config.cutout_px, kind);
+        let has = |branch| config.has(branch).then_some(c);
+        let encoder = |c| Encoder::new(c, config, on);
+        let inception = |c| Inception::new(c, config.cutout_px, on);
+        let magnitude = |c| Magnitude::new(c, config, on);
+        let asinh = match &config.preprocess.cutout {
+            CutoutPreprocess::Identity {} => None,
+            CutoutPreprocess::Asinh { softening, scale } => Some(Asinh::new(softening, scale, on)?),
+        };
         let out = Affine::read(c, head_names(config).1)?;
+        let exact = on.with(Kind::Float);
         Ok(Self {
-            preprocess: config.preprocess.clone(),
-            kind,
-            encoder: on(Branch::Encoder).map(encoder).transpose()?,
-            inception: on(Branch::Inception).map(inception).transpose()?,
-            magnitude: on(Branch::Magnitude)
-                .map(|c| Magnitude::new(c, kind))
-                .transpose()?,
-            joint: Linear::new(&joint(c, config)?, kind, ROWS)?,
-            out: Weight(out.weight.f_to_kind(Kind::Float)?),
-            out_bias: Weight(out.bias.f_to_kind(Kind::Float)?),
+            on,
+            asinh,
+            encoder: has(Branch::Encoder).map(encoder).transpose()?,
+            inception: has(Branch::Inception).map(inception).transpose()?,
+            magnitude: has(Branch::Magnitude).map(magnitude).transpose()?,
+            joint: Linear::new(&joint(c, config)?, on, on.rows())?,
+            out: exact.weight(&out.weight)?,
+            out_bias: exact.weight(&out.bias)?,
         })
     }
 
     /// `[batch]` redshifts, float32, of inputs that were checked.
     pub(crate) fn forward(&self, inputs: &Inputs) -> Result<Tensor, TchError> {
-        let batch = inputs.batch() as i64;
+        let (batch, at_most) = (inputs.batch() as i64, self.on.rows());
         let mut z_phot = Vec::new();
-        for first in (0..batch).step_by(ROWS as usize) {
-            let rows = ROWS.min(batch - first);
+        for first in (0..batch).step_by(at_most as usize) {
+            let rows = at_most.min(batch - first);
             let part = |x: &Tensor| x.f_narrow(0, first, rows);
             let cutouts = inputs.cutouts.as_ref().map(part).transpose()?;
             let mags = inputs.mags.as_ref().map(part).transpose()?;
@@ -95,9 +105,13 @@ impl Fast {
         Tensor::f_cat(&z_phot, 0)
     }
 
-    fn rows(&self, cutouts: Option<&Tensor>, mags: Option<&Tensor>) -> Result<Tensor, TchError> {
+    /// The same for no more than [`Backend::rows`], on the network's device.
+    pub(crate) fn rows(
+        &self,
+        cutouts: Option<&Tensor>,
+        mags: Option<&Tensor>,
+    ) -> Result<Tensor, TchError> {
         let cutouts = cutouts.map(|x| self.scaled(x)).transpose()?;
-        let mags = mags.map(|x| self.preprocess.mag.apply(x)).transpose()?;
         let mut features = Vec::with_capacity(3);
         if let (Some(encoder), Some(cutouts)) = (&self.encoder, &cutouts) {
             features.push(encoder.forward(cutouts)?);
@@ -105,7 +119,7 @@ impl Fast {
         if let (Some(inception), Some(cutouts)) = (&self.inception, &cutouts) {
             features.push(inception.forward(cutouts)?);
         }
-        if let (Some(magnitude), Some(mags)) = (&self.magnitude, &mags) {
+        if let (Some(magnitude), Some(mags)) = (&self.magnitude, mags) {
             features.push(magnitude.forward(mags)?);
         }
         let joint = self
@@ -120,39 +134,43 @@ impl Fast {
 
     /// The cutouts as the network sees them.
     fn scaled(&self, cutouts: &Tensor) -> Result<Tensor, TchError> {
-        match &self.preprocess.cutout {
-            CutoutPreprocess::Identity {} => cutouts.f_to_kind(self.kind),
-            CutoutPreprocess::Asinh { softening, scale } => {
-                let reciprocals = |values: &[f64; 5]| values.map(|value| (1.0 / value) as f32);
-                asinh(
-                    cutouts,
-                    &reciprocals(softening),
-                    &reciprocals(scale),
-                    self.kind,
-                )
-            }
+        match &self.asinh {
+            None => cutouts.f_to_kind(self.on.kind),
+            Some(asinh) => asinh.forward(cutouts),
         }
     }
 }
 
 impl Magnitude {
-    fn new(c: &Checkpoint, kind: Kind) -> Result<Self, Error> {
+    fn new(c: &Checkpoint, config: &Config, on: Backend) -> Result<Self, Error> {
         let layer = |n: usize| Affine::read(c, &format!("inception_model.magnitude_block.{n}"));
         let (first, rest) = (MAG_LAYERS[0], &MAG_LAYERS[1..MAG_LAYERS.len() - 1]);
-        let packed = |&n: &usize| Ok(Linear::new(&layer(n)?, kind, ROWS)?);
+        let packed = |&n: &usize| Ok(Linear::new(&layer(n)?, on, on.rows())?);
+        let exact = on.with(Kind::Float);
+        let whitening = config.preprocess.mag.tensors()?;
+        let whitening = whitening.map(|[mean, matrix]| {
+            Ok::<_, TchError>([exact.weight(&mean)?, exact.weight(&matrix)?])
+        });
         Ok(Self {
-            first: Linear::new(&layer(first)?, Kind::Float, ROWS)?,
+            whitening: whitening.transpose()?,
+            first: Linear::new(&layer(first)?, exact, on.rows())?,
             rest: rest.iter().map(packed).collect::<Result<_, Error>>()?,
-            kind,
+            kind: on.kind,
         })
     }
 
     /// `[batch, band] -> [batch, 1024]`.
     fn forward(&self, mags: &Tensor) -> Result<Tensor, TchError> {
-        let x = self.first.forward(mags, Then::Relu)?.f_to_kind(self.kind)?;
+        let mags = match &self.whitening {
+            None => mags.shallow_clone(),
+            Some([mean, matrix]) => whiten(mags, mean, matrix)?,
+        };
+        let x = self.first.forward(&mags, Then::Relu)?;
         self.rest
             .iter()
-            .try_fold(x, |x, layer| layer.forward(&x, Then::Relu))
+            .try_fold(x.f_to_kind(self.kind)?, |x, layer| {
+                layer.forward(&x, Then::Relu)
+            })
     }
 }
 

@@ -5,13 +5,21 @@ use std::path::Path;
 
 use tch::{Device, Kind, Tensor};
 
-use super::Fast;
+use super::{Backend, Fast};
 use crate::config::EncoderKind;
 use crate::network::Network;
 use crate::preprocess::{CutoutPreprocess, MagPreprocess};
 use crate::{
     AstroMae, Branch, Checkpoint, Config, Directory, Inputs, Model, Needs, Precision, init,
 };
+
+/// What computes on a CPU, and what does on a GPU, here on a CPU too.
+fn backends() -> [Backend; 2] {
+    [true, false].map(|own| Backend {
+        own,
+        ..Backend::new(Device::Cpu, Kind::Float)
+    })
+}
 
 fn directory(config: &Config) -> Directory {
     let dir = tempfile::tempdir().unwrap();
@@ -61,28 +69,25 @@ fn assert_as_exact(config: &Config, batch: usize) {
         let (cutouts, mags) = (inputs.cutouts.as_ref(), inputs.mags.as_ref());
         network.forward(cutouts, mags).unwrap().z_phot
     };
-    let fast = Fast::new(
-        &checkpoint(&directory, config, Kind::Float),
-        config,
-        Kind::Float,
-    );
-    let fast = fast.unwrap().forward(&inputs).unwrap();
-    assert_eq!(
-        (fast.size(), fast.kind()),
-        (vec![batch as i64], Kind::Float)
-    );
+    let weights = checkpoint(&directory, config, Kind::Float);
     let exact = plain(Kind::Double);
     assert_eq!(exact.kind(), Kind::Double);
-    let (off, plain_off) = (
-        furthest(&fast, &exact),
-        furthest(&plain(Kind::Float), &exact),
-    );
+    let plain_off = furthest(&plain(Kind::Float), &exact);
     let scale = exact.abs().max().double_value(&[]).max(1.0);
     let (encoder, branches) = (&config.encoder, &config.branches);
-    assert!(
-        off <= (2.0 * plain_off).max(1e-6 * scale),
-        "{off:e} from float64, where the plain network is {plain_off:e}: {encoder:?}, {branches:?}"
-    );
+    for on in backends() {
+        let fast = Fast::new(&weights, config, on).unwrap();
+        let fast = fast.forward(&inputs).unwrap();
+        assert_eq!(
+            (fast.size(), fast.kind()),
+            (vec![batch as i64], Kind::Float)
+        );
+        let off = furthest(&fast, &exact);
+        assert!(
+            off <= (2.0 * plain_off).max(1e-6 * scale),
+            "{on:?}: {off:e} from float64, where the plain network is {plain_off:e}: {encoder:?}, {branches:?}"
+        );
+    }
 }
 
 #[test]

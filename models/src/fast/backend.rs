@@ -1,0 +1,185 @@
+//! Who computes what is not a linear layer: loops of our own on a CPU, libtorch's operators on a GPU.
+
+use std::sync::Arc;
+
+use tch::{Device, Kind, TchError, Tensor};
+
+use super::weight::Weight;
+use super::{libtorch, loops};
+
+/// Where the network computes, and in which numbers.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Backend {
+    pub(super) device: Device,
+    pub(super) kind: Kind,
+    /// Whether oneDNN and our own loops compute; they know the CPU alone.
+    pub(super) own: bool,
+}
+
+impl Backend {
+    /// The fastest on this device.
+    pub(crate) fn new(device: Device, kind: Kind) -> Self {
+        let own = device == Device::Cpu;
+        Self { device, kind, own }
+    }
+
+    /// The same in other numbers.
+    pub(super) fn with(self, kind: Kind) -> Self {
+        Self { kind, ..self }
+    }
+
+    /// How many galaxies go through the network together: on a CPU enough to keep a core's multipliers busy and few enough
+    /// for its caches, on a GPU enough to keep all of it busy.
+    pub(crate) fn rows(self) -> i64 {
+        match self.device {
+            Device::Cpu => 128,
+            _ => 1024,
+        }
+    }
+
+    /// A tensor where it is used, and in the network's numbers.
+    pub(super) fn weight(self, tensor: &Tensor) -> Result<Weight, TchError> {
+        let placed = tensor.f_to_device_(self.device, self.kind, false, false)?;
+        Ok(Weight(placed.f_contiguous()?))
+    }
+
+    /// Each row of `[rows, width]` with mean 0 and variance 1; epsilon 1e-6. Scale and shift are folded into what follows.
+    pub(super) fn normalise(self, x: &Tensor) -> Result<Tensor, TchError> {
+        match self.own {
+            true => loops::normalise(x),
+            false => libtorch::normalise(x),
+        }
+    }
+
+    /// `softmax(q k^T) v` for each galaxy and head, the queries scaled already:
+    /// `[token * batch, 3 * width] -> [token * batch, width]`.
+    pub(super) fn attend(self, qkv: &Tensor, batch: i64, heads: usize) -> Result<Tensor, TchError> {
+        match self.own {
+            true => loops::attend(qkv, batch, heads),
+            false => libtorch::attend(qkv, batch, heads),
+        }
+    }
+
+    /// The maximum over the nine pixels about each, as far as they are there: `[batch * y * x, channel]`.
+    pub(super) fn maximum_3x3(self, x: &Tensor, side: i64) -> Result<Tensor, TchError> {
+        match self.own {
+            true => loops::maximum_3x3(x, side),
+            false => libtorch::maximum_3x3(x, side),
+        }
+    }
+
+    /// The mean of each two by two pixels: `[batch * y * x, channel]`.
+    pub(super) fn mean_2x2(self, x: &Tensor, side: i64) -> Result<Tensor, TchError> {
+        match self.own {
+            true => loops::mean_2x2(x, side),
+            false => libtorch::mean_2x2(x, side),
+        }
+    }
+}
+
+/// `asinh(x / softening) / scale`, by band.
+#[derive(Debug, Clone)]
+pub(super) enum Asinh {
+    /// The reciprocals of both.
+    Own([f32; 5], [f32; 5], Kind),
+    /// The same, as `[band, 1, 1]`.
+    Libtorch(Weight, Weight, Kind),
+}
+
+impl Asinh {
+    pub(super) fn new(
+        softening: &[f64; 5],
+        scale: &[f64; 5],
+        on: Backend,
+    ) -> Result<Self, TchError> {
+        let [slope, factor] = [softening, scale].map(|of| of.map(|value| (1.0 / value) as f32));
+        if on.own {
+            return Ok(Self::Own(slope, factor, on.kind));
+        }
+        let by_band = |values: [f32; 5]| {
+            let values = Tensor::f_from_slice(&values)?.f_view([5, 1, 1])?;
+            on.with(Kind::Float).weight(&values)
+        };
+        Ok(Self::Libtorch(by_band(slope)?, by_band(factor)?, on.kind))
+    }
+
+    /// `[batch, band, y, x]` of float32, to the same in the network's numbers.
+    pub(super) fn forward(&self, x: &Tensor) -> Result<Tensor, TchError> {
+        match self {
+            Self::Own(slope, factor, kind) => loops::asinh(x, slope, factor, *kind),
+            Self::Libtorch(slope, factor, kind) => {
+                libtorch::asinh(x, slope, factor)?.f_to_kind(*kind)
+            }
+        }
+    }
+}
+
+/// A parallel convolution module: two grouped convolutions on the grid of patches with a SiLU between them.
+#[derive(Debug, Clone)]
+pub(super) enum Pcm {
+    Own(Arc<loops::PcmLanes>),
+    Libtorch(libtorch::PcmBlocks),
+}
+
+impl Pcm {
+    /// Of `[hidden, in / groups, y, x]` and `[in, hidden / groups, y, x]`, each with its bias, on `grid` by `grid` patches.
+    pub(super) fn new(
+        widen: [&Tensor; 2],
+        narrow: [&Tensor; 2],
+        groups: usize,
+        grid: usize,
+        on: Backend,
+    ) -> Result<Self, TchError> {
+        Ok(match on.own {
+            true => Self::Own(loops::PcmLanes::new(widen, narrow, groups, grid)?.into()),
+            false => Self::Libtorch(libtorch::PcmBlocks::new(widen, narrow, groups, grid, on)?),
+        })
+    }
+
+    /// Added to its input, `[patch * batch, width]`.
+    pub(super) fn add_to(&self, x: &mut Tensor) -> Result<(), TchError> {
+        match self {
+            Self::Own(pcm) => loops::add_pcm(x, pcm),
+            Self::Libtorch(pcm) => pcm.add_to(x),
+        }
+    }
+}
+
+/// A square convolution of few channels with its batch normalisation, followed by a ReLU.
+#[derive(Debug, Clone)]
+pub(super) enum Conv {
+    Own(Arc<loops::Conv>),
+    Libtorch { weight: Weight, bias: Weight },
+}
+
+impl Conv {
+    /// Of `[out, in, y, x]` and `[out]`.
+    pub(super) fn new(weight: &Tensor, bias: &Tensor, on: Backend) -> Result<Self, TchError> {
+        Ok(match on.own {
+            true => Self::Own(loops::Conv::new(weight, bias)?.into()),
+            false => Self::Libtorch {
+                weight: on.weight(weight)?,
+                bias: on.weight(bias)?,
+            },
+        })
+    }
+
+    /// Of the channels of `x` from `from` on, written to those of `y` from `to` on; both hold cutouts of `side` by `side`
+    /// pixels.
+    pub(super) fn forward(
+        &self,
+        x: &Tensor,
+        from: i64,
+        y: &mut Tensor,
+        to: i64,
+        side: i64,
+    ) -> Result<(), TchError> {
+        match self {
+            Self::Own(conv) => loops::convolve(conv, x, from, y, to, side),
+            Self::Libtorch { weight, bias } => {
+                let convolved = libtorch::convolve(x, from, weight, bias, side)?;
+                y.f_narrow(1, to, convolved.size()[1])?.f_copy_(&convolved)
+            }
+        }
+    }
+}

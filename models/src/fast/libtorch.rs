@@ -1,0 +1,175 @@
+//! The operators of `loops.rs` as libtorch has them, for a GPU; on a CPU they are what those loops are checked against.
+
+use tch::{TchError, Tensor};
+
+use super::backend::Backend;
+use super::weight::Weight;
+
+/// `asinh(slope x) factor`.
+pub(super) fn asinh(x: &Tensor, slope: &Tensor, factor: &Tensor) -> Result<Tensor, TchError> {
+    x.f_mul(slope)?.f_asinh_()?.f_mul_(factor)
+}
+
+/// See [`Backend::normalise`].
+pub(super) fn normalise(x: &Tensor) -> Result<Tensor, TchError> {
+    let width = x.size2()?.1;
+    x.f_layer_norm([width], None::<Tensor>, None::<Tensor>, 1e-6, false)
+}
+
+/// See [`Backend::attend`].
+pub(super) fn attend(qkv: &Tensor, batch: i64, heads: usize) -> Result<Tensor, TchError> {
+    let (rows, width) = qkv.size2()?;
+    let (tokens, width, heads) = (rows / batch, width / 3, heads as i64);
+    let qkv = qkv.f_view([tokens, batch, 3, heads, width / heads])?;
+    let [q, k, v] = [0, 1, 2].map(|n| qkv.f_select(2, n)?.f_permute([1, 2, 0, 3]));
+    let (q, k, v) = (&q?, &k?, &v?);
+    let mask = None::<Tensor>;
+    let mixed = Tensor::f_scaled_dot_product_attention(q, k, v, mask, 0.0, false, 1.0, false)?;
+    mixed.f_permute([2, 0, 1, 3])?.f_reshape([rows, width])
+}
+
+/// A PCM as products of matrices.
+///
+/// Groups of a few channels make poor products, so some are taken together: a block's matrix holds theirs on its diagonal.
+#[derive(Debug, Clone)]
+pub(super) struct PcmBlocks {
+    grid: i64,
+    widen: Blocks,
+    narrow: Blocks,
+}
+
+/// A grouped convolution, some groups to a block.
+#[derive(Debug, Clone)]
+struct Blocks {
+    kernel: i64,
+    /// `[block, y * x * in, out]`.
+    weight: Weight,
+    /// `[block, 1, out]`.
+    bias: Weight,
+}
+
+impl PcmBlocks {
+    /// Channels of a block.
+    const CHANNELS: usize = 16;
+
+    /// See [`super::backend::Pcm::new`].
+    pub(super) fn new(
+        widen: [&Tensor; 2],
+        narrow: [&Tensor; 2],
+        groups: usize,
+        grid: usize,
+        on: Backend,
+    ) -> Result<Self, TchError> {
+        let inputs = widen[0].size()[1] as usize;
+        let fits = |&each: &usize| groups.is_multiple_of(each) && each * inputs <= Self::CHANNELS;
+        let each = (1..=groups).filter(fits).max().unwrap_or(1);
+        let blocks = |[weight, bias]: [&Tensor; 2]| {
+            Blocks::new(weight, bias, (groups / each) as i64, each as i64, on)
+        };
+        Ok(Self {
+            grid: grid as i64,
+            widen: blocks(widen)?,
+            narrow: blocks(narrow)?,
+        })
+    }
+
+    /// See [`super::backend::Pcm::add_to`].
+    pub(super) fn add_to(&self, x: &mut Tensor) -> Result<(), TchError> {
+        let (rows, width) = x.size2()?;
+        let (grid, blocks) = (self.grid, self.widen.weight.size()[0]);
+        let batch = rows / grid / grid;
+        let mut x = x.f_view([grid, grid, batch, blocks, width / blocks])?;
+        let hidden = self
+            .widen
+            .forward(&x.f_permute([3, 0, 1, 2, 4])?)?
+            .f_silu_()?;
+        let hidden = hidden.f_view([blocks, grid, grid, batch, -1])?;
+        let added = self.narrow.forward(&hidden)?;
+        let added = added.f_view([blocks, grid, grid, batch, width / blocks])?;
+        let _ = x.f_add_(&added.f_permute([1, 2, 3, 0, 4])?)?;
+        Ok(())
+    }
+}
+
+impl Blocks {
+    fn new(
+        weight: &Tensor,
+        bias: &Tensor,
+        blocks: i64,
+        each: i64,
+        on: Backend,
+    ) -> Result<Self, TchError> {
+        let (out, inputs, kernel, _) = weight.size4()?;
+        let out = out / blocks / each;
+        // [block, group, out, in, y, x] -> [block, group, y, x, in, out]
+        let grouped = weight.f_view([blocks, each, out, inputs, kernel, kernel])?;
+        let grouped = grouped.f_permute([0, 1, 4, 5, 3, 2])?;
+        let diagonal = Tensor::f_zeros(
+            [blocks, kernel, kernel, each, inputs, each, out],
+            (weight.kind(), weight.device()),
+        )?;
+        for group in 0..each {
+            let mut place = diagonal.f_select(5, group)?.f_select(3, group)?;
+            place.f_copy_(&grouped.f_select(1, group)?)?;
+        }
+        Ok(Self {
+            kernel,
+            weight: on.weight(&diagonal.f_view([blocks, -1, each * out])?)?,
+            bias: on.weight(&bias.f_view([blocks, 1, each * out])?)?,
+        })
+    }
+
+    /// `[block, y, x, batch, in] -> [block, y * x * batch, out]`, with zeros about the grid.
+    fn forward(&self, x: &Tensor) -> Result<Tensor, TchError> {
+        let margin = self.kernel / 2;
+        let mut windows = x.shallow_clone();
+        if margin > 0 {
+            let about = [0, 0, 0, 0, margin, margin, margin, margin];
+            let padded = windows.f_constant_pad_nd(about)?;
+            windows = padded
+                .f_unfold(1, self.kernel, 1)?
+                .f_unfold(2, self.kernel, 1)?;
+            windows = windows.f_permute([0, 1, 2, 3, 5, 6, 4])?;
+        }
+        let (blocks, taps) = (self.weight.size()[0], self.weight.size()[1]);
+        let windows = windows.f_reshape([blocks, -1, taps])?;
+        self.bias.f_baddbmm(&windows, &self.weight, 1.0, 1.0)
+    }
+}
+
+/// Cutouts of `[batch * y * x, channel]` as libtorch has them, `[batch, channel, y, x]`, the channels last in memory.
+fn cutouts(x: &Tensor, side: i64) -> Result<Tensor, TchError> {
+    let channels = x.size2()?.1;
+    x.f_view([-1, side, side, channels])?
+        .f_permute([0, 3, 1, 2])
+}
+
+/// The reverse of [`cutouts`].
+fn pixels(x: &Tensor) -> Result<Tensor, TchError> {
+    x.f_permute([0, 2, 3, 1])?.f_reshape([-1, x.size()[1]])
+}
+
+/// A convolution of the channels of `x` from `from` on, and a ReLU: see [`super::backend::Conv::forward`].
+pub(super) fn convolve(
+    x: &Tensor,
+    from: i64,
+    weight: &Tensor,
+    bias: &Tensor,
+    side: i64,
+) -> Result<Tensor, TchError> {
+    let (_, inputs, kernel, _) = weight.size4()?;
+    let margin = kernel / 2;
+    let x = cutouts(&x.f_narrow(1, from, inputs)?, side)?;
+    let y = x.f_conv2d(weight, Some(bias), [1, 1], [margin, margin], [1, 1], 1)?;
+    pixels(&y.f_relu()?)
+}
+
+/// See [`Backend::maximum_3x3`].
+pub(super) fn maximum_3x3(x: &Tensor, side: i64) -> Result<Tensor, TchError> {
+    pixels(&cutouts(x, side)?.f_max_pool2d([3, 3], [1, 1], [1, 1], [1, 1], false)?)
+}
+
+/// See [`Backend::mean_2x2`].
+pub(super) fn mean_2x2(x: &Tensor, side: i64) -> Result<Tensor, TchError> {
+    pixels(&cutouts(x, side)?.f_avg_pool2d([2, 2], [2, 2], [0, 0], false, true, None)?)
+}
