@@ -1,10 +1,10 @@
-//! Compiles the C++ of `src/fast`, and links libtorch.
+//! Compiles the C++ of `src/fast` and `src/cuda`, and links libtorch.
 #![expect(
     clippy::disallowed_methods,
     reason = "a build script is told by variables"
 )]
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 #[path = "../scripts/link_libtorch.rs"]
 mod link_libtorch;
@@ -28,6 +28,7 @@ const X86: [(&str, &[&str]); 2] = [
 fn main() {
     link_libtorch::main();
     onednn();
+    cuda_shim();
     loops("any", &[]);
     if std::env::var("CARGO_CFG_TARGET_ARCH").is_ok_and(|arch| arch == "x86_64") {
         for (processor, flags) in X86 {
@@ -39,16 +40,43 @@ fn main() {
 /// libtorch's operators that have no C++ interface.
 fn onednn() {
     println!("cargo::rerun-if-changed=src/fast/onednn.cpp");
-    let libtorch = std::env::var("LIBTORCH").expect(
-        "LIBTORCH is not set: `make .libtorch` fetches libtorch, and .cargo/config.toml names it",
-    );
     cc::Build::new()
         .cpp(true)
         .std("c++17")
         .file("src/fast/onednn.cpp")
         .flag("-isystem")
-        .flag(Path::new(&libtorch).join("include"))
+        .flag(include())
         .compile("hubbleflow_onednn");
+}
+
+/// libtorch's headers.
+fn include() -> PathBuf {
+    let libtorch = std::env::var("LIBTORCH").expect(
+        "LIBTORCH is not set: `make .libtorch` fetches libtorch, and .cargo/config.toml names it",
+    );
+    Path::new(&libtorch).join("include")
+}
+
+/// What needs CUDA, as a library that the program carries and opens where CUDA is: linked with nothing, since it finds
+/// all in the libraries that were opened before it. Where CUDA's headers are not there, the library is empty.
+fn cuda_shim() {
+    println!("cargo::rerun-if-changed=src/cuda/shim.cpp");
+    let out = PathBuf::from(std::env::var("OUT_DIR").expect("cargo says where to write"));
+    let library = out.join("cuda_shim.so");
+    if !include().join("cuda_runtime_api.h").exists() {
+        std::fs::write(library, []).expect("OUT_DIR can be written to");
+        return;
+    }
+    let mut build = cc::Build::new();
+    let build = build.cpp(true).std("c++17").debug(false);
+    let mut command = build.get_compiler().to_command();
+    command.args(["-shared", "-s", "-o"]).arg(library);
+    command
+        .arg("-isystem")
+        .arg(include())
+        .arg("src/cuda/shim.cpp");
+    let status = command.status().expect("the C++ compiler starts");
+    assert!(status.success(), "{command:?} failed");
 }
 
 /// The loops for one kind of processor.

@@ -3,7 +3,7 @@
 #
 # The libraries and headers come out of PyTorch's wheel on PyPI (no Python is needed to run them), are
 # checked against the SHA-256 below, and are kept once for each user in
-#   ${XDG_CACHE_HOME:-$HOME/.cache}/hubbleflow/libtorch-2.11.0-<platform>
+#   ${XDG_CACHE_HOME:-$HOME/.cache}/hubbleflow/libtorch-2.11.0-cuda-headers-<platform>
 # to which .libtorch is a link; a second checkout downloads nothing. Without a network, put the wheels
 # named in the error message into the folder named there.
 #
@@ -25,7 +25,8 @@ say() {
 }
 
 # The wheels of this platform: requirements with checksums, the tags to ask pip for, the libraries to
-# take. libtorch_cpu of a Linux wheel is linked with CUDA's profiler and runtime, GPU or not.
+# take. libtorch_cpu of a Linux wheel is linked with CUDA's profiler and runtime, GPU or not; CUDA's
+# headers are what models/src/cuda/shim.cpp is compiled with.
 choose_platform() {
     platform=$(uname -s)-$(uname -m)
     case $platform in
@@ -35,7 +36,8 @@ choose_platform() {
             size='544 MB'
             wheels="torch==$version --hash=sha256:7aa2f9bbc6d4595ba72138026b2074be1233186150e9292865e04b7a63b8c67a
 nvidia-cuda-cupti==13.0.85 --hash=sha256:4eb01c08e859bf924d222250d2e8f8b8ff6d3db4721288cf35d14252a4d933c8
-nvidia-cuda-runtime==13.0.96 --hash=sha256:7f82250d7782aa23b6cfe765ecc7db554bd3c2870c43f3d1821f1d18aebf0548"
+nvidia-cuda-runtime==13.0.96 --hash=sha256:7f82250d7782aa23b6cfe765ecc7db554bd3c2870c43f3d1821f1d18aebf0548
+nvidia-cuda-crt==13.0.88 --hash=sha256:2c8043c7c9e02492716426e9919fc78d2c5b3b2a7a768a88e952676b08aa55a4"
             ;;
         Linux-aarch64)
             tags=(manylinux_2_28_aarch64 manylinux_2_25_aarch64 manylinux2014_aarch64)
@@ -46,7 +48,8 @@ nvidia-cuda-runtime==13.0.96 --hash=sha256:7f82250d7782aa23b6cfe765ecc7db554bd3c
             size='432 MB'
             wheels="torch==$version --hash=sha256:d91aac77f24082809d2c5a93f52a5f085032740a1ebc9252a7b052ef5a4fddc6
 nvidia-cuda-cupti==13.0.85 --hash=sha256:796bd679890ee55fb14a94629b698b6db54bcfd833d391d5e94017dd9d7d3151
-nvidia-cuda-runtime==13.0.96 --hash=sha256:ef9bcbe90493a2b9d810e43d249adb3d02e98dd30200d86607d8d02687c43f55"
+nvidia-cuda-runtime==13.0.96 --hash=sha256:ef9bcbe90493a2b9d810e43d249adb3d02e98dd30200d86607d8d02687c43f55
+nvidia-cuda-crt==13.0.88 --hash=sha256:ee2ea2a97073e02ee62bb27841f437332be2c248e3eac013df07997ada39c003"
             ;;
         Darwin-arm64)
             tags=(macosx_11_0_arm64)
@@ -105,6 +108,8 @@ for wheel in sorted(folder.glob("*.whl")):
                 wanted.remove(path.name)
             elif path.parts[:2] == ("torch", "include") and not name.endswith("/"):
                 target = out.joinpath(*path.parts[1:])
+            elif path.parts[:3] == ("nvidia", "cu13", "include") and not name.endswith("/"):
+                target = out.joinpath(*path.parts[2:])
             else:
                 continue
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -133,7 +138,7 @@ link() {
 
 main() {
     choose_platform
-    local home=$cache/libtorch-$version-$platform
+    local home=$cache/libtorch-$version-cuda-headers-$platform
     if [[ ! -d $home ]]; then
         mkdir -p "$cache"
         # Not local: the trap runs when main is over.

@@ -208,7 +208,7 @@ impl Catalog {
         Ok(objects)
     }
 
-    /// Reads a drop's footers and cuts its rows.
+    /// Reads a drop's footers and cuts its rows, for a model that takes `batch` of them at a time.
     ///
     /// # Errors
     /// [`Error::Corrupt`], [`Error::Schema`] or [`Error::Mixed`] where an object is bad or does not fit the others.
@@ -218,6 +218,7 @@ impl Catalog {
         attempt: &str,
         began: u64,
         split_bytes: u64,
+        batch: usize,
     ) -> Result<DropPlan, Error> {
         let objects = self.with_etags(self.objects(drop).await?).await?;
         let opened: Vec<_> = objects.iter().map(|object| self.file(object)).collect();
@@ -230,7 +231,7 @@ impl Catalog {
         let parts = rows.div_ceil(PART_ROWS).max(1) as u32;
         let mut splits = Vec::new();
         for (index, (object, file)) in objects.iter().zip(&files).enumerate() {
-            for cut in cut(&file.shapes(), split_bytes) {
+            for cut in cut(&file.shapes(), split_bytes, batch) {
                 splits.push(Split {
                     drop: drop.name.clone(),
                     attempt: attempt.to_owned(),

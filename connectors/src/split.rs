@@ -1,7 +1,7 @@
 //! Splits: a drop's rows cut into runs of about `--split-bytes`, from the footers alone.
 //!
 //! A split is the unit of reading, batching and retrying. Where a file is cut depends on the file and the
-//! setting alone, so the batches of the model, and with them the last bits of its answers, do too.
+//! settings alone, so the batches of the model, and with them the last bits of its answers, do too.
 use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
@@ -66,16 +66,18 @@ pub struct RowGroupShape {
 
 /// Cuts an object into runs of about `split_bytes` decoded bytes: whole row groups together, or one row group by rows.
 ///
-/// A large row group without an offset index stays one split, decoded in chunks: its pages can only be found one after another.
+/// A row group that is cut is cut into whole batches of the model, where a split holds one: the last of them alone is
+/// smaller. A large row group without an offset index stays one split, decoded in chunks: its pages can only be found one
+/// after another.
 ///
 /// ```
 /// use connectors::split::{RowGroupShape, cut};
 /// let small = RowGroupShape { rows: 100, decoded_bytes: 2_000_000, seekable: false };
 /// let large = RowGroupShape { rows: 5_000, decoded_bytes: 100_000_000, seekable: true };
-/// let cuts = cut(&[small, small, large], 25_000_000);
-/// assert_eq!(cuts.iter().map(|cut| cut.rows.clone()).collect::<Vec<_>>(), [0..200, 0..1250, 1250..2500, 2500..3750, 3750..5000]);
+/// let cuts = cut(&[small, small, large], 25_000_000, 128);
+/// assert_eq!(cuts.iter().map(|cut| cut.rows.clone()).collect::<Vec<_>>(), [0..200, 0..1152, 1152..2304, 2304..3456, 3456..4608, 4608..5000]);
 /// ```
-pub fn cut(row_groups: &[RowGroupShape], split_bytes: u64) -> Vec<Cut> {
+pub fn cut(row_groups: &[RowGroupShape], split_bytes: u64, batch: usize) -> Vec<Cut> {
     let mut cuts = Vec::new();
     let mut run: Option<(Cut, u64)> = None;
     for (index, group) in row_groups.iter().enumerate() {
@@ -102,7 +104,7 @@ pub fn cut(row_groups: &[RowGroupShape], split_bytes: u64) -> Vec<Cut> {
             };
             run = Some((cut, group.decoded_bytes));
         } else {
-            cuts.extend(cut_row_group(index, group, split_bytes));
+            cuts.extend(cut_row_group(index, group, split_bytes, batch));
         }
     }
     cuts.extend(run.map(|(cut, _)| cut));
@@ -110,10 +112,11 @@ pub fn cut(row_groups: &[RowGroupShape], split_bytes: u64) -> Vec<Cut> {
 }
 
 /// Cuts one row group into equal runs of rows.
-fn cut_row_group(index: usize, group: &RowGroupShape, split_bytes: u64) -> Vec<Cut> {
+fn cut_row_group(index: usize, group: &RowGroupShape, split_bytes: u64, batch: usize) -> Vec<Cut> {
     let pieces =
         usize::try_from(group.decoded_bytes.div_ceil(split_bytes.max(1))).unwrap_or(group.rows);
-    let chunk_rows = group.rows.div_ceil(pieces.clamp(1, group.rows));
+    let fit = group.rows.div_ceil(pieces.clamp(1, group.rows));
+    let chunk_rows = if fit < batch { fit } else { fit - fit % batch };
     let row_groups = index..index + 1;
     if !group.seekable {
         return vec![Cut {
@@ -153,9 +156,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn every_row_lies_in_one_split(groups in shapes(), split_bytes in 1_u64..40_000_000) {
+        fn every_row_lies_in_one_split(groups in shapes(), split_bytes in 1_u64..40_000_000, batch in 1_usize..2000) {
             let mut seen: Vec<Vec<u8>> = groups.iter().map(|group| vec![0; group.rows]).collect();
-            for cut in super::cut(&groups, split_bytes) {
+            for cut in super::cut(&groups, split_bytes, batch) {
                 let mut rows = cut.rows.clone();
                 prop_assert!(cut.chunk_rows >= 1 && !rows.is_empty());
                 for group in cut.row_groups {
@@ -170,7 +173,7 @@ mod tests {
 
         #[test]
         fn a_run_of_row_groups_keeps_to_the_size(groups in shapes(), split_bytes in 1_u64..40_000_000) {
-            for cut in super::cut(&groups, split_bytes) {
+            for cut in super::cut(&groups, split_bytes, 128) {
                 if cut.row_groups.len() > 1 {
                     prop_assert!(groups[cut.row_groups].iter().map(|group| group.decoded_bytes).sum::<u64>() <= split_bytes);
                 }

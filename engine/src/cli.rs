@@ -9,7 +9,7 @@ use std::{
 
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use models::{
-    Config,
+    Config, Precision,
     config::PRESETS,
     device::{DeviceChoice, PrecisionChoice},
 };
@@ -375,8 +375,9 @@ fn model_command(command: ModelCommand) -> Result<u8, Error> {
             device,
             precision,
         } => {
-            let device = device.resolve()?;
-            let checked = models::check(&bundled::resolve(dir)?, device, precision.resolve())?;
+            let device = device.resolve(0)?;
+            let precision = precision.or(Precision::fastest(device));
+            let checked = models::check(&bundled::resolve(dir)?, device, precision)?;
             println!("{checked}");
         }
         ModelCommand::Init {

@@ -8,6 +8,7 @@ use connectors::{
 };
 use models::{Model, Precision};
 use operators::{Inference, Reader, Rules, Writer};
+use tch::Device;
 use tokio::runtime::Handle;
 
 use crate::{
@@ -33,6 +34,8 @@ pub struct Plan {
     pub again: bool,
     /// Bytes of a split.
     pub split_bytes: u64,
+    /// Galaxies that the model takes at a time; splits are whole batches.
+    pub batch: usize,
     /// What a row must have.
     pub rules: Rules,
     /// The model's whole id.
@@ -138,6 +141,7 @@ impl Plan {
             limit: args.limit,
             again: args.again,
             split_bytes: args.split_bytes.0,
+            batch: models::device::batch(Device::Cpu),
             rules,
             model_id: model.id().to_owned(),
             model_change: args.model_change,
@@ -175,8 +179,8 @@ impl Job {
     /// [`Error::Usage`], or the model's.
     pub fn new(args: &RunArgs, options: &StoreOptions, runtime: &Handle) -> Result<Self, Error> {
         models::single_threaded();
-        let device = args.device.resolve()?;
-        let precision = args.precision.resolve();
+        let device = args.device.resolve(args.process.unwrap_or(0))?;
+        let precision = args.precision.or(Precision::fastest(device));
         let dir = runtime.block_on(model_directory(&args.catalog.model, options))?;
         let model = models::load(&dir.path, device, precision)?;
         let places = Places::open(&args.catalog, options)?;
@@ -206,7 +210,7 @@ impl Job {
         places: Places,
         runtime: &Handle,
     ) -> Result<Self, Error> {
-        let (device, precision) = (tch::Device::Cpu, Precision::Fp32);
+        let (device, precision) = (Device::Cpu, Precision::Fp32);
         Self::on_device(args, model, places, runtime, device, precision)
     }
 
@@ -215,7 +219,7 @@ impl Job {
         model: &dyn Model,
         places: Places,
         runtime: &Handle,
-        device: tch::Device,
+        device: Device,
         precision: Precision,
     ) -> Result<Self, Error> {
         let split_bytes = args.catalog.split_bytes;
@@ -227,26 +231,27 @@ impl Job {
         }
         let mut plan = Plan::new(&args.catalog, model, places)?;
         let kind = if device.is_cuda() { "cuda" } else { "cpu" };
-        plan.settings.insert("batch".to_owned(), args.batch.into());
+        plan.batch = args.batch(device);
+        plan.settings.insert("batch".to_owned(), plan.batch.into());
         plan.settings.insert("device".to_owned(), kind.into());
         plan.settings
             .insert("precision".to_owned(), precision.to_string().into());
         let cluster = Cluster::new(args)?;
         let workers = cluster.workers();
-        let threads = args
-            .threads
-            .unwrap_or(cores() / cluster.processes_here())
-            .max(1);
+        let cores = (cores() / cluster.processes_here()).max(1);
+        let threads = args.threads(device, cores);
         // A quarter is kept for predictions that wait to be written; the rest is for rows that wait to be predicted.
         let held_bytes = args.memory.0 / 4;
         let reader = Reader {
             catalog: plan.catalog.clone(),
             budget: Budget::new(args.memory.0 - held_bytes),
             runtime: runtime.clone(),
-            splits_in_hand: (threads + 1).div_ceil(workers).max(2),
+            splits_in_hand: splits_in_hand(device, threads, cores)
+                .div_ceil(workers)
+                .max(2),
             clock,
         };
-        let inference = Inference::new(model, threads, args.batch as usize, clock)
+        let inference = Inference::new(model, threads, plan.batch, clock)
             .map_err(|error| Error::Worker(format!("cannot start {threads} threads: {error}")))?;
         let writer = Writer {
             output: plan.output.clone(),
@@ -269,10 +274,18 @@ impl Job {
     }
 }
 
-/// A device as a person names it: `cpu`, `cuda:0`.
-pub fn device_name(device: tch::Device) -> String {
+/// How many splits a process has in hand: what is computed, and what is read meanwhile. Beside a GPU all cores read.
+fn splits_in_hand(device: Device, threads: usize, cores: usize) -> usize {
     match device {
-        tch::Device::Cuda(index) => format!("cuda:{index}"),
+        Device::Cpu => threads + 1,
+        _ => threads + cores,
+    }
+}
+
+/// A device as a person names it: `cpu`, `cuda:0`.
+pub fn device_name(device: Device) -> String {
+    match device {
+        Device::Cuda(index) => format!("cuda:{index}"),
         _ => "cpu".to_owned(),
     }
 }

@@ -128,7 +128,13 @@ impl Plan {
     async fn plan_drop(&self, ledger: &Ledger, listing: &DropListing, attempt: &str) -> DropPlan {
         let planned = self
             .catalog
-            .plan(listing, attempt, ledger.next(), self.split_bytes)
+            .plan(
+                listing,
+                attempt,
+                ledger.next(),
+                self.split_bytes,
+                self.batch,
+            )
             .await;
         let checked = planned.and_then(|plan| {
             let of_catalog = ledger

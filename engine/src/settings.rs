@@ -3,6 +3,7 @@ use std::{path::PathBuf, time::Duration};
 
 use clap::{Args, Command, ValueEnum};
 use models::device::{DeviceChoice, PrecisionChoice};
+use tch::Device;
 
 /// A number of bytes, written as `25MB`, `1GiB` or `1048576`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -138,13 +139,13 @@ pub struct RunArgs {
     /// The model's arithmetic: auto, fp32 or bf16
     #[arg(long, default_value = "auto")]
     pub precision: PrecisionChoice,
-    /// Galaxies that the model takes at a time
-    #[arg(long, default_value_t = 128, value_parser = clap::value_parser!(u32).range(1..))]
-    pub batch: u32,
+    /// Galaxies that the model takes at a time [default: 128, on a GPU 1024]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub batch: Option<u32>,
     /// The bound on what a process has in flight: fetched, decoded, waiting, not yet written
     #[arg(long, default_value = "512MB")]
     pub memory: Bytes,
-    /// Threads that run the model in a process [default: its share of the cores]
+    /// Threads that run the model in a process [default: its share of the cores, on a GPU 3]
     #[arg(long, value_name = "N")]
     pub threads: Option<usize>,
     /// Workers of the dataflow in a process
@@ -189,12 +190,24 @@ impl RunArgs {
     ///
     /// ```
     /// let mut args = engine::settings::RunArgs::new("survey", "photoz", "model");
-    /// args.batch = 64;
+    /// args.batch = Some(64);
     /// assert_eq!((args.catalog.out.as_str(), args.workers), ("photoz", 1));
     /// ```
     pub fn new(catalog: &str, out: &str, model: &str) -> Self {
         let (out, model) = (format!("--out={out}"), format!("--model={model}"));
         defaults(&[&out, &model, "--", catalog])
+    }
+
+    /// Galaxies that a model on a device takes at a time.
+    pub(crate) fn batch(&self, device: Device) -> usize {
+        let asked = self.batch.map(|batch| batch as usize);
+        asked.unwrap_or_else(|| models::device::batch(device))
+    }
+
+    /// Threads that run a model on a device, in a process with so many cores.
+    pub(crate) fn threads(&self, device: Device, cores: usize) -> usize {
+        let threads = self.threads;
+        threads.map_or_else(|| models::device::threads(device, cores), |n| n.max(1))
     }
 }
 

@@ -309,7 +309,7 @@ fn args_of(entry: &Entry, again: &Again, out: &str) -> RunArgs {
         args.memory.0 = args.memory.0.max(4 * bytes);
     }
     if let Some(batch) = setting("batch").as_u64() {
-        args.batch = batch as u32;
+        args.batch = Some(batch as u32);
     }
     let parsed = |name: &str| setting(name).as_str().unwrap_or("auto").to_owned();
     args.device = parsed("device").parse().unwrap_or(args.device);

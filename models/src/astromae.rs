@@ -13,6 +13,7 @@
 use tch::{Device, Kind, Tensor};
 
 use crate::config::{Branch, Config};
+use crate::cuda::{self, Lane};
 use crate::device::Precision;
 use crate::fast::{Backend, Fast};
 use crate::network::Network;
@@ -27,8 +28,9 @@ pub struct AstroMae {
     device: Device,
     kind: Kind,
     network: Network,
-    /// What predicts on a CPU.
-    fast: Option<Fast>,
+    fast: Fast,
+    /// What predicts on a GPU.
+    lane: Option<Lane>,
 }
 
 /// What a forward pass computes on its way; `None` where the branch is switched off.
@@ -59,21 +61,23 @@ impl AstroMae {
         precision: Precision,
     ) -> Result<Self, Error> {
         let kind = precision.kind();
-        let on_cpu = device == Device::Cpu;
-        let fast = on_cpu.then(|| Fast::new(&checkpoint, config, Backend::new(device, kind)));
-        let fast = fast.transpose()?;
-        Self::with_fast(id, config, checkpoint, device, kind, fast)
+        let fast = Fast::new(&checkpoint, config, Backend::new(device, kind))?;
+        let checkpoint = checkpoint.to(device, kind)?;
+        Self::with_weights(id, config, checkpoint, device, kind, fast)
     }
 
-    fn with_fast(
+    fn with_weights(
         id: &str,
         config: &Config,
         checkpoint: Checkpoint,
         device: Device,
         kind: Kind,
-        fast: Option<Fast>,
+        fast: Fast,
     ) -> Result<Self, Error> {
-        let checkpoint = checkpoint.to(device, kind)?;
+        let lane = match device {
+            Device::Cuda(gpu) => Some(Lane::new(&fast, gpu, needs(config), config.cutout_px)?),
+            _ => None,
+        };
         Ok(Self {
             id: id.to_owned(),
             config: config.clone(),
@@ -82,13 +86,14 @@ impl AstroMae {
             device,
             kind,
             fast,
+            lane,
         })
     }
 
     /// The forward pass with what it computes on its way, on the model's device and in its precision.
     ///
-    /// It goes through the network as it was published; [`Model::forward`] on a CPU does not, and its redshifts differ
-    /// from these in their last digits.
+    /// It goes through the network as it was published; [`Model::forward`] does not, and its redshifts differ from these
+    /// in their last digits.
     ///
     /// # Errors
     /// [`Error::Inputs`] where the batch does not fit the model, [`Error::Torch`].
@@ -116,9 +121,13 @@ impl Model for AstroMae {
     }
 
     fn needs(&self) -> Needs {
-        Needs {
-            cutouts: self.config.has(Branch::Encoder) || self.config.has(Branch::Inception),
-            mags: self.config.has(Branch::Magnitude),
+        needs(&self.config)
+    }
+
+    fn host_tensor(&self, shape: &[i64]) -> Result<Tensor, Error> {
+        match &self.lane {
+            Some(_on_gpu) => Ok(cuda::pinned(shape)?),
+            None => crate::host_tensor(shape),
         }
     }
 
@@ -126,17 +135,26 @@ impl Model for AstroMae {
         if inputs.batch() == 0 {
             return Ok(Tensor::f_zeros([0], (Kind::Float, Device::Cpu))?);
         }
-        if let Some(fast) = &self.fast {
-            let _guard = tch::no_grad_guard();
-            return Ok(fast.forward(&inputs.checked(self.needs(), self.cutout_px())?)?);
-        }
-        let z_phot = self.taps(inputs)?.z_phot;
-        Ok(z_phot.f_to_device_(Device::Cpu, Kind::Float, false, false)?)
+        let _guard = tch::no_grad_guard();
+        let inputs = inputs.checked(self.needs(), self.cutout_px())?;
+        Ok(match &self.lane {
+            Some(lane) => lane.forward(&inputs)?,
+            None => self.fast.forward(&inputs)?,
+        })
     }
 
     fn replica(&self) -> Box<dyn Model> {
         let (shared, fast) = (self.checkpoint.share(), self.fast.clone());
-        let replica = Self::with_fast(&self.id, &self.config, shared, self.device, self.kind, fast);
+        let replica =
+            Self::with_weights(&self.id, &self.config, shared, self.device, self.kind, fast);
         Box::new(replica.expect("invariant: these weights built this very network before"))
+    }
+}
+
+/// What a network of this configuration looks at.
+fn needs(config: &Config) -> Needs {
+    Needs {
+        cutouts: config.has(Branch::Encoder) || config.has(Branch::Inception),
+        mags: config.has(Branch::Magnitude),
     }
 }

@@ -3,45 +3,45 @@
 //! One binary serves machines with and without a GPU: CUDA's half of libtorch is opened at run time,
 //! and only where it is asked for.
 
-use std::ffi::CStr;
 use std::fmt;
 use std::str::FromStr;
-use std::sync::OnceLock;
 
-use tch::{Cuda, Device, Kind};
+use tch::{Device, Kind};
 
-use crate::Error;
+use crate::{Error, cuda};
 
 /// A device as a person asks for it: `auto`, `cpu`, `cuda` or `cuda:1`.
 ///
 /// ```
 /// use models::device::DeviceChoice;
 /// let choice: DeviceChoice = "cuda:1".parse().unwrap();
-/// assert_eq!((choice, choice.to_string()), (DeviceChoice::Cuda(1), "cuda:1".to_owned()));
-/// assert_eq!(DeviceChoice::Cpu.resolve().unwrap(), tch::Device::Cpu);
+/// assert_eq!((choice, choice.to_string()), (DeviceChoice::Cuda(Some(1)), "cuda:1".to_owned()));
+/// assert_eq!(DeviceChoice::Cpu.resolve(0).unwrap(), tch::Device::Cpu);
 /// assert!("gpu".parse::<DeviceChoice>().is_err());
 /// ```
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum DeviceChoice {
-    /// The first GPU where there is one, the CPU otherwise.
+    /// A GPU where there is one, the CPU otherwise.
     #[default]
     Auto,
     /// The CPU.
     Cpu,
-    /// The GPU of this number, or an error.
-    Cuda(usize),
+    /// The GPU of this number, or one of those that there are, or an error.
+    Cuda(Option<usize>),
 }
 
 impl DeviceChoice {
-    /// The device to run on.
+    /// The device for a process of this number in its cluster: where no GPU is named, processes take them in turn.
     ///
     /// # Errors
     /// [`Error::Device`] where a GPU was asked for, and its library or the GPU itself is missing.
-    pub fn resolve(self) -> Result<Device, Error> {
+    pub fn resolve(self, process: usize) -> Result<Device, Error> {
+        let in_turn = || cuda::device(process % cuda::count()?.max(1));
         match self {
             DeviceChoice::Cpu => Ok(Device::Cpu),
-            DeviceChoice::Auto => Ok(cuda(0).unwrap_or(Device::Cpu)),
-            DeviceChoice::Cuda(index) => cuda(index).map_err(Error::Device),
+            DeviceChoice::Auto => Ok(in_turn().unwrap_or(Device::Cpu)),
+            DeviceChoice::Cuda(None) => in_turn().map_err(Error::Device),
+            DeviceChoice::Cuda(Some(index)) => cuda::device(index).map_err(Error::Device),
         }
     }
 }
@@ -55,12 +55,15 @@ impl FromStr for DeviceChoice {
         match text {
             "auto" => Ok(DeviceChoice::Auto),
             "cpu" => Ok(DeviceChoice::Cpu),
-            "cuda" => Ok(DeviceChoice::Cuda(0)),
+            "cuda" => Ok(DeviceChoice::Cuda(None)),
             _ => {
                 let index = text
                     .strip_prefix("cuda:")
                     .and_then(|index| index.parse().ok());
-                index.map(DeviceChoice::Cuda).ok_or_else(unknown)
+                let index: Option<usize> = index;
+                index
+                    .map(|n| DeviceChoice::Cuda(Some(n)))
+                    .ok_or_else(unknown)
             }
         }
     }
@@ -71,62 +74,10 @@ impl fmt::Display for DeviceChoice {
         match self {
             DeviceChoice::Auto => f.write_str("auto"),
             DeviceChoice::Cpu => f.write_str("cpu"),
-            DeviceChoice::Cuda(0) => f.write_str("cuda"),
-            DeviceChoice::Cuda(index) => write!(f, "cuda:{index}"),
+            DeviceChoice::Cuda(None) => f.write_str("cuda"),
+            DeviceChoice::Cuda(Some(index)) => write!(f, "cuda:{index}"),
         }
     }
-}
-
-/// The GPU of this number, or what is missing.
-fn cuda(index: usize) -> Result<Device, String> {
-    open_libtorch_cuda()?;
-    let devices = Cuda::device_count().max(0) as usize;
-    match (devices, index < devices) {
-        (_, true) => Ok(Device::Cuda(index)),
-        (0, _) => Err("libtorch_cuda.so is there, but no GPU is visible to it: \
-                       check nvidia-smi and CUDA_VISIBLE_DEVICES, or use --device cpu"
-            .to_owned()),
-        _ => Err(format!(
-            "no GPU number {index}: there are {devices}, cuda:0 to cuda:{}",
-            devices - 1
-        )),
-    }
-}
-
-/// Opens CUDA's half of libtorch, once, for good.
-///
-/// This must come before the first question about CUDA: libtorch answers that one for good too, and
-/// without the library the answer is no.
-fn open_libtorch_cuda() -> Result<(), String> {
-    static OPENED: OnceLock<Result<(), String>> = OnceLock::new();
-    let open = || {
-        // SAFETY: the name is a C string; the initialisers that run are libtorch's registration of
-        // CUDA, and the library is never closed.
-        let handle = unsafe {
-            libc::dlopen(
-                c"libtorch_cuda.so".as_ptr(),
-                libc::RTLD_LAZY | libc::RTLD_GLOBAL,
-            )
-        };
-        if !handle.is_null() {
-            return Ok(());
-        }
-        // SAFETY: after a failed dlopen, dlerror returns this thread's message, or null.
-        let message = unsafe { libc::dlerror() };
-        let reason = if message.is_null() {
-            "the dynamic linker gave no reason".into()
-        } else {
-            // SAFETY: not null, so a C string, valid until this thread's next call of dl*.
-            unsafe { CStr::from_ptr(message) }
-                .to_string_lossy()
-                .into_owned()
-        };
-        Err(format!(
-            "CUDA was asked for, but its half of libtorch cannot be opened ({reason}): point the \
-             loader at the `lib` folder of a PyTorch 2.11 with CUDA, or use --device cpu"
-        ))
-    };
-    OPENED.get_or_init(open).clone()
 }
 
 /// The numbers that weights and activations are made of.
@@ -140,6 +91,14 @@ pub enum Precision {
 }
 
 impl Precision {
+    /// What predictions are fastest in on a device: bfloat16 on a GPU, and on a CPU that multiplies in it.
+    pub fn fastest(device: Device) -> Self {
+        match device != Device::Cpu || multiplies_bfloat16() {
+            true => Precision::Bf16,
+            false => Precision::Fp32,
+        }
+    }
+
     pub(crate) fn kind(self) -> Kind {
         match self {
             Precision::Fp32 => Kind::Float,
@@ -161,12 +120,12 @@ impl fmt::Display for Precision {
 ///
 /// ```
 /// use models::device::{Precision, PrecisionChoice};
-/// assert_eq!("bf16".parse::<PrecisionChoice>().unwrap().resolve(), Precision::Bf16);
-/// assert_eq!(PrecisionChoice::Auto.resolve(), Precision::Fp32);
+/// assert_eq!("bf16".parse::<PrecisionChoice>().unwrap().or(Precision::Fp32), Precision::Bf16);
+/// assert_eq!(PrecisionChoice::Auto.or(Precision::Fp32), Precision::Fp32);
 /// ```
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum PrecisionChoice {
-    /// 32-bit floats, on every device: the predictions then depend on nothing that was not asked for.
+    /// What the device is fastest in.
     #[default]
     Auto,
     /// [`Precision::Fp32`].
@@ -176,10 +135,11 @@ pub enum PrecisionChoice {
 }
 
 impl PrecisionChoice {
-    /// The precision to run in.
-    pub fn resolve(self) -> Precision {
+    /// The precision to run in, where `auto` is this one.
+    pub fn or(self, auto: Precision) -> Precision {
         match self {
-            PrecisionChoice::Auto | PrecisionChoice::Fp32 => Precision::Fp32,
+            PrecisionChoice::Auto => auto,
+            PrecisionChoice::Fp32 => Precision::Fp32,
             PrecisionChoice::Bf16 => Precision::Bf16,
         }
     }
@@ -207,6 +167,34 @@ impl fmt::Display for PrecisionChoice {
             PrecisionChoice::Fp32 => "fp32",
             PrecisionChoice::Bf16 => "bf16",
         })
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+fn multiplies_bfloat16() -> bool {
+    is_x86_feature_detected!("avx512bf16")
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+fn multiplies_bfloat16() -> bool {
+    false
+}
+
+/// How many galaxies a model takes at a time, where nothing else is asked for: on a CPU enough to keep a core's multipliers
+/// busy and few enough for its caches, on a GPU enough to keep all of it busy.
+pub fn batch(device: Device) -> usize {
+    match device {
+        Device::Cpu => 128,
+        _ => 1024,
+    }
+}
+
+/// How many threads a model has in a process with so many cores: one for each on a CPU. A GPU is kept busy by few: while
+/// the batch of one is computed, another's is on its way to the GPU, and a third fills the next.
+pub fn threads(device: Device, cores: usize) -> usize {
+    match device {
+        Device::Cpu => cores.max(1),
+        _ => 3,
     }
 }
 

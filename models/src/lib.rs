@@ -15,6 +15,7 @@ pub mod adopt;
 pub mod astromae;
 pub mod checkpoint;
 pub mod config;
+mod cuda;
 pub mod device;
 mod encoder;
 mod error;
@@ -110,6 +111,15 @@ pub trait Model: Send {
     /// Which inputs it looks at.
     fn needs(&self) -> Needs;
 
+    /// Memory for an input, `shape` of float32 on the CPU, whose values are yet to be written: where the model's device
+    /// reads it fastest.
+    ///
+    /// # Errors
+    /// [`Error::Torch`] where there is none.
+    fn host_tensor(&self, shape: &[i64]) -> Result<Tensor, Error> {
+        host_tensor(shape)
+    }
+
     /// Predicts: `[batch]` float32 on the CPU. The same batch gives the same bits, whatever ran before.
     ///
     /// # Errors
@@ -118,6 +128,14 @@ pub trait Model: Send {
 
     /// Another handle on this model, for another thread. Weights are shared, not copied.
     fn replica(&self) -> Box<dyn Model>;
+}
+
+/// [`Model::host_tensor`] of a model on the CPU.
+///
+/// # Errors
+/// [`Error::Torch`] where there is no memory.
+pub fn host_tensor(shape: &[i64]) -> Result<Tensor, Error> {
+    Ok(Tensor::f_empty(shape, (Kind::Float, Device::Cpu))?)
 }
 
 /// Loads the model in `dir` onto `device`; `architecture` in its configuration says which network.

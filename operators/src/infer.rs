@@ -217,9 +217,9 @@ fn z_phot(
         .filter(|&row| doors[row] == Door::Predicted)
         .collect();
     for rows in rows.chunks(batch) {
-        let predicted = model
-            .forward(&inputs(needs, px, &chunk.galaxies, rows))?
-            .contiguous();
+        let memory = |shape: &[i64]| model.host_tensor(shape);
+        let inputs = inputs(needs, px, &chunk.galaxies, rows, memory)?;
+        let predicted = model.forward(&inputs)?.contiguous();
         let mut values = vec![0_f32; rows.len()];
         predicted.f_copy_data(&mut values, rows.len())?;
         rows.iter()
@@ -230,48 +230,66 @@ fn z_phot(
 }
 
 /// The batch of some rows, as a model takes it: the one copy of their cutouts, which crops them to the central
-/// `cutout_px` and closes the gaps between them.
+/// `cutout_px` and closes the gaps between them. `memory` makes the tensors, as [`Model::host_tensor`] does.
+///
+/// # Errors
+/// Those of `memory`.
 ///
 /// # Panics
 /// If a row was rejected by these rules of what is needed: it has nothing to copy.
-pub fn inputs(needs: Needs, cutout_px: usize, galaxies: &Galaxies, rows: &[usize]) -> Inputs {
+pub fn inputs(
+    needs: Needs,
+    cutout_px: usize,
+    galaxies: &Galaxies,
+    rows: &[usize],
+    memory: impl Fn(&[i64]) -> Result<Tensor, models::Error>,
+) -> Result<Inputs, models::Error> {
     let (px, batch) = (cutout_px, rows.len() as i64);
     let cutouts = needs.cutouts.then(|| {
         let cutouts = galaxies
             .cutouts
             .as_ref()
             .expect("rows without a cutout were rejected");
-        filled(&[batch, 5, px as i64, px as i64], |pixels| {
+        let tensor = memory(&[batch, 5, px as i64, px as i64])?;
+        Ok::<_, models::Error>(filled(tensor, |pixels| {
             for (&row, pixels) in rows.iter().zip(pixels.chunks_exact_mut(5 * px * px)) {
                 cutouts
                     .get(row)
                     .expect("rows whose cutout is faulty were rejected")
                     .crop_into(px, pixels);
             }
-        })
+        }))
     });
     let mags = needs.mags.then(|| {
         let mags = galaxies
             .mags
             .as_ref()
             .expect("rows without magnitudes were rejected");
-        filled(&[batch, 5], |values| {
+        Ok::<_, models::Error>(filled(memory(&[batch, 5])?, |values| {
             for (&row, values) in rows.iter().zip(values.chunks_exact_mut(5)) {
                 values
                     .iter_mut()
                     .zip(mags)
                     .for_each(|(value, band)| *value = band.value(row));
             }
-        })
+        }))
     });
-    Inputs { cutouts, mags }
+    Ok(Inputs {
+        cutouts: cutouts.transpose()?,
+        mags: mags.transpose()?,
+    })
 }
 
-/// A tensor whose values are written by `fill`.
-fn filled(shape: &[i64], fill: impl FnOnce(&mut [f32])) -> Tensor {
-    let tensor = Tensor::empty(shape, (Kind::Float, Device::Cpu));
-    // SAFETY: the tensor is contiguous, of f32, on the CPU and has this many elements; nobody else has it yet, and
-    // every bit pattern is an f32.
+/// A new tensor, its values written by `fill`.
+///
+/// # Panics
+/// If it is not of float32, contiguous and on the CPU.
+fn filled(tensor: Tensor, fill: impl FnOnce(&mut [f32])) -> Tensor {
+    let on_cpu = tensor.device() == Device::Cpu && tensor.is_contiguous();
+    let fits = on_cpu && tensor.kind() == Kind::Float;
+    assert!(fits, "a batch is float32 in one run of the CPU's memory");
+    // SAFETY: the tensor is contiguous, of f32, on the CPU and has this many elements; it is ours alone, and every bit
+    // pattern is an f32.
     let values =
         unsafe { std::slice::from_raw_parts_mut(tensor.data_ptr().cast::<f32>(), tensor.numel()) };
     fill(values);

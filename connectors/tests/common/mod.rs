@@ -224,7 +224,7 @@ pub async fn plan(
         .iter()
         .find(|listing| listing.name == drop)
         .expect("the drop is listed");
-    catalog.plan(listing, "attempt", 1, split_bytes).await
+    catalog.plan(listing, "attempt", 1, split_bytes, 1).await
 }
 
 /// A row as it was read: object, row group, row and id.

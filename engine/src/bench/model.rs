@@ -1,9 +1,9 @@
-//! The model alone, on one thread.
-use std::time::Duration;
+//! The model alone: on one thread of a CPU, on as many as a run has on a GPU.
+use std::{thread, time::Duration};
 
 use clap::Args;
 use models::{
-    Model, Precision,
+    Inputs, Model, Precision,
     device::{DeviceChoice, PrecisionChoice},
 };
 use serde::Serialize;
@@ -31,9 +31,12 @@ pub struct ModelArgs {
     /// Its arithmetic
     #[arg(long, default_value = "auto")]
     precision: PrecisionChoice,
-    /// Galaxies that it takes at a time
-    #[arg(long, default_value_t = 128, value_parser = clap::value_parser!(u32).range(1..))]
-    batch: u32,
+    /// Galaxies that it takes at a time [default: 128, on a GPU 1024]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    batch: Option<u32>,
+    /// Threads that run it, each with a batch of its own [default: 1, on a GPU 3]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    threads: Option<u32>,
     /// About how long it is timed
     #[arg(long, default_value_t = 5.0, value_name = "SECONDS")]
     seconds: f64,
@@ -53,13 +56,15 @@ pub struct ModelTiming {
     pub precision: Precision,
     /// Galaxies that it took at a time.
     pub batch: usize,
+    /// Threads that ran it.
+    pub threads: usize,
     /// Rounds that were timed.
     pub rounds: usize,
     /// Galaxies of each.
     pub galaxies_per_round: usize,
     /// By the clock, in the median round.
     pub galaxies_per_second: f64,
-    /// By the time that the thread computed, in the median round: what other programs take does not count.
+    /// By the time that its threads computed, in the median round: what other programs take does not count.
     pub galaxies_per_cpu_second: f64,
     /// The slowest round less the fastest, by the median one, in CPU time.
     pub spread: f64,
@@ -83,15 +88,15 @@ pub(super) fn bench(
         return Err(Error::Usage("--seconds must be above 0".to_owned()));
     }
     models::single_threaded();
-    let device = args.device.resolve()?;
-    let precision = args.precision.resolve();
+    let device = args.device.resolve(0)?;
+    let precision = args.precision.or(Precision::fastest(device));
     let dir = runtime.block_on(model_directory(&args.dir, options))?;
     let model = models::load(&dir.path, device, precision)?;
-    let (batch, time) = (
-        args.batch as usize,
-        Duration::from_secs_f64(args.seconds.min(1e6)),
-    );
-    let rounds = rounds(model.as_ref(), batch, time)?;
+    let time = Duration::from_secs_f64(args.seconds.min(1e6));
+    let asked = |number: Option<u32>| number.map(|number| number as usize);
+    let batch = asked(args.batch).unwrap_or(models::device::batch(device));
+    let threads = asked(args.threads).unwrap_or(models::device::threads(device, 1));
+    let rounds = rounds(model.as_ref(), threads, batch, time)?;
     let galaxies = rounds.galaxies;
     let cpu = rounds.sorted(|round| round.cpu);
     let wall = rounds.sorted(|round| round.wall);
@@ -101,6 +106,7 @@ pub(super) fn bench(
         device: device_name(device),
         precision,
         batch,
+        threads,
         rounds: cpu.len(),
         galaxies_per_round: galaxies,
         galaxies_per_second: galaxies as f64 / wall[median],
@@ -140,35 +146,74 @@ impl Rounds {
     }
 }
 
-/// Runs a model on this thread for about as long as `time`, in rounds, after a warm-up.
-pub(super) fn rounds(model: &dyn Model, batch: usize, time: Duration) -> Result<Rounds, Error> {
-    let inputs = models::init::inputs(batch, model.cutout_px())?;
-    let once = || -> Result<Round, Error> {
-        let (cpu, wall) = (thread_cpu(), clock());
-        let _z_phot = model.forward(&inputs)?;
-        Ok(Round {
-            cpu: thread_cpu() - cpu,
-            wall: clock() - wall,
-        })
-    };
-    once()?;
-    let a_batch = once()?.wall.as_secs_f64().max(1e-6);
-    let batches = (time.as_secs_f64() / ROUNDS as f64 / a_batch)
-        .round()
-        .max(1.0) as usize;
-    let mut rounds = Vec::with_capacity(ROUNDS);
-    for _ in 0..ROUNDS {
-        let mut round = once()?;
-        for _ in 1..batches {
-            let Round { cpu, wall } = once()?;
-            round.cpu += cpu;
-            round.wall += wall;
-        }
-        rounds.push(round);
-    }
+/// Runs a model on some threads for about as long as `time`, in rounds, after a warm-up.
+pub(super) fn rounds(
+    model: &dyn Model,
+    threads: usize,
+    batch: usize,
+    time: Duration,
+) -> Result<Rounds, Error> {
+    let replica = |_| Replica::new(model.replica(), batch);
+    let mut replicas: Vec<_> = (0..threads).map(replica).collect::<Result<_, _>>()?;
+    round(&mut replicas, 1)?;
+    let a_batch = round(&mut replicas, 1)?.wall.as_secs_f64().max(1e-6);
+    let batches = time.as_secs_f64() / ROUNDS as f64 / a_batch;
+    let batches = batches.round().max(1.0) as usize;
+    let rounds = (0..ROUNDS).map(|_| round(&mut replicas, batches));
     Ok(Rounds {
-        galaxies: batches * batch,
-        rounds,
+        rounds: rounds.collect::<Result<_, _>>()?,
+        galaxies: threads * batches * batch,
+    })
+}
+
+/// A model with a batch where it reads it fastest.
+struct Replica {
+    model: Box<dyn Model>,
+    inputs: Inputs,
+}
+
+impl Replica {
+    fn new(model: Box<dyn Model>, batch: usize) -> Result<Self, Error> {
+        let made_up = models::init::inputs(batch, model.cutout_px())?;
+        let placed = |tensor: tch::Tensor| -> Result<tch::Tensor, models::Error> {
+            let mut place = model.host_tensor(&tensor.size())?;
+            place.f_copy_(&tensor)?;
+            Ok(place)
+        };
+        let inputs = Inputs {
+            cutouts: made_up.cutouts.map(placed).transpose()?,
+            mags: made_up.mags.map(placed).transpose()?,
+        };
+        Ok(Self { model, inputs })
+    }
+
+    /// Predicts the batch so many times; the CPU time of this thread.
+    fn run(&self, batches: usize) -> Result<Duration, Error> {
+        models::single_threaded();
+        let began = thread_cpu();
+        for _ in 0..batches {
+            let _z_phot = self.model.forward(&self.inputs)?;
+        }
+        Ok(thread_cpu() - began)
+    }
+}
+
+/// So many batches on each of some threads.
+fn round(replicas: &mut [Replica], batches: usize) -> Result<Round, Error> {
+    let began = clock();
+    let cpu = thread::scope(|scope| {
+        let run = |replica: &mut Replica| replica.run(batches);
+        let threads = replicas.iter_mut().map(|it| scope.spawn(move || run(it)));
+        let threads: Vec<_> = threads.collect();
+        let joined = threads.into_iter().map(|thread| match thread.join() {
+            Ok(cpu) => cpu,
+            Err(panic) => std::panic::resume_unwind(panic),
+        });
+        joined.sum::<Result<Duration, Error>>()
+    })?;
+    Ok(Round {
+        cpu,
+        wall: clock() - began,
     })
 }
 
@@ -186,8 +231,8 @@ impl std::fmt::Display for ModelTiming {
             (
                 "model",
                 format!(
-                    "{}, {} on one thread of {}",
-                    self.model, self.precision, self.device
+                    "{}, {} on {} threads of {}",
+                    self.model, self.precision, self.threads, self.device
                 ),
             ),
             ("rounds", rounds),

@@ -90,7 +90,12 @@ pub(super) fn bench(
 async fn splits(catalog: &Catalog, split_bytes: u64) -> Result<Vec<Split>, Error> {
     let mut splits = Vec::new();
     for listing in catalog.drops().await? {
-        splits.extend(catalog.plan(&listing, "", 0, split_bytes).await?.splits);
+        splits.extend(
+            catalog
+                .plan(&listing, "", 0, split_bytes, BATCH)
+                .await?
+                .splits,
+        );
     }
     Ok(splits)
 }
@@ -111,8 +116,10 @@ async fn read(
                 .filter(|&row| doors[row] == Door::Predicted)
                 .collect();
             for rows in rows.chunks(BATCH) {
-                let inputs = inputs(rules.needs, rules.cutout_px, &chunk.galaxies, rows);
-                counts[0].fetch_add(inputs.batch() as u64, Ordering::Relaxed);
+                let (needs, px, memory) = (rules.needs, rules.cutout_px, models::host_tensor);
+                let inputs = inputs(needs, px, &chunk.galaxies, rows, memory);
+                let rows = inputs.map_or(0, |inputs| inputs.batch());
+                counts[0].fetch_add(rows as u64, Ordering::Relaxed);
             }
             counts[1].fetch_add(chunk.fetched_bytes, Ordering::Relaxed);
         };

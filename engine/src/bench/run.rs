@@ -2,6 +2,7 @@
 use std::time::Duration;
 
 use clap::Args;
+use models::Precision;
 use serde::Serialize;
 use tokio::runtime::Runtime;
 
@@ -70,15 +71,15 @@ pub(super) fn bench(
     let job = Job::new(&args, options, runtime.handle())?;
     let summary = run(job, runtime.handle())?;
     let (wall, used) = (clock(), usage());
-    let (batch, model_url) = (args.batch as usize, &args.catalog.model);
-    let device = args.device.resolve()?;
-    let dir = runtime.block_on(model_directory(model_url, options))?;
-    let model = models::load(&dir.path, device, args.precision.resolve())?;
-    let a_galaxy = rounds(model.as_ref(), batch, MODEL_TIME)?.cpu_seconds_a_galaxy();
-    let model_cpu_seconds = a_galaxy * summary.rows_written as f64;
+    let device = args.device.resolve(0)?;
+    let precision = args.precision.or(Precision::fastest(device));
+    let dir = runtime.block_on(model_directory(&args.catalog.model, options))?;
+    let model = models::load(&dir.path, device, precision)?;
+    let rounds = rounds(model.as_ref(), 1, args.batch(device), MODEL_TIME)?;
+    let model_cpu_seconds = rounds.cpu_seconds_a_galaxy() * summary.rows_written as f64;
     let cpu_seconds = used.cpu.as_secs_f64();
     Ok(RunTiming {
-        threads: args.threads.unwrap_or(cores()),
+        threads: args.threads(device, cores()),
         wall_seconds: wall.as_secs_f64(),
         cpu_seconds,
         model_cpu_seconds,

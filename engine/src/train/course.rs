@@ -8,7 +8,7 @@ use std::{
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use models::{
-    Branch, Checkpoint, Config, Needs, WEIGHTS_FILE,
+    Branch, Checkpoint, Config, Needs, Precision, WEIGHTS_FILE,
     layout::is_trunk,
     preprocess::{CutoutPreprocess, MagPreprocess},
     train::{EpochEnd, Objective, Parameters, Rows, Scores, Trainer},
@@ -69,7 +69,10 @@ pub async fn pretrain(args: &PretrainArgs, options: &StoreOptions) -> Result<Rep
     let rows = [training?, validation?];
     learn_preprocess(&mut config, train, &rows[0])?;
     drop(table);
-    let device = (train.device.resolve()?, train.precision.resolve());
+    let device = (
+        train.device.resolve(0)?,
+        train.precision.or(Precision::Fp32),
+    );
     let parameters = Parameters::new(&config, train.seed, None, |_| true, device.0)?;
     let objective = Objective::Reconstruct {
         masked: args.masked,
@@ -102,7 +105,10 @@ pub async fn finetune(args: &FinetuneArgs, options: &StoreOptions) -> Result<Rep
     let (rows, test) = ([training?, validation?], test?);
     learn_preprocess(&mut config, train, &rows[0])?;
     drop(table);
-    let device = (train.device.resolve()?, train.precision.resolve());
+    let device = (
+        train.device.resolve(0)?,
+        train.precision.or(Precision::Fp32),
+    );
     let learns = |name: &str| encoder != EncoderStart::Frozen || !is_trunk(name);
     let mut parameters = Parameters::new(&config, train.seed, weights, learns, device.0)?;
     if args.from.is_none() {

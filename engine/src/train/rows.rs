@@ -63,7 +63,7 @@ impl Table {
             if !(args.drop.is_empty() || args.drop.contains(&listing.name)) {
                 continue;
             }
-            let plan = catalog.plan(&listing, "", 0, SPLIT_BYTES).await?;
+            let plan = catalog.plan(&listing, "", 0, SPLIT_BYTES, 1).await?;
             let read = |split: Split| read(catalog.clone(), split, rules, budget.clone());
             // In order: of two rows of an object the later one counts.
             let mut splits = stream::iter(plan.splits).map(read).buffered(cores());
@@ -161,12 +161,11 @@ async fn read(
             .push(told);
     };
     catalog.read(&split, &budget, keep).await?;
-    Ok(std::mem::take(
-        &mut taken.lock().unwrap_or_else(PoisonError::into_inner),
-    ))
+    let taken = std::mem::take(&mut *taken.lock().unwrap_or_else(PoisonError::into_inner));
+    Ok(taken.into_iter().collect::<Result<_, models::Error>>()?)
 }
 
-fn take(chunk: &Chunk, split: &Split, rules: &Rules) -> Taken {
+fn take(chunk: &Chunk, split: &Split, rules: &Rules) -> Result<Taken, models::Error> {
     let galaxies = &chunk.galaxies;
     let (mut told, mut rows, mut rejected) = (Vec::new(), Vec::new(), 0);
     for (row, door) in judge(galaxies, split.kind, rules).into_iter().enumerate() {
@@ -194,11 +193,12 @@ fn take(chunk: &Chunk, split: &Split, rules: &Rules) -> Taken {
             mags: None,
         }
     } else {
-        inputs(rules.needs, rules.cutout_px, galaxies, &rows)
+        let (needs, px) = (rules.needs, rules.cutout_px);
+        inputs(needs, px, galaxies, &rows, models::host_tensor)?
     };
-    Taken {
+    Ok(Taken {
         inputs,
         told,
         rejected,
-    }
+    })
 }

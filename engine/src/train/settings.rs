@@ -112,7 +112,7 @@ pub struct TrainArgs {
     /// Where it runs: auto, cpu, cuda or cuda:N
     #[arg(long, default_value = "auto")]
     pub device: DeviceChoice,
-    /// The arithmetic: auto, fp32 or bf16 (weights and their steps are fp32 always)
+    /// The arithmetic: fp32 (auto is) or bf16; weights and their steps are fp32 always
     #[arg(long, default_value = "auto")]
     pub precision: PrecisionChoice,
     /// Threads of the CPU [default: all]

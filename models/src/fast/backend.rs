@@ -28,13 +28,9 @@ impl Backend {
         Self { kind, ..self }
     }
 
-    /// How many galaxies go through the network together: on a CPU enough to keep a core's multipliers busy and few enough
-    /// for its caches, on a GPU enough to keep all of it busy.
+    /// How many galaxies go through the network together.
     pub(crate) fn rows(self) -> i64 {
-        match self.device {
-            Device::Cpu => 128,
-            _ => 1024,
-        }
+        crate::device::batch(self.device) as i64
     }
 
     /// A tensor where it is used, and in the network's numbers.

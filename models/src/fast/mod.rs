@@ -91,6 +91,11 @@ impl Fast {
         })
     }
 
+    /// Where it computes.
+    pub(crate) fn backend(&self) -> Backend {
+        self.on
+    }
+
     /// `[batch]` redshifts, float32, of inputs that were checked.
     pub(crate) fn forward(&self, inputs: &Inputs) -> Result<Tensor, TchError> {
         let (batch, at_most) = (inputs.batch() as i64, self.on.rows());

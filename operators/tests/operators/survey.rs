@@ -177,7 +177,7 @@ impl Survey {
                 let attempt = format!("attempt-{}", plans.len());
                 plans.push(
                     self.catalog
-                        .plan(&drop, &attempt, 1, 1 << 30)
+                        .plan(&drop, &attempt, 1, 1 << 30, 128)
                         .await
                         .unwrap(),
                 );

@@ -1,0 +1,223 @@
+//! The functions of `shim.cpp`, which the program carries as a library and opens after libtorch_cuda.
+
+use std::ffi::{CStr, CString, c_char, c_int, c_void};
+use std::mem::transmute_copy;
+use std::ptr;
+use std::sync::OnceLock;
+
+use tch::{TchError, Tensor};
+
+use super::library::{self, Library};
+
+/// The library; empty where it was built without CUDA's headers.
+const LIBRARY: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/cuda_shim.so"));
+
+/// A stream, its graph and its event, as `shim.cpp` sees them.
+type CLane = c_void;
+type CGuard = c_void;
+type CTensor = c_void;
+type CError = *mut c_char;
+
+struct Shim {
+    exact: unsafe extern "C" fn() -> CError,
+    lane_new: unsafe extern "C" fn(c_int, *mut *mut CLane) -> CError,
+    lane_enter: unsafe extern "C" fn(*mut CLane, *mut *mut CGuard) -> CError,
+    lane_leave: unsafe extern "C" fn(*mut CGuard) -> CError,
+    lane_capture: unsafe extern "C" fn(*mut CLane) -> CError,
+    lane_captured: unsafe extern "C" fn(*mut CLane) -> CError,
+    lane_replay: unsafe extern "C" fn(*mut CLane) -> CError,
+    lane_wait: unsafe extern "C" fn(*mut CLane) -> CError,
+    lane_free: unsafe extern "C" fn(*mut CLane),
+    copy: unsafe extern "C" fn(*mut CTensor, *const CTensor) -> CError,
+    pinned: unsafe extern "C" fn(*const i64, usize, *mut *mut CTensor) -> CError,
+}
+
+/// Opens the library, or says why it cannot be.
+pub(super) fn open() -> Result<(), String> {
+    shim().map(|_shim| ())
+}
+
+fn shim() -> Result<&'static Shim, String> {
+    static SHIM: OnceLock<Result<Shim, String>> = OnceLock::new();
+    let shim = SHIM.get_or_init(|| {
+        let shim = load().map_err(|reason| format!("CUDA cannot be used: {reason}"))?;
+        // SAFETY: a function without arguments.
+        checked(unsafe { (shim.exact)() }).map_err(|error| error.to_string())?;
+        Ok(shim)
+    });
+    shim.as_ref().map_err(String::clone)
+}
+
+fn load() -> Result<Shim, String> {
+    if LIBRARY.is_empty() {
+        return Err("this program was built with a libtorch without CUDA's headers".to_owned());
+    }
+    let path = in_memory(LIBRARY).map_err(|error| format!("no file in memory: {error}"))?;
+    let library = library::open(&path, libc::RTLD_NOW | libc::RTLD_LOCAL)?;
+    // SAFETY: these are the signatures of shim.cpp, from which the library was built with this program.
+    unsafe {
+        Ok(Shim {
+            exact: function(library, c"hubbleflow_cuda_exact")?,
+            lane_new: function(library, c"hubbleflow_lane_new")?,
+            lane_enter: function(library, c"hubbleflow_lane_enter")?,
+            lane_leave: function(library, c"hubbleflow_lane_leave")?,
+            lane_capture: function(library, c"hubbleflow_lane_capture")?,
+            lane_captured: function(library, c"hubbleflow_lane_captured")?,
+            lane_replay: function(library, c"hubbleflow_lane_replay")?,
+            lane_wait: function(library, c"hubbleflow_lane_wait")?,
+            lane_free: function(library, c"hubbleflow_lane_free")?,
+            copy: function(library, c"hubbleflow_cuda_copy")?,
+            pinned: function(library, c"hubbleflow_cuda_pinned")?,
+        })
+    }
+}
+
+/// A function of the library.
+///
+/// # Safety
+/// `F` must be the function's type.
+unsafe fn function<F: Copy>(library: Library, name: &CStr) -> Result<F, String> {
+    const { assert!(size_of::<F>() == size_of::<*mut c_void>()) };
+    let symbol = library.symbol(name)?;
+    // SAFETY: a pointer to a function, of the type that the caller vouches for.
+    Ok(unsafe { transmute_copy(&symbol) })
+}
+
+/// A file of these bytes that lives as long as the process, and leaves nothing on any disk.
+#[cfg(target_os = "linux")]
+fn in_memory(bytes: &[u8]) -> std::io::Result<CString> {
+    use std::io::Write;
+    use std::os::fd::{FromRawFd, IntoRawFd};
+    // SAFETY: the name is a C string.
+    let file = unsafe { libc::memfd_create(c"hubbleflow_cuda".as_ptr(), libc::MFD_CLOEXEC) };
+    if file < 0 {
+        return Err(std::io::Error::last_os_error());
+    }
+    // SAFETY: a new file, which nobody else has.
+    let mut file = unsafe { std::fs::File::from_raw_fd(file) };
+    file.write_all(bytes)?;
+    let path = format!("/proc/self/fd/{}", file.into_raw_fd());
+    Ok(CString::new(path).expect("a path of digits holds no zero"))
+}
+
+#[cfg(not(target_os = "linux"))]
+fn in_memory(_bytes: &[u8]) -> std::io::Result<CString> {
+    Err(std::io::ErrorKind::Unsupported.into())
+}
+
+/// What a function of `shim.cpp` gives back.
+fn checked(error: CError) -> Result<(), TchError> {
+    if error.is_null() {
+        return Ok(());
+    }
+    // SAFETY: an error is a C string that is ours, made by strdup.
+    let message = unsafe {
+        let message = CStr::from_ptr(error).to_string_lossy().into_owned();
+        libc::free(error.cast());
+        message
+    };
+    Err(TchError::Torch(message))
+}
+
+fn opened() -> &'static Shim {
+    shim().expect("invariant: a CUDA device is handed out after the shim was opened")
+}
+
+/// A stream of a GPU and what is captured on it.
+pub(super) struct Stream(*mut CLane);
+
+// SAFETY: CUDA's objects belong to no thread; a `&Stream` is not handed to others, since this is not Sync.
+unsafe impl Send for Stream {}
+
+impl std::fmt::Debug for Stream {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Stream")
+    }
+}
+
+impl Stream {
+    /// A stream of the GPU of this number, on which all that was asked of that GPU before is done.
+    pub(super) fn new(device: usize) -> Result<Self, TchError> {
+        let mut lane = ptr::null_mut();
+        // SAFETY: `lane` is written where there is no error.
+        checked(unsafe { (opened().lane_new)(device as c_int, &mut lane) })?;
+        Ok(Self(lane))
+    }
+
+    /// Makes it this thread's, until what comes back is dropped.
+    pub(super) fn enter(&self) -> Result<Entered<'_>, TchError> {
+        let mut guard = ptr::null_mut();
+        // SAFETY: the stream is open; `guard` is written where there is no error.
+        checked(unsafe { (opened().lane_enter)(self.0, &mut guard) })?;
+        Ok(Entered {
+            stream: self,
+            guard,
+        })
+    }
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        // SAFETY: made by `lane_new`, and freed here alone.
+        unsafe { (opened().lane_free)(self.0) };
+    }
+}
+
+/// A thread's work goes to this stream.
+pub(super) struct Entered<'a> {
+    stream: &'a Stream,
+    guard: *mut CGuard,
+}
+
+impl Entered<'_> {
+    /// Writes down what `work` asks of the stream, to be replayed; nothing of it is done.
+    pub(super) fn capture<T>(
+        &self,
+        work: impl FnOnce() -> Result<T, TchError>,
+    ) -> Result<T, TchError> {
+        // SAFETY: the stream is open.
+        checked(unsafe { (opened().lane_capture)(self.stream.0) })?;
+        let made = work();
+        // SAFETY: the stream is open, and its capture was begun.
+        let ended = checked(unsafe { (opened().lane_captured)(self.stream.0) });
+        let made = made?;
+        ended.map(|()| made)
+    }
+
+    /// Does again what was captured.
+    pub(super) fn replay(&self) -> Result<(), TchError> {
+        // SAFETY: the stream is open.
+        checked(unsafe { (opened().lane_replay)(self.stream.0) })
+    }
+
+    /// Waits, asleep, until all is done that was asked of the stream.
+    pub(super) fn wait(&self) -> Result<(), TchError> {
+        // SAFETY: the stream is open.
+        checked(unsafe { (opened().lane_wait)(self.stream.0) })
+    }
+
+    /// Copies, in the order of the stream and beside this thread where what is on the host is pinned. Neither may go before
+    /// the stream was waited for.
+    pub(super) fn copy(&self, to: &Tensor, from: &Tensor) -> Result<(), TchError> {
+        let (to, from) = (to.as_ptr().cast_mut().cast(), from.as_ptr().cast());
+        // SAFETY: both are tensors, and live through the call; libtorch keeps pinned memory until it was read.
+        checked(unsafe { (opened().copy)(to, from) })
+    }
+}
+
+impl Drop for Entered<'_> {
+    fn drop(&mut self) {
+        // SAFETY: made by `lane_enter` on this thread (a pointer is not Send), and freed here alone. An error in leaving
+        // leaves this thread on the stream, where it may stay.
+        let _ = checked(unsafe { (opened().lane_leave)(self.guard) });
+    }
+}
+
+/// A tensor of float32 on the host that a GPU reads and writes by itself.
+pub(crate) fn pinned(shape: &[i64]) -> Result<Tensor, TchError> {
+    let mut made = ptr::null_mut();
+    // SAFETY: the shape is there through the call, and `made` is written where there is no error.
+    checked(unsafe { (opened().pinned)(shape.as_ptr(), shape.len(), &mut made) })?;
+    // SAFETY: a new tensor that nobody else has.
+    Ok(unsafe { Tensor::from_ptr(made.cast()) })
+}
