@@ -82,6 +82,7 @@ fn cuda_shim() {
 /// The loops for one kind of processor.
 fn loops(processor: &str, flags: &[&str]) {
     println!("cargo::rerun-if-changed=src/fast/loops.cpp");
+    println!("cargo::rerun-if-changed=src/fast/linear.h");
     let table = format!("hubbleflow_loops_{processor}");
     let mut build = cc::Build::new();
     build

@@ -1,11 +1,12 @@
-//! A linear layer of oneDNN: weights packed once for this processor, and what follows fused into the product.
+//! Linear layers: weights packed once for this processor, and what follows fused into the product.
 //!
 //! | | shapes |
 //! |---|---|
 //! | [`Linear::forward`] | `[rows, in] -> [rows, out]` |
 //! | [`Linear::add_to`] | `[rows, in]`, `[rows, out] -> [rows, out]` |
 //!
-//! Where oneDNN has no such kernel (bfloat16 on a processor without it) and on a GPU, libtorch's own takes its place.
+//! On a CPU they are oneDNN's, or our own where those are faster ([`has_linear`]). Where oneDNN has no such kernel
+//! (bfloat16 on a processor without it) and on a GPU, they are libtorch's own.
 
 use std::ffi::{CStr, c_char, c_void};
 use std::ptr;
@@ -13,60 +14,74 @@ use std::ptr;
 use tch::{TchError, Tensor};
 
 use super::backend::Backend;
+use super::loops::{self, Panels, has_linear};
 use super::weight::{Affine, Weight};
 
 /// A linear layer, in the numbers of the fast network.
 #[derive(Debug, Clone)]
-pub(super) struct Linear {
-    weight: Weight,
-    bias: Weight,
-    packed: bool,
+pub(super) enum Linear {
+    /// Our own loop's.
+    Panels(Panels),
+    /// oneDNN's: its weight, packed, and bias.
+    OneDnn(Weight, Weight),
+    /// libtorch's: its weight and bias.
+    Libtorch(Weight, Weight),
 }
 
-/// What follows a linear layer.
+/// What follows a linear layer; the numbers are those of `loops.cpp`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Then {
-    Nothing,
-    Relu,
-    Gelu,
+    Nothing = 0,
+    Relu = 1,
+    Gelu = 2,
 }
 
 impl Linear {
-    /// A layer for inputs of about so many `rows`; on a CPU it is packed.
+    /// A layer for inputs of about so many `rows`.
     pub(super) fn new(layer: &Affine, on: Backend, rows: i64) -> Result<Self, TchError> {
         let (weight, bias) = (on.weight(&layer.weight)?, on.weight(&layer.bias)?);
-        let packed = on.own.then(|| pack(&weight, rows).ok()).flatten();
-        Ok(Self {
-            bias,
-            packed: packed.is_some(),
-            weight: packed.map_or(weight, Weight),
+        if !on.own {
+            return Ok(Self::Libtorch(weight, bias));
+        }
+        if has_linear(on.kind) {
+            return Ok(Self::Panels(Panels::new(&weight, &bias)?));
+        }
+        Ok(match pack(&weight, rows) {
+            Ok(packed) => Self::OneDnn(Weight(packed), bias),
+            Err(_no_kernel) => Self::Libtorch(weight, bias),
         })
     }
 
     /// `then(x W^T + b)`.
     pub(super) fn forward(&self, x: &Tensor, then: Then) -> Result<Tensor, TchError> {
-        if self.packed {
-            let name = match then {
-                Then::Nothing => c"none",
-                Then::Relu => c"relu",
-                Then::Gelu => c"gelu",
-            };
-            return linear(x, &self.weight, &self.bias, name);
-        }
-        let mut y = x.f_linear(&self.weight, Some(&*self.bias))?;
-        match then {
-            Then::Nothing => Ok(y),
-            Then::Relu => y.f_relu_(),
-            Then::Gelu => y.f_gelu_("none"),
+        match self {
+            Self::Panels(panels) => loops::linear(panels, x, None, then),
+            Self::OneDnn(packed, bias) => {
+                let name = match then {
+                    Then::Nothing => c"none",
+                    Then::Relu => c"relu",
+                    Then::Gelu => c"gelu",
+                };
+                linear(x, packed, bias, name)
+            }
+            Self::Libtorch(weight, bias) => {
+                let mut y = x.f_linear(weight, Some(&**bias))?;
+                match then {
+                    Then::Nothing => Ok(y),
+                    Then::Relu => y.f_relu_(),
+                    Then::Gelu => y.f_gelu_("none"),
+                }
+            }
         }
     }
 
     /// `x W^T + b + other`.
     pub(super) fn add_to(&self, other: &Tensor, x: &Tensor) -> Result<Tensor, TchError> {
-        if self.packed {
-            return linear_add(x, other, &self.weight, &self.bias);
+        match self {
+            Self::Panels(panels) => loops::linear(panels, x, Some(other), Then::Nothing),
+            Self::OneDnn(packed, bias) => linear_add(x, other, packed, bias),
+            Self::Libtorch(weight, bias) => x.f_linear(weight, Some(&**bias))?.f_add_(other),
         }
-        x.f_linear(&self.weight, Some(&*self.bias))?.f_add_(other)
     }
 }
 

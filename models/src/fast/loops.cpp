@@ -23,6 +23,15 @@ struct HubbleflowConv {
     const float *weight, *bias;
 };
 
+// Weights [panel, in, panel's outputs], a panel's outputs being three vectors, the last one's as many as there are; zeros
+// for outputs that there are not.
+struct HubbleflowLinear {
+    size_t inputs, outputs;
+    const float *weight, *bias;
+};
+
+enum HubbleflowThen : size_t { HUBBLEFLOW_NOTHING, HUBBLEFLOW_RELU, HUBBLEFLOW_GELU };
+
 struct HubbleflowLoops {
     size_t lanes;
     void (*asinh)(const float *, void *, size_t, float, float);
@@ -32,6 +41,8 @@ struct HubbleflowLoops {
     void (*convolve)(const void *, size_t, void *, size_t, size_t, const HubbleflowConv *, float *);
     void (*maximum_3x3)(const void *, void *, size_t, size_t, size_t);
     void (*mean_2x2)(const void *, void *, size_t, size_t, size_t);
+    // Null for bfloat16.
+    void (*linear)(const HubbleflowLinear *, const float *, size_t, const float *, float *, size_t);
 };
 
 namespace {
@@ -162,6 +173,8 @@ template <class T> void inverse_sinh(const float *x, T *y, size_t n, float slope
         store(y + i, (s < 0.0f ? -l : l) * factor, n - i);
     }
 }
+
+#include "linear.h"
 
 // Mean 0 and variance 1 (and epsilon 1e-6) of each row.
 template <class T> void normalise(const T *x, T *y, size_t rows, size_t width) {
@@ -453,12 +466,12 @@ template <class T> struct Kind {
 
 } // namespace
 
-#define LOOPS_OF(T)                                                                                    \
+#define LOOPS_OF(T, LINEAR)                                                                            \
     {LANES,           Kind<T>::asinh,    Kind<T>::normalise,   Kind<T>::attend,                        \
-     Kind<T>::add_pcm, Kind<T>::convolve, Kind<T>::maximum_3x3, Kind<T>::mean_2x2}
+     Kind<T>::add_pcm, Kind<T>::convolve, Kind<T>::maximum_3x3, Kind<T>::mean_2x2, LINEAR}
 
 // Of float32 and of bfloat16.
 extern "C" {
 extern const HubbleflowLoops HUBBLEFLOW_LOOPS[2];
-const HubbleflowLoops HUBBLEFLOW_LOOPS[2] = {LOOPS_OF(float), LOOPS_OF(bf16)};
+const HubbleflowLoops HUBBLEFLOW_LOOPS[2] = {LOOPS_OF(float, linear), LOOPS_OF(bf16, nullptr)};
 }
