@@ -24,7 +24,9 @@ class Predictor(torch.nn.Module):
             depth=encoder["depth"], heads=encoder["heads"], kind=encoder["kind"], kernel=encoder["pcm_kernel"], group=encoder["pcm_group"]
         )
         left = self.network.load_state_dict({name: tensor.float() for name, tensor in weights.items()}, strict=False)
-        missing = [n for n in left.missing_keys if "vis_inception.0." not in n and not n.endswith("num_batches_tracked")]
+        # A layer under its second name, a branch that the output does not use, and counters.
+        spare = ("vis_inception.0.", "vis_inception.8.branch3.", "num_batches_tracked")
+        missing = [name for name in left.missing_keys if not any(part in name for part in spare)]
         if missing or left.unexpected_keys:
             raise ValueError(f"weights do not fit: {missing} missing, {left.unexpected_keys} unexpected")
         if "inception_model.vis_inception.0.weight" in left.missing_keys:  # The same layer under its other name.
