@@ -29,12 +29,14 @@ struct Lane {
     ~Lane() { cudaEventDestroy(done); }
 };
 
-template <class Body> char *error_of(Body body) {
+template <class Body> char *error_of(Body body) noexcept {
     try {
         body();
         return nullptr;
     } catch (const std::exception &error) {
         return strdup(error.what());
+    } catch (...) {
+        return strdup("an exception that is none of the standard library's");
     }
 }
 
