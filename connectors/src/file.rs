@@ -91,7 +91,8 @@ impl File {
         };
         let groups = self.metadata.metadata().row_groups();
         let possible = groups.iter().all(|group| group.num_rows() >= 0)
-            && (0..groups.len()).all(|group| self.chunks(group).all(lies_inside));
+            && (0..groups.len()).all(|group| self.chunks(group).all(lies_inside))
+            && (0..groups.len()).all(|group| self.pages_lie_inside(group, bytes));
         if possible {
             return Ok(());
         }
@@ -99,6 +100,23 @@ impl File {
             object: self.name(),
             reason: "its footer tells of rows that cannot be in it".to_owned(),
         })
+    }
+
+    /// Whether the pages of which the offset index tells, where there is one, lie in a file of so many bytes.
+    fn pages_lie_inside(&self, group: usize, bytes: u64) -> bool {
+        let lies_inside = |page: PageLocation| {
+            let (start, size) = (
+                u64::try_from(page.offset),
+                u64::try_from(page.compressed_page_size),
+            );
+            let end = start
+                .ok()
+                .zip(size.ok())
+                .and_then(|(start, size)| start.checked_add(size));
+            end.is_some_and(|end| end <= bytes) && page.first_row_index >= 0
+        };
+        let pages = |&leaf: &usize| self.pages(group, leaf).unwrap_or_default();
+        self.leaves.iter().flat_map(pages).all(lies_inside)
     }
 
     /// What messages call the file.

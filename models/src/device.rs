@@ -93,9 +93,10 @@ pub enum Precision {
 impl Precision {
     /// What predictions are fastest in on a device: bfloat16 on a GPU, and on a CPU that multiplies in it.
     pub fn fastest(device: Device) -> Self {
-        match device != Device::Cpu || multiplies_bfloat16() {
-            true => Precision::Bf16,
-            false => Precision::Fp32,
+        if device.is_cuda() || multiplies_bfloat16() {
+            Precision::Bf16
+        } else {
+            Precision::Fp32
         }
     }
 

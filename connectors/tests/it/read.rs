@@ -223,6 +223,31 @@ proptest! {
     }
 }
 
+/// The page indexes and the footer are the end of the file.
+#[tokio::test]
+async fn a_damaged_index_is_an_error_of_its_own() {
+    let sound = parquet(
+        &galaxies(0..300),
+        LaidOut {
+            row_group_rows: 100,
+            page_rows: 20,
+            offset_index: true,
+        },
+    );
+    for position in (sound.len() - 6_000..sound.len()).step_by(7) {
+        for to in [0x05, 0xb9] {
+            let mut bytes = sound.clone();
+            bytes[position] = to;
+            let outcome = read_object(bytes).await;
+            let told = matches!(
+                outcome,
+                Ok(_) | Err(Error::Corrupt { .. } | Error::Schema { .. })
+            );
+            assert!(told, "{position} := {to}: {outcome:?}");
+        }
+    }
+}
+
 async fn read_object(bytes: impl Into<PutPayload>) -> Result<Vec<Seen>, Error> {
     let here = memory();
     put(&here, "drop/a.parquet", bytes).await;

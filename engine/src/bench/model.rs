@@ -231,8 +231,8 @@ impl std::fmt::Display for ModelTiming {
             (
                 "model",
                 format!(
-                    "{}, {} on {} threads of {}",
-                    self.model, self.precision, self.threads, self.device
+                    "{}, {} on {}, threads: {}",
+                    self.model, self.precision, self.device, self.threads
                 ),
             ),
             ("rounds", rounds),

@@ -41,34 +41,38 @@ impl Backend {
 
     /// Each row of `[rows, width]` with mean 0 and variance 1; epsilon 1e-6. Scale and shift are folded into what follows.
     pub(super) fn normalise(self, x: &Tensor) -> Result<Tensor, TchError> {
-        match self.own {
-            true => loops::normalise(x),
-            false => libtorch::normalise(x),
+        if self.own {
+            loops::normalise(x)
+        } else {
+            libtorch::normalise(x)
         }
     }
 
     /// `softmax(q k^T) v` for each galaxy and head, the queries scaled already:
     /// `[token * batch, 3 * width] -> [token * batch, width]`.
     pub(super) fn attend(self, qkv: &Tensor, batch: i64, heads: usize) -> Result<Tensor, TchError> {
-        match self.own {
-            true => loops::attend(qkv, batch, heads),
-            false => libtorch::attend(qkv, batch, heads),
+        if self.own {
+            loops::attend(qkv, batch, heads)
+        } else {
+            libtorch::attend(qkv, batch, heads)
         }
     }
 
     /// The maximum over the nine pixels about each, as far as they are there: `[batch * y * x, channel]`.
     pub(super) fn maximum_3x3(self, x: &Tensor, side: i64) -> Result<Tensor, TchError> {
-        match self.own {
-            true => loops::maximum_3x3(x, side),
-            false => libtorch::maximum_3x3(x, side),
+        if self.own {
+            loops::maximum_3x3(x, side)
+        } else {
+            libtorch::maximum_3x3(x, side)
         }
     }
 
     /// The mean of each two by two pixels: `[batch * y * x, channel]`.
     pub(super) fn mean_2x2(self, x: &Tensor, side: i64) -> Result<Tensor, TchError> {
-        match self.own {
-            true => loops::mean_2x2(x, side),
-            false => libtorch::mean_2x2(x, side),
+        if self.own {
+            loops::mean_2x2(x, side)
+        } else {
+            libtorch::mean_2x2(x, side)
         }
     }
 }
@@ -126,9 +130,10 @@ impl Pcm {
         grid: usize,
         on: Backend,
     ) -> Result<Self, TchError> {
-        Ok(match on.own {
-            true => Self::Own(loops::PcmLanes::new(widen, narrow, groups, grid)?.into()),
-            false => Self::Libtorch(libtorch::PcmBlocks::new(widen, narrow, groups, grid, on)?),
+        Ok(if on.own {
+            Self::Own(loops::PcmLanes::new(widen, narrow, groups, grid)?.into())
+        } else {
+            Self::Libtorch(libtorch::PcmBlocks::new(widen, narrow, groups, grid, on)?)
         })
     }
 
@@ -151,12 +156,13 @@ pub(super) enum Conv {
 impl Conv {
     /// Of `[out, in, y, x]` and `[out]`.
     pub(super) fn new(weight: &Tensor, bias: &Tensor, on: Backend) -> Result<Self, TchError> {
-        Ok(match on.own {
-            true => Self::Own(loops::Conv::new(weight, bias)?.into()),
-            false => Self::Libtorch {
+        Ok(if on.own {
+            Self::Own(loops::Conv::new(weight, bias)?.into())
+        } else {
+            Self::Libtorch {
                 weight: on.weight(weight)?,
                 bias: on.weight(bias)?,
-            },
+            }
         })
     }
 
