@@ -4,7 +4,7 @@
 #   make test      every test; what other Parquet readers see is tested in a Python venv
 #   make chaos     two hundred clusters killed at random moments
 #   make test-moto the conformance suite against moto, an S3 of another make
-#   make test-cuda  what needs a GPU, with PyTorch's libraries for it (a download of up to 3 GB)
+#   make test-cuda what needs a GPU, with PyTorch's libraries for it (a download of up to 3 GB)
 #   make test-torch imports of what PyTorch itself has saved (a download of up to 3 GB)
 #   make lint      format, clippy, documentation
 #   make deny      licences and sources of all dependencies
@@ -46,9 +46,9 @@ test-moto: build .venv/ready
 test-torch: build .venv-torch/ready
 	$(CARGO) test --release --test promises by_pytorch -- --ignored
 
-test-cuda: export LD_LIBRARY_PATH = $(firstword $(wildcard .venv-torch/lib/python3*/site-packages/torch/lib))
 test-cuda: build .venv-torch/ready
-	$(CARGO) test --release --package models --lib cuda -- --ignored
+	LD_LIBRARY_PATH=$$(echo $(CURDIR)/.venv-torch/lib/python3*/site-packages/torch/lib) \
+		$(CARGO) test --release --workspace --lib cuda:: -- --ignored
 
 bench: build
 	scripts/bench.sh $(TARGET)/release/hubbleflow

@@ -39,6 +39,7 @@ fn main() {
 
 /// libtorch's operators that have no C++ interface.
 fn onednn() {
+    println!("cargo::rerun-if-changed=src/cpp.h");
     println!("cargo::rerun-if-changed=src/fast/onednn.cpp");
     cc::Build::new()
         .cpp(true)

@@ -57,13 +57,9 @@ impl FromStr for DeviceChoice {
             "cpu" => Ok(DeviceChoice::Cpu),
             "cuda" => Ok(DeviceChoice::Cuda(None)),
             _ => {
-                let index = text
-                    .strip_prefix("cuda:")
-                    .and_then(|index| index.parse().ok());
-                let index: Option<usize> = index;
-                index
-                    .map(|n| DeviceChoice::Cuda(Some(n)))
-                    .ok_or_else(unknown)
+                let index = text.strip_prefix("cuda:").ok_or_else(unknown)?;
+                let index = index.parse().map_err(|_no_number| unknown())?;
+                Ok(DeviceChoice::Cuda(Some(index)))
             }
         }
     }

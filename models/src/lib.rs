@@ -15,6 +15,7 @@ pub mod adopt;
 pub mod astromae;
 pub mod checkpoint;
 pub mod config;
+mod cpp;
 mod cuda;
 pub mod device;
 mod encoder;

@@ -56,18 +56,25 @@ const SAMPLE: i64 = 8192;
 impl CutoutPreprocess {
     /// `[batch, band, y, x]` in and out, float32.
     pub(crate) fn apply(&self, cutouts: &Tensor) -> Result<Tensor, TchError> {
-        match self {
-            Self::Identity {} => Ok(cutouts.shallow_clone()),
-            Self::Asinh { softening, scale } => {
-                let by_band = |factors: &[f64; N]| {
-                    let factors = factors.map(|factor| (1.0 / factor) as f32);
-                    let factors = Tensor::f_from_slice(&factors)?.f_reshape([-1, 1, 1])?;
-                    factors.f_to_device(cutouts.device())
-                };
-                let mut relative = cutouts.f_mul(&by_band(softening)?)?;
-                relative.f_asinh_()?.f_mul(&by_band(scale)?)
+        match self.tensors()? {
+            None => Ok(cutouts.shallow_clone()),
+            Some(scales) => {
+                let [slope, factor] = scales.map(|of| of.f_to_device(cutouts.device()));
+                asinh(cutouts, &slope?, &factor?)
             }
         }
+    }
+
+    /// What [`asinh`] takes, `[band, 1, 1]` of float32 on the CPU, where there is anything to do.
+    pub(crate) fn tensors(&self) -> Result<Option<[Tensor; 2]>, TchError> {
+        let Self::Asinh { softening, scale } = self else {
+            return Ok(None);
+        };
+        let by_band = |factors: &[f64; N]| {
+            let factors = factors.map(|factor| (1.0 / factor) as f32);
+            Tensor::f_from_slice(&factors)?.f_reshape([-1, 1, 1])
+        };
+        Ok(Some([by_band(softening)?, by_band(scale)?]))
     }
 
     /// The `asinh` of cutouts like these, `[batch, band, y, x]`.
@@ -177,6 +184,11 @@ impl Preprocessing {
             _ => Ok(()),
         }
     }
+}
+
+/// `asinh(slope x) factor`.
+pub(crate) fn asinh(x: &Tensor, slope: &Tensor, factor: &Tensor) -> Result<Tensor, TchError> {
+    x.f_mul(slope)?.f_asinh_()?.f_mul(factor)
 }
 
 /// `matrix (mags - mean)`, of each row.

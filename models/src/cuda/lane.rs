@@ -1,8 +1,8 @@
 //! The network on a stream of a GPU, for one thread.
 //!
-//! A batch goes through in parts of [`rows`](crate::fast::Backend::rows), captured once as a CUDA graph: a part is three requests (its rows to
-//! the GPU, the graph, redshifts back) instead of some hundreds. The last part is as large as the others, its tail being
-//! rows of before: rows do not mix, so they change nothing.
+//! A batch goes through in parts of [`rows`](crate::fast::Backend::rows), captured once as a CUDA graph: a part is three
+//! requests (its rows to the GPU, the graph, redshifts back) instead of some hundreds. The last part is as large as the
+//! others, its tail being rows of before: rows do not mix, so they change nothing.
 //!
 //! Several threads with a lane each are what keeps a GPU busy: while one's rows are on their way, and the next one fills
 //! its batch, another's are computed.

@@ -4,14 +4,14 @@
 // that starts on machines with CUDA alone. Every function but the last gives back an error as a string that is the caller's
 // to free, or null.
 
+#include "../cpp.h"
+
 #include <ATen/Context.h>
 #include <ATen/cuda/CUDAGraph.h>
 #include <ATen/ops/empty.h>
 #include <c10/cuda/CUDAException.h>
 #include <c10/cuda/CUDAGuard.h>
 #include <c10/cuda/CUDAStream.h>
-#include <cstring>
-#include <exception>
 
 namespace {
 
@@ -28,17 +28,6 @@ struct Lane {
 
     ~Lane() { cudaEventDestroy(done); }
 };
-
-template <class Body> char *error_of(Body body) noexcept {
-    try {
-        body();
-        return nullptr;
-    } catch (const std::exception &error) {
-        return strdup(error.what());
-    } catch (...) {
-        return strdup("an exception that is none of the standard library's");
-    }
-}
 
 } // namespace
 

@@ -1,6 +1,6 @@
 //! The functions of `shim.cpp`, which the program carries as a library and opens after libtorch_cuda.
 
-use std::ffi::{CStr, CString, c_char, c_int, c_void};
+use std::ffi::{CStr, CString, c_int, c_void};
 use std::mem::transmute_copy;
 use std::ptr;
 use std::sync::OnceLock;
@@ -8,6 +8,7 @@ use std::sync::OnceLock;
 use tch::{TchError, Tensor};
 
 use super::library::{self, Library};
+use crate::cpp::{CError, CTensor, checked, made_by};
 
 /// The library; empty where it was built without CUDA's headers.
 const LIBRARY: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/cuda_shim.so"));
@@ -15,8 +16,6 @@ const LIBRARY: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/cuda_shim.so"))
 /// A stream, its graph and its event, as `shim.cpp` sees them.
 type CLane = c_void;
 type CGuard = c_void;
-type CTensor = c_void;
-type CError = *mut c_char;
 
 struct Shim {
     exact: unsafe extern "C" fn() -> CError,
@@ -103,20 +102,6 @@ fn in_memory(bytes: &[u8]) -> std::io::Result<CString> {
 #[cfg(not(target_os = "linux"))]
 fn in_memory(_bytes: &[u8]) -> std::io::Result<CString> {
     Err(std::io::ErrorKind::Unsupported.into())
-}
-
-/// What a function of `shim.cpp` gives back.
-fn checked(error: CError) -> Result<(), TchError> {
-    if error.is_null() {
-        return Ok(());
-    }
-    // SAFETY: an error is a C string that is ours, made by strdup.
-    let message = unsafe {
-        let message = CStr::from_ptr(error).to_string_lossy().into_owned();
-        libc::free(error.cast());
-        message
-    };
-    Err(TchError::Torch(message))
 }
 
 fn opened() -> &'static Shim {
@@ -215,9 +200,7 @@ impl Drop for Entered<'_> {
 
 /// A tensor of float32 on the host that a GPU reads and writes by itself.
 pub(crate) fn pinned(shape: &[i64]) -> Result<Tensor, TchError> {
-    let mut made = ptr::null_mut();
-    // SAFETY: the shape is there through the call, and `made` is written where there is no error.
-    checked(unsafe { (opened().pinned)(shape.as_ptr(), shape.len(), &mut made) })?;
-    // SAFETY: a new tensor that nobody else has.
-    Ok(unsafe { Tensor::from_ptr(made.cast()) })
+    let (shape, dimensions) = (shape.as_ptr(), shape.len());
+    // SAFETY: the shape is there through the call, and the tensor is written where there is no error.
+    unsafe { made_by(|out| (opened().pinned)(shape, dimensions, out)) }
 }

@@ -6,6 +6,7 @@ use tch::{Device, Kind, TchError, Tensor};
 
 use super::weight::Weight;
 use super::{libtorch, loops};
+use crate::preprocess;
 
 /// Where the network computes, and in which numbers.
 #[derive(Debug, Clone, Copy)]
@@ -77,40 +78,34 @@ impl Backend {
     }
 }
 
-/// `asinh(x / softening) / scale`, by band.
+/// The scale of cutouts: see [`preprocess::asinh`].
 #[derive(Debug, Clone)]
-pub(super) enum Asinh {
-    /// The reciprocals of both.
-    Own([f32; 5], [f32; 5], Kind),
-    /// The same, as `[band, 1, 1]`.
-    Libtorch(Weight, Weight, Kind),
+pub(super) struct Asinh {
+    on: Backend,
+    /// Slope and factor, `[band, 1, 1]` of float32.
+    scales: [Weight; 2],
+    /// The same, for our own loop.
+    by_band: [Vec<f32>; 2],
 }
 
 impl Asinh {
-    pub(super) fn new(
-        softening: &[f64; 5],
-        scale: &[f64; 5],
-        on: Backend,
-    ) -> Result<Self, TchError> {
-        let [slope, factor] = [softening, scale].map(|of| of.map(|value| (1.0 / value) as f32));
-        if on.own {
-            return Ok(Self::Own(slope, factor, on.kind));
-        }
-        let by_band = |values: [f32; 5]| {
-            let values = Tensor::f_from_slice(&values)?.f_view([5, 1, 1])?;
-            on.with(Kind::Float).weight(&values)
-        };
-        Ok(Self::Libtorch(by_band(slope)?, by_band(factor)?, on.kind))
+    pub(super) fn new([slope, factor]: [Tensor; 2], on: Backend) -> Result<Self, TchError> {
+        let exact = on.with(Kind::Float);
+        let by_band = |scales: &Tensor| Vec::<f32>::try_from(scales.f_flatten(0, -1)?);
+        Ok(Self {
+            on,
+            by_band: [by_band(&slope)?, by_band(&factor)?],
+            scales: [exact.weight(&slope)?, exact.weight(&factor)?],
+        })
     }
 
     /// `[batch, band, y, x]` of float32, to the same in the network's numbers.
     pub(super) fn forward(&self, x: &Tensor) -> Result<Tensor, TchError> {
-        match self {
-            Self::Own(slope, factor, kind) => loops::asinh(x, slope, factor, *kind),
-            Self::Libtorch(slope, factor, kind) => {
-                libtorch::asinh(x, slope, factor)?.f_to_kind(*kind)
-            }
+        let (kind, [slope, factor]) = (self.on.kind, &self.scales);
+        if self.on.own {
+            return loops::asinh(x, &self.by_band[0], &self.by_band[1], kind);
         }
+        preprocess::asinh(x, slope, factor)?.f_to_kind(kind)
     }
 }
 

@@ -5,11 +5,6 @@ use tch::{TchError, Tensor};
 use super::backend::Backend;
 use super::weight::Weight;
 
-/// `asinh(slope x) factor`.
-pub(super) fn asinh(x: &Tensor, slope: &Tensor, factor: &Tensor) -> Result<Tensor, TchError> {
-    x.f_mul(slope)?.f_asinh_()?.f_mul_(factor)
-}
-
 /// See [`Backend::normalise`].
 pub(super) fn normalise(x: &Tensor) -> Result<Tensor, TchError> {
     let width = x.size2()?.1;

@@ -8,14 +8,14 @@
 //! On a CPU they are oneDNN's, or our own where those are faster ([`has_linear`]). Where oneDNN has no such kernel
 //! (bfloat16 on a processor without it) and on a GPU, they are libtorch's own.
 
-use std::ffi::{CStr, c_char, c_void};
-use std::ptr;
+use std::ffi::{CStr, c_char};
 
 use tch::{TchError, Tensor};
 
 use super::backend::Backend;
 use super::loops::{self, Panels, has_linear};
 use super::weight::{Affine, Weight};
+use crate::cpp::{CError, CTensor, made_by};
 
 /// A linear layer, in the numbers of the fast network.
 #[derive(Debug, Clone)]
@@ -85,26 +85,23 @@ impl Linear {
     }
 }
 
-/// A tensor of libtorch, as `onednn.cpp` sees it.
-type CTensor = c_void;
-
 unsafe extern "C" {
     fn hubbleflow_capability() -> *const c_char;
-    fn hubbleflow_pack(weight: *const CTensor, rows: i64, out: *mut *mut CTensor) -> *mut c_char;
+    fn hubbleflow_pack(weight: *const CTensor, rows: i64, out: *mut *mut CTensor) -> CError;
     fn hubbleflow_linear(
         x: *const CTensor,
         packed: *const CTensor,
         bias: *const CTensor,
         then: *const c_char,
         out: *mut *mut CTensor,
-    ) -> *mut c_char;
+    ) -> CError;
     fn hubbleflow_linear_add(
         x: *const CTensor,
         other: *const CTensor,
         packed: *const CTensor,
         bias: *const CTensor,
         out: *mut *mut CTensor,
-    ) -> *mut c_char;
+    ) -> CError;
 }
 
 /// The vector instructions that libtorch has found on this CPU.
@@ -120,13 +117,13 @@ fn c_tensor(tensor: &Tensor) -> *const CTensor {
 
 fn pack(weight: &Tensor, rows: i64) -> Result<Tensor, TchError> {
     // SAFETY: the tensor lives through the call, and `out` is written where there is no error.
-    made_by(|out| unsafe { hubbleflow_pack(c_tensor(weight), rows, out) })
+    unsafe { made_by(|out| hubbleflow_pack(c_tensor(weight), rows, out)) }
 }
 
 fn linear(x: &Tensor, packed: &Tensor, bias: &Tensor, then: &CStr) -> Result<Tensor, TchError> {
     let (x, packed, bias) = (c_tensor(x), c_tensor(packed), c_tensor(bias));
     // SAFETY: the tensors and the name live through the call, and `out` is written where there is no error.
-    made_by(|out| unsafe { hubbleflow_linear(x, packed, bias, then.as_ptr(), out) })
+    unsafe { made_by(|out| hubbleflow_linear(x, packed, bias, then.as_ptr(), out)) }
 }
 
 fn linear_add(
@@ -138,22 +135,5 @@ fn linear_add(
     let (x, other) = (c_tensor(x), c_tensor(other));
     let (packed, bias) = (c_tensor(packed), c_tensor(bias));
     // SAFETY: the tensors live through the call, and `out` is written where there is no error.
-    made_by(|out| unsafe { hubbleflow_linear_add(x, other, packed, bias, out) })
-}
-
-/// The tensor that a function of `onednn.cpp` writes to its last argument, or the error that it gives back.
-fn made_by(call: impl FnOnce(*mut *mut CTensor) -> *mut c_char) -> Result<Tensor, TchError> {
-    let mut made = ptr::null_mut();
-    let error = call(&mut made);
-    if error.is_null() {
-        // SAFETY: without an error it is a new tensor that nobody else has.
-        return Ok(unsafe { Tensor::from_ptr(made.cast()) });
-    }
-    // SAFETY: an error is a C string that is ours, made by strdup.
-    let message = unsafe {
-        let message = CStr::from_ptr(error).to_string_lossy().into_owned();
-        libc::free(error.cast());
-        message
-    };
-    Err(TchError::Torch(message))
+    unsafe { made_by(|out| hubbleflow_linear_add(x, other, packed, bias, out)) }
 }

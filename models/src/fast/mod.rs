@@ -36,7 +36,7 @@ use self::linear::{Linear, Then};
 use self::weight::{Affine, Weight};
 use crate::config::{Branch, Config};
 use crate::layout::{IMAGE_FEATURES, MAG_FEATURES, MAG_LAYERS, head_names};
-use crate::preprocess::{CutoutPreprocess, whiten};
+use crate::preprocess::whiten;
 use crate::{Checkpoint, Error, Inputs};
 
 /// AstroMAE for one thread; a clone shares its weights.
@@ -73,15 +73,12 @@ impl Fast {
         let encoder = |c| Encoder::new(c, config, on);
         let inception = |c| Inception::new(c, config.cutout_px, on);
         let magnitude = |c| Magnitude::new(c, config, on);
-        let asinh = match &config.preprocess.cutout {
-            CutoutPreprocess::Identity {} => None,
-            CutoutPreprocess::Asinh { softening, scale } => Some(Asinh::new(softening, scale, on)?),
-        };
+        let scales = config.preprocess.cutout.tensors()?;
         let out = Affine::read(c, head_names(config).1)?;
         let exact = on.with(Kind::Float);
         Ok(Self {
             on,
-            asinh,
+            asinh: scales.map(|scales| Asinh::new(scales, on)).transpose()?,
             encoder: has(Branch::Encoder).map(encoder).transpose()?,
             inception: has(Branch::Inception).map(inception).transpose()?,
             magnitude: has(Branch::Magnitude).map(magnitude).transpose()?,

@@ -1,13 +1,14 @@
 // Linear layers of oneDNN, which libtorch keeps as operators without a C++ interface: weights are packed once, and what
 // follows the product is done while it is in the cache. An exception never leaves: each function gives back null, or
 // what went wrong, to be freed by the caller.
+#include "../cpp.h"
+
 #include <ATen/Version.h>
 #include <ATen/core/Tensor.h>
 #include <ATen/core/dispatch/Dispatcher.h>
 
 #include <cstdint>
 #include <cstring>
-#include <exception>
 #include <optional>
 #include <string>
 
@@ -19,18 +20,6 @@ using Bias = std::optional<Tensor>;
 template <class Signature>
 auto find(const char *name, const char *overload) {
     return c10::Dispatcher::singleton().findSchemaOrThrow(name, overload).typed<Signature>();
-}
-
-template <class Body>
-char *guarded(Body body) noexcept {
-    try {
-        body();
-        return nullptr;
-    } catch (const std::exception &error) {
-        return strdup(error.what());
-    } catch (...) {
-        return strdup("an exception that is none of the standard library's");
-    }
 }
 
 } // namespace
@@ -51,7 +40,7 @@ const char *hubbleflow_capability() {
 
 // `[out, in]` as oneDNN likes it best for inputs of about so many rows.
 char *hubbleflow_pack(const Tensor *weight, int64_t rows, Tensor **packed) {
-    return guarded([&] {
+    return error_of([&] {
         static const auto pack =
             find<Tensor(const Tensor &, std::optional<int64_t>)>("mkldnn::_reorder_linear_weight", "");
         *packed = new Tensor(pack.call(*weight, rows));
@@ -60,7 +49,7 @@ char *hubbleflow_pack(const Tensor *weight, int64_t rows, Tensor **packed) {
 
 // `then(x W^T + b)`, of `[rows, in]`; `then` is none, relu or gelu.
 char *hubbleflow_linear(const Tensor *x, const Tensor *packed, const Tensor *bias, const char *then, Tensor **y) {
-    return guarded([&] {
+    return error_of([&] {
         using Scalars = c10::List<std::optional<at::Scalar>>;
         static const auto linear =
             find<Tensor(const Tensor &, const Tensor &, const Bias &, c10::string_view, Scalars,
@@ -74,7 +63,7 @@ char *hubbleflow_linear(const Tensor *x, const Tensor *packed, const Tensor *bia
 // `x W^T + b + other`, of `[rows, in]` and `[rows, out]`.
 char *hubbleflow_linear_add(const Tensor *x, const Tensor *other, const Tensor *packed, const Tensor *bias,
                             Tensor **y) {
-    return guarded([&] {
+    return error_of([&] {
         static const auto linear =
             find<Tensor(const Tensor &, const Tensor &, const Tensor &, const Bias &, c10::string_view)>(
                 "mkldnn::_linear_pointwise", "binary");
