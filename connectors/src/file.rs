@@ -91,8 +91,9 @@ impl File {
         };
         let groups = self.metadata.metadata().row_groups();
         let possible = groups.iter().all(|group| group.num_rows() >= 0)
-            && (0..groups.len()).all(|group| self.chunks(group).all(lies_inside))
-            && (0..groups.len()).all(|group| self.pages_lie_inside(group, bytes));
+            && (0..groups.len()).all(|group| {
+                self.chunks(group).all(lies_inside) && self.pages_lie_inside(group, bytes)
+            });
         if possible {
             return Ok(());
         }
