@@ -4,6 +4,9 @@
 //
 // All that is here must be in the unnamed namespace, and nothing of the C++ library may be used: a template that is
 // shared between the kinds could end up with instructions that the processor at hand does not have.
+#if defined(__AVX2__)
+#include <immintrin.h>
+#endif
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
@@ -62,8 +65,19 @@ typedef uint16_t bf16;
 
 inline V all(float x) { return x - V{}; }
 inline U bits(V x) { return (U)x; }
+
+// a < b ? a : b and a > b ? a : b, of which GCC makes two instructions each where there is one. (With a mask of all, since
+// GCC 12 warns of the plain one.)
+#if defined(__AVX512F__)
+inline V least(V a, V b) { return (V)_mm512_maskz_min_ps(0xffff, (__m512)a, (__m512)b); }
+inline V most(V a, V b) { return (V)_mm512_maskz_max_ps(0xffff, (__m512)a, (__m512)b); }
+#elif defined(__AVX2__)
+inline V least(V a, V b) { return (V)_mm256_min_ps((__m256)a, (__m256)b); }
+inline V most(V a, V b) { return (V)_mm256_max_ps((__m256)a, (__m256)b); }
+#else
 inline V least(V a, V b) { return a < b ? a : b; }
 inline V most(V a, V b) { return a > b ? a : b; }
+#endif
 inline size_t at_most(size_t a, size_t b) { return a < b ? a : b; }
 
 // Memory holds float32 or bfloat16; arithmetic is float32 always.
@@ -75,6 +89,15 @@ inline H narrow(V x) {
     U rounded = (bits(x) + 0x7fff + ((bits(x) >> 16) & 1)) >> 16;
     U nan = (bits(x) >> 16) | 0x40;
     return __builtin_convertvector(x == x ? rounded : nan, H);
+}
+
+inline float number(float x) { return x; }
+
+inline float number(bf16 x) {
+    uint32_t bits = (uint32_t)x << 16;
+    float y;
+    memcpy(&y, &bits, sizeof y);
+    return y;
 }
 
 inline V load(const float *p) {
@@ -120,19 +143,19 @@ inline float sum(V x) {
 // Added to a number, it leaves the nearest integer in the last bits.
 constexpr float ROUND = 12582912.0f;
 
-// e^x to 2e-7 of it, 1e-38 below -87, 2e38 above 88: the polynomial of Cephes' expf (S. Moshier).
+// e^x to 1e-7 of it where products and sums are fused, 4e-6 elsewhere; 1e-38 below -87, 2e38 above 88. The polynomial is
+// that of Cephes' expf (S. Moshier).
 inline V exponential(V x) {
     x = least(most(x, all(-87.0f)), all(88.0f));
     V shifted = x * 1.44269504f + ROUND;
-    V n = shifted - ROUND;
-    V r = x - n * 0.693359375f;
-    r = r + n * 2.12194440e-4f;
+    V r = x - (shifted - ROUND) * 0.693147181f;
     V p = r * 1.9875691500e-4f + 1.3981999507e-3f;
     p = p * r + 8.3334519073e-3f;
     p = p * r + 4.1665795894e-2f;
     p = p * r + 1.6666665459e-1f;
     p = p * r + 0.5f;
-    p = p * (r * r) + r + 1.0f;
+    p = p * r + 1.0f;
+    p = p * r + 1.0f;
     // Times 2^n: the exponent is raised by n.
     return (V)(bits(p) + (bits(shifted) << 23));
 }
@@ -201,75 +224,81 @@ template <class T> void normalise(const T *x, T *y, size_t rows, size_t width) {
 // Rows that are multiplied together, so that what is loaded is used as often.
 constexpr size_t ROWS = 6;
 
-// c = a b, for ROWS rows and N vectors of columns.
-template <int N> inline void product(const float *a, size_t a_row, const float *b, size_t b_row, float *c, size_t c_row,
-                                     size_t inner) {
+// c = a b, for ROWS rows and N vectors of columns; a number of a is `a_row` from that below and `a_step` from that beside.
+template <int N> inline void product(const float *a, size_t a_row, size_t a_step, const float *b, size_t b_row, float *c,
+                                     size_t c_row, size_t inner) {
     V sums[ROWS][N] = {};
     for (size_t k = 0; k < inner; k++) {
         V columns[N];
         for (int n = 0; n < N; n++) columns[n] = load(b + k * b_row + n * LANES);
         for (size_t row = 0; row < ROWS; row++)
-            for (int n = 0; n < N; n++) sums[row][n] += a[row * a_row + k] * columns[n];
+            for (int n = 0; n < N; n++) sums[row][n] += a[row * a_row + k * a_step] * columns[n];
     }
     for (size_t row = 0; row < ROWS; row++)
         for (int n = 0; n < N; n++) store(c + row * c_row + n * LANES, sums[row][n]);
 }
 
 // c = a b; rows are a multiple of ROWS, columns of LANES.
-void multiply(const float *a, size_t a_row, const float *b, size_t b_row, float *c, size_t c_row, size_t rows,
-              size_t inner, size_t columns) {
+void multiply(const float *a, size_t a_row, size_t a_step, const float *b, size_t b_row, float *c, size_t c_row,
+              size_t rows, size_t inner, size_t columns) {
     for (size_t row = 0; row < rows; row += ROWS) {
         const float *from = a + row * a_row;
         float *to = c + row * c_row;
         size_t column = 0;
         for (; column + 2 * LANES <= columns; column += 2 * LANES)
-            product<2>(from, a_row, b + column, b_row, to + column, c_row, inner);
-        if (column < columns) product<1>(from, a_row, b + column, b_row, to + column, c_row, inner);
+            product<2>(from, a_row, a_step, b + column, b_row, to + column, c_row, inner);
+        if (column < columns) product<1>(from, a_row, a_step, b + column, b_row, to + column, c_row, inner);
     }
 }
 
 inline size_t round_up(size_t n, size_t to) { return (n + to - 1) / to * to; }
 
-// Rows of scores to weights that add up to one; lanes beyond the columns become zero.
-inline void softmax(float *row, size_t columns, size_t stride) {
-    for (size_t i = columns; i < stride; i++) row[i] = -__builtin_inff();
-    V highest = load(row);
-    for (size_t i = LANES; i < stride; i += LANES) highest = most(highest, load(row + i));
-    float peak = highest[0];
-    for (int lane = 1; lane < LANES; lane++) peak = highest[lane] > peak ? highest[lane] : peak;
-    V total = {};
-    for (size_t i = 0; i < stride; i += LANES) {
-        V e = exponential(load(row + i) - peak);
-        store(row + i, e);
-        total += e;
+// Columns of scores to weights that add up to one.
+inline void softmax(float *scores, size_t rows, size_t columns) {
+    for (size_t column = 0; column < columns; column += LANES) {
+        float *first = scores + column, *end = first + rows * columns;
+        V highest = load(first), total = {};
+        for (float *row = first; row < end; row += columns) highest = most(highest, load(row));
+        for (float *row = first; row < end; row += columns) {
+            V e = exponential(load(row) - highest);
+            store(row, e);
+            total += e;
+        }
+        V scale = 1.0f / total;
+        for (float *row = first; row < end; row += columns) store(row, load(row) * scale);
     }
-    float scale = 1.0f / sum(total);
-    for (size_t i = 0; i < stride; i += LANES) store(row + i, load(row + i) * scale);
+}
+
+// Fetches n numbers that will be read, or written.
+template <int WRITE, class T> inline void prefetch(const T *x, size_t n) {
+    for (size_t i = 0; i < n; i += 64 / sizeof(T)) __builtin_prefetch(x + i, WRITE);
 }
 
 // softmax(q k^T) v for each galaxy and head: qkv [token, batch, 3 * heads * depth], the queries scaled already;
-// mixed [token, batch, heads * depth]. Scratch: see `attend` in loops.rs.
+// mixed [token, batch, heads * depth]. Scores are [key, query], so that a softmax crosses no lanes.
+// Scratch: zeros, see `attend` in loops.rs.
 template <class T> void attend(const T *qkv, T *mixed, size_t tokens, size_t batch, size_t heads, size_t depth,
                                float *scratch) {
     const size_t width = heads * depth, rows = round_up(tokens, ROWS), across = round_up(tokens, LANES);
     const size_t padded = round_up(depth, LANES);
-    float *q = scratch, *k = q + rows * padded, *v = k + depth * across, *scores = v + tokens * padded;
+    float *q = scratch, *k = q + depth * across, *v = k + rows * padded, *scores = v + tokens * padded;
     float *out = scores + rows * across;
     for (size_t galaxy = 0; galaxy < batch; galaxy++)
         for (size_t head = 0; head < width; head += depth) {
             for (size_t token = 0; token < tokens; token++) {
                 const T *row = qkv + (token * batch + galaxy) * 3 * width + head;
+                // The tokens of one galaxy are far apart: the next one's are fetched meanwhile.
+                for (size_t part = 3; part < 6; part++) prefetch<0>(row + part * width, depth);
+                prefetch<1>(mixed + (token * batch + galaxy) * width + head, depth);
+                for (size_t i = 0; i < depth; i++) q[i * across + token] = number(row[i]);
                 for (size_t i = 0; i < depth; i += LANES) {
-                    store(q + token * padded + i, load(row + i, depth - i));
+                    store(k + token * padded + i, load(row + width + i, depth - i));
                     store(v + token * padded + i, load(row + 2 * width + i, depth - i));
-                    V keys = load(row + width + i, depth - i);
-                    for (size_t lane = 0; lane < at_most(LANES, depth - i); lane++)
-                        k[(i + lane) * across + token] = keys[lane];
                 }
             }
-            multiply(q, padded, k, across, scores, across, rows, depth, across);
-            for (size_t token = 0; token < tokens; token++) softmax(scores + token * across, tokens, across);
-            multiply(scores, across, v, padded, out, padded, rows, tokens, padded);
+            multiply(k, padded, 1, q, across, scores, across, rows, depth, across);
+            softmax(scores, tokens, across);
+            multiply(scores, 1, across, v, padded, out, padded, rows, tokens, padded);
             for (size_t token = 0; token < tokens; token++) {
                 T *row = mixed + (token * batch + galaxy) * width + head;
                 for (size_t i = 0; i < depth; i += LANES)
@@ -280,79 +309,82 @@ template <class T> void attend(const T *qkv, T *mixed, size_t tokens, size_t bat
 
 inline V silu(V x) { return x / (1.0f + exponential(-x)); }
 
-// One convolution of LANES groups on the grid: P places of a row, O outputs.
-// x [y, margin + x + margin, in], y the same with outputs, weight [out, y, x, in].
+// A convolution of LANES groups on the grid: x [y, margin + x + margin, in], y the same with outputs, weight
+// [out, y, x, in], each a vector.
+struct Grouped {
+    size_t grid, kernel, inputs, outputs;
+    const float *weight, *bias;
+};
+
+// O outputs, from `out` on, at P places of a row; rows of the kernel from `first` to `last` are on the grid, and x is where
+// the first of them begins.
 template <int P, int O, bool SILU>
-inline void places(const float *weight, const float *bias, const float *x, float *y, size_t row,
-                   size_t column, size_t out, size_t grid, size_t kernel, size_t inputs, size_t outputs) {
-    const size_t margin = kernel / 2, columns = grid + 2 * margin, taps = kernel * inputs;
+inline void outputs_at(const Grouped &c, size_t out, const float *x, float *y, size_t first, size_t last) {
+    const size_t columns = c.grid + c.kernel / 2 * 2, taps = c.kernel * c.inputs, each = c.kernel * taps * LANES;
     V sums[P][O];
     for (int p = 0; p < P; p++)
-        for (int o = 0; o < O; o++) sums[p][o] = load(bias + (out + o) * LANES);
-    const size_t first = row < margin ? margin - row : 0, last = at_most(kernel, grid + margin - row);
-    for (size_t tap = first; tap < last; tap++) {
-        const float *from = x + ((row + tap - margin) * columns + column) * inputs * LANES;
-        const float *w = weight + (out * kernel + tap) * taps * LANES;
-        for (size_t i = 0; i < taps; i++)
+        for (int o = 0; o < O; o++) sums[p][o] = load(c.bias + (out + o) * LANES);
+    const float *weight = c.weight + out * each + first * taps * LANES;
+    for (size_t tap = first; tap < last; tap++, x += columns * c.inputs * LANES)
+        for (size_t i = 0; i < taps; i++, weight += LANES)
             for (int p = 0; p < P; p++) {
-                V pixel = load(from + (p * inputs + i) * LANES);
-                for (int o = 0; o < O; o++) sums[p][o] += load(w + (o * kernel * taps + i) * LANES) * pixel;
+                V pixel = load(x + (p * c.inputs + i) * LANES);
+                for (int o = 0; o < O; o++) sums[p][o] += load(weight + o * each) * pixel;
             }
-    }
     for (int p = 0; p < P; p++)
-        for (int o = 0; o < O; o++) {
-            V sum = sums[p][o];
-            store(y + ((row * columns + margin + column + p) * outputs + out + o) * LANES, SILU ? silu(sum) : sum);
-        }
+        for (int o = 0; o < O; o++)
+            store(y + (p * c.outputs + out + o) * LANES, SILU ? silu(sums[p][o]) : sums[p][o]);
 }
 
-template <bool SILU>
-void convolve_groups(const float *weight, const float *bias, const float *x, float *y, size_t grid,
-              size_t kernel, size_t inputs, size_t outputs) {
-    constexpr int P = 4, O = 2;
-    for (size_t out = 0; out < outputs; out++) {
-        const bool pair = out + O <= outputs;
-        for (size_t row = 0; row < grid; row++)
-            for (size_t column = 0; column < grid;) {
-                const bool four = column + P <= grid;
-                auto at = four ? (pair ? places<P, O, SILU> : places<P, 1, SILU>)
-                               : (pair ? places<1, O, SILU> : places<1, 1, SILU>);
-                at(weight, bias, x, y, row, column, out, grid, kernel, inputs, outputs);
-                column += four ? P : 1;
-            }
-        out += pair ? O - 1 : 0;
+// All outputs at P places of a row.
+template <int P, bool SILU>
+void places(const Grouped &c, const float *x, float *y, size_t row, size_t column) {
+    const size_t margin = c.kernel / 2, columns = c.grid + 2 * margin;
+    const size_t first = row < margin ? margin - row : 0, last = at_most(c.kernel, c.grid + margin - row);
+    x += ((row + first - margin) * columns + column) * c.inputs * LANES;
+    y += (row * columns + margin + column) * c.outputs * LANES;
+    size_t out = 0;
+    for (; out + 2 <= c.outputs; out += 2) outputs_at<P, 2, SILU>(c, out, x, y, first, last);
+    if (out < c.outputs) outputs_at<P, 1, SILU>(c, out, x, y, first, last);
+}
+
+template <bool SILU> void convolve_groups(const Grouped &c, const float *x, float *y) {
+    constexpr int P = 4;
+    for (size_t row = 0; row < c.grid; row++) {
+        size_t column = 0;
+        for (; column + P <= c.grid; column += P) places<P, SILU>(c, x, y, row, column);
+        for (; column < c.grid; column++) places<1, SILU>(c, x, y, row, column);
     }
 }
 
 // The parallel convolution module, added to its input: x [patch, batch, channel], channel = in * groups + group.
 // Weights [groups / LANES, out, y, x, in, LANES], biases [groups / LANES, out, LANES]. Scratch: zeros, see `add_pcm` in
 // loops.rs.
-template <class T>
-void add_pcm(T *x, size_t batch, size_t grid, size_t kernel, size_t groups, size_t inputs, size_t hidden,
-             const float *widen, const float *widen_bias, const float *narrow, const float *narrow_bias,
-             float *scratch) {
-    const size_t margin = kernel / 2, columns = grid + 2 * margin, width = groups * inputs;
+template <class T> void add_pcm(T *x, size_t batch, const HubbleflowPcm &p, float *scratch) {
+    const size_t grid = p.grid, inputs = p.inputs, hidden = p.hidden, taps = p.kernel * p.kernel;
+    const size_t margin = p.kernel / 2, columns = grid + 2 * margin, width = p.groups * inputs;
     // Columns beside the grid stay zero; rows above and below it are left out.
     float *patches = scratch, *middle = patches + grid * columns * inputs * LANES;
     float *added = middle + grid * columns * hidden * LANES;
     // Few galaxies at a time, whose tokens stay in the cache while one group follows another.
     constexpr size_t TILE = 8;
     for (size_t tile = 0; tile < batch; tile += TILE)
-        for (size_t at = 0; at < round_up(groups, LANES) * TILE; at += LANES) {
+        for (size_t at = 0; at < round_up(p.groups, LANES) * TILE; at += LANES) {
             const size_t group = at / (LANES * TILE) * LANES, galaxy = tile + at / LANES % TILE;
             if (galaxy >= batch) continue;
             auto each = [&](auto body) {
                 for (size_t patch = 0; patch < grid * grid; patch++) {
                     size_t place = (patch / grid * columns + patch % grid + margin) * inputs;
                     for (size_t i = 0; i < inputs; i++)
-                        body(x + (patch * batch + galaxy) * width + i * groups + group, (place + i) * LANES);
+                        body(x + (patch * batch + galaxy) * width + i * p.groups + group, (place + i) * LANES);
                 }
             };
-            const size_t n = groups - group;
+            const size_t n = p.groups - group, from = group * hidden * inputs * taps;
+            const Grouped wide = {grid, p.kernel, inputs, hidden, p.widen + from, p.widen_bias + group * hidden};
+            const Grouped thin = {grid, p.kernel, hidden, inputs, p.narrow + from, p.narrow_bias + group * inputs};
             each([&](T *x, size_t place) { store(patches + place, load(x, n)); });
-            const size_t weights = group * hidden * inputs * kernel * kernel;
-            convolve_groups<true>(widen + weights, widen_bias + group * hidden, patches, middle, grid, kernel, inputs, hidden);
-            convolve_groups<false>(narrow + weights, narrow_bias + group * inputs, middle, added, grid, kernel, hidden, inputs);
+            convolve_groups<true>(wide, patches, middle);
+            convolve_groups<false>(thin, middle, added);
             each([&](T *x, size_t place) { store(x, load(patches + place) + load(added + place), n); });
         }
 }
@@ -379,7 +411,6 @@ inline void pixels(const float *x, size_t row, T *y, size_t y_row, size_t kernel
 // apart, O vectors of outputs. Scratch: zeros, one cutout's channels with the kernel's margin.
 template <int O, class T>
 void convolve_few(const T *x, size_t x_row, T *y, size_t y_row, size_t batch, const HubbleflowConv *c, float *scratch) {
-    constexpr int P = 4;
     const size_t side = c->side, inputs = c->inputs, margin = c->kernel / 2, row = (side + 2 * margin) * inputs;
     for (; batch > 0; batch--, x += side * side * x_row, y += side * side * y_row) {
         for (size_t v = 0; v < side; v++)
@@ -388,14 +419,18 @@ void convolve_few(const T *x, size_t x_row, T *y, size_t y_row, size_t batch, co
                 float *to = scratch + (v + margin) * row + (u + margin) * inputs;
                 for (size_t i = 0; i < inputs; i += LANES) store(to + i, load(from + i, inputs - i), inputs - i);
             }
-        for (size_t v = 0; v < side; v++)
-            for (size_t u = 0; u < side;) {
-                const bool four = u + P <= side;
-                auto at = four ? pixels<P, O, T> : pixels<1, O, T>;
-                at(scratch + v * row + u * inputs, row, y + (v * side + u) * y_row, y_row, c->kernel, inputs,
-                   c->outputs, c->weight, c->bias);
-                u += four ? P : 1;
-            }
+        for (size_t v = 0; v < side; v++) {
+            size_t u = 0;
+            auto at = [&](auto some) {
+                some(scratch + v * row + u * inputs, row, y + (v * side + u) * y_row, y_row, c->kernel, inputs, c->outputs,
+                     c->weight, c->bias);
+            };
+            // Enough sums to hide a multiply-add's latency, where the row has as many pixels.
+            constexpr int P = O == 1 ? 8 : 4;
+            for (; u + P <= side; u += P) at(pixels<P, O, T>);
+            for (; u + 4 <= side; u += 4) at(pixels<4, O, T>);
+            for (; u < side; u++) at(pixels<1, O, T>);
+        }
     }
 }
 
@@ -410,16 +445,26 @@ void convolve(const T *x, size_t x_row, T *y, size_t y_row, size_t batch, const 
 // The maximum over the nine pixels about each, as far as they are there: [batch, y, x, channel].
 template <class T> void maximum_3x3(const T *x, T *y, size_t batch, size_t side, size_t channels) {
     const size_t row = side * channels;
+    const V none = all(-__builtin_inff());
     for (; batch > 0; batch--, x += side * row, y += side * row)
-        for (size_t at_y = 0; at_y < side; at_y++)
-            for (size_t at_x = 0; at_x < side; at_x++)
-                for (size_t c = 0; c < channels; c += LANES) {
-                    V highest = all(-__builtin_inff());
-                    for (size_t v = at_y > 0 ? at_y - 1 : 0; v < at_most(at_y + 2, side); v++)
-                        for (size_t u = at_x > 0 ? at_x - 1 : 0; u < at_most(at_x + 2, side); u++)
-                            highest = most(highest, load(x + v * row + u * channels + c, channels - c));
-                    store(y + at_y * row + at_x * channels + c, highest, channels - c);
+        for (size_t v = 0; v < side; v++)
+            for (size_t c = 0; c < channels; c += LANES) {
+                const size_t n = channels - c;
+                auto column = [&](size_t u) {
+                    const T *here = x + v * row + u * channels + c;
+                    V highest = load(here, n);
+                    if (v > 0) highest = most(highest, load(here - row, n));
+                    if (v + 1 < side) highest = most(highest, load(here + row, n));
+                    return highest;
+                };
+                V left = none, here = column(0);
+                for (size_t u = 0; u < side; u++) {
+                    V right = u + 1 < side ? column(u + 1) : none;
+                    store(y + v * row + u * channels + c, most(most(left, here), right), n);
+                    left = here;
+                    here = right;
                 }
+            }
 }
 
 // The mean of each two by two pixels: [batch, y, x, channel].
@@ -449,8 +494,7 @@ template <class T> struct Kind {
                  scratch);
     }
     static void add_pcm(void *x, size_t batch, const HubbleflowPcm *p, float *scratch) {
-        ::add_pcm(static_cast<T *>(x), batch, p->grid, p->kernel, p->groups, p->inputs, p->hidden, p->widen,
-                  p->widen_bias, p->narrow, p->narrow_bias, scratch);
+        ::add_pcm(static_cast<T *>(x), batch, *p, scratch);
     }
     static void convolve(const void *x, size_t x_row, void *y, size_t y_row, size_t batch, const HubbleflowConv *c,
                          float *scratch) {
