@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tch::{Device, Kind, TchError, Tensor};
 
-use super::weight::Weight;
+use super::weight::{Affine, PcmLayers, Weight};
 use super::{libtorch, loops};
 use crate::preprocess;
 
@@ -109,7 +109,7 @@ impl Asinh {
     }
 }
 
-/// A parallel convolution module: two grouped convolutions on the grid of patches with a SiLU between them.
+/// A parallel convolution module.
 #[derive(Debug, Clone)]
 pub(super) enum Pcm {
     Own(Arc<loops::PcmLanes>),
@@ -117,18 +117,11 @@ pub(super) enum Pcm {
 }
 
 impl Pcm {
-    /// Of `[hidden, in / groups, y, x]` and `[in, hidden / groups, y, x]`, each with its bias, on `grid` by `grid` patches.
-    pub(super) fn new(
-        widen: [&Tensor; 2],
-        narrow: [&Tensor; 2],
-        groups: usize,
-        grid: usize,
-        on: Backend,
-    ) -> Result<Self, TchError> {
+    pub(super) fn new(layers: &PcmLayers, on: Backend) -> Result<Self, TchError> {
         Ok(if on.own {
-            Self::Own(loops::PcmLanes::new(widen, narrow, groups, grid)?.into())
+            Self::Own(loops::PcmLanes::new(layers)?.into())
         } else {
-            Self::Libtorch(libtorch::PcmBlocks::new(widen, narrow, groups, grid, on)?)
+            Self::Libtorch(libtorch::PcmBlocks::new(layers, on)?)
         })
     }
 
@@ -149,14 +142,13 @@ pub(super) enum Conv {
 }
 
 impl Conv {
-    /// Of `[out, in, y, x]` and `[out]`.
-    pub(super) fn new(weight: &Tensor, bias: &Tensor, on: Backend) -> Result<Self, TchError> {
+    pub(super) fn new(layer: &Affine, on: Backend) -> Result<Self, TchError> {
         Ok(if on.own {
-            Self::Own(loops::Conv::new(weight, bias)?.into())
+            Self::Own(loops::Conv::new(layer)?.into())
         } else {
             Self::Libtorch {
-                weight: on.weight(weight)?,
-                bias: on.weight(bias)?,
+                weight: on.weight(&layer.weight)?,
+                bias: on.weight(&layer.bias)?,
             }
         })
     }

@@ -11,7 +11,7 @@ use tch::{Device, Kind, TchError, Tensor};
 
 use super::backend::{Backend, Pcm};
 use super::linear::{Linear, Then};
-use super::weight::{Affine, Weight, exact};
+use super::weight::{Affine, PcmLayers, Weight, exact};
 use crate::config::{self, Config, EncoderKind};
 use crate::{Checkpoint, Error};
 
@@ -142,12 +142,13 @@ impl Block {
         let pcm = match encoder.kind {
             EncoderKind::Plain => None,
             EncoderKind::Pcm => {
-                let widen = layer("PCM.0")?.then_batch_norm(c, &format!("{path}.PCM.1"))?;
-                let narrow = layer("PCM.3")?;
-                let (widen, narrow) =
-                    ([&widen.weight, &widen.bias], [&narrow.weight, &narrow.bias]);
-                let groups = encoder.pcm_group;
-                Some(Pcm::new(widen, narrow, groups, config.grid(), on)?)
+                let layers = PcmLayers {
+                    widen: layer("PCM.0")?.then_batch_norm(c, &format!("{path}.PCM.1"))?,
+                    narrow: layer("PCM.3")?,
+                    groups: encoder.pcm_group,
+                    grid: config.grid(),
+                };
+                Some(Pcm::new(&layers, on)?)
             }
         };
         Ok(Self {

@@ -107,10 +107,7 @@ impl Block {
             layer.weight = layer.weight.f_flatten(1, -1)?;
             Ok(layer)
         };
-        let conv = |name: &str| -> Result<Conv, Error> {
-            let layer = folded(name)?;
-            Ok(Conv::new(&layer.weight, &layer.bias, on)?)
-        };
+        let conv = |name: &str| -> Result<Conv, Error> { Ok(Conv::new(&folded(name)?, on)?) };
         let mut first = vec![linear("branch1")?, linear("branch2.0")?];
         let mut second = vec![conv("branch2.1")?];
         if with_5x5 {

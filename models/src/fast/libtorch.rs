@@ -3,7 +3,7 @@
 use tch::{TchError, Tensor};
 
 use super::backend::Backend;
-use super::weight::Weight;
+use super::weight::{Affine, PcmLayers, Weight};
 
 /// See [`Backend::normalise`].
 pub(super) fn normalise(x: &Tensor) -> Result<Tensor, TchError> {
@@ -48,23 +48,15 @@ impl PcmBlocks {
     const CHANNELS: usize = 16;
 
     /// See [`super::backend::Pcm::new`].
-    pub(super) fn new(
-        widen: [&Tensor; 2],
-        narrow: [&Tensor; 2],
-        groups: usize,
-        grid: usize,
-        on: Backend,
-    ) -> Result<Self, TchError> {
-        let inputs = widen[0].size()[1] as usize;
+    pub(super) fn new(layers: &PcmLayers, on: Backend) -> Result<Self, TchError> {
+        let (groups, inputs) = (layers.groups, layers.widen.weight.size()[1] as usize);
         let fits = |&each: &usize| groups.is_multiple_of(each) && each * inputs <= Self::CHANNELS;
         let each = (1..=groups).filter(fits).max().unwrap_or(1);
-        let blocks = |[weight, bias]: [&Tensor; 2]| {
-            Blocks::new(weight, bias, (groups / each) as i64, each as i64, on)
-        };
+        let blocks = |layer: &Affine| Blocks::new(layer, (groups / each) as i64, each as i64, on);
         Ok(Self {
-            grid: grid as i64,
-            widen: blocks(widen)?,
-            narrow: blocks(narrow)?,
+            grid: layers.grid as i64,
+            widen: blocks(&layers.widen)?,
+            narrow: blocks(&layers.narrow)?,
         })
     }
 
@@ -87,13 +79,8 @@ impl PcmBlocks {
 }
 
 impl Blocks {
-    fn new(
-        weight: &Tensor,
-        bias: &Tensor,
-        blocks: i64,
-        each: i64,
-        on: Backend,
-    ) -> Result<Self, TchError> {
+    fn new(layer: &Affine, blocks: i64, each: i64, on: Backend) -> Result<Self, TchError> {
+        let Affine { weight, bias } = layer;
         let (out, inputs, kernel, _) = weight.size4()?;
         let out = out / blocks / each;
         // [block, group, out, in, y, x] -> [block, group, y, x, in, out]

@@ -18,7 +18,7 @@ use std::ffi::c_void;
 use tch::{Device, Kind, TchError, Tensor};
 
 use super::linear::Then;
-use super::weight::Weight;
+use super::weight::{Affine, PcmLayers, Weight};
 
 /// The same in `loops.cpp`.
 #[repr(C)]
@@ -227,7 +227,7 @@ struct Lanes {
 }
 
 impl Lanes {
-    fn new(weight: &Tensor, bias: &Tensor, groups: i64) -> Result<Self, TchError> {
+    fn new(Affine { weight, bias }: &Affine, groups: i64) -> Result<Self, TchError> {
         let (out, inputs, kernel, _) = weight.size4()?;
         let lanes = loops(Kind::Float).lanes as i64;
         let in_lanes = |grouped: &Tensor| -> Result<Vec<f32>, TchError> {
@@ -251,23 +251,17 @@ impl Lanes {
 }
 
 impl PcmLanes {
-    /// Of two convolutions on `grid` by `grid` patches, `[hidden, in / groups, y, x]` and `[in, hidden / groups, y, x]`,
-    /// each with its bias.
-    pub(super) fn new(
-        widen: [&Tensor; 2],
-        narrow: [&Tensor; 2],
-        groups: usize,
-        grid: usize,
-    ) -> Result<Self, TchError> {
-        let (hidden, inputs, kernel, _) = widen[0].size4()?;
+    pub(super) fn new(layers: &PcmLayers) -> Result<Self, TchError> {
+        let (hidden, inputs, kernel, _) = layers.widen.weight.size4()?;
+        let (groups, grid) = (layers.groups, layers.grid);
         Ok(Self {
             grid,
             kernel: kernel as usize,
             groups,
             inputs: inputs as usize,
             hidden: hidden as usize / groups,
-            widen: Lanes::new(widen[0], widen[1], groups as i64)?,
-            narrow: Lanes::new(narrow[0], narrow[1], groups as i64)?,
+            widen: Lanes::new(&layers.widen, groups as i64)?,
+            narrow: Lanes::new(&layers.narrow, groups as i64)?,
         })
     }
 }
@@ -321,8 +315,7 @@ impl Conv {
     /// The most vectors of outputs that the loop holds.
     const VECTORS_MAX: usize = 4;
 
-    /// Of `[out, in, y, x]` and `[out]`.
-    pub(super) fn new(weight: &Tensor, bias: &Tensor) -> Result<Self, TchError> {
+    pub(super) fn new(Affine { weight, bias }: &Affine) -> Result<Self, TchError> {
         let (outputs, inputs, kernel, _) = weight.size4()?;
         let lanes = loops(Kind::Float).lanes;
         let vectors = (outputs as usize).div_ceil(lanes).next_power_of_two();
