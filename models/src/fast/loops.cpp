@@ -91,15 +91,6 @@ inline H narrow(V x) {
     return __builtin_convertvector(x == x ? rounded : nan, H);
 }
 
-inline float number(float x) { return x; }
-
-inline float number(bf16 x) {
-    uint32_t bits = (uint32_t)x << 16;
-    float y;
-    memcpy(&y, &bits, sizeof y);
-    return y;
-}
-
 inline V load(const float *p) {
     V x;
     memcpy(&x, p, sizeof x);
@@ -227,7 +218,10 @@ constexpr size_t ROWS = 6;
 // c = a b, for ROWS rows and N vectors of columns; a number of a is `a_row` from that below and `a_step` from that beside.
 template <int N> inline void product(const float *a, size_t a_row, size_t a_step, const float *b, size_t b_row, float *c,
                                      size_t c_row, size_t inner) {
-    V sums[ROWS][N] = {};
+    V sums[ROWS][N];
+    for (size_t row = 0; row < ROWS; row++)
+        for (int n = 0; n < N; n++) sums[row][n] = V{};
+#pragma GCC unroll 2
     for (size_t k = 0; k < inner; k++) {
         V columns[N];
         for (int n = 0; n < N; n++) columns[n] = load(b + k * b_row + n * LANES);
@@ -271,6 +265,7 @@ inline void softmax(float *scores, size_t rows, size_t columns) {
 
 // Fetches n numbers that will be read, or written.
 template <int WRITE, class T> inline void prefetch(const T *x, size_t n) {
+#pragma GCC unroll 4
     for (size_t i = 0; i < n; i += 64 / sizeof(T)) __builtin_prefetch(x + i, WRITE);
 }
 
@@ -281,7 +276,7 @@ template <class T> void attend(const T *qkv, T *mixed, size_t tokens, size_t bat
                                float *scratch) {
     const size_t width = heads * depth, rows = round_up(tokens, ROWS), across = round_up(tokens, LANES);
     const size_t padded = round_up(depth, LANES);
-    float *q = scratch, *k = q + depth * across, *v = k + rows * padded, *scores = v + tokens * padded;
+    float *q = scratch, *k = q + padded * across, *v = k + rows * padded, *scores = v + tokens * padded;
     float *out = scores + rows * across;
     for (size_t galaxy = 0; galaxy < batch; galaxy++)
         for (size_t head = 0; head < width; head += depth) {
@@ -290,8 +285,9 @@ template <class T> void attend(const T *qkv, T *mixed, size_t tokens, size_t bat
                 // The tokens of one galaxy are far apart: the next one's are fetched meanwhile.
                 for (size_t part = 3; part < 6; part++) prefetch<0>(row + part * width, depth);
                 prefetch<1>(mixed + (token * batch + galaxy) * width + head, depth);
-                for (size_t i = 0; i < depth; i++) q[i * across + token] = number(row[i]);
                 for (size_t i = 0; i < depth; i += LANES) {
+                    V queries = load(row + i, depth - i);
+                    for (int lane = 0; lane < LANES; lane++) q[(i + lane) * across + token] = queries[lane];
                     store(k + token * padded + i, load(row + width + i, depth - i));
                     store(v + token * padded + i, load(row + 2 * width + i, depth - i));
                 }
@@ -326,6 +322,7 @@ inline void outputs_at(const Grouped &c, size_t out, const float *x, float *y, s
         for (int o = 0; o < O; o++) sums[p][o] = load(c.bias + (out + o) * LANES);
     const float *weight = c.weight + out * each + first * taps * LANES;
     for (size_t tap = first; tap < last; tap++, x += columns * c.inputs * LANES)
+#pragma GCC unroll 4
         for (size_t i = 0; i < taps; i++, weight += LANES)
             for (int p = 0; p < P; p++) {
                 V pixel = load(x + (p * c.inputs + i) * LANES);
