@@ -4,6 +4,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
+use arrow::datatypes::DataType;
 use futures::{StreamExt, TryStreamExt};
 use object_store::{ObjectMeta, ObjectStoreExt};
 use serde::{Deserialize, Serialize};
@@ -105,11 +106,11 @@ pub struct DropPlan {
 }
 
 impl DropPlan {
-    /// A drop that cannot be read.
-    pub fn failed(drop: &DropListing, attempt: &str, failure: String) -> Self {
+    /// A drop that cannot be read, found when the ledger was at `began`.
+    pub fn failed(drop: &DropListing, attempt: &str, began: u64, failure: String) -> Self {
         Self {
             failure: Some(failure),
-            ..Self::empty(drop, attempt, 0)
+            ..Self::empty(drop, attempt, began)
         }
     }
 
@@ -363,7 +364,8 @@ pub(crate) fn is_parquet(path: &str) -> bool {
     path.ends_with(".parquet") && path.split('/').all(is_name)
 }
 
-/// The kind of a drop's files and the type of their ids, which must be the same in all.
+/// The kind of a drop's files and the type of their ids, which must be the same in all; so must the types of columns that
+/// are kept.
 fn agree(drop: &str, files: &[Arc<File>]) -> Result<(FileKind, Option<IdKind>), Error> {
     let Some(first) = files.first() else {
         return Ok((FileKind::Galaxies, None));
@@ -391,5 +393,35 @@ fn agree(drop: &str, files: &[Arc<File>]) -> Result<(FileKind, Option<IdKind>), 
             reason,
         });
     }
+    for place in 0..first.layout.keep_fields().len() {
+        agree_on_kept(drop, files, place)?;
+    }
     Ok((kind, Some(id_kind)))
+}
+
+/// Makes sure that a column to keep is of one type. In a file that only withdraws, and lacks it, it is of none.
+fn agree_on_kept(drop: &str, files: &[Arc<File>], place: usize) -> Result<(), Error> {
+    let kept = |file: &Arc<File>| file.layout.keep_fields().get(place).cloned();
+    let mut typed = files
+        .iter()
+        .filter_map(|file| Some((kept(file)?, file)))
+        .filter(|(field, _)| *field.data_type() != DataType::Null);
+    let Some((field, first)) = typed.next() else {
+        return Ok(());
+    };
+    match typed.find(|(other, _)| other.data_type() != field.data_type()) {
+        None => Ok(()),
+        Some((other, file)) => Err(Error::Mixed {
+            drop: drop.to_owned(),
+            reason: format!(
+                "column {} is {} in {}, and {} in {}; write it with one type, or leave --keep {} out",
+                field.name(),
+                field.data_type(),
+                first.name(),
+                other.data_type(),
+                file.name(),
+                field.name()
+            ),
+        }),
+    }
 }

@@ -6,11 +6,20 @@
 //! | `gs://bucket/prefix` | Google Cloud Storage | `GOOGLE_…`: service account, application default, `GOOGLE_SKIP_SIGNATURE` |
 //! | `az://container/prefix` | Azure Blob Storage | `AZURE_STORAGE_…`: account and key, SAS, service principal, managed identity |
 //! | `file:///path`, `path` | local files | |
-use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    path::{Component, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use object_store::{
-    ClientOptions, ObjectStore, RetryConfig, aws::AmazonS3Builder, azure::MicrosoftAzureBuilder,
-    gcp::GoogleCloudStorageBuilder, local::LocalFileSystem, path::Path,
+    ClientOptions, ObjectStore, RetryConfig,
+    aws::{AmazonS3Builder, AmazonS3ConfigKey},
+    azure::MicrosoftAzureBuilder,
+    gcp::GoogleCloudStorageBuilder,
+    local::LocalFileSystem,
+    path::Path,
 };
 
 use crate::{Error, aws_profile};
@@ -93,8 +102,9 @@ impl Location {
             return Err(bad("an empty path; name a folder or an URL".to_owned()));
         }
         let path = std::path::absolute(path).map_err(|error| bad(error.to_string()))?;
+        let path = without_parents(&path);
         let prefix = Path::from_absolute_path(&path).map_err(|error| bad(error.to_string()))?;
-        // Without `..`, and without a slash at the end.
+        // Without a slash at the end.
         let path = PathBuf::from("/").join(prefix.as_ref());
         Ok(Self {
             store: Arc::new(LocalFileSystem::new()),
@@ -206,6 +216,20 @@ fn patience() -> (RetryConfig, ClientOptions) {
     )
 }
 
+/// A path without `..`: of a link, that is the folder above the one it leads to.
+fn without_parents(path: &std::path::Path) -> PathBuf {
+    let mut plain = PathBuf::new();
+    for part in path.components() {
+        if part == Component::ParentDir {
+            plain = plain.canonicalize().unwrap_or(plain);
+            plain.pop();
+        } else {
+            plain.push(part);
+        }
+    }
+    plain
+}
+
 /// The options that begin with `family`, without those the store does not know.
 fn known<'a, K: std::str::FromStr>(
     options: &'a StoreOptions,
@@ -217,6 +241,12 @@ fn known<'a, K: std::str::FromStr>(
         .filter_map(|(name, value)| Some((name.parse().ok()?, value.as_str())))
 }
 
+/// Whether a store's endpoint can be asked over HTTP at all.
+fn is_http(endpoint: &str) -> bool {
+    url::Url::parse(endpoint)
+        .is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.has_host())
+}
+
 fn s3(url: &str, options: &StoreOptions) -> object_store::Result<impl ObjectStore> {
     let (retry, client) = patience();
     let options: Vec<(String, String)> = options
@@ -224,10 +254,19 @@ fn s3(url: &str, options: &StoreOptions) -> object_store::Result<impl ObjectStor
         .cloned()
         .chain(aws_profile::options(options))
         .collect();
-    let plain_http =
-        known::<object_store::aws::AmazonS3ConfigKey>(&options, "aws_").any(|(key, value)| {
-            key == object_store::aws::AmazonS3ConfigKey::Endpoint && value.starts_with("http://")
+    let endpoint = known::<AmazonS3ConfigKey>(&options, "aws_")
+        .filter(|(key, _)| *key == AmazonS3ConfigKey::Endpoint)
+        .last();
+    if let Some((_, endpoint)) = endpoint
+        && !is_http(endpoint)
+    {
+        return Err(object_store::Error::Generic {
+            store: "S3",
+            source: format!("AWS_ENDPOINT_URL is {endpoint:?}, and not like http://host:9000")
+                .into(),
         });
+    }
+    let plain_http = endpoint.is_some_and(|(_, endpoint)| endpoint.starts_with("http://"));
     let builder = AmazonS3Builder::new()
         .with_url(url)
         .with_retry(retry)

@@ -1,10 +1,10 @@
 //! A job as it will be run: settings resolved, places opened, the model loaded.
-use std::{path::PathBuf, sync::Arc};
+use std::{cmp::Ordering, path::PathBuf, sync::Arc};
 
 use connectors::{
     Catalog, DropBy, Location, Output,
     budget::Budget,
-    galaxy::{ColumnNames, Request},
+    galaxy::{ColumnNames, Request, check_kept},
 };
 use models::{Model, Precision};
 use operators::{Inference, Reader, Rules, Writer};
@@ -104,7 +104,7 @@ impl Plan {
                 args.catalog, args.out
             )));
         }
-        if args.mag_min >= args.mag_max {
+        if args.mag_min.partial_cmp(&args.mag_max) != Some(Ordering::Less) {
             return Err(usage(format!(
                 "--mag-min {} is not below --mag-max {}",
                 args.mag_min, args.mag_max
@@ -116,6 +116,7 @@ impl Plan {
         let needs = model.needs();
         let names: ColumnNames =
             ColumnNames::parse(&args.column).map_err(|error| usage(error.to_string()))?;
+        check_kept(&args.keep).map_err(|error| usage(error.to_string()))?;
         let request = Request {
             names,
             keep: args.keep.clone(),

@@ -3,6 +3,7 @@ use std::{collections::VecDeque, fmt, sync::Arc};
 
 use connectors::{
     DropListing, DropPlan, Error as ConnectorError, Ledger, Sighting,
+    galaxy::IdKind,
     ledger::{Entry, Kind},
 };
 use operators::{Outcome, Progress, Settled, feed::Feeder};
@@ -124,34 +125,40 @@ impl Plan {
         }
     }
 
-    /// Plans one drop. One that cannot be read is planned as failed.
-    async fn plan_drop(&self, ledger: &Ledger, listing: &DropListing, attempt: &str) -> DropPlan {
+    /// Plans one drop. One that cannot be read is planned as failed, and so is one whose ids are not of the catalog's type:
+    /// that of the first drop in the ledger, or in `ids` of the first that was planned.
+    async fn plan_drop(
+        &self,
+        ledger: &Ledger,
+        listing: &DropListing,
+        attempt: &str,
+        ids: &mut Option<(IdKind, String)>,
+    ) -> DropPlan {
+        let began = ledger.next();
         let planned = self
             .catalog
-            .plan(
-                listing,
-                attempt,
-                ledger.next(),
-                self.split_bytes,
-                self.batch,
-            )
+            .plan(listing, attempt, began, self.split_bytes, self.batch)
             .await;
+        let committed = ledger.entries().iter();
+        let committed = committed.filter_map(|entry| Some((entry.object_id?, entry.drop.clone())));
         let checked = planned.and_then(|plan| {
-            let of_catalog = ledger
-                .entries()
-                .iter()
-                .find_map(|entry| Some((entry.object_id?, &entry.drop)));
-            match (plan.id_kind, of_catalog) {
-                (Some(here), Some((there, drop))) if here != there => Err(ConnectorError::Mixed {
-                    drop: listing.name.clone(),
-                    reason: format!(
-                        "object_id is {here}, and {there} in drop {drop}; a catalog has one type"
-                    ),
-                }),
-                _ => Ok(plan),
+            let Some(here) = plan.id_kind else {
+                return Ok(plan);
+            };
+            let own = || (here, listing.name.clone());
+            let (there, drop) =
+                ids.get_or_insert_with(|| committed.into_iter().next().unwrap_or_else(own));
+            if here == *there {
+                return Ok(plan);
             }
+            Err(ConnectorError::Mixed {
+                drop: listing.name.clone(),
+                reason: format!(
+                    "object_id is {here}, and {there} in drop {drop}; a catalog has one type"
+                ),
+            })
         });
-        checked.unwrap_or_else(|error| DropPlan::failed(listing, attempt, error.to_string()))
+        checked.unwrap_or_else(|error| DropPlan::failed(listing, attempt, began, error.to_string()))
     }
 }
 
@@ -181,6 +188,8 @@ pub struct Planner {
     pub run: String,
     /// Attempts so far.
     pub attempts: u64,
+    /// The type of the catalog's ids, and a drop that has it, once one is known.
+    pub ids: Option<(IdKind, String)>,
 }
 
 impl Planner {
@@ -228,7 +237,10 @@ impl Planner {
             match entry.filter(|_| !self.plan.is_pending(entry)) {
                 // Another run has committed it since it was handed in.
                 Some(entry) => DropPlan::overtaken(listing, &attempt, entry.sequence),
-                None => self.plan.plan_drop(&ledger, listing, &attempt).await,
+                None => {
+                    let ids = &mut self.ids;
+                    self.plan.plan_drop(&ledger, listing, &attempt, ids).await
+                }
             }
         };
         if let Some(left) = left {
@@ -283,7 +295,7 @@ impl Plan {
     pub async fn preview(&self) -> Result<Preview, Error> {
         let ledger = Ledger::open(self.output.location()).await?;
         self.check_model(&ledger)?;
-        let (mut drops, mut left) = (Vec::new(), self.limit);
+        let (mut drops, mut left, mut ids) = (Vec::new(), self.limit, None);
         let Todo { pending, changed } = self.todo(&ledger, self.catalog.sightings().await?)?;
         for Pending {
             listing,
@@ -294,7 +306,7 @@ impl Plan {
             if left == Some(0) {
                 break;
             }
-            let mut plan = self.plan_drop(&ledger, &listing, "").await;
+            let mut plan = self.plan_drop(&ledger, &listing, "", &mut ids).await;
             if let Some(left) = &mut left {
                 plan.limit(*left);
                 *left -= plan.rows;

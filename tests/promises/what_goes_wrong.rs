@@ -666,3 +666,90 @@ fn an_output_without_a_ledger_has_no_status() {
         .ends(1)
         .says(&["holds no drop drop-7"]);
 }
+
+/// A drop that was committed once, and is bad when it is to be taken again, fails as a new one would: its older entry is
+/// not another run's.
+#[test]
+fn a_bad_drop_that_was_good_before_fails() {
+    let held = Held::new();
+    put(held.drop("drop-1/a.parquet"), "not Parquet any more");
+    let ended = held.run().with("--again --json").ends(3);
+    ended.says(&["drop-1: FAILED", "drop-1/a.parquet"]);
+    assert_eq!(ended.json()["drops_failed"], 1);
+    held.holds(&["drop-1"]);
+}
+
+#[test]
+fn drops_with_ids_of_another_type_fail_in_one_run_as_in_two() {
+    let (catalog, out) = (folder(), folder());
+    good(catalog.path(), "drop-1", 100);
+    let names: ArrayRef = Arc::new(StringArray::from_iter_values((0..8).map(|n| n.to_string())));
+    for drop in ["drop-2", "drop-3"] {
+        let path = catalog.path().join(drop).join("a.parquet");
+        write(path, &galaxies(names.clone()), 100);
+    }
+    let places = [text(catalog.path()), "--out".to_owned(), text(out.path())];
+    let plan = Program::new(["plan", "--model", &text(model())]);
+    plan.args(places).ends(3);
+    for _ in 0..2 {
+        Program::run(&catalog, &out).ends(3).says(&[
+            "drop-2: FAILED",
+            "drop-3: FAILED",
+            "object_id is string, and int64 in drop drop-1; a catalog has one type",
+        ]);
+    }
+    assert_eq!(drops(out.path()), ["drop-1"]);
+}
+
+#[test]
+fn a_kept_column_is_of_one_type_in_a_drop() {
+    let (catalog, out) = (folder(), folder());
+    let numbers: [ArrayRef; 2] = [int64(1..9), Arc::new(Float64Array::from(vec![0.5; 8]))];
+    for (name, number) in ["a", "b"].iter().zip(numbers) {
+        let first = if *name == "a" { 0 } else { 8 };
+        let rows = with(&galaxies(int64(first..first + 8)), "k", number);
+        let path = catalog
+            .path()
+            .join("drop-1")
+            .join(format!("{name}.parquet"));
+        write(path, &rows, 100);
+    }
+    let run = || Program::run(&catalog, &out);
+    run().with("--keep k").ends(3).says(&[
+        "column k is Int64 in ",
+        "drop-1/a.parquet, and Float64 in ",
+        "drop-1/b.parquet; write it with one type, or leave --keep k out",
+    ]);
+    // What the command alone shows to be wrong is not the drop's fault.
+    for (keep, said) in [
+        ("--keep z_phot", "of its own"),
+        ("--keep k --keep k", "twice"),
+    ] {
+        run().with(keep).ends(2).says(&[said]);
+    }
+    run().ends(0);
+}
+
+#[test]
+fn a_path_may_go_up() {
+    let (catalog, out) = (folder(), folder());
+    good(catalog.path(), "drop-1", 100);
+    let up = |path: &Path| {
+        path.join("x/..")
+            .join("../")
+            .join(path.file_name().unwrap())
+    };
+    Program::run(up(catalog.path()), up(out.path())).ends(0);
+    assert_eq!(drops(out.path()), ["drop-1"]);
+}
+
+#[test]
+fn an_endpoint_that_is_no_url_is_refused() {
+    let out = folder();
+    for endpoint in ["", "minio:9000", "127.0.0.1:9000", "http://"] {
+        let run = Program::run("s3://sky/survey", &out).at(&S3::start());
+        run.env("AWS_ENDPOINT_URL", endpoint)
+            .ends(2)
+            .says(&["AWS_ENDPOINT_URL is", "not like http://"]);
+    }
+}

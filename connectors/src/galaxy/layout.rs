@@ -319,7 +319,26 @@ fn find_kept(
     keep: &[String],
     may_lack: bool,
 ) -> Result<Vec<Option<usize>>, SchemaError> {
+    check_kept(keep)?;
     let mut places = Vec::with_capacity(keep.len());
+    for column in keep {
+        let place = index_of(schema, column)?;
+        if place.is_none() && !may_lack {
+            return Err(SchemaError::KeepMissing {
+                column: column.clone(),
+                found: names(schema),
+            });
+        }
+        places.push(place);
+    }
+    Ok(places)
+}
+
+/// Makes sure that columns to keep are named once each, and none as a column that predictions have anyway.
+///
+/// # Errors
+/// [`SchemaError::KeepReserved`] and [`SchemaError::KeepTwice`], naming the column.
+pub fn check_kept(keep: &[String]) -> Result<(), SchemaError> {
     for (position, column) in keep.iter().enumerate() {
         let column = column.clone();
         if CARRIED.contains(&column.as_str()) {
@@ -333,16 +352,8 @@ fn find_kept(
         if keep[..position].contains(&column) {
             return Err(SchemaError::KeepTwice { column });
         }
-        let place = index_of(schema, &column)?;
-        if place.is_none() && !may_lack {
-            return Err(SchemaError::KeepMissing {
-                column,
-                found: names(schema),
-            });
-        }
-        places.push(place);
     }
-    Ok(places)
+    Ok(())
 }
 
 /// The one column of that name.

@@ -32,7 +32,7 @@ use serde::{Deserialize, Serialize};
 pub use columns::{ColumnNameError, ColumnNames};
 pub use cutout::{Cutout, CutoutFault, Cutouts};
 pub use error::SchemaError;
-pub use layout::Layout;
+pub use layout::{Layout, check_kept};
 
 /// The bands of a cutout and of the magnitudes, in the order the models take them.
 pub const BANDS: [&str; 5] = ["u", "g", "r", "i", "z"];
