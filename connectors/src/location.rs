@@ -241,10 +241,14 @@ fn known<'a, K: std::str::FromStr>(
         .filter_map(|(name, value)| Some((name.parse().ok()?, value.as_str())))
 }
 
-/// Whether a store's endpoint can be asked over HTTP at all.
-fn is_http(endpoint: &str) -> bool {
-    url::Url::parse(endpoint)
-        .is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.has_host())
+/// An S3 server's endpoint; object_store panics where it cannot be asked over HTTP.
+fn http(endpoint: &str) -> object_store::Result<url::Url> {
+    let url = url::Url::parse(endpoint).ok();
+    let url = url.filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
+    url.ok_or_else(|| object_store::Error::Generic {
+        store: "S3",
+        source: format!("AWS_ENDPOINT_URL is {endpoint:?}, and not like http://host:9000").into(),
+    })
 }
 
 fn s3(url: &str, options: &StoreOptions) -> object_store::Result<impl ObjectStore> {
@@ -254,19 +258,11 @@ fn s3(url: &str, options: &StoreOptions) -> object_store::Result<impl ObjectStor
         .cloned()
         .chain(aws_profile::options(options))
         .collect();
-    let endpoint = known::<AmazonS3ConfigKey>(&options, "aws_")
+    let endpoint = known(&options, "aws_")
         .filter(|(key, _)| *key == AmazonS3ConfigKey::Endpoint)
         .last();
-    if let Some((_, endpoint)) = endpoint
-        && !is_http(endpoint)
-    {
-        return Err(object_store::Error::Generic {
-            store: "S3",
-            source: format!("AWS_ENDPOINT_URL is {endpoint:?}, and not like http://host:9000")
-                .into(),
-        });
-    }
-    let plain_http = endpoint.is_some_and(|(_, endpoint)| endpoint.starts_with("http://"));
+    let endpoint = endpoint.map(|(_, value)| http(value)).transpose()?;
+    let plain_http = endpoint.is_some_and(|endpoint| endpoint.scheme() == "http");
     let builder = AmazonS3Builder::new()
         .with_url(url)
         .with_retry(retry)

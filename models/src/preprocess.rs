@@ -56,13 +56,7 @@ const SAMPLE: i64 = 8192;
 impl CutoutPreprocess {
     /// `[batch, band, y, x]` in and out, float32.
     pub(crate) fn apply(&self, cutouts: &Tensor) -> Result<Tensor, TchError> {
-        match self.tensors()? {
-            None => Ok(cutouts.shallow_clone()),
-            Some(scales) => {
-                let [slope, factor] = scales.map(|of| of.f_to_device(cutouts.device()));
-                asinh(cutouts, &slope?, &factor?)
-            }
-        }
+        transformed(cutouts, self.tensors()?, asinh)
     }
 
     /// What [`asinh`] takes, `[band, 1, 1]` of float32 on the CPU, where there is anything to do.
@@ -110,13 +104,7 @@ impl CutoutPreprocess {
 impl MagPreprocess {
     /// `[batch, band]` in and out, float32.
     pub(crate) fn apply(&self, mags: &Tensor) -> Result<Tensor, TchError> {
-        match self.tensors()? {
-            None => Ok(mags.shallow_clone()),
-            Some(whitening) => {
-                let [mean, matrix] = whitening.map(|of| of.f_to_device(mags.device()));
-                whiten(mags, &mean?, &matrix?)
-            }
-        }
+        transformed(mags, self.tensors()?, whiten)
     }
 
     /// What [`whiten`] takes, float32 on the CPU, where there is anything to do.
@@ -184,6 +172,19 @@ impl Preprocessing {
             _ => Ok(()),
         }
     }
+}
+
+/// What a transformation makes of `x` with its two tensors, or `x` as it is where it has none.
+fn transformed(
+    x: &Tensor,
+    tensors: Option<[Tensor; 2]>,
+    transform: fn(&Tensor, &Tensor, &Tensor) -> Result<Tensor, TchError>,
+) -> Result<Tensor, TchError> {
+    let Some(tensors) = tensors else {
+        return Ok(x.shallow_clone());
+    };
+    let [first, second] = tensors.map(|tensor| tensor.f_to_device(x.device()));
+    transform(x, &first?, &second?)
 }
 
 /// `asinh(slope x) factor`.

@@ -5,7 +5,7 @@
 //! | [`Linear::forward`] | `[rows, in] -> [rows, out]` |
 //! | [`Linear::add_to`] | `[rows, in]`, `[rows, out] -> [rows, out]` |
 //!
-//! On a CPU they are oneDNN's, or our own where those are faster ([`has_linear`]). Where oneDNN has no such kernel
+//! On a CPU they are oneDNN's, or our own where those are better ([`has_linear`]). Where oneDNN has no such kernel
 //! (bfloat16 on a processor without it) and on a GPU, they are libtorch's own.
 
 use std::ffi::{CStr, c_char};
@@ -43,7 +43,7 @@ impl Linear {
         if !on.own {
             return Ok(Self::Libtorch(weight, bias));
         }
-        if has_linear(on.kind) {
+        if has_linear(on.kind, layer.weight.size()[1]) {
             return Ok(Self::Panels(Panels::new(&weight, &bias)?));
         }
         Ok(match pack(&weight, rows) {

@@ -38,17 +38,6 @@ pub(super) struct Affine {
     pub(super) bias: Tensor,
 }
 
-/// A parallel convolution module: two grouped convolutions on `grid` by `grid` patches, with a SiLU between them.
-#[derive(Debug)]
-pub(super) struct PcmLayers {
-    /// `[hidden, in / groups, y, x]`.
-    pub(super) widen: Affine,
-    /// `[in, hidden / groups, y, x]`.
-    pub(super) narrow: Affine,
-    pub(super) groups: usize,
-    pub(super) grid: usize,
-}
-
 impl Affine {
     /// The layer at `path`.
     pub(super) fn read(c: &Checkpoint, path: &str) -> Result<Self, Error> {
@@ -120,4 +109,15 @@ impl Affine {
             bias: self.bias.f_index_select(0, channels)?,
         })
     }
+}
+
+/// A parallel convolution module: two grouped convolutions on `grid` by `grid` patches, with a SiLU between them.
+#[derive(Debug)]
+pub(super) struct PcmLayers {
+    /// `[hidden, in / groups, y, x]`.
+    pub(super) widen: Affine,
+    /// `[in, hidden / groups, y, x]`.
+    pub(super) narrow: Affine,
+    pub(super) groups: usize,
+    pub(super) grid: usize,
 }
