@@ -258,7 +258,7 @@ fn s3(url: &str, options: &StoreOptions) -> object_store::Result<impl ObjectStor
         .cloned()
         .chain(aws_profile::options(options))
         .collect();
-    let endpoint = known(&options, "aws_")
+    let endpoint = known::<AmazonS3ConfigKey>(&options, "aws_")
         .filter(|(key, _)| *key == AmazonS3ConfigKey::Endpoint)
         .last();
     let endpoint = endpoint.map(|(_, value)| http(value)).transpose()?;
