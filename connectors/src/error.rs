@@ -1,7 +1,7 @@
 //! What can go wrong between the stores and the dataflow, split by what a caller would do about it.
 use std::io::ErrorKind;
 
-use crate::galaxy::SchemaError;
+use crate::galaxy::{IdKind, SchemaError};
 
 /// An error of the catalog, the output or their stores. The message says what happened, to which object, and what to do.
 #[derive(Debug, thiserror::Error)]
@@ -75,12 +75,12 @@ pub enum Error {
         /// The object.
         object: String,
     },
-    /// The files of a drop do not belong together.
+    /// The files of a drop do not belong together, or the drop does not belong to those before it.
     #[error("drop {drop}: {reason}")]
     Mixed {
         /// The drop.
         drop: String,
-        /// Which files disagree about what.
+        /// What disagrees about what.
         reason: String,
     },
     /// The output's store lets a second writer overwrite what a first one created, so commits could be lost.
@@ -143,6 +143,16 @@ impl Error {
                 Self::Denied { object, source }
             }
             _ => Self::Store { object, source },
+        }
+    }
+
+    /// The ids of a drop are of one type, and those of another drop, so of the catalog, of another.
+    pub fn mixed_ids(drop: &str, here: IdKind, there: IdKind, other: &str) -> Self {
+        Self::Mixed {
+            drop: drop.to_owned(),
+            reason: format!(
+                "object_id is {here}, and {there} in drop {other}; a catalog has one type"
+            ),
         }
     }
 

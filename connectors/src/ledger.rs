@@ -235,12 +235,16 @@ impl Ledger {
     /// Appends an entry at the next free number, unless what came since `began` has settled its attempt or its drop.
     ///
     /// # Errors
-    /// The store's; the entry may then be in the ledger all the same, and the next start finds out.
+    /// [`Error::Mixed`] where it does not go with the entries before it: its ids are of another type, or another run with
+    /// another model has come between. The store's; the entry may then be in the ledger all the same, and the next start
+    /// finds out.
     pub async fn append(&mut self, mut entry: Entry, began: u64) -> Result<Appended, Error> {
         loop {
             if let Some(verdict) = self.verdict(&entry.attempt, &entry.drop, began) {
                 return Ok(verdict);
             }
+            self.check_ids(&entry.drop, entry.object_id)?;
+            self.check_model(&entry, began)?;
             entry.sequence = self.next();
             match self.create(&entry).await {
                 Ok(()) => self.entries.push(entry.clone()),
@@ -250,6 +254,38 @@ impl Ledger {
                     None => return Err(error),
                 },
             }
+        }
+    }
+
+    /// Makes sure that the ids of a drop are of the catalog's type: that of the first entry with any.
+    ///
+    /// # Errors
+    /// [`Error::Mixed`] naming both types and the other drop.
+    pub fn check_ids(&self, drop: &str, ids: Option<IdKind>) -> Result<(), Error> {
+        let mut known = self.entries.iter();
+        let known = known.find_map(|entry| Some((entry.object_id?, entry.drop.as_str())));
+        match ids.zip(known) {
+            Some((here, (there, other))) if here != there => {
+                Err(Error::mixed_ids(drop, here, there, other))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Makes sure that no other model has predicted since `began`: of those before, whoever runs has decided.
+    fn check_model(&self, entry: &Entry, began: u64) -> Result<(), Error> {
+        let since = self.entries.iter().skip(began.saturating_sub(1) as usize);
+        let predicted = |entry: &&Entry| entry.kind == Kind::Drop && entry.rows.written > 0;
+        let mut others = since.filter(predicted);
+        match others.find(|other| predicted(&entry) && other.model_id != entry.model_id) {
+            None => Ok(()),
+            Some(other) => Err(Error::Mixed {
+                drop: entry.drop.clone(),
+                reason: format!(
+                    "this is model {:.12}, and meanwhile another run has committed drop {} with model {:.12}; choose another --out, or run again with --model-change when that one has ended",
+                    entry.model_id, other.drop, other.model_id
+                ),
+            }),
         }
     }
 

@@ -241,17 +241,21 @@ impl Output {
     }
 
     /// Commits a drop: enters it in the ledger and publishes its files. `began` is the number the ledger was at when
-    /// the attempt began. An attempt that comes too late has its stage cleared.
+    /// the attempt began. An attempt that comes too late, or does not go with the entries before it, has its stage cleared.
     ///
     /// # Errors
-    /// The store's; [`Error::Unpublished`] where the drop is committed, and a file of it not yet published.
+    /// [`Error::Mixed`] as [`Ledger::append`]; the store's; [`Error::Unpublished`] where the drop is committed, and a file of it not yet published.
     pub async fn commit(
         &self,
         ledger: &mut Ledger,
         entry: Entry,
         began: u64,
     ) -> Result<Appended, Error> {
-        let appended = ledger.append(entry.clone(), began).await?;
+        let appended = ledger.append(entry.clone(), began).await;
+        if let Err(Error::Mixed { .. }) = appended {
+            self.clear_stage(&entry.attempt).await?;
+        }
+        let appended = appended?;
         match appended {
             Appended::Committed(sequence) => {
                 let published = self.publish(ledger, &Entry { sequence, ..entry }).await;

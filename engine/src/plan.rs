@@ -3,7 +3,6 @@ use std::{collections::VecDeque, fmt, sync::Arc};
 
 use connectors::{
     DropListing, DropPlan, Error as ConnectorError, Ledger, Sighting,
-    galaxy::IdKind,
     ledger::{Entry, Kind},
 };
 use operators::{Outcome, Progress, Settled, feed::Feeder};
@@ -101,7 +100,7 @@ impl Plan {
         )))
     }
 
-    /// Refuses to mix the predictions of two models, or ids of two types.
+    /// Refuses to mix the predictions of two models.
     ///
     /// # Errors
     /// [`Error::Output`] naming both models.
@@ -125,38 +124,18 @@ impl Plan {
         }
     }
 
-    /// Plans one drop. One that cannot be read is planned as failed, and so is one whose ids are not of the catalog's type:
-    /// that of the first drop in the ledger, or in `ids` of the first that was planned.
-    async fn plan_drop(
-        &self,
-        ledger: &Ledger,
-        listing: &DropListing,
-        attempt: &str,
-        ids: &mut Option<(IdKind, String)>,
-    ) -> DropPlan {
+    /// Plans one drop. One that cannot be read is planned as failed, and so is one whose ids are not of the catalog's
+    /// type, or that comes after another run's predictions with another model.
+    async fn plan_drop(&self, ledger: &Ledger, listing: &DropListing, attempt: &str) -> DropPlan {
         let began = ledger.next();
         let planned = self
             .catalog
             .plan(listing, attempt, began, self.split_bytes, self.batch)
             .await;
-        let committed = ledger.entries().iter();
-        let committed = committed.filter_map(|entry| Some((entry.object_id?, entry.drop.clone())));
-        let checked = planned.and_then(|plan| {
-            let Some(here) = plan.id_kind else {
-                return Ok(plan);
-            };
-            let own = || (here, listing.name.clone());
-            let (there, drop) =
-                ids.get_or_insert_with(|| committed.into_iter().next().unwrap_or_else(own));
-            if here == *there {
-                return Ok(plan);
-            }
-            Err(ConnectorError::Mixed {
-                drop: listing.name.clone(),
-                reason: format!(
-                    "object_id is {here}, and {there} in drop {drop}; a catalog has one type"
-                ),
-            })
+        let checked = planned.map_err(Error::from).and_then(|plan| {
+            ledger.check_ids(&listing.name, plan.id_kind)?;
+            self.check_model(ledger)?;
+            Ok(plan)
         });
         checked.unwrap_or_else(|error| DropPlan::failed(listing, attempt, began, error.to_string()))
     }
@@ -188,8 +167,6 @@ pub struct Planner {
     pub run: String,
     /// Attempts so far.
     pub attempts: u64,
-    /// The type of the catalog's ids, and a drop that has it, once one is known.
-    pub ids: Option<(IdKind, String)>,
 }
 
 impl Planner {
@@ -237,10 +214,7 @@ impl Planner {
             match entry.filter(|_| !self.plan.is_pending(entry)) {
                 // Another run has committed it since it was handed in.
                 Some(entry) => DropPlan::overtaken(listing, &attempt, entry.sequence),
-                None => {
-                    let ids = &mut self.ids;
-                    self.plan.plan_drop(&ledger, listing, &attempt, ids).await
-                }
+                None => self.plan.plan_drop(&ledger, listing, &attempt).await,
             }
         };
         if let Some(left) = left {
@@ -287,6 +261,21 @@ pub struct DropPreview {
     pub failure: Option<String>,
 }
 
+impl DropPreview {
+    fn of(plan: DropPlan, bytes: u64, replaces: Option<u64>) -> Self {
+        Self {
+            drop: plan.name,
+            objects: plan.inputs.len(),
+            bytes,
+            rows: plan.rows,
+            splits: plan.splits.len(),
+            parts: plan.parts,
+            replaces,
+            failure: plan.failure,
+        }
+    }
+}
+
 impl Plan {
     /// Plans the pending drops and writes nothing.
     ///
@@ -306,29 +295,20 @@ impl Plan {
             if left == Some(0) {
                 break;
             }
-            let mut plan = self.plan_drop(&ledger, &listing, "", &mut ids).await;
+            let mut plan = self.plan_drop(&ledger, &listing, "").await;
+            // A run finds this out when it commits the second of them.
+            if let Some(here) = plan.id_kind {
+                let (there, other) = ids.get_or_insert_with(|| (here, listing.name.clone()));
+                if here != *there {
+                    let mixed = ConnectorError::mixed_ids(&listing.name, here, *there, other);
+                    plan = DropPlan::failed(&listing, "", plan.began, mixed.to_string());
+                }
+            }
             if let Some(left) = &mut left {
                 plan.limit(*left);
                 *left -= plan.rows;
             }
-            let (objects, splits) = (plan.inputs.len(), plan.splits.len());
-            let DropPlan {
-                name: drop,
-                rows,
-                parts,
-                failure,
-                ..
-            } = plan;
-            drops.push(DropPreview {
-                drop,
-                objects,
-                bytes,
-                rows,
-                splits,
-                parts,
-                replaces,
-                failure,
-            });
+            drops.push(DropPreview::of(plan, bytes, replaces));
         }
         let (catalog, output) = (
             self.catalog.location().url.clone(),

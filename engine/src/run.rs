@@ -240,7 +240,6 @@ impl Lead {
             progress: self.progress,
             run: self.run,
             attempts: 0,
-            ids: None,
         };
         runtime.spawn(planner.take())
     }

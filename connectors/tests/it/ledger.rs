@@ -6,7 +6,8 @@ use std::sync::{
 
 use connectors::{
     Error, Ledger, Location,
-    ledger::{Appended, Entry, Kind},
+    galaxy::IdKind,
+    ledger::{Appended, Entry, Kind, Rows},
 };
 
 use crate::common::*;
@@ -115,6 +116,45 @@ async fn another_run_that_wins_the_number_with_our_drop_makes_ours_void() {
     // One that began after that entry knew of it: it is taken in again on purpose.
     assert_eq!(
         ledger.append(drop_entry("a", "again"), 2).await.unwrap(),
+        Appended::Committed(2)
+    );
+}
+
+#[tokio::test]
+async fn another_run_that_wins_the_number_with_another_model_or_other_ids_makes_ours_an_error() {
+    let entry = |drop: &str, model: &str, ids| Entry {
+        model_id: model.to_owned(),
+        object_id: Some(ids),
+        rows: Rows {
+            read: 1,
+            written: 1,
+            ..Rows::default()
+        },
+        ..drop_entry(drop, drop)
+    };
+    let here = memory();
+    let theirs = entry("theirs", "m", IdKind::Int64);
+    let ours = at_first_put(&here, another_first(&here, theirs));
+    let mut ledger = Ledger::open(&ours).await.unwrap();
+    for (model, ids, said) in [
+        ("n", IdKind::Int64, "has committed drop theirs with model m"),
+        (
+            "m",
+            IdKind::String,
+            "object_id is string, and int64 in drop theirs",
+        ),
+    ] {
+        let refused = ledger.append(entry("ours", model, ids), 1).await;
+        let refused = refused.unwrap_err();
+        assert!(matches!(refused, Error::Mixed { .. }), "{refused}");
+        assert!(refused.to_string().contains(said), "{refused}");
+    }
+    // Whoever began after that entry has decided to go on with another model.
+    assert_eq!(
+        ledger
+            .append(entry("ours", "n", IdKind::Int64), 2)
+            .await
+            .unwrap(),
         Appended::Committed(2)
     );
 }
