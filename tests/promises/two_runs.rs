@@ -1,37 +1,29 @@
 //! Two runs at once on one output: each drop is committed once, whoever is faster, and whoever sleeps in between.
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering},
+use std::{
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
 use serde_json::Value;
 
 use crate::{
     gate::{Head, Moment, Verdict, gate},
-    survey::{Program, S3, assert_same, committed, copy, drops, folder, ledger, survey, tree},
+    survey::{
+        Program, Running, S3, assert_same, committed, copy, drops, folder, ledger, model,
+        other_model, survey, tree,
+    },
 };
 
 const DROPS: [&str; 3] = ["drop-0001", "drop-0002", "drop-0003-specz"];
 
 /// One run falls asleep when it is about to make a request, another runs from start to end, and the first wakes up.
 fn sleeps(before: impl Fn(&Head) -> bool + Send + Sync + 'static, is_abandoned: bool) {
-    let (s3, undisturbed, moment) = (S3::start(), folder(), Moment::default());
-    copy(survey(), &s3.bucket().join("survey"));
+    let undisturbed = folder();
     Program::run(survey(), &undisturbed).ends(0);
-    let (held, endpoint) = (moment.clone(), s3.endpoint());
-    let gate = gate(move |head| {
-        if before(head) {
-            held.hold();
-        }
-        Verdict::Pass(endpoint.clone())
-    });
-    let run = || Program::run("s3://sky/survey", "s3://sky/out").at(&s3);
-    let sleeper = run().env("AWS_ENDPOINT_URL", &gate).runs();
-    moment.wait();
-    sleeper.signal("STOP");
-    run().ends(0);
-    sleeper.signal("CONT");
-    moment.end();
+    let (s3, sleeper) = while_asleep(before, model(), "");
     sleeper.ends(0);
 
     let out = s3.bucket().join("out");
@@ -44,6 +36,31 @@ fn sleeps(before: impl Fn(&Head) -> bool + Send + Sync + 'static, is_abandoned: 
     assert!(!is_abandoned || ledger(&out).iter().any(is_void));
     assert!(tree(&out.join("_hubbleflow/staging")).is_empty());
     Program::new(["verify", "s3://sky/out"]).at(&s3).ends(0);
+}
+
+/// A run that has slept before a request while another ran from start to end; it is awake now.
+fn while_asleep(
+    before: impl Fn(&Head) -> bool + Send + Sync + 'static,
+    model_of_another: &Path,
+    flags: &str,
+) -> (S3, Running) {
+    let (s3, moment) = (S3::start(), Moment::default());
+    copy(survey(), &s3.bucket().join("survey"));
+    let (held, endpoint) = (moment.clone(), s3.endpoint());
+    let gate = gate(move |head| {
+        if before(head) {
+            held.hold();
+        }
+        Verdict::Pass(endpoint.clone())
+    });
+    let run = |model| Program::on("run", "s3://sky/survey", "s3://sky/out", model).at(&s3);
+    let sleeper = run(model()).env("AWS_ENDPOINT_URL", &gate).runs();
+    moment.wait();
+    sleeper.signal("STOP");
+    run(model_of_another).with(flags).ends(0);
+    sleeper.signal("CONT");
+    moment.end();
+    (s3, sleeper)
 }
 
 fn writes(head: &Head, what: &str) -> bool {
@@ -72,6 +89,32 @@ fn a_run_sleeps_before_its_second_commit() {
         writes(head, "_hubbleflow/ledger/") && commits.fetch_add(1, Ordering::SeqCst) > 0
     };
     sleeps(second, false);
+}
+
+#[test]
+fn a_run_sleeps_while_another_model_predicts() {
+    for place in ["_hubbleflow/staging/", "_hubbleflow/ledger/"] {
+        let (s3, sleeper) = while_asleep(
+            move |head| writes(head, place),
+            other_model(),
+            "--drop drop-0001",
+        );
+        let told = sleeper.ends(3);
+        told.says(&[
+            "drop-0002: FAILED",
+            "model",
+            "drop drop-0001",
+            "--model-change",
+        ]);
+        let out = s3.bucket().join("out");
+        // What a model has not predicted it cannot mix.
+        let mut names = drops(&out);
+        names.retain(|name| !name.is_empty());
+        names.sort();
+        assert_eq!(names, ["drop-0001", "drop-0003-specz"]);
+        assert!(tree(&out.join("_hubbleflow/staging")).is_empty());
+        Program::new(["verify", "s3://sky/out"]).at(&s3).ends(0);
+    }
 }
 
 #[test]
