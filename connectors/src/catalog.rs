@@ -228,6 +228,14 @@ impl Catalog {
             .try_collect()
             .await?;
         let (kind, id_kind) = agree(&drop.name, &files)?;
+        if let Some(file) = files.iter().find(|file| file.layout.lacks_cutouts_alone()) {
+            tracing::warn!(
+                "drop {}: {} has magnitudes and z_spec and no column {}, so it is taken as spec-z alone and nothing of it is predicted; where its cutouts are in another column, give --column cutout=NAME",
+                drop.name,
+                file.name(),
+                self.request.names.in_file("cutout"),
+            );
+        }
         let rows: u64 = files.iter().map(|file| file.rows()).sum();
         let parts = rows.div_ceil(PART_ROWS).max(1) as u32;
         let mut splits = Vec::new();

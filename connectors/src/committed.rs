@@ -21,7 +21,7 @@ use parquet::{
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Error, Output,
+    Error, Ledger, Output,
     fetch::ObjectReader,
     ledger::{Entry, Kind},
     part::Folder,
@@ -38,6 +38,15 @@ pub fn standing(entries: &[Entry], sequence: u64) -> BTreeMap<&str, &Entry> {
         .filter(|entry| entry.kind == Kind::Drop)
         .map(|entry| (entry.drop.as_str(), entry))
         .collect()
+}
+
+/// An entry that stood at a number of the ledger and whose files are not all kept, and the entry that took its place.
+pub fn replaced_since(ledger: &Ledger, sequence: u64) -> Option<(&Entry, &Entry)> {
+    let then = standing(ledger.entries(), sequence).into_values();
+    let replaced = then.map(|entry| (entry, ledger.newest(&entry.drop)));
+    replaced
+        .filter_map(|(entry, newest)| Some((entry, newest?)))
+        .find(|(entry, newest)| !entry.files.iter().all(|file| newest.files.contains(file)))
 }
 
 /// A file that an entry lists: where to find its rows.

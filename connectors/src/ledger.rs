@@ -115,6 +115,17 @@ pub struct Entry {
 }
 
 impl Entry {
+    /// Where its files lie below the output.
+    pub fn paths(&self) -> impl Iterator<Item = &str> {
+        self.files.iter().map(|file| file.path.as_str())
+    }
+
+    /// Whether it is of a first try, with `--limit`: the next run without it replaces it.
+    pub fn is_try(&self) -> bool {
+        let limit = self.settings.get("limit");
+        limit.is_some_and(|limit| !limit.is_null())
+    }
+
     /// An entry that voids what an attempt staged.
     pub fn abandoned(attempt: &str, engine: &str) -> Self {
         Self {
@@ -179,7 +190,7 @@ impl Ledger {
         let listed = listed.map_err(|source| Error::store(output.url_of(FOLDER), source))?;
         let count = listed
             .iter()
-            .filter(|meta| meta.location.as_ref().ends_with(".json"))
+            .filter(|meta| meta.location.filename().is_some_and(is_entry))
             .count() as u64;
         let reads: Vec<_> = (1..=count).map(|sequence| ledger.get(sequence)).collect();
         let read: Vec<Option<Entry>> = futures::stream::iter(reads)
@@ -343,6 +354,14 @@ impl Ledger {
 
 fn name(sequence: u64) -> String {
     format!("{FOLDER}/{sequence:020}.json")
+}
+
+/// Whether an object of the ledger's folder is an entry, by its name; what else somebody has put there is none.
+fn is_entry(name: &str) -> bool {
+    let number = name.strip_suffix(".json");
+    number.is_some_and(|number| {
+        number.len() == 20 && number.bytes().all(|digit| digit.is_ascii_digit())
+    })
 }
 
 /// Looks at the format first: the fields of a newer one may not be read at all.

@@ -96,16 +96,20 @@ impl Output {
         answer.bytes().await.map_err(fail)
     }
 
-    /// Copies the files of a committed drop to their places where they are not there yet, takes away those that only
-    /// earlier entries of the drop list, and clears the stage.
+    /// Copies the files of a committed drop to their places, where they are not there yet or an earlier entry of the drop
+    /// lists them: whoever takes a drop in again may do so since a file is damaged. Takes away those that only earlier
+    /// entries list, and clears the stage.
     ///
     /// # Errors
     /// The store's, or [`Error::Ledger`] where a committed file is neither staged nor published.
     pub async fn publish(&self, ledger: &mut Ledger, entry: &Entry) -> Result<(), Error> {
+        let before = ledger.entries().iter();
+        let before =
+            before.filter(|other| other.drop == entry.drop && other.sequence < entry.sequence);
+        let before: HashSet<&str> = before.flat_map(|other| other.paths()).collect();
         let copies: Vec<_> = entry
-            .files
-            .iter()
-            .map(|file| self.publish_file(&entry.attempt, &file.path))
+            .paths()
+            .map(|path| self.publish_file(&entry.attempt, path, before.contains(path)))
             .collect();
         let published = futures::stream::iter(copies)
             .buffer_unordered(REQUESTS_AT_ONCE)
@@ -134,39 +138,36 @@ impl Output {
             .filter(|other| other.kind == Kind::Drop && other.drop == entry.drop);
         let (current, past): (Vec<&Entry>, Vec<&Entry>) =
             of_drop.partition(|other| other.sequence == newest);
-        let kept: HashSet<&str> = current
-            .iter()
-            .flat_map(|entry| &entry.files)
-            .map(|file| file.path.as_str())
-            .collect();
+        let kept: HashSet<&str> = current.iter().flat_map(|entry| entry.paths()).collect();
         let stale = past
             .iter()
-            .flat_map(|entry| &entry.files)
-            .filter(|file| !kept.contains(file.path.as_str()));
+            .flat_map(|entry| entry.paths())
+            .filter(|path| !kept.contains(path));
         let stale: Vec<Path> = stale
-            .map(|file| self.location.path(&file.path))
+            .map(|path| self.location.path(path))
             .collect::<Result<_, _>>()?;
         self.delete(stale).await?;
         self.clear_stage(&entry.attempt).await
     }
 
-    async fn publish_file(&self, attempt: &str, path: &str) -> Result<(), Error> {
+    async fn publish_file(&self, attempt: &str, path: &str, again: bool) -> Result<(), Error> {
         let store = &self.location.store;
         let (from, to) = (
             self.location.path(&staged(attempt, path))?,
             self.location.path(path)?,
         );
         let fail = |source| Error::store(self.location.url_of(path), source);
-        if self.exists(&to).await.map_err(fail)? {
-            return Ok(());
-        }
-        // A plain copy onto a target that appears meanwhile leaves a stray file on some stores: the careful one first.
-        let copied = match store.copy_if_not_exists(&from, &to).await {
-            Err(
-                object_store::Error::NotSupported { .. }
-                | object_store::Error::NotImplemented { .. },
-            ) => store.copy(&from, &to).await,
-            copied => copied,
+        let copied = match self.exists(&to).await.map_err(fail)? {
+            true if again => self.overwrite(&from, &to).await,
+            true => Ok(()),
+            // A plain copy onto a target that appears meanwhile leaves a stray file on some stores: the careful one first.
+            false => match store.copy_if_not_exists(&from, &to).await {
+                Err(
+                    object_store::Error::NotSupported { .. }
+                    | object_store::Error::NotImplemented { .. },
+                ) => store.copy(&from, &to).await,
+                copied => copied,
+            },
         };
         match copied {
             Ok(()) | Err(object_store::Error::AlreadyExists { .. }) => Ok(()),
@@ -269,6 +270,14 @@ impl Output {
             }
         }
         Ok(appended)
+    }
+
+    /// Writes the bytes of an object over another. (A copy is a link on a local file system, and one onto itself leaves a
+    /// stray file.)
+    async fn overwrite(&self, from: &Path, to: &Path) -> object_store::Result<()> {
+        let bytes = self.location.store.get(from).await?.bytes().await?;
+        self.location.store.put(to, bytes.into()).await?;
+        Ok(())
     }
 
     async fn exists(&self, path: &Path) -> object_store::Result<bool> {

@@ -3,6 +3,7 @@
 //! A setting is the flag; else the variable `HUBBLEFLOW_<FLAG>`; else the line of the `--settings` file; else its default.
 use std::{
     ffi::OsString,
+    io::IsTerminal,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -20,6 +21,7 @@ use crate::{
     bench::{BenchCommand, bench},
     bundled,
     clock::clock,
+    console::{json, print, show, tell},
     demo,
     export::export,
     import::{ImportCommand, import},
@@ -198,10 +200,10 @@ pub fn main() -> u8 {
     match result {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("hubbleflow: {error}");
+            tell(format_args!("hubbleflow: {error}"));
             let mut source = std::error::Error::source(&error);
             while let Some(cause) = source {
-                eprintln!("  because: {cause}");
+                tell(format_args!("  because: {cause}"));
                 source = cause.source();
             }
             error.exit_code()
@@ -237,27 +239,27 @@ fn execute(command: Command) -> Result<u8, Error> {
         Command::Plan(args) => runtime.block_on(plan_command(&args, &options)),
         Command::Status(args) => {
             let status = runtime.block_on(status(&args.out, args.as_of.as_deref(), &options))?;
-            print(args.json, &status);
+            show(args.json, &status)?;
             Ok(0)
         }
         Command::Verify(args) => {
             let again = args.catalog.zip(args.model);
             let again = again.map(|(catalog, model)| Again { catalog, model });
             let verified = runtime.block_on(verify(&args.out, again.as_ref(), &options))?;
-            print(args.json, &verified);
+            show(args.json, &verified)?;
             Ok(u8::from(!verified.faults.is_empty()))
         }
         Command::Export(args) => {
             let as_of = args.as_of.as_deref();
             let exported = runtime.block_on(export(&args.out, &args.to, as_of, &options))?;
-            print(args.json, &exported);
+            show(args.json, &exported)?;
             Ok(0)
         }
         Command::Report(args) => {
             let page = runtime.block_on(report(&args.out, &options))?;
             std::fs::write(&args.html, page)
                 .map_err(|source| Error::io(args.html.display().to_string(), source))?;
-            println!("{}", args.html.display());
+            print(args.html.display())?;
             Ok(0)
         }
         Command::Sample(command) => runtime.block_on(sample_command(&command, &options)),
@@ -302,7 +304,7 @@ fn run_command(
         Some(watch) => crate::watch(job, watch, runtime.handle())?,
     };
     if leader {
-        eprintln!(
+        tell(format_args!(
             "{} drops committed, {} failed: {} galaxies in {:.1} s ({:.0} a second, {} {})",
             summary.drops_committed,
             summary.drops_failed,
@@ -311,9 +313,9 @@ fn run_command(
             summary.galaxies_per_second,
             summary.device,
             summary.precision
-        );
+        ));
         if args.catalog.json {
-            println!("{}", json(&summary));
+            print(json(&summary))?;
         }
     }
     Ok(summary.exit_code())
@@ -341,7 +343,7 @@ async fn plan_command(args: &CatalogArgs, options: &StoreOptions) -> Result<u8, 
     let model = models::load(&dir.path, tch::Device::Cpu, models::Precision::Fp32)?;
     let plan = Plan::new(args, model.as_ref(), Places::open(args, options)?)?;
     let planned = plan.preview().await?;
-    print(args.json, &planned);
+    show(args.json, &planned)?;
     Ok(if planned.drops.iter().any(|drop| drop.failure.is_some()) {
         3
     } else {
@@ -357,18 +359,18 @@ async fn sample_command(command: &SampleCommand, options: &StoreOptions) -> Resu
     })
     .await;
     bar.finish_and_clear();
-    println!(
+    print(format_args!(
         "{}: {}",
         command.out,
         made.map_err(|error| Error::Output(format!("{}: {error}", command.out)))?
-    );
+    ))?;
     Ok(0)
 }
 
 fn model_command(command: ModelCommand) -> Result<u8, Error> {
     match command {
         ModelCommand::Inspect { dir, json } => {
-            print(json, &models::inspect(&bundled::resolve(dir)?)?)
+            show(json, &models::inspect(&bundled::resolve(dir)?)?)?
         }
         ModelCommand::Check {
             dir,
@@ -378,7 +380,10 @@ fn model_command(command: ModelCommand) -> Result<u8, Error> {
             let device = device.resolve(0)?;
             let precision = precision.or(Precision::fastest(device));
             let checked = models::check(&bundled::resolve(dir)?, device, precision)?;
-            println!("{checked}");
+            print(&checked)?;
+            if !checked.finite {
+                return Ok(1);
+            }
         }
         ModelCommand::Init {
             dir,
@@ -390,10 +395,10 @@ fn model_command(command: ModelCommand) -> Result<u8, Error> {
                 Config::preset(&preset).expect("the command line admits presets alone");
             config.encoder.depth = depth.unwrap_or(config.encoder.depth);
             models::init::init(&dir, &config, &seed)?;
-            println!(
+            print(format_args!(
                 "{}: an initialised model; it has learned nothing, and its redshifts mean nothing",
                 dir.display()
-            );
+            ))?;
         }
     }
     Ok(0)
@@ -408,26 +413,18 @@ fn train_command(
         TrainCommand::Pretrain(args) => runtime.block_on(train::pretrain(args, options))?,
         TrainCommand::Finetune(args) => runtime.block_on(train::finetune(args, options))?,
     };
-    println!("{}", json(&report));
+    print(json(&report))?;
     Ok(0)
-}
-
-/// Shows what a command found: one JSON object, or text.
-pub(crate) fn print(as_json: bool, value: &(impl serde::Serialize + std::fmt::Display)) {
-    if as_json {
-        println!("{}", json(value))
-    } else {
-        println!("{value}")
-    }
-}
-
-fn json(value: &impl serde::Serialize) -> String {
-    serde_json::to_string(value).expect("what is shown is plain data")
 }
 
 /// What the environment says of stores.
 fn store_options() -> Vec<(String, String)> {
-    std::env::vars()
+    // What is no text is no store's.
+    let text = |(name, value): (OsString, OsString)| {
+        Some((name.into_string().ok()?, value.into_string().ok()?))
+    };
+    std::env::vars_os()
+        .filter_map(text)
         .map(|(name, value)| (name.to_ascii_lowercase(), value))
         .collect()
 }
@@ -438,6 +435,9 @@ fn start_logging() {
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        // A log that nobody takes stops no work.
+        .log_internal_errors(false)
         .init();
 }
 
@@ -450,23 +450,10 @@ fn parse(args: Vec<OsString>) -> Result<Cli, Error> {
         .map(read_settings)
         .transpose()?
         .unwrap_or_default();
-    let names: Vec<String> = command
-        .get_subcommands()
-        .map(|sub| sub.get_name().to_owned())
-        .collect();
-    for name in &names {
-        command = command.mut_subcommand(name, |sub| with_sources(sub, &settings));
-    }
-    let known = |key: &String| {
-        command
-            .get_subcommands()
-            .flat_map(|sub| sub.get_arguments())
-            .any(|arg| arg.get_id() == key)
-    };
     if let Some(unknown) = settings
         .keys()
         .map(|key| key.replace('-', "_"))
-        .find(|key| !known(key))
+        .find(|key| !has_argument(&command, key))
     {
         let file = file.unwrap_or_default();
         return Err(Error::Usage(format!(
@@ -474,6 +461,7 @@ fn parse(args: Vec<OsString>) -> Result<Cli, Error> {
             file.display()
         )));
     }
+    command = with_sources(command, &settings);
     let matches = command.get_matches_from(args);
     Ok(Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit()))
 }
@@ -498,11 +486,24 @@ fn read_settings(file: &Path) -> Result<toml::Table, Error> {
         .map_err(|error| Error::Usage(format!("{}: {error}", file.display())))
 }
 
-/// Gives each argument of a command its variable, and the file's setting as its default.
+/// Whether a command, or one of its own, has an argument of this name.
+fn has_argument(command: &clap::Command, name: &str) -> bool {
+    command.get_arguments().any(|arg| arg.get_id() == name)
+        || command.get_subcommands().any(|sub| has_argument(sub, name))
+}
+
+/// Gives each argument of a command and of its own commands its variable, and the file's setting as its default.
 fn with_sources(command: clap::Command, settings: &toml::Table) -> clap::Command {
+    let names: Vec<String> = command
+        .get_subcommands()
+        .map(|sub| sub.get_name().to_owned())
+        .collect();
+    let command = names.into_iter().fold(command, |command, name| {
+        command.mut_subcommand(name, |sub| with_sources(sub, settings))
+    });
     command.mut_args(|arg| {
         let name = arg.get_id().as_str().to_owned();
-        if name == "settings" || name == "help" {
+        if ["settings", "help", "version"].contains(&name.as_str()) {
             return arg;
         }
         let arg = arg

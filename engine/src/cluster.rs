@@ -16,6 +16,7 @@ use timely::communication::{
 use crate::{
     Error,
     clock::clock,
+    console::tell,
     heartbeat::{Heartbeats, Peer},
     job::Job,
     settings::RunArgs,
@@ -251,9 +252,9 @@ impl Cluster {
 
 /// Ends this process, since another is gone: its workers would wait for it for ever, and are not to be asked.
 fn end_without(lost: &str) {
-    eprintln!(
+    tell(format_args!(
         "hubbleflow: {lost}; this process ends too: what is committed stays, and the next start goes on"
-    );
+    ));
     end_at_once(CRASHED.into());
 }
 
@@ -261,12 +262,27 @@ fn end_without(lost: &str) {
 fn hosts(file: &Path) -> Result<Vec<String>, Error> {
     let text = std::fs::read_to_string(file)
         .map_err(|source| Error::io(file.display().to_string(), source))?;
-    Ok(text
-        .lines()
-        .map(str::trim)
-        .filter(|line| !line.is_empty())
-        .map(str::to_owned)
-        .collect())
+    let mut hosts: Vec<String> = Vec::new();
+    let lines = text.lines().map(str::trim).zip(1..);
+    for (line, number) in lines.filter(|(line, _)| !line.is_empty()) {
+        let wrong = |reason: &str| {
+            let file = file.display();
+            Err(Error::Usage(format!(
+                "{file}, line {number}: {line:?} {reason}"
+            )))
+        };
+        let port = line
+            .rsplit_once(':')
+            .map(|(_host, port)| port.parse::<u16>());
+        if !matches!(port, Some(Ok(1..))) {
+            return wrong("is not HOST:PORT");
+        }
+        if hosts.iter().any(|host| host == line) {
+            return wrong("stands there twice; give each process a place of its own");
+        }
+        hosts.push(line.to_owned());
+    }
+    Ok(hosts)
 }
 
 /// What must be the same in all processes.
@@ -279,6 +295,9 @@ fn agreement(job: &Job) -> serde_json::Map<String, serde_json::Value> {
     ] {
         agreement.insert(key.to_owned(), value.into());
     }
+    agreement.insert("drop".to_owned(), job.plan.drops.clone().into());
+    agreement.insert("again".to_owned(), job.plan.again.into());
+    agreement.insert("model_change".to_owned(), job.plan.model_change.into());
     agreement.insert("workers".to_owned(), job.cluster.workers.into());
     agreement.insert("processes".to_owned(), job.cluster.hosts.len().into());
     agreement

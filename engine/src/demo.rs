@@ -10,6 +10,7 @@ use tokio::runtime::Runtime;
 
 use crate::{
     Error, bundled,
+    console::print,
     job::StoreOptions,
     report::report,
     s3_server::S3Server,
@@ -57,11 +58,11 @@ pub fn demo(args: &DemoArgs, runtime: &Runtime) -> Result<u8, Error> {
     server
         .create_bucket(BUCKET)
         .map_err(|source| Error::io("making the bucket", source))?;
-    println!(
+    print(format_args!(
         "An S3 server at {} serves {}.",
         server.endpoint(),
         root.display()
-    );
+    ))?;
     let environment = [
         ("AWS_ENDPOINT_URL", server.endpoint()),
         ("AWS_ACCESS_KEY_ID", KEY.to_owned()),
@@ -75,10 +76,10 @@ pub fn demo(args: &DemoArgs, runtime: &Runtime) -> Result<u8, Error> {
     runtime.block_on(survey(args, &options))?;
     let model = bundled::resolve(args.model.clone())?;
 
-    println!(
+    print(format_args!(
         "\nA cluster of {} processes reads {CATALOG}, predicts, and commits to {OUT}:",
         args.local
-    );
+    ))?;
     let command = ["run", CATALOG, "--out", OUT, "--model"].map(OsString::from);
     let command: Vec<OsString> = command
         .into_iter()
@@ -86,17 +87,20 @@ pub fn demo(args: &DemoArgs, runtime: &Runtime) -> Result<u8, Error> {
         .collect();
     let code = supervise(&command, args.local, 0, &environment, None)?;
 
-    println!("\n{}", runtime.block_on(status(OUT, None, &options))?);
+    print(format_args!(
+        "\n{}",
+        runtime.block_on(status(OUT, None, &options))?
+    ))?;
     write_report(args, &options, runtime)?;
     let photoz = root.join(BUCKET).join("photoz").join("photoz");
-    println!(
+    print(format_args!(
         "\nThe predictions are Parquet, for any reader: {}",
         photoz.display()
-    );
-    println!(
-        "The cutouts are rendered from real photometry, so these scores are scores on rendered cutouts."
-    );
-    println!("Run it again: what is committed is not done twice.");
+    ))?;
+    print(
+        "The cutouts are rendered from real photometry, so these scores are scores on rendered cutouts.",
+    )?;
+    print("Run it again: what is committed is not done twice.")?;
     runtime.block_on(server.shutdown());
     Ok(code)
 }
@@ -108,9 +112,12 @@ fn write_report(args: &DemoArgs, options: &StoreOptions, runtime: &Runtime) -> R
         Ok(text) => {
             std::fs::write(&page, text)
                 .map_err(|source| Error::io(page.display().to_string(), source))?;
-            println!("\nThe report, with plots, is one page: {}", page.display());
+            print(format_args!(
+                "\nThe report, with plots, is one page: {}",
+                page.display()
+            ))?;
         }
-        Err(error) => println!("\nNo report: {error}"),
+        Err(error) => print(format_args!("\nNo report: {error}"))?,
     }
     Ok(())
 }
@@ -120,20 +127,20 @@ async fn survey(args: &DemoArgs, options: &StoreOptions) -> Result<(), Error> {
     let place = Location::open(CATALOG, options)?;
     let there = connectors::catalog::drops(&place, connectors::DropBy::Child).await?;
     if !there.is_empty() {
-        println!(
+        print(format_args!(
             "The sample survey is there: {} drops in {CATALOG}.",
             there.len()
-        );
+        ))?;
         return Ok(());
     }
-    println!(
+    print(format_args!(
         "Rendering a sample survey of {} galaxies into {CATALOG} …",
         args.sample.galaxies
-    );
+    ))?;
     let made = sample(place.store, place.prefix, &args.sample, |_rows| ()).await;
-    println!(
+    print(format_args!(
         "{}",
         made.map_err(|error| Error::Output(error.to_string()))?
-    );
+    ))?;
     Ok(())
 }

@@ -9,7 +9,11 @@ use connectors::{
 };
 use models::adopt::{Foreign, adopt};
 
-use crate::{Error, job::StoreOptions};
+use crate::{
+    Error,
+    console::{json, print},
+    job::StoreOptions,
+};
 
 /// What can be imported.
 #[derive(Subcommand)]
@@ -83,9 +87,9 @@ pub async fn import(command: ImportCommand, options: &StoreOptions) -> Result<()
         ImportCommand::Images(args) => {
             let imported = images(&args, options).await?;
             if args.json {
-                println!("{}", serde_json::json!(imported));
+                print(json(&imported))?;
             } else {
-                println!("{}: {imported}", args.to);
+                print(format_args!("{}: {imported}", args.to))?;
             }
         }
         ImportCommand::Model(args) => model(&args)?,
@@ -130,9 +134,11 @@ fn model(args: &ModelArgs) -> Result<(), Error> {
     };
     let config = adopt(&args.to, &args.file, foreign, &name, args.heads)?;
     let to = args.to.display();
-    println!("{to}: {tensors} tensors of {class}");
+    print(format_args!("{to}: {tensors} tensors of {class}"))?;
     let config = serde_json::to_string(&config).expect("a configuration is plain data");
-    println!("{config}\ntry it: hubbleflow model check {to}");
+    print(format_args!(
+        "{config}\ntry it: hubbleflow model check {to}"
+    ))?;
     Ok(())
 }
 

@@ -1,5 +1,5 @@
 //! A job as it will be run: settings resolved, places opened, the model loaded.
-use std::{cmp::Ordering, path::PathBuf, sync::Arc};
+use std::{path::PathBuf, sync::Arc};
 
 use connectors::{
     Catalog, DropBy, Location, Output,
@@ -15,7 +15,7 @@ use crate::{
     Error, bundled,
     clock::clock,
     cluster::Cluster,
-    settings::{self, CatalogArgs, RunArgs},
+    settings::{CatalogArgs, RunArgs, check_mags},
 };
 
 pub use connectors::location::StoreOptions;
@@ -104,12 +104,7 @@ impl Plan {
                 args.catalog, args.out
             )));
         }
-        if args.mag_min.partial_cmp(&args.mag_max) != Some(Ordering::Less) {
-            return Err(usage(format!(
-                "--mag-min {} is not below --mag-max {}",
-                args.mag_min, args.mag_max
-            )));
-        }
+        check_mags(args.mag_min, args.mag_max)?;
         if args.split_bytes.0 == 0 {
             return Err(usage("--split-bytes is 0; 25MB is a good size".to_owned()));
         }
@@ -124,10 +119,7 @@ impl Plan {
             needs_mags: needs.mags,
             cutout_px: model.cutout_px(),
         };
-        let drop_by = match args.drop_by {
-            settings::DropBy::Child => DropBy::Child,
-            settings::DropBy::All => DropBy::All,
-        };
+        let drop_by = DropBy::from(args.drop_by);
         let rules = Rules {
             needs,
             cutout_px: model.cutout_px(),
@@ -310,19 +302,18 @@ pub struct ModelDirectory {
 /// The store's.
 pub async fn model_directory(url: &str, options: &StoreOptions) -> Result<ModelDirectory, Error> {
     use object_store::ObjectStoreExt;
-    let Some((scheme, path)) = url.split_once("://") else {
-        return Ok(ModelDirectory {
-            path: bundled::resolve(url.into())?,
-            _fetched: None,
-        });
+    let here = |path| ModelDirectory {
+        path,
+        _fetched: None,
     };
-    if scheme == "file" {
-        return Ok(ModelDirectory {
-            path: path.into(),
-            _fetched: None,
-        });
+    if !url.contains("://") {
+        return bundled::resolve(url.into()).map(here);
     }
-    let (place, copy) = (Location::open(url, options)?, tempfile::tempdir());
+    let place = Location::open(url, options)?;
+    if let Some(folder) = place.folder {
+        return Ok(here(folder));
+    }
+    let copy = tempfile::tempdir();
     let copy = copy.map_err(|source| Error::io("making a folder for the model", source))?;
     for name in [models::CONFIG_FILE, models::WEIGHTS_FILE] {
         let fail = |source| connectors::Error::store(place.url_of(name), source);

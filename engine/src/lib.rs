@@ -4,7 +4,7 @@
 //! cli ── settings ── job ── run ── dataflow          what is to be run, and running it
 //!                     ├── plan   watch     changed   which drops, and what has changed
 //!                     ├── cluster   heartbeat        which processes, and whether they are there
-//!                     └── observe                    what one sees
+//!                     └── observe   console          what one sees
 //! ```
 //! Settings (what a user writes) become a [`job::Job`] (things that work); [`run::run`] runs it. Only this crate reads
 //! the command line, the environment and the clock.
@@ -14,6 +14,7 @@ pub mod changed;
 pub mod cli;
 pub mod clock;
 pub mod cluster;
+mod console;
 pub mod dataflow;
 pub mod demo;
 mod error;

@@ -11,7 +11,7 @@ use std::{
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use operators::{Outcome, Progress, Published, Settled, metrics::Numbers};
 
-use crate::{clock::clock, plan::Pending, settings::Bytes};
+use crate::{clock::clock, console::tell, plan::Pending, settings::Bytes};
 
 /// How often a terminal is redrawn, and how often a log gets a line.
 const REDRAW: Duration = Duration::from_millis(200);
@@ -43,7 +43,7 @@ impl Observer {
         let drops = pending.map(|pending| pending.len() as u64);
         let bytes = pending.map(|pending| pending.iter().map(|pending| pending.bytes).sum());
         if drops == Some(0) {
-            eprintln!("nothing to do: no drop is pending");
+            tell("nothing to do: no drop is pending");
         }
         let terminal = std::io::stderr().is_terminal();
         let target = if terminal {
@@ -75,18 +75,18 @@ impl Observer {
     pub fn settled(&self, settled: &Settled) {
         self.bar.inc(1);
         let line = describe(settled);
-        self.bar.suspend(|| eprintln!("{line}"));
+        self.bar.suspend(|| tell(&line));
     }
 
     /// Tells what the user should know.
     pub fn warn(&self, line: &str) {
-        self.bar.suspend(|| eprintln!("warning: {line}"));
+        self.bar.suspend(|| tell(format_args!("warning: {line}")));
     }
 
     /// Tells what the metrics are after a drop, or why they are not known.
     pub fn scored(&self, published: &Published) {
         let line = describe_metrics(published);
-        self.bar.suspend(|| eprintln!("{line}"));
+        self.bar.suspend(|| tell(&line));
     }
 }
 
@@ -110,7 +110,7 @@ fn show(
             let of = bar
                 .length()
                 .map_or_else(String::new, |drops| format!(" of {drops}"));
-            eprintln!("{}{of} drops settled, {line}", bar.position());
+            tell(format_args!("{}{of} drops settled, {line}", bar.position()));
             last = line;
         }
     }

@@ -44,7 +44,7 @@ impl Plan {
 
     /// Whether a drop with this newest entry is to be taken: those that are not committed, or all, with `--again`.
     pub fn is_pending(&self, entry: Option<&Entry>) -> bool {
-        entry.is_none_or(|entry| self.again || (is_try(entry) && self.limit.is_none()))
+        entry.is_none_or(|entry| self.again || (entry.is_try() && self.limit.is_none()))
     }
 
     /// What has changed in a drop since it was committed as its newest entry.
@@ -139,14 +139,6 @@ impl Plan {
         });
         checked.unwrap_or_else(|error| DropPlan::failed(listing, attempt, began, error.to_string()))
     }
-}
-
-/// Whether an entry is of a first try with `--limit`.
-fn is_try(entry: &Entry) -> bool {
-    entry
-        .settings
-        .get("limit")
-        .is_some_and(|limit| !limit.is_null())
 }
 
 /// Hands drops to the dataflow, a few at a time, until all are settled.

@@ -26,6 +26,7 @@ use crate::{
     Error,
     clock::clock,
     cluster::Joined,
+    console::tell,
     dataflow,
     job::{Job, Plan},
     observe::Observer,
@@ -269,7 +270,7 @@ fn committer(job: &Job, ledger: Arc<tokio::sync::Mutex<Ledger>>, runtime: &Handl
 fn scorer(
     job: &Job,
     ledger: Arc<tokio::sync::Mutex<Ledger>>,
-    first: Option<u64>,
+    first: Vec<u64>,
     runtime: &Handle,
 ) -> Scorer {
     Scorer {
@@ -284,9 +285,9 @@ fn scorer(
 struct Prepared {
     ledger: Ledger,
     pending: Vec<Pending>,
-    /// The entry up to which metrics are made before any drop is settled: where there is a drop to come, whose metrics
-    /// go on from these, or where they are missing.
-    first: Option<u64>,
+    /// The entries up to which metrics are made before any drop is settled: those where they are missing, and the newest
+    /// where there is a drop to come, whose metrics go on from there.
+    first: Vec<u64>,
 }
 
 impl Prepared {
@@ -295,7 +296,7 @@ impl Prepared {
         Self {
             ledger: Ledger::unread(job.plan.output.location()),
             pending: Vec::new(),
-            first: None,
+            first: Vec::new(),
         }
     }
 }
@@ -308,9 +309,9 @@ async fn prepare(job: &Job, run: &str, watches: bool) -> Result<Prepared, Error>
     let sightings = plan.catalog.sightings().await?;
     if sightings.is_empty() && !watches {
         let catalog = &plan.catalog.location().url;
-        eprintln!(
+        tell(format_args!(
             "warning: {catalog} holds no drop: no folder and no .parquet object; check the URL"
-        );
+        ));
     }
     plan.output.check(run).await?;
     let mut ledger = Ledger::open(plan.output.location()).await?;
@@ -323,19 +324,14 @@ async fn prepare(job: &Job, run: &str, watches: bool) -> Result<Prepared, Error>
         false => {
             let Todo { pending, changed } = plan.todo(&ledger, sightings)?;
             for changed in changed {
-                eprintln!("warning: {changed}");
+                tell(format_args!("warning: {changed}"));
             }
             pending
         }
     };
-    let mut first = score::newest(&ledger);
-    if let Some(sequence) = first
-        && pending.is_empty()
-        && !watches
-        && publish::exists(&plan.output, sequence).await?
-    {
-        first = None;
-    }
+    let mut first = publish::missing(&plan.output, &ledger).await?;
+    let newest = score::newest(&ledger).filter(|_| watches || !pending.is_empty());
+    first.extend(newest.filter(|newest| first.last() != Some(newest)));
     Ok(Prepared {
         ledger,
         pending,

@@ -1,9 +1,11 @@
 //! The settings of a job as a user writes them: flags, `HUBBLEFLOW_…` variables, or a TOML file.
-use std::{path::PathBuf, time::Duration};
+use std::{cmp::Ordering, path::PathBuf, time::Duration};
 
 use clap::{Args, Command, ValueEnum};
 use models::device::{DeviceChoice, PrecisionChoice};
 use tch::Device;
+
+use crate::Error;
 
 /// A number of bytes, written as `25MB`, `1GiB` or `1048576`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,6 +81,28 @@ pub enum DropBy {
     Child,
     /// The whole catalog is one drop.
     All,
+}
+
+impl From<DropBy> for connectors::DropBy {
+    fn from(by: DropBy) -> Self {
+        match by {
+            DropBy::Child => Self::Child,
+            DropBy::All => Self::All,
+        }
+    }
+}
+
+/// Makes sure that there are magnitudes between two bounds.
+///
+/// # Errors
+/// [`Error::Usage`] where there are none.
+pub(crate) fn check_mags(min: f32, max: f32) -> Result<(), Error> {
+    match min.partial_cmp(&max) {
+        Some(Ordering::Less) => Ok(()),
+        _ => Err(Error::Usage(format!(
+            "--mag-min {min} is not below --mag-max {max}"
+        ))),
+    }
 }
 
 /// Where rows come from, and how they are read.

@@ -1,6 +1,8 @@
 //! SIGTERM and SIGINT: the first asks the process to end when what is in flight is settled, the second ends it at once.
 use tokio::sync::watch;
 
+use crate::console::tell;
+
 /// Whether the process was asked to end.
 pub type Stop = watch::Receiver<bool>;
 
@@ -11,15 +13,17 @@ const ASK: [(libc::c_int, &str); 2] = [(libc::SIGTERM, "SIGTERM"), (libc::SIGINT
 /// leave them alone. Processes that are started do not.
 pub fn stop_on_signals() -> Stop {
     let signals = hold_back();
-    let (tell, told) = watch::channel(false);
+    let (send, told) = watch::channel(false);
     std::thread::spawn(move || {
         let (_, name) = wait(&signals);
-        eprintln!(
+        tell(format_args!(
             "{name}: ending when what is in flight is settled (of a cluster, process 0 is to be told); a second one ends at once"
-        );
-        tell.send_replace(true);
+        ));
+        send.send_replace(true);
         let (signal, name) = wait(&signals);
-        eprintln!("{name} again: ending; what is committed stays, and the next start goes on");
+        tell(format_args!(
+            "{name} again: ending; what is committed stays, and the next start goes on"
+        ));
         end_at_once(128 + signal);
     });
     told

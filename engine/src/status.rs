@@ -3,8 +3,8 @@ use std::fmt;
 
 use connectors::{
     Ledger, Location, Output,
-    committed::standing,
-    ledger::{Kind, Rows},
+    committed::{replaced_since, standing},
+    ledger::{Entry, Kind, Rows},
 };
 use operators::{Metrics, metrics::Numbers, publish, score::score_up_to};
 use serde::Serialize;
@@ -23,7 +23,7 @@ pub struct Status {
     pub drops: Vec<DropStatus>,
     /// Rows of these drops by door.
     pub rows: Rows,
-    /// Drops of the catalog that are not committed; none where the catalog cannot be listed.
+    /// Drops of the catalog that the next run takes: not committed, or as a try. None where the catalog cannot be listed.
     pub pending: Option<Vec<String>>,
     /// The metrics of what is committed.
     pub metrics: Option<Metrics>,
@@ -125,7 +125,8 @@ pub async fn metrics(
     if let Some(metrics) = written.map_err(|error| error.to_string())? {
         return Ok(Some(metrics));
     }
-    let replaced = superseded_since(ledger, sequence);
+    let replaced = replaced_since(ledger, sequence);
+    let replaced = replaced.map(|(entry, by)| (entry.sequence, by.sequence));
     let (output, ledger, runtime) = (output.clone(), ledger.clone(), Handle::current());
     let made = move || score_up_to(&output, ledger, sequence, &runtime);
     let made = tokio::task::spawn_blocking(made).await;
@@ -138,16 +139,7 @@ pub async fn metrics(
     })
 }
 
-/// An entry that stood at a number of the ledger and no longer does, and the one that took its place.
-fn superseded_since(ledger: &Ledger, sequence: u64) -> Option<(u64, u64)> {
-    let then = standing(ledger.entries(), sequence);
-    then.values().find_map(|entry| {
-        let newest = ledger.newest(&entry.drop)?.sequence;
-        (newest != entry.sequence).then_some((entry.sequence, newest))
-    })
-}
-
-/// The drops of the catalog of the newest entry that the ledger does not have.
+/// The drops of the catalog of the newest entry that the ledger does not have, or has of a try alone.
 async fn pending(ledger: &Ledger, options: &StoreOptions) -> Option<Vec<String>> {
     let entry = ledger
         .entries()
@@ -161,7 +153,7 @@ async fn pending(ledger: &Ledger, options: &StoreOptions) -> Option<Vec<String>>
         drops
             .into_iter()
             .map(|drop| drop.name)
-            .filter(|name| ledger.newest(name).is_none())
+            .filter(|name| ledger.newest(name).is_none_or(Entry::is_try))
             .collect(),
     )
 }

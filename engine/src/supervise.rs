@@ -11,6 +11,7 @@ use std::{
 use crate::{
     Error,
     clock::clock,
+    console::tell,
     signals::{Stop, ask_to_end},
 };
 
@@ -57,10 +58,10 @@ pub fn supervise(
                         .to_owned(),
                 ));
             }
-            None if start < restarts => eprintln!(
+            None if start < restarts => tell(format_args!(
                 "a process crashed; starting the cluster again ({} of {restarts})",
                 start + 1
-            ),
+            )),
             None => break,
         }
     }

@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, fmt};
 
 use connectors::{
     Ledger, Location, Output,
+    catalog::drops,
     committed::{files_of, standing},
     ledger::{Entry, FileRecord, Rows, checksum},
     part::Folder,
@@ -146,11 +147,7 @@ impl Verified {
             ));
         }
         let inputs: u64 = entry.inputs.iter().map(|input| input.rows).sum();
-        let limited = entry
-            .settings
-            .get("limit")
-            .is_some_and(|limit| !limit.is_null());
-        if inputs != entry.rows.read && !limited {
+        if inputs != entry.rows.read && !entry.is_try() {
             let read = entry.rows.read;
             self.faults.push(format!(
                 "{name}: its objects hold {inputs} rows, and {read} were read"
@@ -183,7 +180,7 @@ impl Verified {
         Ok(())
     }
 
-    /// The newest metrics are those of the committed rows.
+    /// The newest metrics are those of the committed rows, and those before are there where they can be made.
     async fn check_metrics(&mut self, output: &Output, ledger: &Ledger) -> Result<(), Error> {
         let Some(sequence) = score::newest(ledger) else {
             return Ok(());
@@ -197,15 +194,20 @@ impl Verified {
         // To the byte: metrics are a function of what is committed.
         let fault = match (made, publish::read_bytes(output, sequence).await?) {
             (Err(reason), _) => Some(format!("cannot be computed: {reason}")),
-            (Ok(_), None) => Some("are missing; the next run makes them".to_owned()),
+            (Ok(_), None) => None,
             (Ok(made), Some(written)) if made.to_json() != written => Some(format!(
                 "are not those of the committed rows, of which over all are {:?}; delete the file, and the next run makes it",
                 made.all
             )),
             _ => None,
         };
-        self.faults
-            .extend(fault.map(|fault| format!("{}: {fault}", publish::path_of(sequence))));
+        let missing = publish::missing(output, ledger).await?.into_iter();
+        let missing =
+            missing.map(|sequence| (sequence, "are missing; the next run makes them".to_owned()));
+        let faults = missing.chain(fault.map(|fault| (sequence, fault)));
+        self.faults.extend(
+            faults.map(|(sequence, fault)| format!("{}: {fault}", publish::path_of(sequence))),
+        );
         Ok(())
     }
 
@@ -218,6 +220,14 @@ impl Verified {
     ) -> Result<(), Error> {
         let place = tempfile::tempdir().map_err(|source| Error::io("making a folder", source))?;
         let args = args_of(entry, again, &place.path().display().to_string());
+        let name = format!("entry {} ({})", entry.sequence, entry.drop);
+        let catalog = Location::open(&again.catalog, options)?;
+        let there = drops(&catalog, args.catalog.drop_by.into()).await?;
+        if !there.iter().any(|drop| drop.name == entry.drop) {
+            let fault = format!("{name}: {} has no such drop", again.catalog);
+            self.faults.push(fault);
+            return Ok(());
+        }
         let (options, runtime) = (options.to_vec(), Handle::current());
         let ran = tokio::task::spawn_blocking(move || {
             run(Job::new(&args, &options, &runtime)?, &runtime)
@@ -225,7 +235,6 @@ impl Verified {
         ran.await
             .expect("a run does not panic: its errors are values")?;
         let made = Ledger::open(&Location::open(&place.path().display().to_string(), &[])?).await?;
-        let name = format!("entry {} ({})", entry.sequence, entry.drop);
         self.drops_predicted_again += 1;
         match made.newest(&entry.drop) {
             None => self
@@ -264,7 +273,11 @@ async fn check_file(output: &Output, file: &FileRecord) -> Result<Option<String>
     };
     let bytes = match bytes {
         Ok(bytes) => bytes,
-        Err(object_store::Error::NotFound { .. }) => return Ok(Some("is missing".to_owned())),
+        Err(object_store::Error::NotFound { .. }) => {
+            return Ok(Some(
+                "is missing; take its drop in again (run --drop NAME --again)".to_owned(),
+            ));
+        }
         Err(source) => {
             return Err(connectors::Error::store(place.url_of(&file.path), source).into());
         }
@@ -273,7 +286,7 @@ async fn check_file(output: &Output, file: &FileRecord) -> Result<Option<String>
     if (bytes.len() as u64, digest.as_str()) != (file.bytes, file.sha256.as_str()) {
         let (found, told) = (bytes.len(), file.bytes);
         return Ok(Some(format!(
-            "its bytes are not those that were committed ({found} of them, and {told} were; SHA-256 {digest:.12}…)"
+            "its bytes are not those that were committed ({found} of them, and {told} were; SHA-256 {digest:.12}…); take its drop in again (run --drop NAME --again)"
         )));
     }
     let footer = parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder::try_new(bytes);

@@ -176,7 +176,7 @@ fn run(place: Place) -> Result<()> {
         let scorer = Scorer {
             output: output.clone(),
             ledger: place.ledger.clone(),
-            first,
+            first: first.into_iter().collect(),
             runtime: handle.clone(),
         };
         let (before, began) = (resident()?, Instant::now());

@@ -77,6 +77,9 @@ pub struct Encoder {
     pub pcm_group: usize,
 }
 
+/// Blocks that a network can have: far more than any has, and few enough to look for the tensors of each.
+const DEPTH_MAX: usize = 1024;
+
 fn one() -> usize {
     1
 }
@@ -235,11 +238,14 @@ impl Config {
                     .to_owned(),
             ),
             (
-                self.decoder
-                    .as_ref()
-                    .is_none_or(|d| divides(d.heads, d.width) && d.width % 4 == 0 && d.depth > 0),
-                "`decoder`: `heads` must divide `width`, a multiple of 4, and `depth` be above 0"
-                    .to_owned(),
+                self.decoder.as_ref().is_none_or(|d| {
+                    divides(d.heads, d.width)
+                        && d.width % 4 == 0
+                        && (1..=DEPTH_MAX).contains(&d.depth)
+                }),
+                format!(
+                    "`decoder`: `heads` must divide `width`, a multiple of 4, and `depth` be from 1 to {DEPTH_MAX}"
+                ),
             ),
             (
                 self.ordered_branches().len() == self.branches.len(),
@@ -265,8 +271,8 @@ impl Config {
                 format!("`width` {width} is not a multiple of 4"),
             ),
             (
-                depth > 0 && mlp_ratio > 0,
-                "`depth` and `mlp_ratio` must be above 0".to_owned(),
+                (1..=DEPTH_MAX).contains(&depth) && mlp_ratio > 0,
+                format!("`depth` must be from 1 to {DEPTH_MAX}, and `mlp_ratio` above 0"),
             ),
             (
                 kind == EncoderKind::Plain || pcm_kernel % 2 == 1,

@@ -213,7 +213,7 @@ fn a_directory_without_its_files_is_refused() {
 #[test]
 fn a_configuration_that_is_not_understood_is_refused_by_what_is_known() {
     let dir = written(&small());
-    let cases: [(&str, serde_json::Value, &[&str]); 6] = [
+    let cases: [(&str, serde_json::Value, &[&str]); 7] = [
         ("/architecture", "resnet".into(), &["resnet", "astromae"]),
         ("/encoder/kind", "swin".into(), &["swin", "pcm", "plain"]),
         (
@@ -227,6 +227,7 @@ fn a_configuration_that_is_not_understood_is_refused_by_what_is_known() {
             &["spectrum", "encoder", "inception", "magnitude"],
         ),
         ("/encoder/heads", 5.into(), &["heads", "5", "24"]),
+        ("/encoder/depth", 1_000_000_000.into(), &["depth", "1024"]),
         ("/bands/3", "y".into(), &["bands", "\"y\"", "\"i\""]),
     ];
     let original = fs::read(dir.path().join(models::CONFIG_FILE)).unwrap();

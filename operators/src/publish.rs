@@ -4,8 +4,11 @@
 //! OUT/_hubbleflow/metrics/<sequence, 20 digits>.json
 //! ```
 //! A file is a function of what was committed up to its entry: written twice, it is the same.
+use std::collections::HashSet;
+
 use bytes::Bytes;
-use connectors::{Error, Output};
+use connectors::{Error, Ledger, Output, committed::replaced_since, ledger::Kind};
+use futures::TryStreamExt;
 use object_store::ObjectStoreExt;
 use serde::Deserialize;
 use timely::dataflow::channels::pact::Pipeline;
@@ -22,8 +25,11 @@ use crate::{
 /// assert_eq!(operators::publish::path_of(3), "_hubbleflow/metrics/00000000000000000003.json");
 /// ```
 pub fn path_of(sequence: u64) -> String {
-    format!("_hubbleflow/metrics/{sequence:020}.json")
+    format!("{FOLDER}/{sequence:020}.json")
 }
+
+/// Where they all lie.
+const FOLDER: &str = "_hubbleflow/metrics";
 
 /// Metrics that were written, in short, or why they were not.
 #[derive(Clone, Debug, PartialEq)]
@@ -104,17 +110,25 @@ pub async fn write(output: &Output, metrics: &Metrics) -> Result<(), Error> {
         .map_err(|source| Error::store(location.url_of(&name), source))
 }
 
-/// Whether the metrics up to an entry are there.
+/// The entries, in order, up to which metrics are not there and can be made: what stood then is still kept.
 ///
 /// # Errors
 /// The store's.
-pub async fn exists(output: &Output, sequence: u64) -> Result<bool, Error> {
-    let (location, name) = (output.location(), path_of(sequence));
-    match location.store.head(&location.path(&name)?).await {
-        Ok(_) => Ok(true),
-        Err(object_store::Error::NotFound { .. }) => Ok(false),
-        Err(source) => Err(Error::store(location.url_of(&name), source)),
-    }
+pub async fn missing(output: &Output, ledger: &Ledger) -> Result<Vec<u64>, Error> {
+    let location = output.location();
+    let listed = location.store.list(Some(&location.path(FOLDER)?));
+    let listed = listed
+        .map_ok(|meta| location.relative(&meta.location).to_owned())
+        .try_collect::<HashSet<_>>()
+        .await;
+    let there = listed.map_err(|source| Error::store(location.url_of(FOLDER), source))?;
+    let drops = ledger.entries().iter();
+    let drops = drops.filter(|entry| entry.kind == Kind::Drop);
+    let missing = drops
+        .map(|entry| entry.sequence)
+        .filter(|&sequence| !there.contains(&path_of(sequence)))
+        .filter(|&sequence| replaced_since(ledger, sequence).is_none());
+    Ok(missing.collect())
 }
 
 /// The metrics up to an entry as they were written; none where they are not there.

@@ -591,6 +591,10 @@ fn status_tells_what_is_committed_and_what_is_pending() {
         shown.contains("drop-0001") && shown.contains("drop-0003-specz"),
         "{shown}"
     );
+    // A first try is committed, and the next run replaces it.
+    Program::run(survey(), &out).with("--limit 5").ends(0);
+    let tried = status("--json").json();
+    assert_eq!(tried["pending"], json!(["drop-0003-specz"]));
 }
 
 #[test]

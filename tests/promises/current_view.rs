@@ -106,6 +106,44 @@ fn an_output_as_it_was_committed_is_verified_and_predicts_the_same_again() {
         .args([text(other_model())])
         .ends(1);
     assert_eq!(before, tree(out.path()), "verify writes nothing");
+
+    // A catalog that has lost a drop shows the others all the same.
+    let rest = folder();
+    for drop in ["drop-0001", "drop-0003-specz"] {
+        crate::survey::copy(&survey().join(drop), &rest.path().join(drop));
+    }
+    let told = verify(out.path())
+        .args(["--catalog", &text(rest.path()), "--model", &text(model())])
+        .ends(1)
+        .json();
+    assert_eq!(told["drops_predicted_again"], 2);
+    let fault = told["faults"][0].as_str().unwrap();
+    assert!(
+        fault.contains("(drop-0002)") && fault.contains("no such drop"),
+        "{fault}"
+    );
+}
+
+#[test]
+fn a_drop_that_is_taken_in_again_is_whole_again() {
+    let out = folder();
+    Program::run(survey(), &out).ends(0);
+    let before = committed(out.path());
+    let parts: Vec<_> = before
+        .keys()
+        .filter(|name| name.contains("drop-0001/"))
+        .collect();
+    assert!(parts.len() > 1, "photoz and rejects");
+    for part in &parts {
+        let mut bytes = before[*part].clone();
+        bytes[100] ^= 1;
+        put(out.path().join(part), bytes);
+    }
+    let again = Program::run(survey(), &out).with("--drop drop-0001 --again");
+    verify(out.path()).ends(1);
+    again.ends(0);
+    assert_same(&before, &committed(out.path()));
+    verify(out.path()).ends(0);
 }
 
 #[test]

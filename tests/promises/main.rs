@@ -3,6 +3,7 @@
 mod again_and_again;
 mod bundled;
 mod chaos;
+mod command;
 mod conformance;
 mod current_view;
 mod faulty_store;

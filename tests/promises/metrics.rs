@@ -68,10 +68,21 @@ fn missing_metrics_are_made_again() {
     Program::run(survey(), &out).ends(0);
     let before = metrics_files(out.path());
     fs::remove_file(file(out.path(), 3)).unwrap();
-    // A run that has nothing else to do makes the newest.
+    // A run that has nothing else to do makes them, those before the newest too.
     Program::run(survey(), &out).ends(0);
     assert_same(&before, &metrics_files(out.path()));
-    // All others are made when somebody asks for them.
+    for sequence in [1, 2] {
+        fs::remove_file(file(out.path(), sequence)).unwrap();
+    }
+    let verify = || Program::new(["verify", &text(out.path()), "--json"]);
+    let faults = verify().ends(1).json()["faults"].take();
+    let [first, second] = [0, 1].map(|at| faults[at].as_str().unwrap());
+    assert!(first.contains("00001.json: are missing"), "{faults}");
+    assert!(second.contains("00002.json: are missing"), "{faults}");
+    Program::run(survey(), &out).ends(0);
+    assert_same(&before, &metrics_files(out.path()));
+    verify().ends(0);
+    // Before that they are made for whoever asks for them.
     let earlier = written(out.path(), 1);
     fs::remove_dir_all(out.path().join("_hubbleflow/metrics")).unwrap();
     assert_eq!(metrics(out.path(), "--as-of drop-0001"), earlier);

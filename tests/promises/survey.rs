@@ -1,6 +1,7 @@
 //! What the tests share: a small survey, a small model, the program, and what it wrote.
 use std::{
     collections::BTreeMap,
+    ffi::OsStr,
     fs,
     io::{BufRead, BufReader, Read},
     os::unix::process::ExitStatusExt,
@@ -95,6 +96,18 @@ impl Program {
 
     pub fn env(mut self, name: &str, value: &str) -> Self {
         self.0.env(name, value);
+        self
+    }
+
+    /// A variable that need not be text.
+    pub fn os_env(mut self, name: &OsStr, value: &OsStr) -> Self {
+        self.0.env(name, value);
+        self
+    }
+
+    /// Where the result goes.
+    pub fn printing_to(mut self, place: Stdio) -> Self {
+        self.0.stdout(place);
         self
     }
 

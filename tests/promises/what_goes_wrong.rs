@@ -640,6 +640,21 @@ fn a_ledger_with_a_gap_is_refused() {
 }
 
 #[test]
+fn what_else_lies_in_the_ledgers_folder_is_no_entry() {
+    let held = Held::new();
+    let ledger = held.out.path().join("_hubbleflow/ledger");
+    let strays =
+        ["notes.json", "2.json", ".00000000000000000002.json"].map(|name| ledger.join(name));
+    strays.iter().for_each(|stray| put(stray, "{}"));
+    good(held.catalog.path(), "drop-2", 200);
+    held.run().ends(0);
+    for stray in strays {
+        fs::remove_file(stray).unwrap();
+    }
+    held.holds(&["drop-1", "drop-2"]);
+}
+
+#[test]
 fn an_entry_that_is_cut_short_is_named() {
     let held = Held::new();
     let entry = held

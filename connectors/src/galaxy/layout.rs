@@ -25,6 +25,7 @@ const OWN: [&str; 5] = ["_healpix_29", "z_phot", "z_flags", "model_id", "drop"];
 #[derive(Clone, Debug)]
 pub struct Layout {
     kind: FileKind,
+    lacks_cutouts_alone: bool,
     id_kind: IdKind,
     /// Indices in the file, ascending, and the fields there.
     columns: Vec<usize>,
@@ -70,6 +71,7 @@ impl Layout {
                 found: names(schema),
             });
         }
+        let lacks_cutouts_alone = kind == FileKind::SpecZ && found.has_mags();
         let places = found.wanted(kind, request);
         let keep = match kind {
             FileKind::Galaxies => find_kept(schema, &request.keep, withdraws_only)?,
@@ -97,6 +99,7 @@ impl Layout {
         let side_px_min = request.cutout_px;
         let layout = Layout {
             kind,
+            lacks_cutouts_alone,
             id_kind,
             columns,
             fields,
@@ -114,6 +117,11 @@ impl Layout {
     /// What the file's rows are for.
     pub fn kind(&self) -> FileKind {
         self.kind
+    }
+
+    /// Whether it has what galaxies have, and is taken for spec-z alone since it has no cutouts.
+    pub fn lacks_cutouts_alone(&self) -> bool {
+        self.lacks_cutouts_alone
     }
 
     /// The type of the file's object ids.

@@ -9,7 +9,7 @@ mod run;
 use clap::Subcommand;
 use tokio::runtime::Runtime;
 
-use crate::{Error, cli::print, job::StoreOptions};
+use crate::{Error, console::show, job::StoreOptions};
 
 pub use exchange::ExchangeArgs;
 pub use machine::Machine;
@@ -40,15 +40,14 @@ pub fn bench(
     runtime: &Runtime,
 ) -> Result<(), Error> {
     match command {
-        BenchCommand::Model(args) => print(args.json, &model::bench(&args, options, runtime)?),
-        BenchCommand::Read(args) => print(args.json, &read::bench(&args, options, runtime)?),
-        BenchCommand::Exchange(args) => print(args.json, &exchange::bench(&args)?),
+        BenchCommand::Model(args) => show(args.json, &model::bench(&args, options, runtime)?),
+        BenchCommand::Read(args) => show(args.json, &read::bench(&args, options, runtime)?),
+        BenchCommand::Exchange(args) => show(args.json, &exchange::bench(&args)?),
         BenchCommand::Run(args) => {
             let json = args.run.catalog.json;
-            print(json, &run::bench(*args, options, runtime)?);
+            show(json, &run::bench(*args, options, runtime)?)
         }
     }
-    Ok(())
 }
 
 /// Writes a table of names and values.

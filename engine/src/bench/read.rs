@@ -35,8 +35,8 @@ pub struct ReadArgs {
     #[arg(long, value_name = "NAME=NAME")]
     column: Vec<String>,
     /// Side of the cutouts that the model would take
-    #[arg(long, default_value_t = 32)]
-    px: usize,
+    #[arg(long, default_value_t = 32, value_parser = clap::value_parser!(u16).range(8..))]
+    px: u16,
     /// About how many bytes of rows are read together
     #[arg(long, default_value = "25MB")]
     split_bytes: Bytes,
@@ -67,11 +67,11 @@ pub(super) fn bench(
         keep: Vec::new(),
         needs_cutouts: true,
         needs_mags: true,
-        cutout_px: args.px,
+        cutout_px: args.px.into(),
     };
     let rules = Rules {
         needs,
-        cutout_px: args.px,
+        cutout_px: args.px.into(),
         mag_min: 0.0,
         mag_max: 40.0,
     };

@@ -20,7 +20,7 @@ use super::{
     rows::Table,
     settings::{EncoderStart, FinetuneArgs, PretrainArgs, TrainArgs},
 };
-use crate::{Error, bundled, clock::clock, job::StoreOptions, job::cores};
+use crate::{Error, bundled, clock::clock, console::tell, job::StoreOptions, job::cores};
 
 /// How often a log is told of steps.
 const TELL_EVERY: Duration = Duration::from_secs(5);
@@ -216,7 +216,7 @@ impl<'a> Course<'a> {
                 args.out.display()
             )));
         }
-        models::train::threads(args.threads.unwrap_or_else(cores));
+        models::train::threads(args.threads.map_or_else(cores, |threads| threads as usize));
         Ok(course)
     }
 
@@ -224,7 +224,7 @@ impl<'a> Course<'a> {
     fn follow(&self, mut trainer: Trainer, test: Option<Rows>) -> Result<Report, Error> {
         if self.state.exists() {
             trainer.load_state(&self.state)?;
-            eprintln!("going on after step {}", trainer.steps());
+            tell(format_args!("going on after step {}", trainer.steps()));
         }
         std::fs::create_dir_all(&self.args.out)
             .map_err(|source| Error::io(self.args.out.display().to_string(), source))?;
@@ -276,7 +276,7 @@ impl<'a> Course<'a> {
             if epoch_ends {
                 let end = trainer.end_epoch()?;
                 log.line(&serde_json::to_value(end).expect("scores are plain data"))?;
-                bar.suspend(|| eprintln!("{}", describe(&end, pace)));
+                bar.suspend(|| tell(describe(&end, pace)));
             }
             if epoch_ends || step.step.is_multiple_of(self.args.state_every) {
                 trainer.save_state(&self.state)?;

@@ -17,7 +17,11 @@ use operators::{Rules, infer::inputs, validate::judge};
 use tch::Tensor;
 
 use super::settings::{Interval, TrainArgs};
-use crate::{Error, job::StoreOptions, job::cores};
+use crate::{
+    Error,
+    job::{StoreOptions, cores},
+    settings::check_mags,
+};
 
 /// Bytes of a split, and of all that are read at once.
 const SPLIT_BYTES: u64 = 25_000_000;
@@ -42,6 +46,7 @@ impl Table {
         cutout_px: usize,
         options: &StoreOptions,
     ) -> Result<Self, Error> {
+        check_mags(args.mag_min, args.mag_max)?;
         let location = Location::open(&args.catalog, options)?;
         let names = ColumnNames::parse(&args.column).map_err(|e| Error::Usage(e.to_string()))?;
         let request = Request {
@@ -59,7 +64,13 @@ impl Table {
             mag_max: args.mag_max,
         };
         let (mut table, budget) = (Self::default(), Budget::new(MEMORY_BYTES));
-        for listing in catalog.drops().await? {
+        let drops = catalog.drops().await?;
+        let there = |name: &String| drops.iter().any(|drop| drop.name == *name);
+        if let Some(missing) = args.drop.iter().find(|name| !there(name)) {
+            let catalog = &args.catalog;
+            return Err(Error::Usage(format!("{catalog} has no drop {missing}")));
+        }
+        for listing in drops {
             if !(args.drop.is_empty() || args.drop.contains(&listing.name)) {
                 continue;
             }

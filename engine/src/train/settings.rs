@@ -116,8 +116,8 @@ pub struct TrainArgs {
     #[arg(long, default_value = "auto")]
     pub precision: PrecisionChoice,
     /// Threads of the CPU [default: all]
-    #[arg(long, value_name = "N")]
-    pub threads: Option<usize>,
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub threads: Option<u32>,
     /// Store matrices in half the bytes, 11 bits a number
     #[arg(long)]
     pub half: bool,
@@ -145,7 +145,7 @@ pub struct PretrainArgs {
     #[arg(long, default_value_t = 0.75)]
     pub masked: f64,
     /// Passes over the rows
-    #[arg(long, default_value_t = 100)]
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u64).range(1..))]
     pub epochs: u64,
     /// The learning rate at its highest
     #[arg(long, default_value_t = 1e-3)]
@@ -186,7 +186,7 @@ pub struct FinetuneArgs {
     #[arg(long, default_value_t = 0.02)]
     pub huber_delta: f64,
     /// Passes over the rows
-    #[arg(long, default_value_t = 50)]
+    #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u64).range(1..))]
     pub epochs: u64,
     /// The learning rate at its highest
     #[arg(long, default_value_t = 5e-4)]

@@ -131,32 +131,39 @@ fn rescan<'a>(change: &Change, now: impl Iterator<Item = &'a Entry>) -> Vec<Stan
         .collect()
 }
 
-/// Lets one commit through at a time: the next when `done` has passed all before it. The commits of time t go on at
-/// t + 1, since at time 0 `first` does, what was committed before the run.
+/// Lets one commit through at a time: the next when `done` has passed all before it. Those of `first`, which were committed
+/// before the run, go on at the times from 0; so the commits of time t do as much later.
 pub fn in_turn<'s>(
     settled: Flow<'s, Settled>,
-    first: Option<u64>,
+    first: &[u64],
     done: ProbeHandle<DropId>,
 ) -> Flow<'s, u64> {
     let scope = settled.scope();
     // Everything before the broadcast happens at the first worker.
-    let first = first.filter(|_| scope.worker().index() == 0);
+    let first = match scope.worker().index() {
+        0 => first.to_vec(),
+        _ => Vec::new(),
+    };
+    let shift = first.len().max(1) as u64;
     let mut builder = OperatorBuilder::new("InTurn".to_owned(), scope);
     let activator = scope.activator_for(builder.operator_info().address);
     let (output, sequences) = builder.new_output();
     let mut output = OutputBuilder::<_, CapacityContainerBuilder<Vec<u64>>>::from(output);
-    let later = [(0, Antichain::from_elem(1))];
+    // The others, which do not know how many there are, expect them earlier, and so miss none.
+    let later = [(0, Antichain::from_elem(shift))];
     let mut input = builder.new_input_connection(settled, Pipeline, later);
     builder.build(move |mut capabilities| {
         let start = capabilities.pop().expect("an operator with one output");
-        let mut waiting: VecDeque<_> = first.map(|first| (start, first)).into_iter().collect();
+        let at = |(time, first): (u64, u64)| (start.delayed(&time), first);
+        let mut waiting: VecDeque<_> = (0..).zip(first).map(at).collect();
+        drop(start);
         move |_frontiers| {
             input.for_each_time(|time, data| {
                 for settled in data.flat_map(|items| items.drain(..)) {
                     if let Outcome::Committed(sequence) | Outcome::Overtaken(sequence) =
                         settled.outcome
                     {
-                        let after = time.time() + 1;
+                        let after = time.time() + shift;
                         waiting.push_back((time.delayed(&after, 0), sequence));
                     }
                 }

@@ -44,8 +44,8 @@ pub struct Scorer {
     pub output: Output,
     /// The ledger, as far as it is known; the first worker's alone is looked at.
     pub ledger: Arc<Mutex<Ledger>>,
-    /// The entry up to which everything is scored before any drop is: what was committed before this run.
-    pub first: Option<u64>,
+    /// The entries, in order, that are scored before any drop is: they were committed before this run.
+    pub first: Vec<u64>,
     /// Where requests run.
     pub runtime: Handle,
 }
@@ -65,7 +65,7 @@ pub struct Scorer {
 /// # let (output, ledger, runtime) = (Output::new(place), Arc::new(tokio::sync::Mutex::new(ledger)), runtime.handle().clone());
 ///
 /// // What is committed is an empty drop, and nothing more is.
-/// let scorer = Scorer { output, ledger, first: Some(1), runtime };
+/// let scorer = Scorer { output, ledger, first: vec![1], runtime };
 /// timely::execute_directly(move |worker| {
 ///     worker.dataflow(|scope| {
 ///         let settled: Flow<Settled> = None::<Settled>.to_stream(scope).container::<Vec<_>>();
@@ -177,7 +177,7 @@ fn alone<T: Send + 'static>(
     let scorer = Scorer {
         output: output.clone(),
         ledger: Arc::new(Mutex::new(ledger)),
-        first: Some(sequence),
+        first: vec![sequence],
         runtime: runtime.clone(),
     };
     let tell = told.clone();
@@ -213,7 +213,7 @@ fn stand<'s>(
         runtime,
     } = scorer;
     let (sample, names) = (SharedSample::default(), Names::default());
-    let in_turn = in_turn(settled, *first, done.clone());
+    let in_turn = in_turn(settled, first, done.clone());
     let changes = changes(in_turn, ledger.clone(), runtime.clone());
     let everywhere = changes.clone().broadcast();
 

@@ -8,6 +8,7 @@ use std::{
 use arrow::array::{ArrayRef, Float32Array, Int32Array, Int64Array, RecordBatch};
 use connectors::{
     Ledger, Location, Output,
+    committed::replaced_since,
     ledger::{Entry, FORMAT, FileRecord, Kind, Rows},
 };
 use object_store::{memory::InMemory, path::Path};
@@ -211,7 +212,7 @@ impl Committed {
         score_up_to(&self.output, ledger, last, self.runtime.handle()).unwrap()
     }
 
-    fn scorer(&self, first: Option<u64>) -> Scorer {
+    fn scorer(&self, first: Vec<u64>) -> Scorer {
         Scorer {
             output: self.output.clone(),
             ledger: self.ledger.clone(),
@@ -353,14 +354,21 @@ fn run(history: Vec<Step>, known: usize) -> (Arc<Committed>, Option<Metrics>) {
             (sequence, stand(&committed))
         };
         let known = known.min(history.len());
-        let before = (0..known).map(&mut commit).last();
-        let scorer = place.scorer(before.as_ref().map(|(sequence, _)| *sequence));
+        // Of what was committed before, the last is scored, and whatever has no metrics and can have them.
+        let mut before: Vec<_> = (0..known).map(&mut commit).collect();
+        let ledger = place.runtime.block_on(place.ledger.lock()).clone();
+        before.retain(|(sequence, _)| {
+            let at = *sequence as usize - 1;
+            let has_some = at + 1 < known && matches!(history[at].told, Told::Later);
+            !has_some && replaced_since(&ledger, *sequence).is_none()
+        });
+        let scorer = place.scorer(before.iter().map(|(sequence, _)| *sequence).collect());
         let (mut input, events) = worker.dataflow(|scope| {
             let (input, settled) = scope.new_input::<Vec<Settled>>();
             (input, settled.score(&scorer).capture())
         });
         let mut last = None;
-        if let Some((sequence, expected)) = before {
+        for (sequence, expected) in before {
             last = Some(check(&next(worker, &events), sequence, &expected));
         }
         for (at, step) in history.iter().enumerate().skip(known) {
@@ -485,7 +493,7 @@ fn what_cannot_be_read_is_told_until_its_drop_is_committed_again() {
         .runtime
         .block_on(object_store::ObjectStoreExt::delete(&store, &file))
         .unwrap();
-    let scorer = place.scorer(Some(first));
+    let scorer = place.scorer(vec![first]);
     timely::execute_directly(move |worker| {
         let (mut input, events) = worker.dataflow(|scope| {
             let (input, settled) = scope.new_input::<Vec<Settled>>();

@@ -1,0 +1,163 @@
+//! The command itself: where it prints, where its settings come from, what it makes of mistakes before it begins.
+use std::{
+    ffi::OsStr,
+    fs::{self, File},
+    os::unix::ffi::OsStrExt,
+    process::Stdio,
+};
+
+use crate::{
+    same_answer::Hosts,
+    survey::{
+        Program, committed, copy, drops, end, folder, galaxies, int64, model, put, survey, text,
+        with, without, write,
+    },
+};
+
+#[test]
+fn whoever_reads_no_further_stops_no_work() {
+    let out = folder();
+    let mut run = Program::run(survey(), &out).with("--json").start();
+    // As `| head -0` and `2>&1 | head -0` do.
+    drop((run.stdout.take(), run.stderr.take()));
+    end(run, 0, "a run that nobody listens to");
+    assert_eq!(drops(out.path()).len(), 3);
+}
+
+#[test]
+fn a_result_that_cannot_be_printed_is_an_error() {
+    let full = File::options().write(true).open("/dev/full").unwrap();
+    let inspect = Program::new(["model", "inspect", &text(model())]);
+    let child = inspect.printing_to(Stdio::from(full)).start();
+    let ended = end(child, 1, "a model that is printed to a full disk");
+    ended.says(&["standard output", "No space left"]);
+}
+
+#[test]
+fn a_variable_that_is_no_text_is_no_setting() {
+    let name = OsStr::from_bytes(b"HOME\xff");
+    let inspect = Program::new(["model", "inspect", &text(model())]);
+    inspect.os_env(name, OsStr::from_bytes(b"\xfe")).ends(0);
+}
+
+#[test]
+fn commands_of_commands_take_settings_too() {
+    let place = folder();
+    let (settings, made) = (place.path().join("model.toml"), place.path().join("made"));
+    put(&settings, "depth = 2");
+    let init = || {
+        let init = Program::new(["model", "init", &text(&made)]);
+        init.args(["--settings", &text(&settings)])
+    };
+    let depth = || {
+        let config = fs::read(made.join("config.json")).unwrap();
+        let config: serde_json::Value = serde_json::from_slice(&config).unwrap();
+        fs::remove_dir_all(&made).unwrap();
+        config["encoder"]["depth"].as_u64()
+    };
+    init().ends(0);
+    assert_eq!(depth(), Some(2));
+    init().env("HUBBLEFLOW_DEPTH", "3").ends(0);
+    assert_eq!(depth(), Some(3));
+}
+
+#[test]
+fn numbers_that_make_no_sense_are_usage() {
+    let (catalog, made) = (text(survey()), folder());
+    let made = text(&made.path().join("made"));
+    for (command, said) in [
+        ("bench read CATALOG --px 0", "--px"),
+        ("train finetune CATALOG --out MADE --threads 0", "--threads"),
+        ("train finetune CATALOG --out MADE --epochs 0", "--epochs"),
+        (
+            "train finetune CATALOG --out MADE --mag-min nan",
+            "--mag-min",
+        ),
+        (
+            "train pretrain CATALOG --out MADE --drop drop-9",
+            "no drop drop-9",
+        ),
+    ] {
+        let words = command.split(' ').map(|word| match word {
+            "CATALOG" => &catalog,
+            "MADE" => &made,
+            word => word,
+        });
+        Program::new(words).ends(2).says(&[said]);
+    }
+}
+
+#[test]
+fn a_hosts_file_is_read_before_anything_begins() {
+    let (place, out) = (folder(), folder());
+    let hosts = place.path().join("hosts");
+    for (lines, said) in [
+        (
+            "# ours\n127.0.0.1:4001\n127.0.0.1:4002",
+            "line 1: \"# ours\" is not HOST:PORT",
+        ),
+        (
+            "127.0.0.1:4001\n127.0.0.1",
+            "line 2: \"127.0.0.1\" is not HOST:PORT",
+        ),
+        (
+            "127.0.0.1:4001\n\n127.0.0.1:4001",
+            "line 3: \"127.0.0.1:4001\" stands there twice",
+        ),
+    ] {
+        put(&hosts, lines);
+        let run = Program::run(survey(), &out).with("--processes 2 --process 0 --hosts");
+        run.args([text(&hosts)])
+            .ends(2)
+            .says(&[&text(&hosts), said]);
+    }
+}
+
+#[test]
+fn processes_that_would_take_different_drops_do_not_start() {
+    let (hosts, out) = (Hosts::new(), folder());
+    let start = |process: usize, flags: &str| {
+        let run = Program::run(survey(), &out).with(flags);
+        run.args(hosts.flags(process)).start()
+    };
+    let children = [start(0, "--drop drop-0001"), start(1, "")];
+    let said = children.map(|child| end(child, 1, "a process that disagrees").stderr);
+    assert!(
+        said.iter().any(|said| said.contains("disagree: drop is")),
+        "{said:?}"
+    );
+    assert!(committed(out.path()).is_empty());
+}
+
+#[test]
+fn a_model_that_predicts_nothing_fails_its_check() {
+    let place = folder();
+    copy(model(), place.path());
+    let weights = place.path().join("model.safetensors");
+    let mut bytes = fs::read(&weights).unwrap();
+    // Numbers are behind the header, whose length comes first; none of them is one now.
+    let header = u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
+    bytes[8 + header..].fill(0xff);
+    put(&weights, bytes);
+    let check = Program::new(["model", "check", &text(place.path())]).ends(1);
+    assert!(check.stdout.contains("NOT FINITE"), "{}", check.stdout);
+}
+
+#[test]
+fn galaxies_whose_cutouts_have_another_name_are_not_spec_z_in_silence() {
+    let (catalog, out) = (folder(), folder());
+    let galaxies = galaxies(int64(1..9));
+    let images = galaxies.column_by_name("cutout").unwrap().clone();
+    let renamed = with(&without(&galaxies, "cutout"), "image", images);
+    write(catalog.path().join("drop-1/a.parquet"), &renamed, 100);
+    let run = |flags: &str| Program::run(&catalog, &out).with(flags).ends(0);
+    let said = run("");
+    said.says(&[
+        "drop drop-1: ",
+        "drop-1/a.parquet has magnitudes and z_spec and no column cutout",
+        "--column cutout=NAME",
+    ]);
+    assert!(!said.stderr.contains('\u{1b}'), "colours are for terminals");
+    let said = run("--again --column cutout=image --json");
+    assert_eq!(said.json()["rows_written"], 8);
+}
