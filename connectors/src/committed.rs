@@ -12,11 +12,11 @@ use futures::{Stream, TryStreamExt, future::BoxFuture};
 use object_store::ObjectStoreExt;
 use parquet::{
     arrow::{
-        ParquetRecordBatchStreamBuilder, ProjectionMask, arrow_reader::ArrowReaderOptions,
-        async_reader::AsyncFileReader,
+        ARROW_SCHEMA_META_KEY, ParquetRecordBatchStreamBuilder, ProjectionMask,
+        arrow_reader::ArrowReaderOptions, async_reader::AsyncFileReader,
     },
     errors::{ParquetError, Result as ParquetResult},
-    file::metadata::{ParquetMetaData, RowGroupMetaData},
+    file::metadata::{KeyValue, ParquetMetaData, RowGroupMetaData},
 };
 use serde::{Deserialize, Serialize};
 
@@ -109,6 +109,15 @@ impl CommittedFile {
 }
 
 impl CommittedRows {
+    /// What the file says of itself, as what the bits of `z_flags` mean; but for the schema, which whoever writes it adds.
+    pub fn notes(&self) -> Vec<KeyValue> {
+        let notes = self.builder.metadata().file_metadata().key_value_metadata();
+        let notes = notes.into_iter().flatten().cloned();
+        notes
+            .filter(|note| note.key != ARROW_SCHEMA_META_KEY)
+            .collect()
+    }
+
     /// The rows in these columns, a few thousand at a time, of the row groups that are asked for.
     ///
     /// # Errors

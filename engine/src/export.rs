@@ -22,7 +22,7 @@ use operators::score::{Key, keys};
 use parquet::{
     arrow::ArrowWriter,
     basic::{Compression, ZstdLevel},
-    file::properties::WriterProperties,
+    file::{metadata::KeyValue, properties::WriterProperties},
 };
 use serde::Serialize;
 
@@ -143,7 +143,9 @@ async fn current_rows(
     current: impl Fn(Key) -> bool,
     exported: &mut Exported,
 ) -> Result<Option<Vec<u8>>, Error> {
-    let mut rows = file.open(output).await?.read_all()?;
+    let rows = file.open(output).await?;
+    let notes = rows.notes();
+    let mut rows = rows.read_all()?;
     let mut part = None;
     while let Some(batch) = rows.try_next().await? {
         let keys = keys(&batch).map_err(|reason| misread(output, file, reason))?;
@@ -159,7 +161,10 @@ async fn current_rows(
         if kept.num_rows() > 0 {
             let writer = match &mut part {
                 Some(writer) => writer,
-                None => part.insert(new_part(&kept).map_err(|error| misread(output, file, error))?),
+                None => {
+                    let made = new_part(&kept, notes.clone());
+                    part.insert(made.map_err(|error| misread(output, file, error))?)
+                }
             };
             writer
                 .write(&kept)
@@ -170,8 +175,12 @@ async fn current_rows(
     bytes.map_err(|error| misread(output, file, error))
 }
 
-fn new_part(rows: &RecordBatch) -> parquet::errors::Result<ArrowWriter<Vec<u8>>> {
+fn new_part(
+    rows: &RecordBatch,
+    notes: Vec<KeyValue>,
+) -> parquet::errors::Result<ArrowWriter<Vec<u8>>> {
     let properties = WriterProperties::builder()
+        .set_key_value_metadata(Some(notes))
         .set_compression(Compression::ZSTD(ZstdLevel::default()))
         .build();
     ArrowWriter::try_new(Vec::new(), rows.schema(), Some(properties))

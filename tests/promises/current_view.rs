@@ -3,6 +3,7 @@ use std::{collections::BTreeMap, fs, path::Path};
 
 use arrow::array::AsArray;
 use arrow::datatypes::Int32Type;
+use parquet::file::reader::{FileReader, SerializedFileReader};
 use serde_json::Value;
 
 use crate::survey::{
@@ -54,6 +55,24 @@ fn an_export_holds_the_latest_row_of_each_object_and_no_withdrawn_one() {
         rows(&now).schema(),
         rows(out.path().join("photoz")).schema()
     );
+    for part in tree(&now)
+        .into_keys()
+        .filter(|name| name.ends_with(".parquet"))
+    {
+        let file = fs::File::open(now.join(part)).unwrap();
+        let reader = SerializedFileReader::new(file).unwrap();
+        let notes = reader.metadata().file_metadata().key_value_metadata();
+        let mut keys: Vec<&str> = notes
+            .unwrap()
+            .iter()
+            .map(|note| note.key.as_str())
+            .collect();
+        keys.sort_unstable();
+        assert_eq!(
+            keys,
+            ["ARROW:schema", "hubbleflow.model_id", "hubbleflow.z_flags"]
+        );
+    }
     let all = rows(out.path().join("photoz")).num_rows();
     assert_eq!(told["rows_superseded"], all - expected.len());
     assert!(
