@@ -48,7 +48,7 @@ test-torch: build .venv-torch/ready
 
 test-cuda: build .venv-torch/ready
 	LD_LIBRARY_PATH=$$(echo $(CURDIR)/.venv-torch/lib/python3*/site-packages/torch/lib) \
-		$(CARGO) test --release --workspace --lib cuda:: -- --ignored
+		$(CARGO) test --release --workspace --lib cuda:: -- --ignored --test-threads=1
 
 bench: build
 	scripts/bench.sh $(TARGET)/release/hubbleflow

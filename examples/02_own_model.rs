@@ -90,11 +90,11 @@ impl Model for Quadratic {
             .f_to_kind(Kind::Float)?)
     }
 
-    fn replica(&self) -> Box<dyn Model> {
-        Box::new(Self {
+    fn replica(&self) -> Result<Box<dyn Model>, Error> {
+        Ok(Box::new(Self {
             id: self.id.clone(),
             coefficients: self.coefficients.shallow_clone(),
-        })
+        }))
     }
 }
 

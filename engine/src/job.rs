@@ -244,7 +244,9 @@ impl Job {
                 .max(2),
             clock,
         };
-        let inference = Inference::new(model, threads, plan.batch, clock)
+        let replicas = (0..threads).map(|_| model.replica());
+        let replicas = replicas.collect::<Result<Vec<_>, _>>()?;
+        let inference = Inference::new(replicas, plan.batch, clock)
             .map_err(|error| Error::Worker(format!("cannot start {threads} threads: {error}")))?;
         let writer = Writer {
             output: plan.output.clone(),

@@ -143,11 +143,11 @@ impl Model for AstroMae {
         })
     }
 
-    fn replica(&self) -> Box<dyn Model> {
+    fn replica(&self) -> Result<Box<dyn Model>, Error> {
         let (shared, fast) = (self.checkpoint.share(), self.fast.clone());
         let replica =
-            Self::with_weights(&self.id, &self.config, shared, self.device, self.kind, fast);
-        Box::new(replica.expect("invariant: these weights built this very network before"))
+            Self::with_weights(&self.id, &self.config, shared, self.device, self.kind, fast)?;
+        Ok(Box::new(replica))
     }
 }
 

@@ -88,7 +88,7 @@ pub struct Needs {
 ///         let mag_r = mags.f_select(1, 2)?;
 ///         Ok(((mag_r - 17.77) * 0.2 * std::f64::consts::LN_10).f_exp()? * 0.1)
 ///     }
-///     fn replica(&self) -> Box<dyn Model> { Box::new(Hubble1929) }
+///     fn replica(&self) -> Result<Box<dyn Model>, Error> { Ok(Box::new(Hubble1929)) }
 /// }
 ///
 /// let mags = Tensor::from_slice(&[19.0f32, 18.2, 17.77, 17.5, 17.3]).reshape([1, 5]);
@@ -128,7 +128,10 @@ pub trait Model: Send {
     fn forward(&self, inputs: &Inputs) -> Result<Tensor, Error>;
 
     /// Another handle on this model, for another thread. Weights are shared, not copied.
-    fn replica(&self) -> Box<dyn Model>;
+    ///
+    /// # Errors
+    /// [`Error::Torch`] where its device has no room for what each thread needs.
+    fn replica(&self) -> Result<Box<dyn Model>, Error>;
 }
 
 /// [`Model::host_tensor`] of a model on the CPU.

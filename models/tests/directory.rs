@@ -415,7 +415,7 @@ fn replicas_on_other_threads_predict_the_same_bits() {
     let expected = predictions(model.as_ref(), &init::inputs(8, 32).unwrap());
     let threads: Vec<_> = (0..3)
         .map(|_| {
-            let replica = model.replica();
+            let replica = model.replica().unwrap();
             std::thread::spawn(move || {
                 models::single_threaded();
                 predictions(replica.as_ref(), &init::inputs(8, 32).unwrap())
@@ -446,7 +446,7 @@ fn bf16_is_near_fp32_and_comes_out_as_float32() {
     let inputs = init::inputs(4, 32).unwrap();
     let half = load(dir.path(), Device::Cpu, Precision::Bf16).unwrap();
     assert_eq!(half.forward(&inputs).unwrap().kind(), Kind::Float);
-    let half = predictions(half.replica().as_ref(), &inputs);
+    let half = predictions(half.replica().unwrap().as_ref(), &inputs);
     let full = predictions(open(dir.path()).unwrap().as_ref(), &inputs);
     for (half, full) in half.iter().zip(&full) {
         assert!(half != full && (half - full).abs() < 0.1, "{half}, {full}");

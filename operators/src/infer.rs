@@ -35,22 +35,21 @@ struct Threads {
 }
 
 impl Inference {
-    /// Starts `threads` threads with a replica of the model each, which take `batch` rows at a time.
+    /// Starts a thread for each replica of a model, which take `batch` rows at a time.
     ///
     /// # Errors
     /// Where the threads cannot be started.
     pub fn new(
-        model: &dyn Model,
-        threads: usize,
+        replicas: Vec<Box<dyn Model>>,
         batch: usize,
         clock: Clock,
     ) -> Result<Self, rayon::ThreadPoolBuildError> {
         let pool = rayon::ThreadPoolBuilder::new()
-            .num_threads(threads)
+            .num_threads(replicas.len())
             .thread_name(|thread| format!("infer-{thread}"))
             .start_handler(|_thread| models::device::single_threaded())
             .build()?;
-        let replicas = (0..threads).map(|_| Mutex::new(model.replica())).collect();
+        let replicas = replicas.into_iter().map(Mutex::new).collect();
         Ok(Self {
             threads: Arc::new(Threads { pool, replicas }),
             batch,

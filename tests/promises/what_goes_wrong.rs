@@ -527,8 +527,8 @@ impl Model for Constant {
         ))
     }
 
-    fn replica(&self) -> Box<dyn Model> {
-        Box::new(self.clone())
+    fn replica(&self) -> Result<Box<dyn Model>, models::Error> {
+        Ok(Box::new(self.clone()))
     }
 }
 

@@ -153,7 +153,7 @@ pub(super) fn rounds(
     batch: usize,
     time: Duration,
 ) -> Result<Rounds, Error> {
-    let replica = |_| Replica::new(model.replica(), batch);
+    let replica = |_| Replica::new(model.replica()?, batch);
     let mut replicas: Vec<_> = (0..threads).map(replica).collect::<Result<_, _>>()?;
     round(&mut replicas, 1)?;
     let a_batch = round(&mut replicas, 1)?.wall.as_secs_f64().max(1e-6);

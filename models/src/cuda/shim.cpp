@@ -40,6 +40,11 @@ char *hubbleflow_cuda_exact() {
         at::globalContext().setAllowTF32CuDNN(false);
         at::globalContext().setBenchmarkCuDNN(false);
         at::globalContext().setDeterministicCuDNN(true);
+        // Products of bfloat16 are summed in float32, however the sum is split.
+        at::globalContext().setAllowBF16ReductionCuBLAS(false);
+        // Attention by the kernels that come compiled: cuDNN's, preferred on an H200, are made anew for each thread, and
+        // have been wrong with few heads (PyTorch's issue 193893).
+        at::globalContext().setSDPUseCuDNN(false);
     });
 }
 
@@ -48,7 +53,7 @@ char *hubbleflow_lane_new(int device, Lane **lane) {
     return error_of([&] {
         auto index = static_cast<c10::DeviceIndex>(device);
         c10::cuda::CUDAGuard on(index);
-        C10_CUDA_CHECK(cudaDeviceSynchronize());
+        C10_CUDA_CHECK(cudaStreamSynchronize(c10::cuda::getDefaultCUDAStream(index).stream()));
         *lane = new Lane(index);
     });
 }

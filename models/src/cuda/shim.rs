@@ -3,7 +3,7 @@
 use std::ffi::{CStr, CString, c_int, c_void};
 use std::mem::transmute_copy;
 use std::ptr;
-use std::sync::OnceLock;
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use tch::{TchError, Tensor};
 
@@ -108,6 +108,13 @@ fn opened() -> &'static Shim {
     shim().expect("invariant: a CUDA device is handed out after the shim was opened")
 }
 
+/// For one thread at a time: to capture, to wait for a GPU's default stream (which would end a capture), and to free a
+/// graph. libtorch keeps the graphs of a GPU in a set without a lock.
+fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// A stream of a GPU and what is captured on it.
 pub(super) struct Stream(*mut CLane);
 
@@ -124,6 +131,7 @@ impl Stream {
     /// A stream of the GPU of this number, on which all that was asked of that GPU before is done.
     pub(super) fn new(device: usize) -> Result<Self, TchError> {
         let mut lane = ptr::null_mut();
+        let _alone = alone();
         // SAFETY: `lane` is written where there is no error.
         checked(unsafe { (opened().lane_new)(device as c_int, &mut lane) })?;
         Ok(Self(lane))
@@ -143,6 +151,7 @@ impl Stream {
 
 impl Drop for Stream {
     fn drop(&mut self) {
+        let _alone = alone();
         // SAFETY: made by `lane_new`, and freed here alone.
         unsafe { (opened().lane_free)(self.0) };
     }
@@ -160,6 +169,7 @@ impl Entered<'_> {
         &self,
         work: impl FnOnce() -> Result<T, TchError>,
     ) -> Result<T, TchError> {
+        let _alone = alone();
         // SAFETY: the stream is open.
         checked(unsafe { (opened().lane_capture)(self.stream.0) })?;
         let made = work();

@@ -58,7 +58,7 @@ fn a_galaxy_has_the_same_bits_in_any_batch_and_on_any_lane() {
         mags: inputs.mags.as_ref().map(|x| x.narrow(0, first, rows)),
     };
     assert_eq!(predict(&model, &from(1024, 3)), whole[1024..1027]);
-    let lanes: Vec<_> = (0..3).map(|_| model.replica()).collect();
+    let lanes: Vec<_> = (0..3).map(|_| model.replica().unwrap()).collect();
     let threads = lanes.into_iter().map(|lane| {
         let inputs = init::inputs(1500, 32).unwrap();
         thread::spawn(move || {

@@ -186,7 +186,7 @@ fn replicas_predict_the_same_bits_on_other_threads() {
             bits(&model.forward(&init::inputs(33, 32).unwrap()).unwrap())
         };
         let here = predict(&model);
-        let others: Vec<_> = (0..3).map(|_| model.replica()).collect();
+        let others: Vec<_> = (0..3).map(|_| model.replica().unwrap()).collect();
         drop(model);
         let threads = others
             .into_iter()

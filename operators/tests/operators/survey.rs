@@ -261,7 +261,9 @@ pub fn inference(
     batch: usize,
     answer: impl Fn(&[f32]) -> Result<Vec<f32>, Error> + Send + Sync + 'static,
 ) -> Inference {
-    Inference::new(&Arithmetic(Arc::new(answer)), threads, batch, CLOCK).unwrap()
+    let model = Arithmetic(Arc::new(answer));
+    let replicas = (0..threads).map(|_| model.replica().unwrap());
+    Inference::new(replicas.collect(), batch, CLOCK).unwrap()
 }
 
 /// A tenth of the r magnitude.
@@ -307,7 +309,7 @@ impl Model for Arithmetic {
         Ok(Tensor::from_slice(&answer))
     }
 
-    fn replica(&self) -> Box<dyn Model> {
-        Box::new(Self(self.0.clone()))
+    fn replica(&self) -> Result<Box<dyn Model>, Error> {
+        Ok(Box::new(Self(self.0.clone())))
     }
 }
