@@ -85,15 +85,33 @@ impl CommittedFile {
     /// Opens the file where it is published, or in its stage, where it waits to be.
     ///
     /// # Errors
-    /// The store's; [`Error::NotFound`] where a later entry of its drop has taken the file away.
+    /// The store's; [`Error::Ledger`] where the file is not what was committed, or a later entry of its drop has taken it
+    /// away.
     pub async fn open(&self, output: &Output) -> Result<CommittedRows, Error> {
         let location = output.location();
-        let published = location.store.head(&location.path(&self.path)?).await;
-        let path = match published {
-            Err(object_store::Error::NotFound { .. }) => {
-                crate::output::staged(&self.attempt, &self.path)
+        let staged = crate::output::staged(&self.attempt, &self.path);
+        let mut found = None;
+        for path in [&self.path, &staged] {
+            match location.store.head(&location.path(path)?).await {
+                Err(object_store::Error::NotFound { .. }) => continue,
+                Err(source) => return Err(Error::store(location.url_of(path), source)),
+                Ok(meta) => found = Some((path.clone(), meta.size)),
             }
-            _ => self.path.clone(),
+            break;
+        }
+        let wrong = |reason: String| Error::Ledger {
+            object: location.url_of(&self.path),
+            reason: format!("{reason}; take its drop in again (run --drop NAME --again)"),
+        };
+        let path = match found {
+            Some((path, bytes)) if bytes == self.bytes => path,
+            Some((_, bytes)) => {
+                return Err(wrong(format!(
+                    "has {bytes} bytes, and {} were committed",
+                    self.bytes
+                )));
+            }
+            None => return Err(wrong("is committed, and not there".to_owned())),
         };
         let object = ObjectRef {
             path,

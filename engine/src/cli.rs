@@ -288,6 +288,12 @@ fn run_command(
             "--again is for run: a watch never takes a drop in again; give run --drop NAME --again beside it".to_owned(),
         ));
     }
+    if args.local.is_some() && args.process.is_some() && !args.supervised {
+        return Err(Error::Usage(
+            "--local starts processes, and --process is one of them: give one of the two"
+                .to_owned(),
+        ));
+    }
     if args.supervised {
         supervise::end_with_supervisor();
     }
@@ -326,14 +332,23 @@ fn run_command(
 fn end_on_panic() {
     let report = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
-        report(panic);
-        if std::thread::current()
-            .name()
-            .is_some_and(|name| name.starts_with("timely:"))
-        {
+        let thread = std::thread::current();
+        let name = thread.name().unwrap_or_default();
+        let is_connection = ["timely:recv", "timely:send"]
+            .iter()
+            .any(|of| name.starts_with(of));
+        if !is_connection {
+            report(panic);
+        }
+        if name.starts_with("timely:") {
             // Where another process is lost, its heartbeat says which.
             std::thread::sleep(LAST_WORD);
-            signals::end_at_once(supervise::CRASHED.into());
+            if is_connection {
+                tell(
+                    "hubbleflow: a connection to another process was lost; what is committed stays",
+                );
+            }
+            supervise::end_with_cluster();
         }
     }));
 }

@@ -20,8 +20,7 @@ use crate::{
     heartbeat::{Heartbeats, Peer},
     job::Job,
     settings::RunArgs,
-    signals::end_at_once,
-    supervise::CRASHED,
+    supervise::end_with_cluster,
 };
 
 /// How long processes wait for each other at the start.
@@ -255,7 +254,7 @@ fn end_without(lost: &str) {
     tell(format_args!(
         "hubbleflow: {lost}; this process ends too: what is committed stays, and the next start goes on"
     ));
-    end_at_once(CRASHED.into());
+    end_with_cluster();
 }
 
 /// The addresses in a hosts file.

@@ -3,7 +3,8 @@
 //! ```text
 //! committed files ── latest entry of each object ── the same files, without the rows that a later drop took over
 //! ```
-//! The files are read twice, row group by row group; between, an object takes twelve bytes and the map around them.
+//! The files are read three times: for their checksums, and twice row group by row group; between, an object takes twelve
+//! bytes and the map around them.
 use std::{collections::HashMap, fmt};
 
 use arrow::{
@@ -13,7 +14,8 @@ use arrow::{
 };
 use connectors::{
     Error as StoreError, Ledger, Location, Output,
-    committed::{CommittedFile, files_of, standing},
+    committed::{CommittedFile, files_of, replaced_since, standing},
+    ledger::{Entry, FileRecord},
     part::{DELETED, Folder},
 };
 use futures::{StreamExt, TryStreamExt};
@@ -26,7 +28,7 @@ use parquet::{
 };
 use serde::Serialize;
 
-use crate::{Error, job::StoreOptions, status::sequence_of};
+use crate::{Error, job::StoreOptions, status::sequence_of, verify::check_file};
 
 /// What was exported.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
@@ -63,8 +65,8 @@ impl fmt::Display for Exported {
 /// Writes the objects of an output as they stand, or stood after the newest entry of `as_of`, to an empty place.
 ///
 /// # Errors
-/// [`Error::Output`] where the place is not empty or lies in the output, or there is no such drop; the store's, where a
-/// drop was committed again meanwhile and its files are gone.
+/// [`Error::Output`] where the place is not empty or lies in the output, there is no such drop, or a file is not what was
+/// committed, or was replaced since; the store's.
 pub async fn export(
     out: &str,
     to: &str,
@@ -89,7 +91,16 @@ pub async fn export(
             "{to} is not empty; an export goes to a place of its own"
         )));
     }
+    if let Some((entry, by)) = replaced_since(&ledger, sequence) {
+        let (drop, entry, by) = (&entry.drop, entry.sequence, by.sequence);
+        return Err(Error::Output(format!(
+            "{out} cannot be exported as it was then: the files of drop {drop} (entry {entry}) were replaced by entry {by}"
+        )));
+    }
     let output = Output::new(from);
+    for entry in standing(ledger.entries(), sequence).into_values() {
+        check_photoz(&output, entry).await?;
+    }
     let files: Vec<(u64, CommittedFile)> = standing(ledger.entries(), sequence)
         .into_values()
         .flat_map(|entry| {
@@ -117,6 +128,18 @@ pub async fn export(
     // Last, and passed over by readers: what is there is whole.
     put(&place, "_SUCCESS", Vec::new()).await?;
     Ok(exported)
+}
+
+/// Makes sure that the predictions of an entry are what was committed: damage is not carried on.
+async fn check_photoz(output: &Output, entry: &Entry) -> Result<(), Error> {
+    let photoz = |file: &&FileRecord| Folder::of(&file.path) == Some(Folder::Photoz);
+    for file in entry.files.iter().filter(photoz) {
+        if let Some(fault) = check_file(output, file).await? {
+            let (drop, file) = (&entry.drop, output.location().url_of(&file.path));
+            return Err(Error::Output(format!("drop {drop}: {file}: {fault}")));
+        }
+    }
+    Ok(())
 }
 
 /// The entry that each object's latest row is in. Files come in the order of their drops' names.

@@ -74,6 +74,11 @@ impl std::str::FromStr for While {
     }
 }
 
+fn positive(text: &str) -> Result<usize, String> {
+    let number = text.parse().ok().filter(|&number| number > 0);
+    number.ok_or_else(|| "a number from 1".to_owned())
+}
+
 /// How objects make drops.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum DropBy {
@@ -129,7 +134,7 @@ pub struct CatalogArgs {
     #[arg(long, value_name = "COLUMN")]
     pub keep: Vec<String>,
     /// Take the first N rows alone: a first try, which the next run without it replaces
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub limit: Option<u64>,
     /// Take drops in again that are committed already; their new files replace the old
     #[arg(long)]
@@ -170,7 +175,7 @@ pub struct RunArgs {
     #[arg(long, default_value = "512MB")]
     pub memory: Bytes,
     /// Threads that run the model in a process [default: its share of the cores, on a GPU 3]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = positive)]
     pub threads: Option<usize>,
     /// Workers of the dataflow in a process
     #[arg(long, value_name = "W", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
@@ -179,7 +184,7 @@ pub struct RunArgs {
     #[arg(long, default_value_t = 3)]
     pub restarts: u32,
     /// Run as a cluster of N processes on this machine
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = positive)]
     pub local: Option<usize>,
     /// How many processes the cluster has
     #[arg(long, value_name = "N", requires = "process")]

@@ -5,6 +5,7 @@ use std::{
     net::TcpListener,
     os::unix::process::CommandExt,
     process::{Child, Command, ExitStatus, Stdio},
+    sync::atomic::{AtomicBool, Ordering},
     time::Duration,
 };
 
@@ -12,11 +13,13 @@ use crate::{
     Error,
     clock::clock,
     console::tell,
-    signals::{Stop, ask_to_end},
+    signals::{Stop, ask_to_end, end_at_once},
 };
 
-/// The exit code of a process that crashed: it or its peer can be started again.
-pub const CRASHED: u8 = 101;
+/// The exit code of a supervised process that crashed, or whose peer did: it can be started again.
+const CRASHED: u8 = 101;
+/// Whether this process is supervised.
+static SUPERVISED: AtomicBool = AtomicBool::new(false);
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 /// How long the others may take to end once one has.
 const GRACE: Duration = Duration::from_secs(2);
@@ -164,14 +167,23 @@ fn watch(mut processes: Processes, is_told: impl Fn() -> bool) -> Result<Option<
         .and_then(|code| u8::try_from(code).ok()))
 }
 
+/// Ends this process, whose cluster has come apart. Where it is supervised, the cluster is started again.
+pub fn end_with_cluster() -> ! {
+    end_at_once(match SUPERVISED.load(Ordering::Relaxed) {
+        true => CRASHED.into(),
+        false => 1,
+    })
+}
+
 /// Ends this process when its standard input does: when whoever supervises it is gone.
 pub fn end_with_supervisor() {
+    SUPERVISED.store(true, Ordering::Relaxed);
     std::thread::spawn(|| {
         let mut byte = [0];
         while std::io::stdin()
             .read(&mut byte)
             .is_ok_and(|bytes| bytes > 0)
         {}
-        std::process::exit(i32::from(CRASHED));
+        end_with_cluster();
     });
 }

@@ -6,7 +6,7 @@ use connectors::{
     Ledger, Location, Output,
     catalog::drops,
     committed::{files_of, standing},
-    ledger::{Entry, FileRecord, Rows, checksum},
+    ledger::{Entry, FileRecord, Kind, Rows, checksum},
     part::Folder,
 };
 use futures::{StreamExt, TryStreamExt, stream};
@@ -18,6 +18,7 @@ use tokio::runtime::Handle;
 use crate::{
     Error, Job,
     job::StoreOptions,
+    observe::one_line,
     run,
     settings::{DropBy, RunArgs},
 };
@@ -36,6 +37,8 @@ pub struct Verified {
     pub files: u64,
     /// Their rows.
     pub rows: u64,
+    /// Whether the newest metrics were computed again: only where the files are what was committed.
+    pub metrics_compared: bool,
     /// Drops that were predicted again.
     pub drops_predicted_again: u64,
     /// What is wrong, a line each.
@@ -52,18 +55,24 @@ impl fmt::Display for Verified {
             drops,
             files,
             rows,
+            metrics_compared,
             drops_predicted_again,
             faults,
         } = self;
+        let metrics = match metrics_compared {
+            true => " and the metrics",
+            false => "",
+        };
         write!(
             f,
-            "{entries} entries, {drops} drops, {files} files with {rows} rows and the metrics were compared"
+            "{entries} entries, {drops} drops, {files} files with {rows} rows{metrics} were compared"
         )?;
         if *drops_predicted_again > 0 {
             write!(f, ", {drops_predicted_again} drops were predicted again")?;
         }
         match faults.len() {
             0 => write!(f, ": all is as the ledger says"),
+            1 => write!(f, ": 1 fault"),
             faults => write!(f, ": {faults} faults"),
         }
     }
@@ -106,8 +115,13 @@ pub async fn verify(
     for entry in &stand {
         verified.check_files(&output, entry).await?;
     }
+    // Of other rows than those that were committed nothing can be told.
+    verified.metrics_compared = verified.faults.is_empty();
     verified.check_strays(&output, &stand).await?;
-    verified.check_metrics(&output, &ledger).await?;
+    verified.check_metrics_files(&output, &ledger).await?;
+    if verified.metrics_compared {
+        verified.check_metrics(&output, &ledger).await?;
+    }
     if let Some(again) = again {
         for entry in &stand {
             verified.check_predictions(entry, again, options).await?;
@@ -180,7 +194,41 @@ impl Verified {
         Ok(())
     }
 
-    /// The newest metrics are those of the committed rows, and those before are there where they can be made.
+    /// Metrics are there where they can be made, and each file is of its entry.
+    async fn check_metrics_files(&mut self, output: &Output, ledger: &Ledger) -> Result<(), Error> {
+        let missing = publish::missing(output, ledger).await?.into_iter();
+        let missing =
+            missing.map(|sequence| (sequence, "are missing; the next run makes them".to_owned()));
+        let drops = ledger
+            .entries()
+            .iter()
+            .filter(|entry| entry.kind == Kind::Drop);
+        let read = stream::iter(drops)
+            .map(|entry| async move { (entry, publish::read(output, entry.sequence).await) })
+            .buffered(FILES_AT_ONCE)
+            .collect::<Vec<_>>()
+            .await;
+        let wrong = read.into_iter().filter_map(|(entry, read)| {
+            let fault = match read {
+                Ok(Some(metrics))
+                    if (metrics.sequence, &metrics.drop) != (entry.sequence, &entry.drop) =>
+                {
+                    "are those of another entry; delete the file, and the next run makes it"
+                        .to_owned()
+                }
+                Err(error) => error.to_string(),
+                Ok(_) => return None,
+            };
+            Some((entry.sequence, fault))
+        });
+        let faults = missing.chain(wrong);
+        self.faults.extend(
+            faults.map(|(sequence, fault)| format!("{}: {fault}", publish::path_of(sequence))),
+        );
+        Ok(())
+    }
+
+    /// The newest metrics are those of the committed rows.
     async fn check_metrics(&mut self, output: &Output, ledger: &Ledger) -> Result<(), Error> {
         let Some(sequence) = score::newest(ledger) else {
             return Ok(());
@@ -196,18 +244,13 @@ impl Verified {
             (Err(reason), _) => Some(format!("cannot be computed: {reason}")),
             (Ok(_), None) => None,
             (Ok(made), Some(written)) if made.to_json() != written => Some(format!(
-                "are not those of the committed rows, of which over all are {:?}; delete the file, and the next run makes it",
-                made.all
+                "are not those of the committed rows, which are {}; delete the file, and the next run makes it",
+                one_line(&made.all)
             )),
             _ => None,
         };
-        let missing = publish::missing(output, ledger).await?.into_iter();
-        let missing =
-            missing.map(|sequence| (sequence, "are missing; the next run makes them".to_owned()));
-        let faults = missing.chain(fault.map(|fault| (sequence, fault)));
-        self.faults.extend(
-            faults.map(|(sequence, fault)| format!("{}: {fault}", publish::path_of(sequence))),
-        );
+        self.faults
+            .extend(fault.map(|fault| format!("{}: {fault}", publish::path_of(sequence))));
         Ok(())
     }
 
@@ -264,7 +307,10 @@ impl Verified {
 }
 
 /// What is wrong with a file, if anything.
-async fn check_file(output: &Output, file: &FileRecord) -> Result<Option<String>, Error> {
+pub(crate) async fn check_file(
+    output: &Output,
+    file: &FileRecord,
+) -> Result<Option<String>, Error> {
     let place = output.location();
     let answer = place.store.get(&place.path(&file.path)?).await;
     let bytes = match answer {

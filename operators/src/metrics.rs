@@ -64,15 +64,18 @@ impl Slice {
         Self::MagR(hundredths.div_euclid(50))
     }
 
-    /// The slice of a spec-z, cut on six decimals: 0.7 as a float32 lies below 0.7, and belongs above it.
+    /// The slice of a spec-z, whose edges are float32 as it is: 0.7 as a float32 lies below 0.7, and belongs above it.
     /// ```
     /// use operators::metrics::Slice;
     /// assert_eq!(Slice::of_z_spec(0.7), Slice::ZSpec(14));
+    /// assert_eq!(Slice::of_z_spec(0.7_f32.next_down()), Slice::ZSpec(13));
     /// assert_eq!(Slice::of_z_spec(-0.001), Slice::ZSpec(-1));
     /// ```
     pub fn of_z_spec(z_spec: f32) -> Self {
-        let millionths = (f64::from(z_spec) * 1e6).round() as i64;
-        Self::ZSpec(millionths.div_euclid(50_000) as i32)
+        let edge = |twentieths: i32| (f64::from(twentieths) / 20.0) as f32;
+        let below = (f64::from(z_spec) * 20.0).floor() as i32;
+        let above = below.saturating_add(1);
+        Self::ZSpec(if z_spec < edge(above) { below } else { above })
     }
 
     /// How a metrics file names a slice that has a lower edge or a cell.

@@ -88,6 +88,22 @@ fn numbers_that_make_no_sense_are_usage() {
 }
 
 #[test]
+fn scores_on_what_was_learned_from_are_warned_of() {
+    let made = folder();
+    let command =
+        "train finetune CATALOG --out MADE --training 0:0.9 --validation 0.8:0.95 --drop drop-9";
+    let (catalog, made) = (text(survey()), text(&made.path().join("made")));
+    let words = command.split(' ').map(|word| match word {
+        "CATALOG" => &catalog,
+        "MADE" => &made,
+        word => word,
+    });
+    let said = Program::new(words).ends(2);
+    said.says(&["--training 0:0.9 and --validation 0.8:0.95 hold the same objects"]);
+    assert!(!said.stderr.contains("--test"), "{}", said.stderr);
+}
+
+#[test]
 fn a_hosts_file_is_read_before_anything_begins() {
     let (place, out) = (folder(), folder());
     let hosts = place.path().join("hosts");

@@ -179,7 +179,7 @@ fn whatever_is_not_as_the_ledger_says_is_found() {
         .rfind(|name| name.starts_with("_hubbleflow/metrics/"))
         .unwrap();
     type Harm<'a> = (&'a str, &'a dyn Fn(&Path));
-    let harms: [Harm; 5] = [
+    let harms: [Harm; 6] = [
         ("its bytes are not those", &|out| {
             let mut bytes = fs::read(out.join(part)).unwrap();
             bytes[100] ^= 1;
@@ -193,6 +193,11 @@ fn whatever_is_not_as_the_ledger_says_is_found() {
         }),
         ("are missing", &|out| {
             fs::remove_file(out.join(&metrics)).unwrap()
+        }),
+        ("are those of another entry", &|out| {
+            let folder = out.join("_hubbleflow/metrics");
+            let [first, second] = [1, 2].map(|entry| folder.join(format!("{entry:020}.json")));
+            fs::copy(second, first).unwrap();
         }),
         ("are not those of the committed rows", &|out| {
             let mut told: Value =
@@ -213,5 +218,12 @@ fn whatever_is_not_as_the_ledger_says_is_found() {
                 .any(|told| told.as_str().unwrap().contains(fault)),
             "{fault}: {faults:?}"
         );
+        assert_eq!(faults.len(), 1, "{faults:?}");
+        // Nothing follows from damaged predictions, and nobody is to have them.
+        let is_damage = ["its bytes are not those", "is missing"].contains(&fault);
+        assert_eq!(told["metrics_compared"], !is_damage, "{fault}");
+        let to = folder();
+        let told = export(out.path(), &to.path().join("now")).ends(is_damage.into());
+        assert!(!is_damage || told.stderr.contains(fault), "{}", told.stderr);
     }
 }

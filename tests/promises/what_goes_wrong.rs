@@ -322,6 +322,13 @@ fn mistakes_in_the_command_are_usage() {
         ("--mag-min 30 --mag-max 20", "--mag-min 30"),
         ("--drop drop-9", "no drop drop-9; it has: drop-1, drop-2"),
         ("--processes 2", "--process"),
+        (
+            "--local 2 --processes 2 --process 0 --hosts /dev/null",
+            "--local",
+        ),
+        ("--local 0", "--local"),
+        ("--threads 0", "--threads"),
+        ("--limit 0", "--limit"),
         ("--processes 2 --process 5 --hosts /dev/null", "--process 5"),
     ] {
         ends(flags).says(&[words]);

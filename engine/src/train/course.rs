@@ -88,6 +88,7 @@ pub async fn pretrain(args: &PretrainArgs, options: &StoreOptions) -> Result<Rep
 /// The store's, the model's; [`Error::Usage`] where settings contradict each other.
 pub async fn finetune(args: &FinetuneArgs, options: &StoreOptions) -> Result<Report, Error> {
     check(args)?;
+    warn_of_overlaps(args);
     let train = &args.train;
     let Beginning {
         mut config,
@@ -176,6 +177,24 @@ fn check(args: &FinetuneArgs) -> Result<(), Error> {
                 .to_owned(),
         )),
         _ => Ok(()),
+    }
+}
+
+/// Warns where objects that are learned from are scored on too.
+fn warn_of_overlaps(args: &FinetuneArgs) {
+    let parts = [
+        ("--training", args.training),
+        ("--validation", args.validation),
+        ("--test", args.test),
+    ];
+    for (at, (one, here)) in parts.iter().enumerate() {
+        for (other, there) in &parts[at + 1..] {
+            if here.overlaps(*there) {
+                tell(format_args!(
+                    "warning: {one} {here} and {other} {there} hold the same objects: scores on the one say less than they seem to"
+                ));
+            }
+        }
     }
 }
 

@@ -31,6 +31,11 @@ impl Interval {
         // A hash so large that it is rounded to 1 belongs to the last stretch.
         self.from <= place && (place < self.to || self.to == 1.0)
     }
+
+    /// Whether an object can lie in both.
+    pub fn overlaps(self, other: Self) -> bool {
+        self.from.max(other.from) < self.to.min(other.to)
+    }
 }
 
 impl FromStr for Interval {
