@@ -13,7 +13,8 @@ use object_store::ObjectStoreExt;
 use parquet::{
     arrow::{
         ARROW_SCHEMA_META_KEY, ParquetRecordBatchStreamBuilder, ProjectionMask,
-        arrow_reader::ArrowReaderOptions, async_reader::AsyncFileReader,
+        arrow_reader::{ArrowReaderOptions, ParquetRecordBatchReaderBuilder},
+        async_reader::AsyncFileReader,
     },
     errors::{ParquetError, Result as ParquetResult},
     file::metadata::{KeyValue, ParquetMetaData, RowGroupMetaData},
@@ -21,9 +22,10 @@ use parquet::{
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Error, Ledger, Output,
+    Error, Ledger, Location, Output,
     fetch::ObjectReader,
-    ledger::{Entry, Kind},
+    ledger::{Entry, FileRecord, Kind, checksum},
+    output::staged,
     part::Folder,
     split::ObjectRef,
 };
@@ -49,6 +51,9 @@ pub fn replaced_since(ledger: &Ledger, sequence: u64) -> Option<(&Entry, &Entry)
         .find(|(entry, newest)| !entry.files.iter().all(|file| newest.files.contains(file)))
 }
 
+/// What mends a committed file.
+pub(crate) const AGAIN: &str = "take its drop in again (run --drop NAME --again)";
+
 /// A file that an entry lists: where to find its rows.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CommittedFile {
@@ -64,7 +69,7 @@ pub struct CommittedFile {
 
 /// The files of an entry.
 pub fn files_of(entry: &Entry) -> Vec<CommittedFile> {
-    let file = |record: &crate::ledger::FileRecord| {
+    let file = |record: &FileRecord| {
         Some(CommittedFile {
             folder: Folder::of(&record.path)?,
             path: record.path.clone(),
@@ -89,30 +94,22 @@ impl CommittedFile {
     /// away.
     pub async fn open(&self, output: &Output) -> Result<CommittedRows, Error> {
         let location = output.location();
-        let staged = crate::output::staged(&self.attempt, &self.path);
-        let mut found = None;
-        for path in [&self.path, &staged] {
-            match location.store.head(&location.path(path)?).await {
-                Err(object_store::Error::NotFound { .. }) => continue,
-                Err(source) => return Err(Error::store(location.url_of(path), source)),
-                Ok(meta) => found = Some((path.clone(), meta.size)),
-            }
-            break;
+        let mut path = self.path.clone();
+        let mut found = size_of(location, &path).await?;
+        if found.is_none() {
+            path = staged(&self.attempt, &self.path);
+            found = size_of(location, &path).await?;
         }
-        let wrong = |reason: String| Error::Ledger {
-            object: location.url_of(&self.path),
-            reason: format!("{reason}; take its drop in again (run --drop NAME --again)"),
-        };
-        let path = match found {
-            Some((path, bytes)) if bytes == self.bytes => path,
-            Some((_, bytes)) => {
-                return Err(wrong(format!(
-                    "has {bytes} bytes, and {} were committed",
-                    self.bytes
-                )));
-            }
-            None => return Err(wrong("is committed, and not there".to_owned())),
-        };
+        if found != Some(self.bytes) {
+            let reason = match found {
+                None => "is committed, and not there".to_owned(),
+                Some(bytes) => format!("has {bytes} bytes, and {} were committed", self.bytes),
+            };
+            return Err(Error::Ledger {
+                object: location.url_of(&self.path),
+                reason: format!("{reason}; {AGAIN}"),
+            });
+        }
         let object = ObjectRef {
             path,
             etag: None,
@@ -124,6 +121,47 @@ impl CommittedFile {
         let builder = builder.map_err(|error| failed(&name, error))?;
         Ok(CommittedRows { name, builder })
     }
+}
+
+/// The bytes of an object; none where it is not there.
+async fn size_of(location: &Location, path: &str) -> Result<Option<u64>, Error> {
+    match location.store.head(&location.path(path)?).await {
+        Ok(meta) => Ok(Some(meta.size)),
+        Err(object_store::Error::NotFound { .. }) => Ok(None),
+        Err(source) => Err(Error::store(location.url_of(path), source)),
+    }
+}
+
+/// What is wrong with a published file, if anything: all of it is read.
+///
+/// # Errors
+/// The store's.
+pub async fn damage(output: &Output, file: &FileRecord) -> Result<Option<String>, Error> {
+    let place = output.location();
+    let answer = match place.store.get(&place.path(&file.path)?).await {
+        Ok(answer) => answer.bytes().await,
+        Err(error) => Err(error),
+    };
+    let bytes = match answer {
+        Ok(bytes) => bytes,
+        Err(object_store::Error::NotFound { .. }) => {
+            return Ok(Some(format!("is missing; {AGAIN}")));
+        }
+        Err(source) => return Err(Error::store(place.url_of(&file.path), source)),
+    };
+    let (found, told, digest) = (bytes.len() as u64, file.bytes, checksum(&bytes));
+    if (found, &digest) != (told, &file.sha256) {
+        return Ok(Some(format!(
+            "its bytes are not those that were committed ({found} of them, and {told} were; SHA-256 {digest:.12}…); {AGAIN}"
+        )));
+    }
+    let footer = ParquetRecordBatchReaderBuilder::try_new(bytes);
+    let rows = footer.map(|file| file.metadata().file_metadata().num_rows() as u64);
+    Ok(match rows {
+        Ok(rows) if rows == file.rows => None,
+        Ok(rows) => Some(format!("holds {rows} rows, not {}", file.rows)),
+        Err(error) => Some(format!("cannot be read: {error}")),
+    })
 }
 
 impl CommittedRows {

@@ -120,6 +120,11 @@ impl Entry {
         self.files.iter().map(|file| file.path.as_str())
     }
 
+    /// Whether rows of it are a model's predictions.
+    pub fn predicts(&self) -> bool {
+        self.kind == Kind::Drop && self.rows.written > 0
+    }
+
     /// Whether it is of a first try, with `--limit`: the next run without it replaces it.
     pub fn is_try(&self) -> bool {
         let limit = self.settings.get("limit");
@@ -286,9 +291,8 @@ impl Ledger {
     /// Makes sure that no other model has predicted since `began`: of those before, whoever runs has decided.
     fn check_model(&self, entry: &Entry, began: u64) -> Result<(), Error> {
         let since = self.entries.iter().skip(began.saturating_sub(1) as usize);
-        let predicted = |entry: &&Entry| entry.kind == Kind::Drop && entry.rows.written > 0;
-        let mut others = since.filter(predicted);
-        match others.find(|other| predicted(&entry) && other.model_id != entry.model_id) {
+        let mut others = since.filter(|other| other.predicts() && entry.predicts());
+        match others.find(|other| other.model_id != entry.model_id) {
             None => Ok(()),
             Some(other) => Err(Error::Mixed {
                 drop: entry.drop.clone(),

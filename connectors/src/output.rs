@@ -12,6 +12,7 @@ use object_store::{ObjectStoreExt, PutMode, path::Path};
 
 use crate::{
     Error, Ledger, Location,
+    committed::AGAIN,
     ledger::{Appended, Entry, Kind},
 };
 
@@ -172,11 +173,14 @@ impl Output {
         match copied {
             Ok(()) | Err(object_store::Error::AlreadyExists { .. }) => Ok(()),
             // Another run may have published the same file and cleared the stage.
-            Err(object_store::Error::NotFound { .. }) if self.exists(&to).await.map_err(fail)? => Ok(()),
+            Err(object_store::Error::NotFound { .. })
+                if self.exists(&to).await.map_err(fail)? =>
+            {
+                Ok(())
+            }
             Err(object_store::Error::NotFound { .. }) => Err(Error::Ledger {
                 object: self.location.url_of(path),
-                reason: "is committed, but neither staged nor published; take its drop in again (run --drop NAME --again)"
-                    .to_owned(),
+                reason: format!("is committed, but neither staged nor published; {AGAIN}"),
             }),
             Err(source) => Err(fail(source)),
         }

@@ -14,7 +14,7 @@ use arrow::{
 };
 use connectors::{
     Error as StoreError, Ledger, Location, Output,
-    committed::{CommittedFile, files_of, replaced_since, standing},
+    committed::{CommittedFile, damage, files_of, replaced_since, standing},
     ledger::{Entry, FileRecord},
     part::{DELETED, Folder},
 };
@@ -28,7 +28,7 @@ use parquet::{
 };
 use serde::Serialize;
 
-use crate::{Error, job::StoreOptions, status::sequence_of, verify::check_file};
+use crate::{Error, job::StoreOptions, status::sequence_of};
 
 /// What was exported.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
@@ -134,7 +134,7 @@ pub async fn export(
 async fn check_photoz(output: &Output, entry: &Entry) -> Result<(), Error> {
     let photoz = |file: &&FileRecord| Folder::of(&file.path) == Some(Folder::Photoz);
     for file in entry.files.iter().filter(photoz) {
-        if let Some(fault) = check_file(output, file).await? {
+        if let Some(fault) = damage(output, file).await? {
             let (drop, file) = (&entry.drop, output.location().url_of(&file.path));
             return Err(Error::Output(format!("drop {drop}: {file}: {fault}")));
         }

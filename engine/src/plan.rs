@@ -1,10 +1,7 @@
 //! What is to be done: the drops of the catalog that the ledger does not have, in order, handed to the dataflow.
 use std::{collections::VecDeque, fmt, sync::Arc};
 
-use connectors::{
-    DropListing, DropPlan, Error as ConnectorError, Ledger, Sighting,
-    ledger::{Entry, Kind},
-};
+use connectors::{DropListing, DropPlan, Error as ConnectorError, Ledger, Sighting, ledger::Entry};
 use operators::{Outcome, Progress, Settled, feed::Feeder};
 use serde::Serialize;
 use tokio::sync::{
@@ -105,11 +102,7 @@ impl Plan {
     /// # Errors
     /// [`Error::Output`] naming both models.
     pub fn check_model(&self, ledger: &Ledger) -> Result<(), Error> {
-        let predicted = ledger
-            .entries()
-            .iter()
-            .rev()
-            .find(|entry| entry.kind == Kind::Drop && entry.rows.written > 0);
+        let predicted = ledger.entries().iter().rev().find(|entry| entry.predicts());
         match predicted {
             Some(entry) if entry.model_id != self.model_id && !self.model_change => {
                 Err(Error::Output(format!(

@@ -5,12 +5,11 @@ use std::{collections::BTreeMap, fmt};
 use connectors::{
     Ledger, Location, Output,
     catalog::drops,
-    committed::{files_of, standing},
-    ledger::{Entry, FileRecord, Kind, Rows, checksum},
+    committed::{damage, files_of, standing},
+    ledger::{Entry, Kind, Rows},
     part::Folder,
 };
 use futures::{StreamExt, TryStreamExt, stream};
-use object_store::ObjectStoreExt;
 use operators::{publish, score, score::score_up_to};
 use serde::Serialize;
 use tokio::runtime::Handle;
@@ -136,7 +135,7 @@ impl Verified {
         let name = format!("entry {} ({})", entry.sequence, entry.drop);
         let mut by_folder = BTreeMap::new();
         let mut checks = stream::iter(&entry.files)
-            .map(|file| async move { (file, check_file(output, file).await) })
+            .map(|file| async move { (file, damage(output, file).await) })
             .buffered(FILES_AT_ONCE);
         while let Some((file, fault)) = checks.next().await {
             self.faults
@@ -304,47 +303,6 @@ impl Verified {
         }
         Ok(())
     }
-}
-
-/// What is wrong with a file, if anything.
-pub(crate) async fn check_file(
-    output: &Output,
-    file: &FileRecord,
-) -> Result<Option<String>, Error> {
-    let place = output.location();
-    let answer = place.store.get(&place.path(&file.path)?).await;
-    let bytes = match answer {
-        Ok(answer) => answer.bytes().await,
-        Err(error) => Err(error),
-    };
-    let bytes = match bytes {
-        Ok(bytes) => bytes,
-        Err(object_store::Error::NotFound { .. }) => {
-            return Ok(Some(
-                "is missing; take its drop in again (run --drop NAME --again)".to_owned(),
-            ));
-        }
-        Err(source) => {
-            return Err(connectors::Error::store(place.url_of(&file.path), source).into());
-        }
-    };
-    let digest = checksum(&bytes);
-    if (bytes.len() as u64, digest.as_str()) != (file.bytes, file.sha256.as_str()) {
-        let (found, told) = (bytes.len(), file.bytes);
-        return Ok(Some(format!(
-            "its bytes are not those that were committed ({found} of them, and {told} were; SHA-256 {digest:.12}…); take its drop in again (run --drop NAME --again)"
-        )));
-    }
-    let footer = parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder::try_new(bytes);
-    Ok(match footer {
-        Ok(rows) if rows.metadata().file_metadata().num_rows() as u64 == file.rows => None,
-        Ok(rows) => Some(format!(
-            "holds {} rows, not {}",
-            rows.metadata().file_metadata().num_rows(),
-            file.rows
-        )),
-        Err(error) => Some(format!("cannot be read: {error}")),
-    })
 }
 
 /// The settings that an entry was made with, for another output.

@@ -3,6 +3,7 @@ use std::{
     ffi::OsStr,
     fs::{self, File},
     os::unix::ffi::OsStrExt,
+    path::Path,
     process::Stdio,
 };
 
@@ -61,10 +62,19 @@ fn commands_of_commands_take_settings_too() {
     assert_eq!(depth(), Some(3));
 }
 
+/// A command in which CATALOG stands for the survey, and MADE for what it would make.
+fn on_survey(command: &str, place: &Path) -> Program {
+    let (catalog, made) = (text(survey()), text(&place.join("made")));
+    Program::new(command.split(' ').map(|word| match word {
+        "CATALOG" => &catalog,
+        "MADE" => &made,
+        word => word,
+    }))
+}
+
 #[test]
 fn numbers_that_make_no_sense_are_usage() {
-    let (catalog, made) = (text(survey()), folder());
-    let made = text(&made.path().join("made"));
+    let made = folder();
     for (command, said) in [
         ("bench read CATALOG --px 0", "--px"),
         ("train finetune CATALOG --out MADE --threads 0", "--threads"),
@@ -78,27 +88,16 @@ fn numbers_that_make_no_sense_are_usage() {
             "no drop drop-9",
         ),
     ] {
-        let words = command.split(' ').map(|word| match word {
-            "CATALOG" => &catalog,
-            "MADE" => &made,
-            word => word,
-        });
-        Program::new(words).ends(2).says(&[said]);
+        on_survey(command, made.path()).ends(2).says(&[said]);
     }
 }
 
 #[test]
 fn scores_on_what_was_learned_from_are_warned_of() {
-    let made = folder();
     let command =
         "train finetune CATALOG --out MADE --training 0:0.9 --validation 0.8:0.95 --drop drop-9";
-    let (catalog, made) = (text(survey()), text(&made.path().join("made")));
-    let words = command.split(' ').map(|word| match word {
-        "CATALOG" => &catalog,
-        "MADE" => &made,
-        word => word,
-    });
-    let said = Program::new(words).ends(2);
+    let made = folder();
+    let said = on_survey(command, made.path()).ends(2);
     said.says(&["--training 0:0.9 and --validation 0.8:0.95 hold the same objects"]);
     assert!(!said.stderr.contains("--test"), "{}", said.stderr);
 }

@@ -82,6 +82,16 @@ fn missing_metrics_are_made_again() {
     Program::run(survey(), &out).ends(0);
     assert_same(&before, &metrics_files(out.path()));
     verify().ends(0);
+    // A cluster makes them on its way to the drops to come.
+    let part = folder();
+    for drop in ["drop-0001", "drop-0002"] {
+        let run = Program::run(survey(), &part).args(["--drop", drop]);
+        run.ends(0);
+    }
+    fs::remove_dir_all(part.path().join("_hubbleflow/metrics")).unwrap();
+    let cluster = Program::run(survey(), &part).with("--local 2 --workers 2 --threads 1");
+    cluster.ends(0);
+    assert_same(&before, &metrics_files(part.path()));
     // Before that they are made for whoever asks for them.
     let earlier = written(out.path(), 1);
     fs::remove_dir_all(out.path().join("_hubbleflow/metrics")).unwrap();

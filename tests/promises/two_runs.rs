@@ -28,10 +28,7 @@ fn sleeps(before: impl Fn(&Head) -> bool + Send + Sync + 'static, is_abandoned: 
 
     let out = s3.bucket().join("out");
     assert_same(&committed(undisturbed.path()), &committed(&out));
-    let mut names = drops(&out);
-    names.retain(|name| !name.is_empty());
-    names.sort();
-    assert_eq!(names, DROPS, "each drop is committed once");
+    assert_eq!(names(&out), DROPS, "each drop is committed once");
     let is_void = |entry: &Value| entry["kind"] == "abandoned";
     assert!(!is_abandoned || ledger(&out).iter().any(is_void));
     assert!(tree(&out.join("_hubbleflow/staging")).is_empty());
@@ -61,6 +58,14 @@ fn while_asleep(
     sleeper.signal("CONT");
     moment.end();
     (s3, sleeper)
+}
+
+/// The drops that were committed, in the order of their names.
+fn names(out: &Path) -> Vec<String> {
+    let mut names = drops(out);
+    names.retain(|name| !name.is_empty());
+    names.sort();
+    names
 }
 
 fn writes(head: &Head, what: &str) -> bool {
@@ -108,10 +113,7 @@ fn a_run_sleeps_while_another_model_predicts() {
         ]);
         let out = s3.bucket().join("out");
         // What a model has not predicted it cannot mix.
-        let mut names = drops(&out);
-        names.retain(|name| !name.is_empty());
-        names.sort();
-        assert_eq!(names, ["drop-0001", "drop-0003-specz"]);
+        assert_eq!(names(&out), ["drop-0001", "drop-0003-specz"]);
         assert!(tree(&out.join("_hubbleflow/staging")).is_empty());
         Program::new(["verify", "s3://sky/out"]).at(&s3).ends(0);
     }
@@ -126,9 +128,6 @@ fn two_runs_at_once_share_the_work() {
         run.ends(0);
     }
     assert_same(&committed(undisturbed.path()), &committed(out.path()));
-    let mut names = drops(out.path());
-    names.retain(|name| !name.is_empty());
-    names.sort();
-    assert_eq!(names, DROPS);
+    assert_eq!(names(out.path()), DROPS);
     assert!(tree(&out.path().join("_hubbleflow/staging")).is_empty());
 }
