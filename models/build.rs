@@ -9,20 +9,14 @@ use std::path::{Path, PathBuf};
 #[path = "../scripts/link_libtorch.rs"]
 mod link_libtorch;
 
-/// Each kind of processor that the loops are compiled for, with the compiler's flags.
-const X86: [(&str, &[&str]); 2] = [
+/// The kinds of processor that the loops are compiled for, and what each adds to the compiler's flags for the one before.
+const X86: [(&str, &[&str]); 3] = [
     ("avx2", &["-mavx2", "-mfma"]),
     (
         "avx512",
-        &[
-            "-mavx512f",
-            "-mavx512bw",
-            "-mavx512dq",
-            "-mavx512vl",
-            "-mavx2",
-            "-mfma",
-        ],
+        &["-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl"],
     ),
+    ("avx512_bf16", &["-mavx512bf16"]),
 ];
 
 fn main() {
@@ -31,8 +25,10 @@ fn main() {
     cuda_shim();
     loops("any", &[]);
     if std::env::var("CARGO_CFG_TARGET_ARCH").is_ok_and(|arch| arch == "x86_64") {
-        for (processor, flags) in X86 {
-            loops(processor, flags);
+        let mut flags = Vec::new();
+        for (processor, more) in X86 {
+            flags.extend(more);
+            loops(processor, &flags);
         }
     }
 }

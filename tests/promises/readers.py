@@ -190,11 +190,11 @@ def write(folder):
     for form, dictionary in (("dictionary", True), ("plain", False)):
         save(galaxies(rows, flat_sky), folder, "constant", form, use_dictionary=dictionary)
 
-    # A row group of 60 MB, and the same rows in groups as long as the chunks that it is streamed in.
+    # A row group of 60 MB, and the same rows in groups of two batches.
     rows = 3000
     large = galaxies(rows, flat(pixels(rows), rows))
     save(large, folder, "large", "one_row_group")
-    save(large, folder, "large", "row_groups", row_group_size=231)
+    save(large, folder, "large", "row_groups", row_group_size=256)
 
 
 def checked(folder):

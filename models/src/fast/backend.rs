@@ -40,6 +40,34 @@ impl Backend {
         Ok(Weight(placed.f_contiguous()?))
     }
 
+    /// Patches of `px` by `px` pixels: `[batch, band, y, x] -> [patch * batch, band * px * px]`.
+    pub(super) fn patches(self, x: &Tensor, px: i64) -> Result<Tensor, TchError> {
+        if self.own {
+            loops::patches(x, px)
+        } else {
+            libtorch::patches(x, px)
+        }
+    }
+
+    /// The mean of each two by two pixels: `[batch, band, y, x] -> [batch * y/2 * x/2, band]`, with zeros for as many more
+    /// bands as [`Self::pooled`] gives.
+    pub(super) fn pool(self, x: &Tensor) -> Result<Tensor, TchError> {
+        if self.own {
+            loops::pool(x)
+        } else {
+            libtorch::pool(x)
+        }
+    }
+
+    /// How many bands are beside each other after [`Self::pool`].
+    pub(super) fn pooled(self, bands: i64) -> i64 {
+        if self.own {
+            loops::whole_steps(bands, self.kind)
+        } else {
+            bands
+        }
+    }
+
     /// Each row of `[rows, width]` with mean 0 and variance 1; epsilon 1e-6. Scale and shift are folded into what follows.
     pub(super) fn normalise(self, x: &Tensor) -> Result<Tensor, TchError> {
         if self.own {
@@ -137,14 +165,14 @@ impl Pcm {
 /// A square convolution of few channels with its batch normalisation, followed by a ReLU.
 #[derive(Debug, Clone)]
 pub(super) enum Conv {
-    Own(Arc<loops::Conv>),
+    Own(loops::Conv),
     Libtorch { weight: Weight, bias: Weight },
 }
 
 impl Conv {
     pub(super) fn new(layer: &Affine, on: Backend) -> Result<Self, TchError> {
         Ok(if on.own {
-            Self::Own(loops::Conv::new(layer)?.into())
+            Self::Own(loops::Conv::new(layer, on.kind)?)
         } else {
             Self::Libtorch {
                 weight: on.weight(&layer.weight)?,

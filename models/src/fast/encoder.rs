@@ -90,7 +90,7 @@ impl Encoder {
         let patches = self.grid * self.grid;
         let tokens = self
             .patch_embed
-            .forward(&self.patches(cutouts)?, Then::Nothing)?;
+            .forward(&self.on.patches(cutouts, self.patch_px)?, Then::Nothing)?;
         let tokens = tokens.f_view([patches, batch, self.width])?;
         let mut x = Tensor::f_empty(
             [1 + patches, batch, self.width],
@@ -111,16 +111,6 @@ impl Encoder {
         let mean = last.mean_of_patches(&x, batch)?;
         self.features
             .forward(&self.on.normalise(&mean)?, Then::Relu)
-    }
-
-    /// `[batch, band, y, x] -> [patch * batch, band * y * x]`.
-    fn patches(&self, cutouts: &Tensor) -> Result<Tensor, TchError> {
-        let (batch, bands, _, _) = cutouts.size4()?;
-        let (grid, px) = (self.grid, self.patch_px);
-        cutouts
-            .f_view([batch, bands, grid, px, grid, px])?
-            .f_permute([2, 4, 0, 1, 3, 5])?
-            .f_reshape([grid * grid * batch, bands * px * px])
     }
 }
 

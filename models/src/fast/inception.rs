@@ -39,7 +39,11 @@ impl Inception {
     pub(super) fn new(c: &Checkpoint, cutout_px: usize, on: Backend) -> Result<Self, Error> {
         let vis = "inception_model.vis_inception";
         let mut stem = Affine::read(c, "inception_model.conv2d_init")?;
+        let bands = stem.weight.size()[1];
         stem.weight = stem.weight.f_flatten(1, -1)?;
+        stem.weight = stem
+            .weight
+            .f_constant_pad_nd([0, on.pooled(bands) - bands])?;
         let mut tail = Affine::read(c, &format!("{vis}.10"))?;
         // The plain network flattens [channel, y, x], this one [y, x, channel].
         let side = (cutout_px / 8) as i64;
@@ -72,12 +76,10 @@ impl Inception {
 
     /// `[batch, band, y, x] -> [batch, 1096]`.
     pub(super) fn forward(&self, cutouts: &Tensor) -> Result<Tensor, TchError> {
-        let (batch, bands, px, _) = cutouts.size4()?;
+        let (batch, _, px, _) = cutouts.size4()?;
         let mut side = px / 2;
         // The mean first: it is as good before the 1x1 convolution as after it, and leaves a quarter of the pixels.
-        let pooled = cutouts.f_avg_pool2d([2, 2], [2, 2], [0, 0], false, true, None)?;
-        let pixels = pooled.f_permute([0, 2, 3, 1])?.f_reshape([-1, bands])?;
-        let mut x = self.stem.forward(&pixels, Then::Nothing)?;
+        let mut x = self.stem.forward(&self.on.pool(cutouts)?, Then::Nothing)?;
         for (n, block) in self.blocks.iter().enumerate() {
             if n > 0 && n % 2 == 0 {
                 x = self.on.mean_2x2(&x, side)?;

@@ -5,6 +5,21 @@ use tch::{TchError, Tensor};
 use super::backend::Backend;
 use super::weight::{Affine, PcmLayers, Weight};
 
+/// See [`super::Backend::patches`].
+pub(super) fn patches(x: &Tensor, px: i64) -> Result<Tensor, TchError> {
+    let (batch, bands, side, _) = x.size4()?;
+    let grid = side / px;
+    x.f_view([batch, bands, grid, px, grid, px])?
+        .f_permute([2, 4, 0, 1, 3, 5])?
+        .f_reshape([grid * grid * batch, bands * px * px])
+}
+
+/// See [`super::Backend::pool`].
+pub(super) fn pool(x: &Tensor) -> Result<Tensor, TchError> {
+    let pooled = x.f_avg_pool2d([2, 2], [2, 2], [0, 0], false, true, None)?;
+    pooled.f_permute([0, 2, 3, 1])?.f_reshape([-1, x.size()[1]])
+}
+
 /// See [`Backend::normalise`].
 pub(super) fn normalise(x: &Tensor) -> Result<Tensor, TchError> {
     let width = x.size2()?.1;

@@ -4,24 +4,14 @@
 // Every sum is taken in the same order, whatever tile its row falls into, each step a fused multiply-add where the
 // processor has it: a row's result depends neither on the other rows nor on its place among them.
 
-// Vectors of outputs in a panel of weights. With four rows that is twelve sums, three vectors of weights and an input:
-// the sixteen registers of AVX2, and the fewest loads for each product that they allow.
-constexpr size_t PANEL = 3;
-
-// Rows of a tile of N vectors: enough sums to hide a multiply-add's latency.
-template <int N> constexpr int tile_rows() { return N == 3 ? 4 : N == 2 ? 6 : 8; }
-
-// Rows that see all panels before the next rows see the first: few enough that they stay in the second cache, many
-// enough that fetching the weights again is little beside the products.
-constexpr size_t BLOCK = 128;
-
-// Inputs that are summed up before the sum is added to those before: short sums have small errors.
-constexpr size_t CHUNK = 384;
+// Steps that are summed up before the sum is added to those before: short sums have small errors. Beside what bfloat16 has
+// lost already, no sum's are large.
+template <class T> constexpr size_t CHUNK = sizeof(T) == 4 ? 128 : SIZE_MAX;
 
 // GELU by its definition, x times the normal distribution's integral up to x. What it lacks of max(x, 0) is
 // |x| / P(|x|)^16, with P(0)^16 = 2 and the rest of P fitted for the least error of that on [0, 6.5], 5e-8; with
 // rounding, which the power makes greater, it is 4e-7.
-inline V gelu(V x) {
+template <class T> V gelu(V x) {
     // Beyond 16 nothing is missing, and infinity must not meet infinity.
     V a = least((V)(bits(x) & 0x7fffffff), all(16.0f));
     V p = a * 8.530301288e-7f - 2.165116932e-6f;
@@ -35,19 +25,28 @@ inline V gelu(V x) {
     p *= p;
     p *= p;
     p *= p;
-    return most(V{}, x) - a / p;
+    return most(V{}, x) - Functions<T>::quotient(a, p);
 }
 
-inline V after(V x, size_t then) { return then == HUBBLEFLOW_GELU ? gelu(x) : then == HUBBLEFLOW_RELU ? most(V{}, x) : x; }
+// Vectors of outputs in a panel of weights. With four rows that is twelve sums, three vectors of weights and an input:
+// the sixteen registers of AVX2, and the fewest loads for each product that they allow. AVX-512 has twice as many.
+constexpr size_t PANEL = 3;
+
+// Rows of a tile of N vectors: enough sums to hide a multiply-add's latency.
+template <int N> constexpr int tile_rows() { return (N == 3 ? 4 : N == 2 ? 6 : 8) * (LANES == 16 ? 2 : 1); }
+
+// Rows that see all panels before the next rows see the first: few enough that they stay in the second cache, many
+// enough that fetching the weights again is little beside the products.
+constexpr size_t BLOCK = 128;
 
 // then(x W^T + b + other), for R rows and N vectors of outputs; `other` may be null, and may be y.
-template <int R, int N>
-inline void linear_tile(const float *x, size_t x_row, size_t inputs, const float *weight, const float *bias,
-                        const float *other, float *y, size_t y_row, size_t there, size_t then) {
+template <int R, int N, class T>
+inline void linear_tile(const T *x, size_t x_row, size_t steps, const T *weight, const float *bias, const T *other,
+                        T *y, size_t y_row, size_t there, size_t then) {
     V sums[R][N];
     for (int r = 0; r < R; r++) {
         // Needed only after the products, by when the lines have come.
-        for (int o = 0; o < N; o += 64 / sizeof(V)) {
+        for (int o = 0; o < N; o += 64 / sizeof(T) / LANES) {
             __builtin_prefetch(y + r * y_row + o * LANES, 1);
             if (other) __builtin_prefetch(other + r * y_row + o * LANES);
         }
@@ -55,56 +54,66 @@ inline void linear_tile(const float *x, size_t x_row, size_t inputs, const float
     }
     // Where a neighbour shares the core, instructions are what runs short: few are spent on counting.
 #pragma GCC unroll 4
-    for (size_t i = 0; i < inputs; i++) {
+    for (size_t i = 0; i < steps; i++) {
         V columns[N];
-        for (int o = 0; o < N; o++) columns[o] = load(weight + (i * N + o) * LANES);
+        for (int o = 0; o < N; o++) columns[o] = weights(weight + (i * N + o) * LANES * Step<T>::INPUTS);
         for (int r = 0; r < R; r++)
-            for (int o = 0; o < N; o++) sums[r][o] += x[r * x_row + i] * columns[o];
+            for (int o = 0; o < N; o++)
+                sums[r][o] = Step<T>::add(sums[r][o], x + r * x_row + i * Step<T>::INPUTS, columns[o]);
     }
-    for (int r = 0; r < R; r++)
-        for (int o = 0; o < N; o++) {
-            const size_t at = r * y_row + o * LANES, n = there - o * LANES;
-            V sum = sums[r][o];
-            if (other) sum += load(other + at, n);
-            store(y + at, after(sum, then), n);
-        }
+    auto finish = [&](auto after) {
+#pragma GCC unroll 16
+        for (int r = 0; r < R; r++)
+#pragma GCC unroll 4
+            for (int o = 0; o < N; o++) {
+                const size_t at = r * y_row + o * LANES, n = there - o * LANES;
+                V sum = sums[r][o];
+                if (other) sum += load(other + at, n);
+                store(y + at, after(sum), n);
+            }
+    };
+    if (then == HUBBLEFLOW_GELU) finish(gelu<T>);
+    else if (then == HUBBLEFLOW_RELU) finish([](V x) { return most(V{}, x); });
+    else finish([](V x) { return x; });
 }
 
 // The same for R rows and all inputs.
-template <int R, int N>
-inline void linear_rows(const HubbleflowLinear *l, size_t out, const float *x, const float *other, float *y,
-                        size_t then) {
+template <int R, int N, class T>
+inline void linear_rows(const HubbleflowLinear *l, size_t out, const T *x, const T *other, T *y, size_t then) {
     static const float zeros[PANEL * LANES] = {};
-    const float *weight = l->weight + out * l->inputs, *bias = l->bias + out;
-    for (size_t in = 0; in < l->inputs; in += CHUNK) {
-        const bool last = in + CHUNK >= l->inputs;
-        linear_tile<R, N>(x + in, l->inputs, at_most(CHUNK, l->inputs - in), weight + in * N * LANES, bias, other,
-                          y, l->outputs, l->outputs - out, last ? then : HUBBLEFLOW_NOTHING);
+    const T *weight = static_cast<const T *>(l->weight) + out * l->inputs;
+    const float *bias = l->bias + out;
+    const size_t steps = l->inputs / Step<T>::INPUTS;
+    for (size_t first = 0; first < steps;) {
+        const size_t some = at_most(CHUNK<T>, steps - first), in = first * Step<T>::INPUTS;
+        first += some;
+        linear_tile<R, N>(x + in, l->inputs, some, weight + in * N * LANES, bias, other, y, l->outputs,
+                          l->outputs - out, first == steps ? then : HUBBLEFLOW_NOTHING);
         bias = zeros;
         other = y;
     }
 }
 
 // One panel's outputs for some rows.
-template <int N>
-void linear_panel(const HubbleflowLinear *l, size_t out, const float *x, size_t rows, const float *other, float *y,
-                  size_t then) {
+template <int N, class T>
+void linear_panel(const HubbleflowLinear *l, size_t out, const T *x, size_t rows, const T *other, T *y, size_t then) {
     constexpr size_t R = tile_rows<N>();
     size_t row = 0;
     auto at = [&](auto tile) {
         const size_t to = row * l->outputs + out;
         tile(l, out, x + row * l->inputs, other ? other + to : other, y + to, then);
     };
-    for (; row + R <= rows; row += R) at(linear_rows<R, N>);
-    for (; row < rows; row++) at(linear_rows<1, N>);
+    for (; row + R <= rows; row += R) at(linear_rows<R, N, T>);
+    for (; row < rows; row++) at(linear_rows<1, N, T>);
 }
 
 // `other` may be null, and may be y.
-void linear(const HubbleflowLinear *l, const float *x, size_t rows, const float *other, float *y, size_t then) {
+template <class T>
+void linear(const HubbleflowLinear *l, const T *x, size_t rows, const T *other, T *y, size_t then) {
     for (size_t row = 0; row < rows; row += BLOCK)
         for (size_t out = 0; out < l->outputs; out += PANEL * LANES) {
             const size_t left = l->outputs - out, to = row * l->outputs;
-            auto panel = left > 2 * LANES ? linear_panel<3> : left > LANES ? linear_panel<2> : linear_panel<1>;
+            auto panel = left > 2 * LANES ? linear_panel<3, T> : left > LANES ? linear_panel<2, T> : linear_panel<1, T>;
             panel(l, out, x + row * l->inputs, at_most(BLOCK, rows - row), other ? other + to : other, y + to, then);
         }
 }

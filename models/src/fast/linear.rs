@@ -10,7 +10,7 @@
 
 use std::ffi::{CStr, c_char};
 
-use tch::{TchError, Tensor};
+use tch::{Kind, TchError, Tensor};
 
 use super::backend::Backend;
 use super::loops::{self, Panels, has_linear};
@@ -43,7 +43,9 @@ impl Linear {
         if !on.own {
             return Ok(Self::Libtorch(weight, bias));
         }
-        if has_linear(on.kind, layer.weight.size()[1]) {
+        // oneDNN's layers multiply tiles of bfloat16 where the processor does.
+        let tiles = on.kind == Kind::BFloat16 && multiplies_tiles();
+        if !tiles && has_linear(on.kind, layer.weight.size()[1]) {
             return Ok(Self::Panels(Panels::new(&weight, &bias)?));
         }
         Ok(match pack(&weight, rows) {
@@ -87,6 +89,7 @@ impl Linear {
 
 unsafe extern "C" {
     fn hubbleflow_capability() -> *const c_char;
+    fn hubbleflow_multiplies_tiles() -> bool;
     fn hubbleflow_pack(weight: *const CTensor, rows: i64, out: *mut *mut CTensor) -> CError;
     fn hubbleflow_linear(
         x: *const CTensor,
@@ -109,6 +112,12 @@ pub(crate) fn cpu_capability() -> String {
     // SAFETY: a C string that is a constant of the library's.
     let name = unsafe { CStr::from_ptr(hubbleflow_capability()) };
     name.to_string_lossy().into_owned()
+}
+
+/// Whether this processor multiplies tiles of bfloat16 (AMX).
+fn multiplies_tiles() -> bool {
+    // SAFETY: it takes nothing, and asks the processor alone.
+    unsafe { hubbleflow_multiplies_tiles() }
 }
 
 fn c_tensor(tensor: &Tensor) -> *const CTensor {

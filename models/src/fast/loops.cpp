@@ -23,14 +23,16 @@ struct HubbleflowPcm {
 
 struct HubbleflowConv {
     size_t side, kernel, inputs, outputs;
-    const float *weight, *bias;
+    const void *weight;
+    const float *bias;
 };
 
-// Weights [panel, in, panel's outputs], a panel's outputs being three vectors, the last one's as many as there are; zeros
-// for outputs that there are not.
+// Weights [panel, step, panel's outputs, inputs of a step], a panel's outputs being three vectors, the last one's as many
+// as there are; zeros for outputs that there are not.
 struct HubbleflowLinear {
     size_t inputs, outputs;
-    const float *weight, *bias;
+    const void *weight;
+    const float *bias;
 };
 
 enum HubbleflowThen : size_t { HUBBLEFLOW_NOTHING, HUBBLEFLOW_RELU, HUBBLEFLOW_GELU };
@@ -41,11 +43,15 @@ struct HubbleflowLoops {
     void (*normalise)(const void *, void *, size_t, size_t);
     void (*attend)(const void *, void *, const HubbleflowShape *, float *);
     void (*add_pcm)(void *, size_t, const HubbleflowPcm *, float *);
-    void (*convolve)(const void *, size_t, void *, size_t, size_t, const HubbleflowConv *, float *);
+    void (*convolve)(const void *, size_t, void *, size_t, size_t, const HubbleflowConv *, void *);
     void (*maximum_3x3)(const void *, void *, size_t, size_t, size_t);
     void (*mean_2x2)(const void *, void *, size_t, size_t, size_t);
-    // Null for bfloat16.
-    void (*linear)(const HubbleflowLinear *, const float *, size_t, const float *, float *, size_t);
+    void (*patches)(const void *, void *, size_t, size_t, size_t, size_t);
+    void (*pool)(const void *, void *, size_t, size_t, size_t);
+    // Inputs that are multiplied in one step; two are bfloat16, one is float32.
+    size_t step;
+    // For as many inputs as are whole steps; null where T is not what is multiplied.
+    void (*linear)(const HubbleflowLinear *, const void *, size_t, const void *, void *, size_t);
 };
 
 namespace {
@@ -79,6 +85,7 @@ inline V least(V a, V b) { return a < b ? a : b; }
 inline V most(V a, V b) { return a > b ? a : b; }
 #endif
 inline size_t at_most(size_t a, size_t b) { return a < b ? a : b; }
+inline size_t round_up(size_t n, size_t to) { return (n + to - 1) / to * to; }
 
 // Memory holds float32 or bfloat16; arithmetic is float32 always.
 inline V widen(V x) { return x; }
@@ -86,6 +93,9 @@ inline V widen(H x) { return (V)(__builtin_convertvector(x, U) << 16); }
 
 // To the nearest, ties to even.
 inline H narrow(V x) {
+#if defined(__AVX512BF16__)
+    return (H)_mm512_cvtneps_pbh((__m512)x);
+#endif
     U rounded = (bits(x) + 0x7fff + ((bits(x) >> 16) & 1)) >> 16;
     U nan = (bits(x) >> 16) | 0x40;
     return __builtin_convertvector(x == x ? rounded : nan, H);
@@ -125,10 +135,18 @@ template <class T> inline void store(T *p, V x, size_t n) {
     memcpy(p, lanes, n * sizeof(T));
 }
 
+// Halves on each other: few sums wait for the one before.
+template <int N> inline float sum(const float *x) {
+    if constexpr (N == 1) return *x;
+    float halves[(N + 1) / 2];
+    for (int i = 0; i < N / 2; i++) halves[i] = x[i] + x[N / 2 + i];
+    return sum<(N + 1) / 2>(halves);
+}
+
 inline float sum(V x) {
-    float total = 0;
-    for (int i = 0; i < LANES; i++) total += x[i];
-    return total;
+    float lanes[LANES];
+    store(lanes, x);
+    return sum<LANES>(lanes);
 }
 
 // Added to a number, it leaves the nearest integer in the last bits.
@@ -150,6 +168,27 @@ inline V exponential(V x) {
     // Times 2^n: the exponent is raised by n.
     return (V)(bits(p) + (bits(shifted) << 23));
 }
+
+// What numbers that are kept as T need of e^x and of a quotient.
+template <class T> struct Functions {
+    static V exponential(V x) { return ::exponential(x); }
+    static V quotient(V x, V y) { return x / y; }
+};
+
+#if defined(__AVX512BF16__)
+// bfloat16 keeps eight bits: 13 do here, for half the time.
+template <> struct Functions<bf16> {
+    // 2^t is 2^floor(t), times a cubic of what t has above it: fitted for the least error, 8e-5 of it.
+    static V exponential(V x) {
+        V t = x * 1.44269504f, r = (V)_mm512_maskz_reduce_ps(0xffff, (__m512)t, _MM_FROUND_TO_NEG_INF);
+        V p = r * 7.802440756e-2f + 2.260673133e-1f;
+        p = p * r + 6.958334826e-1f;
+        p = p * r + 9.999252235e-1f;
+        return (V)_mm512_maskz_scalef_ps(0xffff, (__m512)p, (__m512)t);
+    }
+    static V quotient(V x, V y) { return x * (V)_mm512_maskz_rcp14_ps(0xffff, (__m512)y); }
+};
+#endif
 
 // The natural logarithm of 1 or more, to 1e-7 of it: Cephes' logf.
 inline V logarithm(V x) {
@@ -188,78 +227,146 @@ template <class T> void inverse_sinh(const float *x, T *y, size_t n, float slope
     }
 }
 
+// What a sum takes in one step, of numbers that are kept as T: the product of two, which are widened first, or where the
+// processor multiplies pairs of bfloat16, two of those. A step's inputs are four bytes: a lane.
+template <class T> struct Step {
+    typedef float Number;
+    static constexpr size_t INPUTS = 1;
+    static V add(V sum, const void *x, V w) { return sum + *static_cast<const float *>(x) * w; }
+    // Of n numbers, zeros beyond them.
+    static V lanes(const T *x, size_t n) { return load(x, n); }
+    // Of what is one after the other in each lane.
+    static V together(V first, V) { return first; }
+};
+
+#if defined(__AVX512BF16__)
+template <> struct Step<bf16> {
+    typedef bf16 Number;
+    static constexpr size_t INPUTS = 2;
+    static V add(V sum, const void *x, V w) {
+        int pair;
+        memcpy(&pair, x, sizeof pair);
+        return (V)_mm512_dpbf16_ps((__m512)sum, (__m512bh)_mm512_set1_epi32(pair), (__m512bh)w);
+    }
+    static V lanes(const bf16 *x, size_t n) {
+        V pairs = {};
+        if (n >= 2 * LANES) memcpy(&pairs, x, sizeof pairs);
+        else memcpy(&pairs, x, n * sizeof *x);
+        return pairs;
+    }
+    static V together(V first, V second) {
+        U low = __builtin_convertvector(narrow(first), U), high = __builtin_convertvector(narrow(second), U);
+        return (V)(low | high << 16);
+    }
+};
+#endif
+
+// A step's weights for LANES outputs.
+template <class N> inline V weights(const N *p) {
+    V w;
+    memcpy(&w, p, sizeof w);
+    return w;
+}
+
 #include "linear.h"
+
+struct Moments {
+    float mean, variance;
+};
+
+template <class T> inline Moments moments(const T *x, size_t n) {
+    V total = {};
+    for (size_t i = 0; i < n; i += LANES) total += load(x + i, n - i);
+    const float mean = sum(total) / n;
+    V squares = {};
+    size_t i = 0;
+    for (; i + LANES <= n; i += LANES) {
+        V d = load(x + i) - mean;
+        squares += d * d;
+    }
+    float rest = 0;
+    if (i < n) {
+        V d = load(x + i, n - i) - mean;
+        for (size_t lane = 0; lane < n - i; lane++) rest += d[lane] * d[lane];
+    }
+    return {mean, (sum(squares) + rest) / n};
+}
+
+#if defined(__AVX512BF16__)
+// The mean of the squares less the mean's square: what float32 loses in that is less than what bfloat16 lost of x.
+template <> inline Moments moments(const bf16 *x, size_t n) {
+    const __m512bh ones = (__m512bh)_mm512_set1_epi32(0x3f803f80);
+    __m512 total = {}, squares = {};
+    for (size_t i = 0; i < n; i += 2 * LANES) {
+        const __m512bh pairs = (__m512bh)Step<bf16>::lanes(x + i, n - i);
+        total = _mm512_dpbf16_ps(total, pairs, ones);
+        squares = _mm512_dpbf16_ps(squares, pairs, pairs);
+    }
+    const float mean = sum((V)total) / n, variance = sum((V)squares) / n - mean * mean;
+    return {mean, variance > 0 ? variance : 0};
+}
+#endif
 
 // Mean 0 and variance 1 (and epsilon 1e-6) of each row.
 template <class T> void normalise(const T *x, T *y, size_t rows, size_t width) {
     for (; rows > 0; rows--, x += width, y += width) {
-        V total = {};
-        for (size_t i = 0; i < width; i += LANES) total += load(x + i, width - i);
-        float mean = sum(total) / width;
-        V squares = {};
-        size_t i = 0;
-        for (; i + LANES <= width; i += LANES) {
-            V d = load(x + i) - mean;
-            squares += d * d;
-        }
-        float rest = 0;
-        if (i < width) {
-            V d = load(x + i, width - i) - mean;
-            for (size_t lane = 0; lane < width - i; lane++) rest += d[lane] * d[lane];
-        }
-        float scale = 1.0f / __builtin_sqrtf((sum(squares) + rest) / width + 1e-6f);
-        for (i = 0; i < width; i += LANES) store(y + i, (load(x + i, width - i) - mean) * scale, width - i);
+        const Moments m = moments(x, width);
+        const float scale = 1.0f / __builtin_sqrtf(m.variance + 1e-6f);
+        for (size_t i = 0; i < width; i += LANES) store(y + i, (load(x + i, width - i) - m.mean) * scale, width - i);
     }
 }
 
 // Rows that are multiplied together, so that what is loaded is used as often.
 constexpr size_t ROWS = 6;
 
-// c = a b, for ROWS rows and N vectors of columns; a number of a is `a_row` from that below and `a_step` from that beside.
-template <int N> inline void product(const float *a, size_t a_row, size_t a_step, const float *b, size_t b_row, float *c,
-                                     size_t c_row, size_t inner) {
+// c = a b, for ROWS rows and N vectors of columns; a step of a is `a_row` from that below and `a_step` from that beside.
+template <int N, class T> inline void product(const float *a, size_t a_row, size_t a_step, const float *b, size_t b_row,
+                                              float *c, size_t c_row, size_t steps) {
     V sums[ROWS][N];
     for (size_t row = 0; row < ROWS; row++)
         for (int n = 0; n < N; n++) sums[row][n] = V{};
 #pragma GCC unroll 2
-    for (size_t k = 0; k < inner; k++) {
+    for (size_t k = 0; k < steps; k++) {
         V columns[N];
         for (int n = 0; n < N; n++) columns[n] = load(b + k * b_row + n * LANES);
         for (size_t row = 0; row < ROWS; row++)
-            for (int n = 0; n < N; n++) sums[row][n] += a[row * a_row + k * a_step] * columns[n];
+            for (int n = 0; n < N; n++) sums[row][n] = Step<T>::add(sums[row][n], a + row * a_row + k * a_step, columns[n]);
     }
     for (size_t row = 0; row < ROWS; row++)
         for (int n = 0; n < N; n++) store(c + row * c_row + n * LANES, sums[row][n]);
 }
 
 // c = a b; rows are a multiple of ROWS, columns of LANES.
-void multiply(const float *a, size_t a_row, size_t a_step, const float *b, size_t b_row, float *c, size_t c_row,
-              size_t rows, size_t inner, size_t columns) {
+template <class T> void multiply(const float *a, size_t a_row, size_t a_step, const float *b, size_t b_row, float *c,
+                                 size_t c_row, size_t rows, size_t steps, size_t columns) {
     for (size_t row = 0; row < rows; row += ROWS) {
         const float *from = a + row * a_row;
         float *to = c + row * c_row;
         size_t column = 0;
         for (; column + 2 * LANES <= columns; column += 2 * LANES)
-            product<2>(from, a_row, a_step, b + column, b_row, to + column, c_row, inner);
-        if (column < columns) product<1>(from, a_row, a_step, b + column, b_row, to + column, c_row, inner);
+            product<2, T>(from, a_row, a_step, b + column, b_row, to + column, c_row, steps);
+        if (column < columns) product<1, T>(from, a_row, a_step, b + column, b_row, to + column, c_row, steps);
     }
 }
 
-inline size_t round_up(size_t n, size_t to) { return (n + to - 1) / to * to; }
-
-// Columns of scores to weights that add up to one.
-inline void softmax(float *scores, size_t rows, size_t columns) {
+// Columns of scores to weights that add up to one, in steps.
+template <class T> inline void softmax(float *scores, float *weights, size_t rows, size_t columns) {
+    constexpr size_t STEP = Step<T>::INPUTS;
     for (size_t column = 0; column < columns; column += LANES) {
         float *first = scores + column, *end = first + rows * columns;
         V highest = load(first), total = {};
         for (float *row = first; row < end; row += columns) highest = most(highest, load(row));
         for (float *row = first; row < end; row += columns) {
-            V e = exponential(load(row) - highest);
+            V e = Functions<T>::exponential(load(row) - highest);
             store(row, e);
             total += e;
         }
-        V scale = 1.0f / total;
-        for (float *row = first; row < end; row += columns) store(row, load(row) * scale);
+        V scale = Functions<T>::quotient(all(1.0f), total);
+        for (size_t row = 0; row < rows; row += STEP) {
+            const float *x = first + row * columns;
+            V next = row + 1 < rows ? load(x + columns) : V{};
+            store(weights + row / STEP * columns + column, Step<T>::together(load(x) * scale, next * scale));
+        }
     }
 }
 
@@ -274,10 +381,11 @@ template <int WRITE, class T> inline void prefetch(const T *x, size_t n) {
 // Scratch: zeros, see `attend` in loops.rs.
 template <class T> void attend(const T *qkv, T *mixed, size_t tokens, size_t batch, size_t heads, size_t depth,
                                float *scratch) {
+    constexpr size_t STEP = Step<T>::INPUTS;
     const size_t width = heads * depth, rows = round_up(tokens, ROWS), across = round_up(tokens, LANES);
-    const size_t padded = round_up(depth, LANES);
-    float *q = scratch, *k = q + padded * across, *v = k + rows * padded, *scores = v + tokens * padded;
-    float *out = scores + rows * across;
+    const size_t padded = round_up(depth, LANES * STEP), steps = padded / STEP;
+    float *q = scratch, *k = q + steps * across, *v = k + rows * steps, *scores = v + rows * padded;
+    float *weights = scores + rows * across, *out = weights + rows * across;
     for (size_t galaxy = 0; galaxy < batch; galaxy++)
         for (size_t head = 0; head < width; head += depth) {
             for (size_t token = 0; token < tokens; token++) {
@@ -285,16 +393,23 @@ template <class T> void attend(const T *qkv, T *mixed, size_t tokens, size_t bat
                 // The tokens of one galaxy are far apart: the next one's are fetched meanwhile.
                 for (size_t part = 3; part < 6; part++) prefetch<0>(row + part * width, depth);
                 prefetch<1>(mixed + (token * batch + galaxy) * width + head, depth);
-                for (size_t i = 0; i < depth; i += LANES) {
-                    V queries = load(row + i, depth - i);
+                for (size_t i = 0; i < steps; i += LANES) {
+                    V queries = Step<T>::lanes(row + i * STEP, depth - i * STEP);
                     for (int lane = 0; lane < LANES; lane++) q[(i + lane) * across + token] = queries[lane];
-                    store(k + token * padded + i, load(row + width + i, depth - i));
-                    store(v + token * padded + i, load(row + 2 * width + i, depth - i));
+                    store(k + token * steps + i, Step<T>::lanes(row + width + i * STEP, depth - i * STEP));
+                }
+                if (token % STEP > 0) continue;
+                const T *next = row + 3 * width * batch;
+                for (size_t i = 0; i < depth; i += LANES) {
+                    V beside = token + 1 < tokens ? load(next + 2 * width + i, depth - i) : V{};
+                    V values = Step<T>::together(load(row + 2 * width + i, depth - i), beside);
+                    store(v + token / STEP * padded + i, values);
                 }
             }
-            multiply(k, padded, 1, q, across, scores, across, rows, depth, across);
-            softmax(scores, tokens, across);
-            multiply(scores, 1, across, v, padded, out, padded, rows, tokens, padded);
+            multiply<T>(k, steps, 1, q, across, scores, across, rows, steps, across);
+            softmax<T>(scores, weights, tokens, across);
+            multiply<T>(weights, 1, across, v, padded, out, padded, rows, (tokens + STEP - 1) / STEP,
+                        round_up(depth, LANES));
             for (size_t token = 0; token < tokens; token++) {
                 T *row = mixed + (token * batch + galaxy) * width + head;
                 for (size_t i = 0; i < depth; i += LANES)
@@ -303,7 +418,7 @@ template <class T> void attend(const T *qkv, T *mixed, size_t tokens, size_t bat
         }
 }
 
-inline V silu(V x) { return x / (1.0f + exponential(-x)); }
+template <class T> V silu(V x) { return Functions<T>::quotient(x, 1.0f + Functions<T>::exponential(-x)); }
 
 // A convolution of LANES groups on the grid: x [y, margin + x + margin, in], y the same with outputs, weight
 // [out, y, x, in], each a vector.
@@ -314,7 +429,7 @@ struct Grouped {
 
 // O outputs, from `out` on, at P places of a row; rows of the kernel from `first` to `last` are on the grid, and x is where
 // the first of them begins.
-template <int P, int O, bool SILU>
+template <int P, int O, bool SILU, class T>
 inline void outputs_at(const Grouped &c, size_t out, const float *x, float *y, size_t first, size_t last) {
     const size_t columns = c.grid + c.kernel / 2 * 2, taps = c.kernel * c.inputs, each = c.kernel * taps * LANES;
     V sums[P][O];
@@ -330,27 +445,27 @@ inline void outputs_at(const Grouped &c, size_t out, const float *x, float *y, s
             }
     for (int p = 0; p < P; p++)
         for (int o = 0; o < O; o++)
-            store(y + (p * c.outputs + out + o) * LANES, SILU ? silu(sums[p][o]) : sums[p][o]);
+            store(y + (p * c.outputs + out + o) * LANES, SILU ? silu<T>(sums[p][o]) : sums[p][o]);
 }
 
 // All outputs at P places of a row.
-template <int P, bool SILU>
+template <int P, bool SILU, class T>
 void places(const Grouped &c, const float *x, float *y, size_t row, size_t column) {
     const size_t margin = c.kernel / 2, columns = c.grid + 2 * margin;
     const size_t first = row < margin ? margin - row : 0, last = at_most(c.kernel, c.grid + margin - row);
     x += ((row + first - margin) * columns + column) * c.inputs * LANES;
     y += (row * columns + margin + column) * c.outputs * LANES;
     size_t out = 0;
-    for (; out + 2 <= c.outputs; out += 2) outputs_at<P, 2, SILU>(c, out, x, y, first, last);
-    if (out < c.outputs) outputs_at<P, 1, SILU>(c, out, x, y, first, last);
+    for (; out + 2 <= c.outputs; out += 2) outputs_at<P, 2, SILU, T>(c, out, x, y, first, last);
+    if (out < c.outputs) outputs_at<P, 1, SILU, T>(c, out, x, y, first, last);
 }
 
-template <bool SILU> void convolve_groups(const Grouped &c, const float *x, float *y) {
+template <bool SILU, class T> void convolve_groups(const Grouped &c, const float *x, float *y) {
     constexpr int P = 4;
     for (size_t row = 0; row < c.grid; row++) {
         size_t column = 0;
-        for (; column + P <= c.grid; column += P) places<P, SILU>(c, x, y, row, column);
-        for (; column < c.grid; column++) places<1, SILU>(c, x, y, row, column);
+        for (; column + P <= c.grid; column += P) places<P, SILU, T>(c, x, y, row, column);
+        for (; column < c.grid; column++) places<1, SILU, T>(c, x, y, row, column);
     }
 }
 
@@ -380,47 +495,51 @@ template <class T> void add_pcm(T *x, size_t batch, const HubbleflowPcm &p, floa
             const Grouped wide = {grid, p.kernel, inputs, hidden, p.widen + from, p.widen_bias + group * hidden};
             const Grouped thin = {grid, p.kernel, hidden, inputs, p.narrow + from, p.narrow_bias + group * inputs};
             each([&](T *x, size_t place) { store(patches + place, load(x, n)); });
-            convolve_groups<true>(wide, patches, middle);
-            convolve_groups<false>(thin, middle, added);
+            convolve_groups<true, T>(wide, patches, middle);
+            convolve_groups<false, T>(thin, middle, added);
             each([&](T *x, size_t place) { store(x, load(patches + place) + load(added + place), n); });
         }
 }
 
-// P pixels of a row, O vectors of outputs: x are the rows of the kernel, `row` apart, weight [y, x, in, O * LANES].
-template <int P, int O, class T>
-inline void pixels(const float *x, size_t row, T *y, size_t y_row, size_t kernel, size_t inputs, size_t outputs,
-                   const float *weight, const float *bias) {
+// P pixels of a row, O vectors of outputs: x are the rows of the kernel, `row` apart, weight [y, x, step, O * LANES].
+template <int P, int O, class T, class N = typename Step<T>::Number>
+inline void pixels(const N *x, size_t row, T *y, size_t y_row, size_t kernel, size_t inputs, size_t outputs,
+                   const N *weight, const float *bias) {
+    constexpr size_t STEP = Step<T>::INPUTS;
     V sums[P][O];
     for (int p = 0; p < P; p++)
         for (int o = 0; o < O; o++) sums[p][o] = load(bias + o * LANES);
     for (size_t tap = 0; tap < kernel; tap++, x += row)
-        for (size_t i = 0; i < kernel * inputs; i++, weight += O * LANES) {
+        for (size_t i = 0; i < kernel * inputs; i += STEP, weight += O * LANES * STEP) {
             V columns[O];
-            for (int o = 0; o < O; o++) columns[o] = load(weight + o * LANES);
+            for (int o = 0; o < O; o++) columns[o] = weights(weight + o * LANES * STEP);
             for (int p = 0; p < P; p++)
-                for (int o = 0; o < O; o++) sums[p][o] += x[p * inputs + i] * columns[o];
+                for (int o = 0; o < O; o++) sums[p][o] = Step<T>::add(sums[p][o], x + p * inputs + i, columns[o]);
         }
     for (int p = 0; p < P; p++)
         for (int o = 0; o < O; o++) store(y + p * y_row + o * LANES, most(sums[p][o], V{}), outputs - o * LANES);
 }
 
 // A convolution of few channels and a ReLU: [batch, y, x, in] to [batch, y, x, out], rows of pixels x_row and y_row
-// apart, O vectors of outputs. Scratch: zeros, one cutout's channels with the kernel's margin.
+// apart, O vectors of outputs. Scratch: zeros, one cutout's channels, as many as are whole steps, with the kernel's margin.
 template <int O, class T>
-void convolve_few(const T *x, size_t x_row, T *y, size_t y_row, size_t batch, const HubbleflowConv *c, float *scratch) {
-    const size_t side = c->side, inputs = c->inputs, margin = c->kernel / 2, row = (side + 2 * margin) * inputs;
+void convolve_few(const T *x, size_t x_row, T *y, size_t y_row, size_t batch, const HubbleflowConv *c, void *scratch) {
+    typedef typename Step<T>::Number N;
+    const size_t side = c->side, inputs = round_up(c->inputs, Step<T>::INPUTS), margin = c->kernel / 2;
+    const size_t row = (side + 2 * margin) * inputs;
+    N *cutout = static_cast<N *>(scratch);
     for (; batch > 0; batch--, x += side * side * x_row, y += side * side * y_row) {
         for (size_t v = 0; v < side; v++)
             for (size_t u = 0; u < side; u++) {
                 const T *from = x + (v * side + u) * x_row;
-                float *to = scratch + (v + margin) * row + (u + margin) * inputs;
-                for (size_t i = 0; i < inputs; i += LANES) store(to + i, load(from + i, inputs - i), inputs - i);
+                N *to = cutout + (v + margin) * row + (u + margin) * inputs;
+                for (size_t i = 0; i < c->inputs; i += LANES) store(to + i, load(from + i, c->inputs - i), c->inputs - i);
             }
         for (size_t v = 0; v < side; v++) {
             size_t u = 0;
             auto at = [&](auto some) {
-                some(scratch + v * row + u * inputs, row, y + (v * side + u) * y_row, y_row, c->kernel, inputs, c->outputs,
-                     c->weight, c->bias);
+                some(cutout + v * row + u * inputs, row, y + (v * side + u) * y_row, y_row, c->kernel, inputs, c->outputs,
+                     static_cast<const N *>(c->weight), c->bias);
             };
             // Enough sums to hide a multiply-add's latency, where the row has as many pixels.
             constexpr int P = O == 1 ? 8 : 4;
@@ -432,7 +551,7 @@ void convolve_few(const T *x, size_t x_row, T *y, size_t y_row, size_t batch, co
 }
 
 template <class T>
-void convolve(const T *x, size_t x_row, T *y, size_t y_row, size_t batch, const HubbleflowConv *c, float *scratch) {
+void convolve(const T *x, size_t x_row, T *y, size_t y_row, size_t batch, const HubbleflowConv *c, void *scratch) {
     const size_t vectors = (c->outputs + LANES - 1) / LANES;
     if (vectors <= 1) return convolve_few<1>(x, x_row, y, y_row, batch, c, scratch);
     if (vectors <= 2) return convolve_few<2>(x, x_row, y, y_row, batch, c, scratch);
@@ -479,6 +598,34 @@ template <class T> void mean_2x2(const T *x, T *y, size_t batch, size_t side, si
                 }
 }
 
+// Cutouts to patches of px by px pixels: [batch, band, y, x] to [patch, batch, band * px * px].
+template <class T> void patches(const T *x, T *y, size_t batch, size_t bands, size_t side, size_t px) {
+    const size_t grid = side / px, patch = bands * px * px;
+    for (size_t galaxy = 0; galaxy < batch; galaxy++)
+        for (size_t band = 0; band < bands; band++)
+            for (size_t v = 0; v < side; v++)
+                for (size_t u = 0; u < grid; u++, x += px) {
+                    T *to = y + ((v / px * grid + u) * batch + galaxy) * patch + (band * px + v % px) * px;
+                    if (px == 8) memcpy(to, x, 8 * sizeof(T));
+                    else memcpy(to, x, px * sizeof(T));
+                }
+}
+
+// Cutouts to the means of each two by two pixels: [batch, band, y, x] to [batch, y / 2, x / 2, band], of bands as many as are
+// whole steps; those that there are not stay as they are.
+template <class T> void pool(const T *x, T *y, size_t batch, size_t bands, size_t side) {
+    const size_t half = side / 2, pixel = round_up(bands, Step<T>::INPUTS);
+    for (; batch > 0; batch--, y += half * half * pixel)
+        for (size_t band = 0; band < bands; band++, x += side * side)
+            for (size_t v = 0; v < half; v++)
+                for (size_t u = 0; u < half; u += LANES / 2) {
+                    const T *p = x + 2 * v * side + 2 * u;
+                    V sums = (load(p, side - 2 * u) + load(p + side, side - 2 * u)) * 0.25f;
+                    for (size_t i = 0; i < at_most(LANES / 2, half - u); i++)
+                        store(y + (v * half + u + i) * pixel + band, all(sums[2 * i] + sums[2 * i + 1]), 1);
+                }
+}
+
 template <class T> struct Kind {
     static void asinh(const float *x, void *y, size_t n, float slope, float factor) {
         inverse_sinh(x, static_cast<T *>(y), n, slope, factor);
@@ -494,7 +641,7 @@ template <class T> struct Kind {
         ::add_pcm(static_cast<T *>(x), batch, *p, scratch);
     }
     static void convolve(const void *x, size_t x_row, void *y, size_t y_row, size_t batch, const HubbleflowConv *c,
-                         float *scratch) {
+                         void *scratch) {
         ::convolve(static_cast<const T *>(x), x_row, static_cast<T *>(y), y_row, batch, c, scratch);
     }
     static void maximum_3x3(const void *x, void *y, size_t batch, size_t side, size_t channels) {
@@ -503,16 +650,30 @@ template <class T> struct Kind {
     static void mean_2x2(const void *x, void *y, size_t batch, size_t side, size_t channels) {
         ::mean_2x2(static_cast<const T *>(x), static_cast<T *>(y), batch, side, channels);
     }
+    static void patches(const void *x, void *y, size_t batch, size_t bands, size_t side, size_t px) {
+        ::patches(static_cast<const T *>(x), static_cast<T *>(y), batch, bands, side, px);
+    }
+    static void pool(const void *x, void *y, size_t batch, size_t bands, size_t side) {
+        ::pool(static_cast<const T *>(x), static_cast<T *>(y), batch, bands, side);
+    }
+    typedef void (*Layer)(const HubbleflowLinear *, const void *, size_t, const void *, void *, size_t);
+    static constexpr Layer layer() {
+        if constexpr (sizeof(typename Step<T>::Number) != sizeof(T)) return nullptr;
+        else
+            return [](const HubbleflowLinear *l, const void *x, size_t rows, const void *other, void *y, size_t then) {
+                linear(l, static_cast<const T *>(x), rows, static_cast<const T *>(other), static_cast<T *>(y), then);
+            };
+    }
 };
 
 } // namespace
 
-#define LOOPS_OF(T, LINEAR)                                                                            \
-    {LANES,           Kind<T>::asinh,    Kind<T>::normalise,   Kind<T>::attend,                        \
-     Kind<T>::add_pcm, Kind<T>::convolve, Kind<T>::maximum_3x3, Kind<T>::mean_2x2, LINEAR}
+#define LOOPS_OF(T)                                                                                                     \
+    {LANES,             Kind<T>::asinh,   Kind<T>::normalise, Kind<T>::attend,  Kind<T>::add_pcm, Kind<T>::convolve,        \
+     Kind<T>::maximum_3x3, Kind<T>::mean_2x2, Kind<T>::patches,   Kind<T>::pool, Step<T>::INPUTS, Kind<T>::layer()}
 
 // Of float32 and of bfloat16.
 extern "C" {
 extern const HubbleflowLoops HUBBLEFLOW_LOOPS[2];
-const HubbleflowLoops HUBBLEFLOW_LOOPS[2] = {LOOPS_OF(float, linear), LOOPS_OF(bf16, nullptr)};
+const HubbleflowLoops HUBBLEFLOW_LOOPS[2] = {LOOPS_OF(float), LOOPS_OF(bf16)};
 }

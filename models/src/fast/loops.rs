@@ -50,7 +50,7 @@ struct ConvWeights {
     kernel: usize,
     inputs: usize,
     outputs: usize,
-    weight: *const f32,
+    weight: *const c_void,
     bias: *const f32,
 }
 
@@ -59,7 +59,7 @@ struct ConvWeights {
 struct LinearWeights {
     inputs: usize,
     outputs: usize,
-    weight: *const f32,
+    weight: *const c_void,
     bias: *const f32,
 }
 
@@ -78,16 +78,28 @@ struct Loops {
         usize,
         usize,
         *const ConvWeights,
-        *mut f32,
+        *mut c_void,
     ),
     maximum_3x3: unsafe extern "C" fn(*const c_void, *mut c_void, usize, usize, usize),
     mean_2x2: unsafe extern "C" fn(*const c_void, *mut c_void, usize, usize, usize),
+    patches: unsafe extern "C" fn(*const c_void, *mut c_void, usize, usize, usize, usize),
+    pool: unsafe extern "C" fn(*const c_void, *mut c_void, usize, usize, usize),
+    step: usize,
     linear: Option<
-        unsafe extern "C" fn(*const LinearWeights, *const f32, usize, *const f32, *mut f32, usize),
+        unsafe extern "C" fn(
+            *const LinearWeights,
+            *const c_void,
+            usize,
+            *const c_void,
+            *mut c_void,
+            usize,
+        ),
     >,
 }
 
 unsafe extern "C" {
+    #[cfg(target_arch = "x86_64")]
+    static hubbleflow_loops_avx512_bf16: [Loops; 2];
     #[cfg(target_arch = "x86_64")]
     static hubbleflow_loops_avx512: [Loops; 2];
     #[cfg(target_arch = "x86_64")]
@@ -108,6 +120,10 @@ fn loops(kind: Kind) -> &'static Loops {
             && is_x86_feature_detected!("avx512bw")
             && is_x86_feature_detected!("avx512dq")
             && is_x86_feature_detected!("avx512vl");
+        if avx2 && avx512 && is_x86_feature_detected!("avx512bf16") {
+            // SAFETY: a constant of loops.cpp.
+            return unsafe { &hubbleflow_loops_avx512_bf16[of_kind] };
+        }
         if avx2 && avx512 {
             // SAFETY: a constant of loops.cpp.
             return unsafe { &hubbleflow_loops_avx512[of_kind] };
@@ -192,10 +208,10 @@ pub(super) fn attend(qkv: &Tensor, batch: i64, heads: usize) -> Result<Tensor, T
         depth: width as usize / heads,
     };
     let loops = loops(kind);
-    // Queries, keys, values, scores and what comes of them, each with room to be rounded up.
+    // Queries, keys, values, scores, weights and what comes of them, each with room to be rounded up.
     let tokens = shape.tokens + 6 + loops.lanes;
-    let depth = shape.depth + loops.lanes;
-    let mut scratch = vec![0.0; 4 * tokens * depth + tokens * tokens];
+    let depth = shape.depth + 2 * loops.lanes;
+    let mut scratch = vec![0.0; 4 * tokens * depth + 2 * tokens * tokens];
     let (from, to) = (
         numbers(qkv, kind, 3 * rows * width),
         numbers(&mixed, kind, rows * width),
@@ -301,36 +317,54 @@ pub(super) fn add_pcm(x: &mut Tensor, pcm: &PcmLanes) -> Result<(), TchError> {
 }
 
 /// A square convolution of few channels with its batch normalisation, followed by a ReLU.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Conv {
     kernel: usize,
     inputs: usize,
     outputs: usize,
-    /// `[y, x, in, out]`, the outputs rounded up to whole vectors.
-    weight: Vec<f32>,
-    bias: Vec<f32>,
+    /// `[y, x, step, out, inputs of a step]`, inputs rounded up to whole steps and outputs to whole vectors, in the numbers
+    /// that are multiplied.
+    weight: Weight,
+    /// float32.
+    bias: Weight,
 }
 
 impl Conv {
     /// The most vectors of outputs that the loop holds.
     const VECTORS_MAX: usize = 4;
 
-    pub(super) fn new(Affine { weight, bias }: &Affine) -> Result<Self, TchError> {
+    /// For inputs of `kind`.
+    pub(super) fn new(Affine { weight, bias }: &Affine, kind: Kind) -> Result<Self, TchError> {
         let (outputs, inputs, kernel, _) = weight.size4()?;
-        let lanes = loops(Kind::Float).lanes;
+        let (lanes, step) = (loops(kind).lanes, loops(kind).step as i64);
         let vectors = (outputs as usize).div_ceil(lanes).next_power_of_two();
         assert!(vectors <= Self::VECTORS_MAX, "invariant: few channels");
-        let missing = (vectors * lanes) as i64 - outputs;
-        let padded = |x: &Tensor| -> Result<Vec<f32>, TchError> {
-            let x = x.f_constant_pad_nd([0, missing])?.f_to_kind(Kind::Float)?;
-            Vec::<f32>::try_from(x.f_contiguous()?.f_flatten(0, -1)?)
+        let [no_outputs, no_inputs] = [
+            (vectors * lanes) as i64 - outputs,
+            whole_steps(inputs, kind) - inputs,
+        ];
+        let weight = weight.f_constant_pad_nd([0, 0, 0, 0, 0, no_inputs, 0, no_outputs])?;
+        let steps = [
+            outputs + no_outputs,
+            (inputs + no_inputs) / step,
+            step,
+            kernel,
+            kernel,
+        ];
+        let weight = weight.f_view(steps)?.f_permute([3, 4, 1, 0, 2])?;
+        let multiplied = match step {
+            1 => Kind::Float,
+            _ => Kind::BFloat16,
         };
         Ok(Self {
             kernel: kernel as usize,
             inputs: inputs as usize,
             outputs: outputs as usize,
-            weight: padded(&weight.f_permute([2, 3, 1, 0])?)?,
-            bias: padded(bias)?,
+            weight: Weight(weight.f_to_kind(multiplied)?.f_contiguous()?),
+            bias: Weight(
+                bias.f_constant_pad_nd([0, no_outputs])?
+                    .f_to_kind(Kind::Float)?,
+            ),
         })
     }
 }
@@ -364,11 +398,12 @@ pub(super) fn convolve(
         kernel,
         inputs,
         outputs,
-        weight: conv.weight.as_ptr(),
-        bias: conv.bias.as_ptr(),
+        weight: conv.weight.data_ptr(),
+        bias: conv.bias.data_ptr().cast(),
     };
     let padded = side as usize + kernel - 1;
-    let mut scratch = vec![0.0; padded * padded * inputs];
+    let inputs = inputs.next_multiple_of(loops(kind).step);
+    let mut scratch = vec![0.0_f32; padded * padded * inputs];
     let batch = (pixels / side / side) as usize;
     let (x, y) = (
         numbers(x, kind, pixels * x_row).cast::<u8>(),
@@ -381,7 +416,7 @@ pub(super) fn convolve(
             x.add(from as usize * kind_bytes(kind)).cast(),
             y.add(to as usize * kind_bytes(kind)).cast(),
         );
-        let scratch = scratch.as_mut_ptr();
+        let scratch = scratch.as_mut_ptr().cast();
         let rows = (x_row as usize, y_row as usize);
         (loops(kind).convolve)(x, rows.0, y, rows.1, batch, &weights, scratch);
     }
@@ -417,23 +452,61 @@ pub(super) fn mean_2x2(x: &Tensor, side: i64) -> Result<Tensor, TchError> {
     Ok(y)
 }
 
-/// Whether [`linear`] is better than oneDNN's layers: with AVX2, where it is faster, by a twelfth of the whole network's
-/// time, and wherever many `inputs` are summed up. It sums few at a time and is more exact: with AVX-512 oneDNN's layers of
-/// a thousand inputs were 2.6 times as far from float64 as the plain network.
+/// Cutouts to patches of `px` by `px` pixels.
+pub(super) fn patches(x: &Tensor, px: i64) -> Result<Tensor, TchError> {
+    let ((batch, bands, side, _), kind) = (x.size4()?, x.kind());
+    let grid = side / px;
+    let shape = [grid * grid * batch, bands * px * px];
+    let y = Tensor::f_empty(shape, (kind, Device::Cpu))?;
+    let numbers_of = shape[0] * shape[1];
+    assert_eq!(grid * px, side, "invariant: whole patches");
+    let (from, to) = (numbers(x, kind, numbers_of), numbers(&y, kind, numbers_of));
+    let [batch, bands, side, px] = [batch, bands, side, px].map(|n| n as usize);
+    // SAFETY: both hold so many cutouts, and nobody else has a handle on the new one.
+    unsafe { (loops(kind).patches)(from, to, batch, bands, side, px) };
+    Ok(y)
+}
+
+/// Cutouts to the means of each two by two pixels, with zeros for bands that there are not: [`whole_steps`] of them.
+pub(super) fn pool(x: &Tensor) -> Result<Tensor, TchError> {
+    let ((batch, bands, side, _), kind) = (x.size4()?, x.kind());
+    let half = side / 2;
+    let shape = [batch * half * half, whole_steps(bands, kind)];
+    let y = Tensor::f_zeros(shape, (kind, Device::Cpu))?;
+    let (from, to) = (
+        numbers(x, kind, batch * bands * side * side),
+        numbers(&y, kind, shape[0] * shape[1]),
+    );
+    let [batch, bands, side] = [batch, bands, side].map(|n| n as usize);
+    // SAFETY: both hold so many cutouts, and nobody else has a handle on the new one.
+    unsafe { (loops(kind).pool)(from, to, batch, bands, side) };
+    Ok(y)
+}
+
+/// As many inputs of `kind` as are multiplied together for `inputs`.
+pub(super) fn whole_steps(inputs: i64, kind: Kind) -> i64 {
+    let step = loops(kind).step as u64;
+    inputs.unsigned_abs().next_multiple_of(step) as i64
+}
+
+/// Whether [`linear`] takes layers of so many inputs, and is better at them than oneDNN: with AVX2 and more it is as fast or
+/// faster, and wherever many `inputs` are summed up it is more exact.
 pub(super) fn has_linear(kind: Kind, inputs: i64) -> bool {
     /// The encoder's layers have no more: that oneDNN sums these is exact enough.
     const FEW: i64 = 768;
-    kind == Kind::Float && (loops(kind).lanes == 8 || inputs > FEW)
+    let loops = loops(kind);
+    loops.linear.is_some() && inputs % loops.step as i64 == 0 && (loops.lanes >= 8 || inputs > FEW)
 }
 
 /// A linear layer's weights in panels of columns: the outputs that are summed up side by side.
 #[derive(Debug, Clone)]
 pub(super) struct Panels {
+    kind: Kind,
     inputs: i64,
     outputs: i64,
-    /// `[panel, in, panel's outputs]`, in one run: tensors begin where vectors may.
+    /// `[panel, step, panel's outputs, inputs of a step]`, in one run: tensors begin where vectors may.
     weight: Weight,
-    /// As long as the outputs of all panels.
+    /// As long as the outputs of all panels, float32.
     bias: Weight,
 }
 
@@ -443,18 +516,23 @@ impl Panels {
 
     /// Of `[out, in]` and `[out]`.
     pub(super) fn new(weight: &Tensor, bias: &Tensor) -> Result<Self, TchError> {
-        let (outputs, inputs) = weight.size2()?;
-        let lanes = loops(Kind::Float).lanes as i64;
+        let ((outputs, inputs), kind) = (weight.size2()?, weight.kind());
+        let (lanes, step) = (loops(kind).lanes as i64, loops(kind).step as i64);
         let padding = outputs.unsigned_abs().next_multiple_of(lanes as u64) as i64 - outputs;
         let padded = weight.f_constant_pad_nd([0, 0, 0, padding])?;
         let panels = padded.f_split(Self::VECTORS * lanes, 0)?;
-        let runs = panels.iter().map(|panel| panel.f_tr()?.f_flatten(0, -1));
+        let runs = panels.iter().map(|panel| {
+            let steps = panel.f_view([-1, inputs / step, step])?;
+            steps.f_transpose(0, 1)?.f_flatten(0, -1)
+        });
         let runs: Vec<Tensor> = runs.collect::<Result<_, TchError>>()?;
+        let bias = bias.f_constant_pad_nd([0, padding])?;
         Ok(Self {
+            kind,
             inputs,
             outputs,
             weight: Weight(Tensor::f_cat(&runs, 0)?),
-            bias: Weight(bias.f_constant_pad_nd([0, padding])?),
+            bias: Weight(bias.f_to_kind(Kind::Float)?),
         })
     }
 }
@@ -468,16 +546,14 @@ pub(super) fn linear(
 ) -> Result<Tensor, TchError> {
     // Of one galaxy a view may do where others are copied.
     let x = &x.f_contiguous()?;
-    let (rows, kind) = (x.size2()?.0, Kind::Float);
-    let linear = loops(kind)
-        .linear
-        .expect("invariant: float32 has this loop");
+    let (rows, kind) = (x.size2()?.0, layer.kind);
+    let linear = loops(kind).linear.expect("invariant: asked before");
     let y = Tensor::f_empty([rows, layer.outputs], (kind, Device::Cpu))?;
-    let of = |tensor: &Tensor, width: i64| numbers(tensor, kind, rows * width).cast::<f32>();
+    let of = |tensor: &Tensor, width: i64| numbers(tensor, kind, rows * width);
     let weights = LinearWeights {
         inputs: layer.inputs as usize,
         outputs: layer.outputs as usize,
-        weight: layer.weight.data_ptr().cast(),
+        weight: layer.weight.data_ptr(),
         bias: layer.bias.data_ptr().cast(),
     };
     let (from, to) = (of(x, layer.inputs), of(&y, layer.outputs));

@@ -50,8 +50,8 @@ pub(crate) struct Fast {
     magnitude: Option<Magnitude>,
     /// The last layer of every branch and the head's first.
     joint: Linear,
-    out: Weight,
-    out_bias: Weight,
+    /// In float32: bfloat16 has no more than three digits for a redshift.
+    out: Linear,
 }
 
 /// The dense network on magnitudes, up to its last ReLU.
@@ -83,8 +83,7 @@ impl Fast {
             inception: has(Branch::Inception).map(inception).transpose()?,
             magnitude: has(Branch::Magnitude).map(magnitude).transpose()?,
             joint: Linear::new(&joint(c, config)?, on, on.rows())?,
-            out: exact.weight(&out.weight)?,
-            out_bias: exact.weight(&out.bias)?,
+            out: Linear::new(&out, exact, on.rows())?,
         })
     }
 
@@ -127,10 +126,9 @@ impl Fast {
         let joint = self
             .joint
             .forward(&Tensor::f_cat(&features, 1)?, Then::Relu)?;
-        // The last sum is float32 whatever the rest is: bfloat16 has no more than three digits for a redshift.
-        let z_phot = joint
-            .f_to_kind(Kind::Float)?
-            .f_linear(&self.out, Some(&*self.out_bias))?;
+        let z_phot = self
+            .out
+            .forward(&joint.f_to_kind(Kind::Float)?, Then::Nothing)?;
         z_phot.f_squeeze_dim(1)
     }
 

@@ -9,6 +9,9 @@
 
 #include <cstdint>
 #include <cstring>
+#if defined(__x86_64__)
+#include <cpuid.h>
+#endif
 #include <optional>
 #include <string>
 
@@ -36,6 +39,16 @@ const char *hubbleflow_capability() {
         }
     }();
     return name.c_str();
+}
+
+// Whether this processor multiplies tiles of bfloat16: AMX-BF16, a bit of CPUID's leaf 7.
+bool hubbleflow_multiplies_tiles() {
+#if defined(__x86_64__)
+    unsigned a, b, c, d;
+    return __get_cpuid_count(7, 0, &a, &b, &c, &d) && d & 1 << 22;
+#else
+    return false;
+#endif
 }
 
 // `[out, in]` as oneDNN likes it best for inputs of about so many rows.

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use tch::{Device, Kind, Tensor};
 
+use super::loops::has_linear;
 use super::{Backend, Fast};
 use crate::config::EncoderKind;
 use crate::network::Network;
@@ -161,6 +162,35 @@ fn a_large_batch_is_its_parts() {
     let parts = [(0, 128), (128, 128), (256, 44)]
         .map(|(first, rows)| bits(&model.forward(&part(first, rows)).unwrap()));
     assert_eq!(bits(&model.forward(&whole).unwrap()), parts.concat());
+}
+
+/// Where all layers are our own: oneDNN's sums depend on how many rows there are.
+#[test]
+fn a_galaxy_has_the_same_bits_in_any_batch() {
+    let whole = init::inputs(131, 32).unwrap();
+    for (precision, kind) in [
+        (Precision::Fp32, Kind::Float),
+        (Precision::Bf16, Kind::BFloat16),
+    ] {
+        if !has_linear(kind, 2) {
+            continue;
+        }
+        let model = model(&preset("astromae", 2), precision);
+        let expected = bits(&model.forward(&whole).unwrap());
+        for (first, rows) in [(0, 1), (1, 7), (60, 64), (28, 103), (130, 1)] {
+            let part = |x: &Tensor| x.narrow(0, first as i64, rows as i64);
+            let inputs = Inputs {
+                cutouts: whole.cutouts.as_ref().map(part),
+                mags: whole.mags.as_ref().map(part),
+            };
+            let there = bits(&model.forward(&inputs).unwrap());
+            assert_eq!(
+                there,
+                expected[first..first + rows],
+                "{precision}, {rows} rows from {first}"
+            );
+        }
+    }
 }
 
 #[test]
