@@ -8,26 +8,6 @@
 // lost already, no sum's are large.
 template <class T> constexpr size_t CHUNK = sizeof(T) == 4 ? 128 : SIZE_MAX;
 
-// GELU by its definition, x times the normal distribution's integral up to x. What it lacks of max(x, 0) is
-// |x| / P(|x|)^16, with P(0)^16 = 2 and the rest of P fitted for the least error of that on [0, 6.5], 5e-8; with
-// rounding, which the power makes greater, it is 4e-7.
-template <class T> V gelu(V x) {
-    // Beyond 16 nothing is missing, and infinity must not meet infinity.
-    V a = least((V)(bits(x) & 0x7fffffff), all(16.0f));
-    V p = a * 8.530301288e-7f - 2.165116932e-6f;
-    p = p * a + 7.809681656e-5f;
-    p = p * a - 5.377572057e-6f;
-    p = p * a + 3.459994789e-3f;
-    p = p * a + 2.206290935e-2f;
-    p = p * a + 5.207699048e-2f;
-    p = p * a + 1.044273782f;
-    p *= p;
-    p *= p;
-    p *= p;
-    p *= p;
-    return most(V{}, x) - Functions<T>::quotient(a, p);
-}
-
 // Vectors of outputs in a panel of weights. With four rows that is twelve sums, three vectors of weights and an input:
 // the sixteen registers of AVX2, and the fewest loads for each product that they allow. AVX-512 has twice as many.
 constexpr size_t PANEL = 3;
@@ -72,7 +52,7 @@ inline void linear_tile(const T *x, size_t x_row, size_t steps, const T *weight,
                 store(y + at, after(sum), n);
             }
     };
-    if (then == HUBBLEFLOW_GELU) finish(gelu<T>);
+    if (then == HUBBLEFLOW_GELU) finish(Of<T>::gelu);
     else if (then == HUBBLEFLOW_RELU) finish([](V x) { return most(V{}, x); });
     else finish([](V x) { return x; });
 }

@@ -169,24 +169,56 @@ inline V exponential(V x) {
     return (V)(bits(p) + (bits(shifted) << 23));
 }
 
-// What numbers that are kept as T need of e^x and of a quotient.
-template <class T> struct Functions {
+// x times the normal distribution's integral up to x. What it lacks of max(x, 0) is |x| / P(|x|)^16, with P(0)^16 = 2 and
+// the rest of P fitted for the least error of that on [0, 6.5], 5e-8; with rounding, which the power makes greater, it is
+// 4e-7.
+inline V gaussian(V x) {
+    // Beyond 16 nothing is missing, and infinity must not meet infinity.
+    V a = least((V)(bits(x) & 0x7fffffff), all(16.0f));
+    V p = a * 8.530301288e-7f - 2.165116932e-6f;
+    p = p * a + 7.809681656e-5f;
+    p = p * a - 5.377572057e-6f;
+    p = p * a + 3.459994789e-3f;
+    p = p * a + 2.206290935e-2f;
+    p = p * a + 5.207699048e-2f;
+    p = p * a + 1.044273782f;
+    p *= p;
+    p *= p;
+    p *= p;
+    p *= p;
+    return most(V{}, x) - a / p;
+}
+
+// The functions of numbers that are kept as T.
+template <class T> struct Of {
     static V exponential(V x) { return ::exponential(x); }
-    static V quotient(V x, V y) { return x / y; }
+    static V reciprocal(V x) { return 1.0f / x; }
+    static V silu(V x) { return x / (1.0f + exponential(-x)); }
+    static V gelu(V x) { return gaussian(x); }
 };
 
 #if defined(__AVX512BF16__)
 // bfloat16 keeps eight bits: 13 do here, for half the time.
-template <> struct Functions<bf16> {
-    // 2^t is 2^floor(t), times a cubic of what t has above it: fitted for the least error, 8e-5 of it.
-    static V exponential(V x) {
-        V t = x * 1.44269504f, r = (V)_mm512_maskz_reduce_ps(0xffff, (__m512)t, _MM_FROUND_TO_NEG_INF);
+template <> struct Of<bf16> {
+    // 2^floor(x), times a cubic of what x has above it: fitted for the least error, 8e-5 of it.
+    static V power_of_two(V x) {
+        V r = (V)_mm512_maskz_reduce_ps(0xffff, (__m512)x, _MM_FROUND_TO_NEG_INF);
         V p = r * 7.802440756e-2f + 2.260673133e-1f;
         p = p * r + 6.958334826e-1f;
         p = p * r + 9.999252235e-1f;
-        return (V)_mm512_maskz_scalef_ps(0xffff, (__m512)p, (__m512)t);
+        return (V)_mm512_maskz_scalef_ps(0xffff, (__m512)p, (__m512)x);
     }
-    static V quotient(V x, V y) { return x * (V)_mm512_maskz_rcp14_ps(0xffff, (__m512)y); }
+    static V exponential(V x) { return power_of_two(x * 1.442695041f); }
+    static V reciprocal(V x) { return (V)_mm512_maskz_rcp14_ps(0xffff, (__m512)x); }
+    static V silu(V x) { return x * reciprocal(1.0f + exponential(-x)); }
+    // The integral as a logistic function of x (a + b x^2 + c x^4), fitted for the least error of the product, 3e-5. Beyond 7
+    // nothing is missing, and the last term must not win.
+    static V gelu(V x) {
+        V square = least(x * x, all(49.0f));
+        V p = square * 1.014264456e-3f - 1.067757333e-1f;
+        p = p * square - 2.301121328f;
+        return x * reciprocal(1.0f + power_of_two(x * p));
+    }
 };
 #endif
 
@@ -357,11 +389,11 @@ template <class T> inline void softmax(float *scores, float *weights, size_t row
         V highest = load(first), total = {};
         for (float *row = first; row < end; row += columns) highest = most(highest, load(row));
         for (float *row = first; row < end; row += columns) {
-            V e = Functions<T>::exponential(load(row) - highest);
+            V e = Of<T>::exponential(load(row) - highest);
             store(row, e);
             total += e;
         }
-        V scale = Functions<T>::quotient(all(1.0f), total);
+        V scale = Of<T>::reciprocal(total);
         for (size_t row = 0; row < rows; row += STEP) {
             const float *x = first + row * columns;
             V next = row + 1 < rows ? load(x + columns) : V{};
@@ -418,8 +450,6 @@ template <class T> void attend(const T *qkv, T *mixed, size_t tokens, size_t bat
         }
 }
 
-template <class T> V silu(V x) { return Functions<T>::quotient(x, 1.0f + Functions<T>::exponential(-x)); }
-
 // A convolution of LANES groups on the grid: x [y, margin + x + margin, in], y the same with outputs, weight
 // [out, y, x, in], each a vector.
 struct Grouped {
@@ -445,7 +475,7 @@ inline void outputs_at(const Grouped &c, size_t out, const float *x, float *y, s
             }
     for (int p = 0; p < P; p++)
         for (int o = 0; o < O; o++)
-            store(y + (p * c.outputs + out + o) * LANES, SILU ? silu<T>(sums[p][o]) : sums[p][o]);
+            store(y + (p * c.outputs + out + o) * LANES, SILU ? Of<T>::silu(sums[p][o]) : sums[p][o]);
 }
 
 // All outputs at P places of a row.
