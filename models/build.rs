@@ -78,8 +78,15 @@ fn cuda_shim() {
 
 /// The loops for one kind of processor.
 fn loops(processor: &str, flags: &[&str]) {
-    println!("cargo::rerun-if-changed=src/fast/loops.cpp");
-    println!("cargo::rerun-if-changed=src/fast/linear.h");
+    for part in [
+        "loops.cpp",
+        "vectors.h",
+        "functions.h",
+        "step.h",
+        "linear.h",
+    ] {
+        println!("cargo::rerun-if-changed=src/fast/{part}");
+    }
     let table = format!("hubbleflow_loops_{processor}");
     let mut build = cc::Build::new();
     build

@@ -111,8 +111,10 @@ def main(hubbleflow, model, galaxies=20000, rounds=3):
         wall, cpu, held = (statistics.median(column) for column in zip(*each))
         spread = f"{min(wall_of[name]):.1f}-{max(wall_of[name]):.1f}"
         print(f"| {name} | {wall:.1f} ({spread}) | {cpu:.1f} | {held / 1e9:.2f} | {int(galaxies) / wall:.0f} | {wall / first:.2f} |")
-    alone = subprocess.run([sys.executable, HERE / "openvino_alone.py", model], check=True, capture_output=True, text=True)
-    print(f"\nOpenVINO, the network alone on one core: {alone.stdout.strip()}")
+    precisions = ["f32", "bf16"] if MULTIPLIES_BF16 else ["f32"]
+    alone = [sys.executable, HERE / "openvino_alone.py", model, *precisions]
+    alone = subprocess.run(alone, check=True, capture_output=True, text=True)
+    print(f"\nOpenVINO, the network alone on one core:\n{alone.stdout.strip()}")
     shutil.rmtree(work)
 
 

@@ -1,6 +1,5 @@
-// The loops that libtorch has no good kernel for at these sizes. Vectors are the compiler's own (GCC and Clang have
-// them), as wide as the processor's; this file is compiled once for each kind of processor, and the table at its end
-// is named for it.
+// The loops that libtorch has no good kernel for at these sizes: here for 17 tokens and few channels, in linear.h for small
+// matrices. This file is compiled once for each kind of processor, and the table at its end is named for it.
 //
 // All that is here must be in the unnamed namespace, and nothing of the C++ library may be used: a template that is
 // shared between the kinds could end up with instructions that the processor at hand does not have.
@@ -56,195 +55,12 @@ struct HubbleflowLoops {
 
 namespace {
 
-#if defined(__AVX512F__)
-constexpr int LANES = 16;
-#elif defined(__AVX2__)
-constexpr int LANES = 8;
-#else
-constexpr int LANES = 4;
-#endif
-
-typedef float V __attribute__((vector_size(4 * LANES)));
-typedef uint32_t U __attribute__((vector_size(4 * LANES)));
-typedef uint16_t H __attribute__((vector_size(2 * LANES)));
-typedef uint16_t bf16;
-
-inline V all(float x) { return x - V{}; }
-inline U bits(V x) { return (U)x; }
-
-// a < b ? a : b and a > b ? a : b, of which GCC makes two instructions each where there is one. (With a mask of all, since
-// GCC 12 warns of the plain one.)
-#if defined(__AVX512F__)
-inline V least(V a, V b) { return (V)_mm512_maskz_min_ps(0xffff, (__m512)a, (__m512)b); }
-inline V most(V a, V b) { return (V)_mm512_maskz_max_ps(0xffff, (__m512)a, (__m512)b); }
-#elif defined(__AVX2__)
-inline V least(V a, V b) { return (V)_mm256_min_ps((__m256)a, (__m256)b); }
-inline V most(V a, V b) { return (V)_mm256_max_ps((__m256)a, (__m256)b); }
-#else
-inline V least(V a, V b) { return a < b ? a : b; }
-inline V most(V a, V b) { return a > b ? a : b; }
-#endif
-inline size_t at_most(size_t a, size_t b) { return a < b ? a : b; }
-inline size_t round_up(size_t n, size_t to) { return (n + to - 1) / to * to; }
-
-// Memory holds float32 or bfloat16; arithmetic is float32 always.
-inline V widen(V x) { return x; }
-inline V widen(H x) { return (V)(__builtin_convertvector(x, U) << 16); }
-
-// To the nearest, ties to even.
-inline H narrow(V x) {
-#if defined(__AVX512BF16__)
-    return (H)_mm512_cvtneps_pbh((__m512)x);
-#endif
-    U rounded = (bits(x) + 0x7fff + ((bits(x) >> 16) & 1)) >> 16;
-    U nan = (bits(x) >> 16) | 0x40;
-    return __builtin_convertvector(x == x ? rounded : nan, H);
-}
-
-inline V load(const float *p) {
-    V x;
-    memcpy(&x, p, sizeof x);
-    return x;
-}
-
-inline V load(const bf16 *p) {
-    H x;
-    memcpy(&x, p, sizeof x);
-    return widen(x);
-}
-
-inline void store(float *p, V x) { memcpy(p, &x, sizeof x); }
-
-inline void store(bf16 *p, V x) {
-    H y = narrow(x);
-    memcpy(p, &y, sizeof y);
-}
-
-// The first n lanes; the others are zero, and are not written.
-template <class T> inline V load(const T *p, size_t n) {
-    if (n >= LANES) return load(p);
-    T lanes[LANES] = {};
-    memcpy(lanes, p, n * sizeof(T));
-    return load(lanes);
-}
-
-template <class T> inline void store(T *p, V x, size_t n) {
-    if (n >= LANES) return store(p, x);
-    T lanes[LANES];
-    store(lanes, x);
-    memcpy(p, lanes, n * sizeof(T));
-}
-
-// Halves on each other: few sums wait for the one before.
-template <int N> inline float sum(const float *x) {
-    if constexpr (N == 1) return *x;
-    float halves[(N + 1) / 2];
-    for (int i = 0; i < N / 2; i++) halves[i] = x[i] + x[N / 2 + i];
-    return sum<(N + 1) / 2>(halves);
-}
-
-inline float sum(V x) {
-    float lanes[LANES];
-    store(lanes, x);
-    return sum<LANES>(lanes);
-}
-
-// Added to a number, it leaves the nearest integer in the last bits.
-constexpr float ROUND = 12582912.0f;
-
-// e^x to 1e-7 of it where products and sums are fused, 4e-6 elsewhere; 1e-38 below -87, 2e38 above 88. The polynomial is
-// that of Cephes' expf (S. Moshier).
-inline V exponential(V x) {
-    x = least(most(x, all(-87.0f)), all(88.0f));
-    V shifted = x * 1.44269504f + ROUND;
-    V r = x - (shifted - ROUND) * 0.693147181f;
-    V p = r * 1.9875691500e-4f + 1.3981999507e-3f;
-    p = p * r + 8.3334519073e-3f;
-    p = p * r + 4.1665795894e-2f;
-    p = p * r + 1.6666665459e-1f;
-    p = p * r + 0.5f;
-    p = p * r + 1.0f;
-    p = p * r + 1.0f;
-    // Times 2^n: the exponent is raised by n.
-    return (V)(bits(p) + (bits(shifted) << 23));
-}
-
-// x times the normal distribution's integral up to x. What it lacks of max(x, 0) is |x| / P(|x|)^16, with P(0)^16 = 2 and
-// the rest of P fitted for the least error of that on [0, 6.5], 5e-8; with rounding, which the power makes greater, it is
-// 4e-7.
-inline V gaussian(V x) {
-    // Beyond 16 nothing is missing, and infinity must not meet infinity.
-    V a = least((V)(bits(x) & 0x7fffffff), all(16.0f));
-    V p = a * 8.530301288e-7f - 2.165116932e-6f;
-    p = p * a + 7.809681656e-5f;
-    p = p * a - 5.377572057e-6f;
-    p = p * a + 3.459994789e-3f;
-    p = p * a + 2.206290935e-2f;
-    p = p * a + 5.207699048e-2f;
-    p = p * a + 1.044273782f;
-    p *= p;
-    p *= p;
-    p *= p;
-    p *= p;
-    return most(V{}, x) - a / p;
-}
-
-// The functions of numbers that are kept as T.
-template <class T> struct Of {
-    static V exponential(V x) { return ::exponential(x); }
-    static V reciprocal(V x) { return 1.0f / x; }
-    static V silu(V x) { return x / (1.0f + exponential(-x)); }
-    static V gelu(V x) { return gaussian(x); }
-};
-
-#if defined(__AVX512BF16__)
-// bfloat16 keeps eight bits: 13 do here, for half the time.
-template <> struct Of<bf16> {
-    // 2^floor(x), times a cubic of what x has above it: fitted for the least error, 8e-5 of it.
-    static V power_of_two(V x) {
-        V r = (V)_mm512_maskz_reduce_ps(0xffff, (__m512)x, _MM_FROUND_TO_NEG_INF);
-        V p = r * 7.802440756e-2f + 2.260673133e-1f;
-        p = p * r + 6.958334826e-1f;
-        p = p * r + 9.999252235e-1f;
-        return (V)_mm512_maskz_scalef_ps(0xffff, (__m512)p, (__m512)x);
-    }
-    static V exponential(V x) { return power_of_two(x * 1.442695041f); }
-    static V reciprocal(V x) { return (V)_mm512_maskz_rcp14_ps(0xffff, (__m512)x); }
-    static V silu(V x) { return x * reciprocal(1.0f + exponential(-x)); }
-    // The integral as a logistic function of x (a + b x^2 + c x^4), fitted for the least error of the product, 3e-5. Beyond 7
-    // nothing is missing, and the last term must not win.
-    static V gelu(V x) {
-        V square = least(x * x, all(49.0f));
-        V p = square * 1.014264456e-3f - 1.067757333e-1f;
-        p = p * square - 2.301121328f;
-        return x * reciprocal(1.0f + power_of_two(x * p));
-    }
-};
-#endif
-
-// The natural logarithm of 1 or more, to 1e-7 of it: Cephes' logf.
-inline V logarithm(V x) {
-    // A mantissa between the root of a half and the root of two, and the exponent that goes with it.
-    U shift = bits(x) - 0x3f3504f3;
-    V exponent = __builtin_convertvector((U)(shift >> 23), V);
-    V m = (V)((shift & 0x7fffff) + 0x3f3504f3) - 1.0f;
-    V z = m * m;
-    V p = m * 7.0376836292e-2f - 1.1514610310e-1f;
-    p = p * m + 1.1676998740e-1f;
-    p = p * m - 1.2420140846e-1f;
-    p = p * m + 1.4249322787e-1f;
-    p = p * m - 1.6668057665e-1f;
-    p = p * m + 2.0000714765e-1f;
-    p = p * m - 2.4999993993e-1f;
-    p = p * m + 3.3333331174e-1f;
-    V y = p * m * z - exponent * 2.12194440e-4f - z * 0.5f;
-    return m + y + exponent * 0.693359375f;
-}
-
-V root(V x) {
-    for (int i = 0; i < LANES; i++) x[i] = __builtin_sqrtf(x[i]);
-    return x;
-}
+#include "vectors.h"
+// What follows needs them.
+#include "functions.h"
+#include "step.h"
+// And this needs those.
+#include "linear.h"
 
 // asinh(x slope) factor, of n numbers.
 template <class T> void inverse_sinh(const float *x, T *y, size_t n, float slope, float factor) {
@@ -259,49 +75,7 @@ template <class T> void inverse_sinh(const float *x, T *y, size_t n, float slope
     }
 }
 
-// What a sum takes in one step, of numbers that are kept as T: the product of two, which are widened first, or where the
-// processor multiplies pairs of bfloat16, two of those. A step's inputs are four bytes: a lane.
-template <class T> struct Step {
-    typedef float Number;
-    static constexpr size_t INPUTS = 1;
-    static V add(V sum, const void *x, V w) { return sum + *static_cast<const float *>(x) * w; }
-    // Of n numbers, zeros beyond them.
-    static V lanes(const T *x, size_t n) { return load(x, n); }
-    // Of what is one after the other in each lane.
-    static V together(V first, V) { return first; }
-};
-
-#if defined(__AVX512BF16__)
-template <> struct Step<bf16> {
-    typedef bf16 Number;
-    static constexpr size_t INPUTS = 2;
-    static V add(V sum, const void *x, V w) {
-        int pair;
-        memcpy(&pair, x, sizeof pair);
-        return (V)_mm512_dpbf16_ps((__m512)sum, (__m512bh)_mm512_set1_epi32(pair), (__m512bh)w);
-    }
-    static V lanes(const bf16 *x, size_t n) {
-        V pairs = {};
-        if (n >= 2 * LANES) memcpy(&pairs, x, sizeof pairs);
-        else memcpy(&pairs, x, n * sizeof *x);
-        return pairs;
-    }
-    static V together(V first, V second) {
-        U low = __builtin_convertvector(narrow(first), U), high = __builtin_convertvector(narrow(second), U);
-        return (V)(low | high << 16);
-    }
-};
-#endif
-
-// A step's weights for LANES outputs.
-template <class N> inline V weights(const N *p) {
-    V w;
-    memcpy(&w, p, sizeof w);
-    return w;
-}
-
-#include "linear.h"
-
+// Of n numbers.
 struct Moments {
     float mean, variance;
 };

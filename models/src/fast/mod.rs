@@ -13,6 +13,7 @@
 //! | `linear.rs`, `onednn.cpp` | linear layers |
 //! | `backend.rs` | who computes the rest: normalisation, attention, convolutions of few channels, pooling |
 //! | `loops.rs`, `loops.cpp` | our own loops |
+//! | `vectors.h`, `functions.h`, `step.h`, `linear.h` | parts of `loops.cpp` |
 //! | `libtorch.rs` | libtorch's operators |
 
 mod backend;

@@ -6,7 +6,7 @@ use std::path::Path;
 use tch::{Device, Kind, Tensor};
 
 use super::loops::has_linear;
-use super::{Backend, Fast};
+use super::{Affine, Backend, Fast, Linear, Then};
 use crate::config::EncoderKind;
 use crate::network::Network;
 use crate::preprocess::{CutoutPreprocess, MagPreprocess};
@@ -162,6 +162,25 @@ fn a_large_batch_is_its_parts() {
     let parts = [(0, 128), (128, 128), (256, 44)]
         .map(|(first, rows)| bits(&model.forward(&part(first, rows)).unwrap()));
     assert_eq!(bits(&model.forward(&whole).unwrap()), parts.concat());
+}
+
+/// Of layers that leave their inputs as they are.
+#[test]
+fn gelu_is_as_exact_as_its_numbers_show() {
+    for (kind, digits, near) in [(Kind::Float, 1e-6, 1e-6), (Kind::BFloat16, 4e-3, 5e-5)] {
+        let weight = Tensor::eye(2, (Kind::Double, Device::Cpu));
+        let bias = Tensor::zeros([2], (Kind::Double, Device::Cpu));
+        let on = Backend::new(Device::Cpu, kind);
+        let layer = Linear::new(&Affine { weight, bias }, on, 1000).unwrap();
+        let ends = Tensor::from_slice(&[-1e30_f32, -1e4, -0.0, 0.0, 1e4, 1e30]);
+        let all = Tensor::linspace(-40.0, 40.0, 20_000, (Kind::Float, Device::Cpu));
+        let x = Tensor::cat(&[ends, all], 0).to_kind(kind).view([-1, 2]);
+        let exact = x.to_kind(Kind::Double).gelu("none");
+        let off = layer.forward(&x, Then::Gelu).unwrap().to_kind(Kind::Double) - &exact;
+        let beyond = off.abs() - exact.abs() * digits - near;
+        let most = beyond.max().double_value(&[]);
+        assert!(most <= 0.0, "{kind:?}: {most} more than may be");
+    }
 }
 
 /// Where all layers are our own: oneDNN's sums depend on how many rows there are.
