@@ -5,8 +5,8 @@
 //! | [`Linear::forward`] | `[rows, in] -> [rows, out]` |
 //! | [`Linear::add_to`] | `[rows, in]`, `[rows, out] -> [rows, out]` |
 //!
-//! On a CPU they are oneDNN's, or our own where those are better ([`has_linear`]). Where oneDNN has no such kernel
-//! (bfloat16 on a processor without it) and on a GPU, they are libtorch's own.
+//! On a CPU they are our own ([`has_linear`]), or oneDNN's where the processor multiplies tiles of bfloat16. Where neither has
+//! such a kernel (bfloat16 on a processor without it) and on a GPU, they are libtorch's own.
 
 use std::ffi::{CStr, c_char};
 

@@ -489,13 +489,11 @@ pub(super) fn whole_steps(inputs: i64, kind: Kind) -> i64 {
     inputs.unsigned_abs().next_multiple_of(step) as i64
 }
 
-/// Whether [`linear`] takes layers of so many inputs, and is better at them than oneDNN: with AVX2 and more it is as fast or
-/// faster, and wherever many `inputs` are summed up it is more exact.
+/// Whether [`linear`] takes layers of so many inputs: whole steps of what is multiplied. It is as fast as oneDNN's or faster,
+/// and sums more exactly.
 pub(super) fn has_linear(kind: Kind, inputs: i64) -> bool {
-    /// The encoder's layers have no more: that oneDNN sums these is exact enough.
-    const FEW: i64 = 768;
     let loops = loops(kind);
-    loops.linear.is_some() && inputs % loops.step as i64 == 0 && (loops.lanes >= 8 || inputs > FEW)
+    loops.linear.is_some() && inputs % loops.step as i64 == 0
 }
 
 /// A linear layer's weights in panels of columns: the outputs that are summed up side by side.

@@ -2,9 +2,9 @@
 //!
 //! Built from the plain weights when a model is loaded. What is linear and follows on each other becomes one layer, in
 //! float64: batch normalisations into their convolutions, scales and shifts of layer normalisations into what follows
-//! them, and the last layer of each branch into the head's first. On a CPU linear layers are oneDNN's, packed once, with
-//! what follows fused into them ([`linear`]), and what libtorch does badly at these sizes is done in loops of our own
-//! ([`loops`]); on a GPU all is libtorch's ([`backend`]).
+//! them, and the last layer of each branch into the head's first. On a CPU weights are packed once, what follows a linear
+//! layer is fused into it ([`linear`]), and what libtorch does badly at these sizes is done in loops of our own ([`loops`]);
+//! on a GPU all is libtorch's ([`backend`]).
 //!
 //! | file | |
 //! |---|---|
