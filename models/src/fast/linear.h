@@ -41,6 +41,7 @@ inline void linear_tile(const T *x, size_t x_row, size_t steps, const T *weight,
             for (int o = 0; o < N; o++)
                 sums[r][o] = Step<T>::add(sums[r][o], x + r * x_row + i * Step<T>::INPUTS, columns[o]);
     }
+    // Unrolled, or the sums would lie in memory all along.
     auto finish = [&](auto after) {
 #pragma GCC unroll 16
         for (int r = 0; r < R; r++)
