@@ -8,10 +8,13 @@
 //! | [`add_pcm`] | `[patch * batch, width]`, in place |
 //! | [`convolve`] | `[batch * y * x, in] -> [batch * y * x, out]`, channels beside others |
 //! | [`maximum_3x3`], [`mean_2x2`] | `[batch * y * x, channel]` |
+//! | [`patches`] | `[batch, band, y, x] -> [patch * batch, band * y * x]` |
+//! | [`pool`] | `[batch, band, y, x] -> [batch * y/2 * x/2, band]` |
 //! | [`linear`] | `[rows, in] -> [rows, out]` |
 //!
-//! They are compiled for processors with AVX-512, with AVX2, and for any; which are used is asked at run time. Numbers in
-//! memory are float32 or bfloat16, arithmetic is float32.
+//! They are compiled for processors with AVX-512 and its bfloat16, with AVX-512 alone, with AVX2, and for any; which are used is
+//! asked at run time. Numbers in memory are float32 or bfloat16, arithmetic is float32: where a processor multiplies pairs of
+//! bfloat16, so do products of activations and weights, and their sums are float32.
 
 use std::ffi::c_void;
 
