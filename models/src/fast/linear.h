@@ -36,7 +36,7 @@ inline void linear_tile(const T *x, size_t x_row, size_t steps, const T *weight,
 #pragma GCC unroll 4
     for (size_t i = 0; i < steps; i++) {
         V columns[N];
-        for (int o = 0; o < N; o++) columns[o] = weights(weight + (i * N + o) * LANES * Step<T>::INPUTS);
+        for (int o = 0; o < N; o++) columns[o] = column(weight + (i * N + o) * LANES * Step<T>::INPUTS);
         for (int r = 0; r < R; r++)
             for (int o = 0; o < N; o++)
                 sums[r][o] = Step<T>::add(sums[r][o], x + r * x_row + i * Step<T>::INPUTS, columns[o]);

@@ -5,7 +5,7 @@
 //! | [`Linear::forward`] | `[rows, in] -> [rows, out]` |
 //! | [`Linear::add_to`] | `[rows, in]`, `[rows, out] -> [rows, out]` |
 //!
-//! On a CPU they are our own ([`has_linear`]), or oneDNN's where the processor multiplies tiles of bfloat16. Where neither has
+//! On a CPU they are our own ([`is_own`]), or oneDNN's where the processor multiplies tiles of bfloat16. Where neither has
 //! such a kernel (bfloat16 on a processor without it) and on a GPU, they are libtorch's own.
 
 use std::ffi::{CStr, c_char};
@@ -43,9 +43,7 @@ impl Linear {
         if !on.own {
             return Ok(Self::Libtorch(weight, bias));
         }
-        // oneDNN's layers multiply tiles of bfloat16 where the processor does.
-        let tiles = on.kind == Kind::BFloat16 && multiplies_tiles();
-        if !tiles && has_linear(on.kind, layer.weight.size()[1]) {
+        if is_own(on.kind, layer.weight.size()[1]) {
             return Ok(Self::Panels(Panels::new(&weight, &bias)?));
         }
         Ok(match pack(&weight, rows) {
@@ -112,6 +110,11 @@ pub(crate) fn cpu_capability() -> String {
     // SAFETY: a C string that is a constant of the library's.
     let name = unsafe { CStr::from_ptr(hubbleflow_capability()) };
     name.to_string_lossy().into_owned()
+}
+
+/// Whether layers of so many inputs are our own loop's. oneDNN's multiply tiles of bfloat16 where the processor does.
+pub(super) fn is_own(kind: Kind, inputs: i64) -> bool {
+    has_linear(kind, inputs) && !(kind == Kind::BFloat16 && multiplies_tiles())
 }
 
 /// Whether this processor multiplies tiles of bfloat16 (AMX).

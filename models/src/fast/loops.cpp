@@ -316,7 +316,7 @@ inline void pixels(const N *x, size_t row, T *y, size_t y_row, size_t kernel, si
     for (size_t tap = 0; tap < kernel; tap++, x += row)
         for (size_t i = 0; i < kernel * inputs; i += STEP, weight += O * LANES * STEP) {
             V columns[O];
-            for (int o = 0; o < O; o++) columns[o] = weights(weight + o * LANES * STEP);
+            for (int o = 0; o < O; o++) columns[o] = column(weight + o * LANES * STEP);
             for (int p = 0; p < P; p++)
                 for (int o = 0; o < O; o++) sums[p][o] = Step<T>::add(sums[p][o], x + p * inputs + i, columns[o]);
         }

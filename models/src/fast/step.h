@@ -35,7 +35,7 @@ template <> struct Step<bf16> {
 #endif
 
 // A step's weights for LANES outputs.
-template <class N> inline V weights(const N *p) {
+template <class N> inline V column(const N *p) {
     V w;
     memcpy(&w, p, sizeof w);
     return w;
