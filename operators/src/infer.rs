@@ -1,4 +1,5 @@
-//! Run the model on the rows that may be predicted, in batches that never cross a split.
+//! Run the model on the rows that may be predicted, in batches that never cross a split. A process has one queue of batches,
+//! and each of its threads takes the next: a chunk is as soon done as all of them can do it.
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, Mutex, PoisonError},
@@ -9,7 +10,7 @@ use connectors::{
     galaxy::Galaxies,
     part::{Door, Piece, pieces},
 };
-use models::{Inputs, Model, Needs};
+use models::{Error, Inputs, Model, Needs};
 use rayon::ThreadPool;
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
@@ -17,7 +18,8 @@ use timely::dataflow::channels::pact::Pipeline;
 
 use crate::{
     Clock, Failure, Flow, Judged, Tally,
-    offload::{offload, panic_message},
+    offload::{Reply, offload, panic_message},
+    read::Rows,
 };
 
 /// The model on its threads: one for a process, shared by its workers.
@@ -48,6 +50,8 @@ impl Inference {
             .num_threads(replicas.len())
             .thread_name(|thread| format!("infer-{thread}"))
             .start_handler(|_thread| models::device::single_threaded())
+            // The reply that the panic has dropped stops the run.
+            .panic_handler(|_panic| {})
             .build()?;
         let replicas = replicas.into_iter().map(Mutex::new).collect();
         Ok(Self {
@@ -107,23 +111,19 @@ impl<'s> Infer<'s> for Flow<'s, Result<Judged, Failure>> {
         let inference = inference.clone();
         // As many as there are threads: what waits, waits in the operator, and its bytes count.
         let in_flight = 2 * inference.threads.replicas.len();
-        offload(self, Pipeline, "Infer", in_flight, move |judged, reply| {
-            let (threads, batch, clock) =
-                (inference.threads.clone(), inference.batch, inference.clock);
-            inference.threads.pool.spawn(move || {
-                let parcels = match judged {
-                    Ok(judged) => try_predict(&threads, judged, batch, clock),
-                    Err(failure) => Ok(vec![failed(failure, true)]),
-                };
-                match parcels {
-                    Ok(parcels) => {
-                        parcels.into_iter().for_each(|parcel| reply.send(parcel));
-                        reply.finish();
-                    }
-                    Err(panicked) => reply.lose(panicked),
+        offload(
+            self,
+            Pipeline,
+            "Infer",
+            in_flight,
+            move |judged, reply| match judged {
+                Ok(judged) => inference.predict(judged, reply),
+                Err(failure) => {
+                    reply.send(failed(failure, true));
+                    reply.finish();
                 }
-            });
-        })
+            },
+        )
     }
 }
 
@@ -138,42 +138,146 @@ fn failed(Failure { split, reason }: Failure, ends_split: bool) -> Parcel {
     }
 }
 
-/// The same as [`predict`], or how the model panicked.
-fn try_predict(
-    threads: &Threads,
+/// A chunk whose batches are with the threads.
+struct Work {
     judged: Judged,
-    batch: usize,
-    clock: Clock,
-) -> Result<Vec<Parcel>, String> {
-    let object = judged.rows.split.object.path.clone();
-    // Nothing that a panic leaves half done is used again: the run stops.
-    catch_unwind(AssertUnwindSafe(|| predict(threads, judged, batch, clock))).map_err(|panic| {
-        let said = panic_message(panic.as_ref());
-        format!("the model panicked on rows of {object}: {said}")
-    })
+    reply: Reply<Parcel>,
+    predicted: Mutex<Result<Predicted, Fault>>,
+}
+
+/// What the batches of a chunk gave so far.
+struct Predicted {
+    /// One for each row; those that are not predicted have NaN.
+    z_phot: Vec<f32>,
+    /// Thread seconds that the model ran.
+    seconds: f64,
+}
+
+/// Why a chunk has no predictions.
+enum Fault {
+    /// What the model said.
+    Model(Error),
+    /// What it panicked with.
+    Panic(String),
+}
+
+impl Inference {
+    /// Hands the batches of a chunk to the threads. Whoever is done with the last one sends the chunk on.
+    fn predict(&self, judged: Judged, reply: Reply<Parcel>) {
+        let doors = judged.doors.iter().enumerate();
+        let rows = doors.filter(|(_, door)| **door == Door::Predicted);
+        let rows: Vec<usize> = rows.map(|(row, _)| row).collect();
+        let predicted = Predicted {
+            z_phot: vec![f32::NAN; judged.doors.len()],
+            seconds: 0.0,
+        };
+        let work = Arc::new(Work {
+            judged,
+            reply,
+            predicted: Mutex::new(Ok(predicted)),
+        });
+        for rows in rows.chunks(self.batch) {
+            let (inference, work, rows) = (self.clone(), work.clone(), rows.to_vec());
+            self.threads.pool.spawn(move || {
+                work.predict(&rows, &inference);
+                send_if_last(work);
+            });
+        }
+        // Where there was none to predict, too.
+        self.threads.pool.spawn(move || send_if_last(work));
+    }
+}
+
+fn send_if_last(work: Arc<Work>) {
+    if let Some(work) = Arc::into_inner(work) {
+        work.send();
+    }
+}
+
+impl Threads {
+    /// The redshifts of one batch, on a thread of the pool.
+    fn z_phot(&self, galaxies: &Galaxies, rows: &[usize]) -> Result<Vec<f32>, Error> {
+        let thread = rayon::current_thread_index().expect("batches are predicted in the pool");
+        let replica = &self.replicas[thread];
+        let model = replica.lock().unwrap_or_else(PoisonError::into_inner);
+        let memory = |shape: &[i64]| model.host_tensor(shape);
+        let inputs = inputs(model.needs(), model.cutout_px(), galaxies, rows, memory)?;
+        let predicted = model.forward(&inputs)?.contiguous();
+        let mut z_phot = vec![0_f32; rows.len()];
+        predicted.f_copy_data(&mut z_phot, rows.len())?;
+        Ok(z_phot)
+    }
+}
+
+impl Work {
+    /// Predicts these rows.
+    fn predict(&self, rows: &[usize], inference: &Inference) {
+        let galaxies = &self.judged.rows.chunk.galaxies;
+        let began = (inference.clock)();
+        // Nothing that a panic leaves half done is used again: the run stops.
+        let run = AssertUnwindSafe(|| inference.threads.z_phot(galaxies, rows));
+        let outcome = match catch_unwind(run) {
+            Ok(predicted) => predicted.map_err(Fault::Model),
+            Err(panic) => Err(Fault::Panic(panic_message(panic.as_ref()).to_owned())),
+        };
+        let seconds = ((inference.clock)() - began).as_secs_f64();
+        let mut predicted = self
+            .predicted
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        match (&mut *predicted, outcome) {
+            (Ok(all), Ok(z_phot)) => {
+                all.seconds += seconds;
+                for (&row, z) in rows.iter().zip(z_phot) {
+                    all.z_phot[row] = z;
+                }
+            }
+            (Ok(_), Err(fault)) => *predicted = Err(fault),
+            (Err(_), _) => {}
+        }
+    }
+
+    /// Sends what has become of the chunk.
+    fn send(self) {
+        let Self {
+            judged,
+            reply,
+            predicted,
+        } = self;
+        let predicted = predicted
+            .into_inner()
+            .unwrap_or_else(PoisonError::into_inner);
+        match predicted {
+            Ok(predicted) => {
+                for parcel in parcels(judged, predicted) {
+                    reply.send(parcel);
+                }
+            }
+            Err(Fault::Model(error)) => reply.send(unpredicted(&judged.rows, &error)),
+            Err(Fault::Panic(said)) => {
+                let object = &judged.rows.split.object.path;
+                reply.lose(format!("the model panicked on rows of {object}: {said}"));
+                return;
+            }
+        }
+        reply.finish();
+    }
+}
+
+/// Why rows have no predictions.
+fn unpredicted(rows: &Rows, error: &dyn std::fmt::Display) -> Parcel {
+    let object = &rows.split.object.path;
+    let failure = Failure {
+        split: rows.split.clone(),
+        reason: format!("{object}: {error}"),
+    };
+    failed(failure, rows.is_last)
 }
 
 /// The parcels of a chunk; at least one, since a chunk has rows.
-fn predict(threads: &Threads, judged: Judged, batch: usize, clock: Clock) -> Vec<Parcel> {
+fn parcels(judged: Judged, predicted: Predicted) -> Vec<Parcel> {
     let Judged { rows, mut doors } = judged;
-    let began = clock();
-    let thread = rayon::current_thread_index().expect("chunks are predicted in the pool");
-    let model = threads.replicas[thread]
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner);
-    let fail = |error: &dyn std::fmt::Display| {
-        let object = &rows.split.object.path;
-        let failure = Failure {
-            split: rows.split.clone(),
-            reason: format!("{object}: {error}"),
-        };
-        failed(failure, rows.is_last)
-    };
-    let z_phot = match z_phot(model.as_ref(), &rows.chunk, &doors, batch) {
-        Ok(z_phot) => z_phot,
-        Err(error) => return vec![fail(&error)],
-    };
-    for (door, z) in doors.iter_mut().zip(&z_phot) {
+    for (door, z) in doors.iter_mut().zip(&predicted.z_phot) {
         if *door == Door::Predicted && !z.is_finite() {
             *door = Door::Rejected(format!("the model predicts {z}"));
         }
@@ -184,12 +288,13 @@ fn predict(threads: &Threads, judged: Judged, batch: usize, clock: Clock) -> Vec
         keep,
         ..
     } = &rows.chunk;
-    let pieces = match pieces(galaxies, origin, &doors, &z_phot, keep, rows.split.parts) {
+    let parts = rows.split.parts;
+    let pieces = match pieces(galaxies, origin, &doors, &predicted.z_phot, keep, parts) {
         Ok(pieces) => pieces,
-        Err(error) => return vec![fail(&error)],
+        Err(error) => return vec![unpredicted(&rows, &error)],
     };
     let mut tally = rows.tally;
-    tally.infer_seconds += (clock() - began).as_secs_f64();
+    tally.infer_seconds += predicted.seconds;
     let count = pieces.len();
     let parcel = |(n, piece): (usize, Piece)| Parcel {
         drop: rows.split.drop.clone(),
@@ -201,31 +306,6 @@ fn predict(threads: &Threads, judged: Judged, batch: usize, clock: Clock) -> Vec
         tally: std::mem::take(&mut tally),
     };
     pieces.into_iter().enumerate().map(parcel).collect()
-}
-
-/// A prediction for each row of a chunk; rows that are not to be predicted have NaN.
-fn z_phot(
-    model: &dyn Model,
-    chunk: &Chunk,
-    doors: &[Door],
-    batch: usize,
-) -> Result<Vec<f32>, models::Error> {
-    let (needs, px) = (model.needs(), model.cutout_px());
-    let mut z_phot = vec![f32::NAN; doors.len()];
-    let rows: Vec<usize> = (0..doors.len())
-        .filter(|&row| doors[row] == Door::Predicted)
-        .collect();
-    for rows in rows.chunks(batch) {
-        let memory = |shape: &[i64]| model.host_tensor(shape);
-        let inputs = inputs(needs, px, &chunk.galaxies, rows, memory)?;
-        let predicted = model.forward(&inputs)?.contiguous();
-        let mut values = vec![0_f32; rows.len()];
-        predicted.f_copy_data(&mut values, rows.len())?;
-        rows.iter()
-            .zip(values)
-            .for_each(|(&row, z)| z_phot[row] = z);
-    }
-    Ok(z_phot)
 }
 
 /// The batch of some rows, as a model takes it: the one copy of their cutouts, which crops them to the central
@@ -241,8 +321,8 @@ pub fn inputs(
     cutout_px: usize,
     galaxies: &Galaxies,
     rows: &[usize],
-    memory: impl Fn(&[i64]) -> Result<Tensor, models::Error>,
-) -> Result<Inputs, models::Error> {
+    memory: impl Fn(&[i64]) -> Result<Tensor, Error>,
+) -> Result<Inputs, Error> {
     let (px, batch) = (cutout_px, rows.len() as i64);
     let cutouts = needs.cutouts.then(|| {
         let cutouts = galaxies
@@ -250,7 +330,7 @@ pub fn inputs(
             .as_ref()
             .expect("rows without a cutout were rejected");
         let tensor = memory(&[batch, 5, px as i64, px as i64])?;
-        Ok::<_, models::Error>(filled(tensor, |pixels| {
+        Ok::<_, Error>(filled(tensor, |pixels| {
             for (&row, pixels) in rows.iter().zip(pixels.chunks_exact_mut(5 * px * px)) {
                 cutouts
                     .get(row)
@@ -264,7 +344,7 @@ pub fn inputs(
             .mags
             .as_ref()
             .expect("rows without magnitudes were rejected");
-        Ok::<_, models::Error>(filled(memory(&[batch, 5])?, |values| {
+        Ok::<_, Error>(filled(memory(&[batch, 5])?, |values| {
             for (&row, values) in rows.iter().zip(values.chunks_exact_mut(5)) {
                 values
                     .iter_mut()
