@@ -24,10 +24,10 @@ use crate::{Checkpoint, Error, Inputs, Model, Needs};
 pub struct AstroMae {
     id: String,
     config: Config,
-    checkpoint: Checkpoint,
+    /// As they were read, for whoever wants taps.
+    weights: Checkpoint,
     device: Device,
     kind: Kind,
-    network: Network,
     fast: Fast,
     /// What predicts on a GPU.
     lane: Option<Lane>,
@@ -62,38 +62,21 @@ impl AstroMae {
     ) -> Result<Self, Error> {
         let kind = precision.kind();
         let fast = Fast::new(&checkpoint, config, Backend::new(device, kind))?;
-        let checkpoint = checkpoint.to(device, kind)?;
-        Self::with_weights(id, config, checkpoint, device, kind, fast)
-    }
-
-    fn with_weights(
-        id: &str,
-        config: &Config,
-        checkpoint: Checkpoint,
-        device: Device,
-        kind: Kind,
-        fast: Fast,
-    ) -> Result<Self, Error> {
-        let lane = match device {
-            Device::Cuda(gpu) => Some(Lane::new(&fast, gpu, needs(config), config.cutout_px)?),
-            _ => None,
-        };
         Ok(Self {
             id: id.to_owned(),
             config: config.clone(),
-            network: Network::new(&checkpoint, config, kind)?,
-            checkpoint,
+            weights: checkpoint,
             device,
             kind,
+            lane: lane(&fast, device, config)?,
             fast,
-            lane,
         })
     }
 
     /// The forward pass with what it computes on its way, on the model's device and in its precision.
     ///
-    /// It goes through the network as it was published; [`Model::forward`] does not, and its redshifts differ from these
-    /// in their last digits.
+    /// It goes through the network as it was published, made anew each time; [`Model::forward`] does not, and its
+    /// redshifts differ from these in their last digits.
     ///
     /// # Errors
     /// [`Error::Inputs`] where the batch does not fit the model, [`Error::Torch`].
@@ -103,7 +86,9 @@ impl AstroMae {
         let to_device = |t: &Tensor| t.f_to_device(self.device);
         let cutouts = inputs.cutouts.as_ref().map(to_device).transpose()?;
         let mags = inputs.mags.as_ref().map(to_device).transpose()?;
-        Ok(self.network.forward(cutouts.as_ref(), mags.as_ref())?)
+        let weights = self.weights.share().to(self.device, self.kind)?;
+        let network = Network::new(&weights, &self.config, self.kind)?;
+        Ok(network.forward(cutouts.as_ref(), mags.as_ref())?)
     }
 }
 
@@ -144,10 +129,27 @@ impl Model for AstroMae {
     }
 
     fn replica(&self) -> Result<Box<dyn Model>, Error> {
-        let (shared, fast) = (self.checkpoint.share(), self.fast.clone());
-        let replica =
-            Self::with_weights(&self.id, &self.config, shared, self.device, self.kind, fast)?;
-        Ok(Box::new(replica))
+        let fast = self.fast.clone();
+        Ok(Box::new(Self {
+            id: self.id.clone(),
+            config: self.config.clone(),
+            weights: self.weights.share(),
+            device: self.device,
+            kind: self.kind,
+            lane: lane(&fast, self.device, &self.config)?,
+            fast,
+        }))
+    }
+}
+
+/// Where a network predicts on a GPU.
+fn lane(fast: &Fast, device: Device, config: &Config) -> Result<Option<Lane>, Error> {
+    match device {
+        Device::Cuda(gpu) => {
+            let lane = Lane::new(fast, gpu, needs(config), config.cutout_px)?;
+            Ok(Some(lane))
+        }
+        _ => Ok(None),
     }
 }
 

@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 
-use half::{bf16, f16};
+use half::f16;
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 use tch::{Device, Kind, Tensor};
 
@@ -163,45 +163,24 @@ fn tolerated(name: &str, config: &Config) -> bool {
             .any(|prefix| name.starts_with(prefix))
 }
 
+/// A stored tensor in float32, exactly.
 fn to_tensor(path: &Path, name: &str, view: &TensorView<'_>) -> Result<Tensor, Error> {
-    let values = to_f32(view.dtype(), view.data()).ok_or_else(|| Error::Tensor {
-        path: path.to_owned(),
-        tensor: name.to_owned(),
-        reason: format!("holds {:?}; weights are F32, F16 or BF16", view.dtype()),
-    })?;
-    let shape: Vec<i64> = view.shape().iter().map(|&side| side as i64).collect();
-    Ok(Tensor::f_from_slice(&values)?.f_reshape(shape)?)
-}
-
-/// Widens little-endian numbers to float32, exactly; `None` where `dtype` is not a float of 16 or
-/// 32 bits.
-///
-/// ```
-/// use safetensors::Dtype;
-/// assert_eq!(models::checkpoint::to_f32(Dtype::BF16, &[0x80, 0x3f]), Some(vec![1.0]));
-/// assert_eq!(models::checkpoint::to_f32(Dtype::I64, &[0; 8]), None);
-/// ```
-pub fn to_f32(dtype: Dtype, bytes: &[u8]) -> Option<Vec<f32>> {
-    let pairs = || bytes.chunks_exact(2).map(|pair| [pair[0], pair[1]]);
-    match dtype {
-        Dtype::F32 => {
-            let quads = bytes
-                .chunks_exact(4)
-                .map(|quad| [quad[0], quad[1], quad[2], quad[3]]);
-            Some(quads.map(f32::from_le_bytes).collect())
+    let kind = match view.dtype() {
+        Dtype::F32 => Kind::Float,
+        Dtype::F16 => Kind::Half,
+        Dtype::BF16 => Kind::BFloat16,
+        other => {
+            return Err(Error::Tensor {
+                path: path.to_owned(),
+                tensor: name.to_owned(),
+                reason: format!("holds {other:?}; weights are F32, F16 or BF16"),
+            });
         }
-        Dtype::F16 => Some(
-            pairs()
-                .map(|pair| f16::from_le_bytes(pair).to_f32())
-                .collect(),
-        ),
-        Dtype::BF16 => Some(
-            pairs()
-                .map(|pair| bf16::from_le_bytes(pair).to_f32())
-                .collect(),
-        ),
-        _ => None,
-    }
+    };
+    // Little-endian in the file, and on every processor that libtorch runs on.
+    let shape: Vec<i64> = view.shape().iter().map(|&side| side as i64).collect();
+    let stored = Tensor::f_from_data_size(view.data(), &shape, kind)?;
+    Ok(stored.f_to_kind(Kind::Float)?)
 }
 
 /// Tensors by name.
@@ -289,42 +268,46 @@ pub(crate) fn to_bytes(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use half::bf16;
     use proptest::prelude::*;
 
-    fn bytes_of<const N: usize>(values: &[f32], narrow: impl Fn(f32) -> [u8; N]) -> Vec<u8> {
-        values.iter().flat_map(|&value| narrow(value)).collect()
+    /// What a file of one tensor is read as.
+    fn read<const N: usize>(dtype: Dtype, stored: &[[u8; N]]) -> Vec<f32> {
+        let bytes = stored.concat();
+        let view = TensorView::new(dtype, vec![stored.len()], &bytes).unwrap();
+        let tensor = to_tensor(Path::new("model"), "weight", &view).unwrap();
+        Vec::try_from(tensor).unwrap()
     }
 
     proptest! {
         #[test]
         fn float32_is_read_to_the_bit(bits in proptest::collection::vec(any::<u32>(), 0..64)) {
-            let values: Vec<f32> = bits.iter().map(|&b| f32::from_bits(b)).collect();
-            let read = to_f32(Dtype::F32, &bytes_of(&values, f32::to_le_bytes));
-            let read = read.map(|r| r.iter().map(|x| x.to_bits()).collect::<Vec<_>>());
-            prop_assert_eq!(read, Some(bits));
+            let stored: Vec<_> = bits.iter().map(|bits| bits.to_le_bytes()).collect();
+            let read: Vec<u32> = read(Dtype::F32, &stored).iter().map(|x| x.to_bits()).collect();
+            prop_assert_eq!(read, bits);
         }
 
         #[test]
         fn halves_lose_no_more_than_their_last_digit(x in -6e4f32..6e4) {
-            for (dtype, bytes, digits) in [
-                (Dtype::F16, bytes_of(&[x], |x| f16::from_f32(x).to_le_bytes()), 11),
-                (Dtype::BF16, bytes_of(&[x], |x| bf16::from_f32(x).to_le_bytes()), 8),
+            for (dtype, stored, digits) in [
+                (Dtype::F16, f16::from_f32(x).to_le_bytes(), 11),
+                (Dtype::BF16, bf16::from_f32(x).to_le_bytes(), 8),
             ] {
-                let read = to_f32(dtype, &bytes).map(|r| r[0]);
+                let read = read(dtype, &[stored])[0];
                 let half_a_step = x.abs() * 0.5f32.powi(digits) + 3e-8; // + half a subnormal step
-                prop_assert!(read.is_some_and(|r| (r - x).abs() <= half_a_step), "{x} -> {read:?}");
+                prop_assert!((read - x).abs() <= half_a_step, "{x} -> {read:?}");
             }
         }
 
         #[test]
         fn sixteen_bits_survive_the_way_to_float32_and_back(bits in any::<u16>()) {
             // A signalling NaN may come back as a quiet one.
-            let wide = to_f32(Dtype::BF16, &bits.to_le_bytes()).map(|r| r[0]);
+            let wide = read(Dtype::BF16, &[bits.to_le_bytes()])[0];
             let brain = f32::from_bits(u32::from(bits) << 16);
-            prop_assert!(wide.is_some_and(|w| w == brain || (w.is_nan() && brain.is_nan())));
-            let wide = to_f32(Dtype::F16, &bits.to_le_bytes()).map(|r| f16::from_f32(r[0]));
+            prop_assert!(wide == brain || (wide.is_nan() && brain.is_nan()));
+            let wide = f16::from_f32(read(Dtype::F16, &[bits.to_le_bytes()])[0]);
             let half = f16::from_bits(bits);
-            prop_assert!(wide.is_some_and(|w| w == half || (w.is_nan() && half.is_nan())));
+            prop_assert!(wide == half || (wide.is_nan() && half.is_nan()));
         }
     }
 }

@@ -26,6 +26,9 @@ mod loops;
 mod tests;
 mod weight;
 
+use std::panic::resume_unwind;
+use std::thread::{self, ScopedJoinHandle};
+
 use tch::{Kind, TchError, Tensor};
 
 use self::backend::Asinh;
@@ -36,6 +39,7 @@ pub(crate) use self::linear::cpu_capability;
 use self::linear::{Linear, Then};
 use self::weight::{Affine, Weight};
 use crate::config::{Branch, Config};
+use crate::device::single_threaded;
 use crate::layout::{IMAGE_FEATURES, MAG_FEATURES, MAG_LAYERS, head_names};
 use crate::preprocess::whiten;
 use crate::{Checkpoint, Error, Inputs};
@@ -69,22 +73,30 @@ struct Magnitude {
 impl Fast {
     /// The network of `config`, from weights in float32 on the CPU.
     pub(crate) fn new(c: &Checkpoint, config: &Config, on: Backend) -> Result<Self, Error> {
-        let _guard = tch::no_grad_guard();
-        let has = |branch| config.has(branch).then_some(c);
-        let encoder = |c| Encoder::new(c, config, on);
-        let inception = |c| Inception::new(c, config.cutout_px, on);
-        let magnitude = |c| Magnitude::new(c, config, on);
-        let scales = config.preprocess.cutout.tensors()?;
-        let out = Affine::read(c, head_names(config).1)?;
-        let exact = on.with(Kind::Float);
-        Ok(Self {
-            on,
-            asinh: scales.map(|scales| Asinh::new(scales, on)).transpose()?,
-            encoder: has(Branch::Encoder).map(encoder).transpose()?,
-            inception: has(Branch::Inception).map(inception).transpose()?,
-            magnitude: has(Branch::Magnitude).map(magnitude).transpose()?,
-            joint: Linear::new(&joint(c, config)?, on, on.rows())?,
-            out: Linear::new(&out, exact, on.rows())?,
+        thread::scope(|threads| {
+            // Half of the work, and apart from the rest.
+            let weights = c.share();
+            let joint = threads.spawn(move || {
+                single_threaded();
+                joint(&weights, config)
+            });
+            let _guard = tch::no_grad_guard();
+            let has = |branch| config.has(branch).then_some(c);
+            let encoder = |c| Encoder::new(c, config, on);
+            let inception = |c| Inception::new(c, config.cutout_px, on);
+            let magnitude = |c| Magnitude::new(c, config, on);
+            let scales = config.preprocess.cutout.tensors()?;
+            let out = Affine::read(c, head_names(config).1)?;
+            let exact = on.with(Kind::Float);
+            Ok(Self {
+                on,
+                asinh: scales.map(|scales| Asinh::new(scales, on)).transpose()?,
+                encoder: has(Branch::Encoder).map(encoder).transpose()?,
+                inception: has(Branch::Inception).map(inception).transpose()?,
+                magnitude: has(Branch::Magnitude).map(magnitude).transpose()?,
+                joint: Linear::new(&joined(joint)?, on, on.rows())?,
+                out: Linear::new(&out, exact, on.rows())?,
+            })
         })
     }
 
@@ -175,8 +187,14 @@ impl Magnitude {
     }
 }
 
+/// What a thread has made; its panic is ours.
+fn joined<T>(thread: ScopedJoinHandle<'_, T>) -> T {
+    thread.join().unwrap_or_else(|panic| resume_unwind(panic))
+}
+
 /// The last layer of every branch, and the head's hidden layer where there is one; both are followed by a ReLU.
 fn joint(c: &Checkpoint, config: &Config) -> Result<Affine, Error> {
+    let _guard = tch::no_grad_guard();
     let last = |branch| match branch {
         Branch::Encoder => Affine::read(c, "vit_block.2"),
         Branch::Inception => Affine::read(c, "inception_model.vis_inception.12"),
