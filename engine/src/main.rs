@@ -1,6 +1,6 @@
 //! The command `hubbleflow`.
-use std::process::ExitCode;
+use engine::{cli, signals::end_at_once};
 
-fn main() -> ExitCode {
-    ExitCode::from(engine::cli::main())
+fn main() -> ! {
+    end_at_once(cli::main().into())
 }

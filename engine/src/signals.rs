@@ -56,7 +56,10 @@ fn wait(signals: &libc::sigset_t) -> (libc::c_int, &'static str) {
     }
 }
 
-/// Ends the process with this exit code, whatever its other threads are doing. What is to last is in the store.
+/// Ends the process with this exit code, whatever its other threads are doing. What is to last is in the store, and what
+/// was printed is written.
+///
+/// Also the way out when all is done: libtorch's destructors would take a tenth of a second to free what the system frees.
 pub fn end_at_once(code: libc::c_int) -> ! {
     // SAFETY: _exit returns to nobody. Unlike exit it runs no destructors of libraries, which threads still use.
     unsafe { libc::_exit(code) }
