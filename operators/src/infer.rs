@@ -109,7 +109,7 @@ pub trait Infer<'s> {
 impl<'s> Infer<'s> for Flow<'s, Result<Judged, Failure>> {
     fn infer(self, inference: &Inference) -> Flow<'s, Parcel> {
         let inference = inference.clone();
-        // As many as there are threads: what waits, waits in the operator, and its bytes count.
+        // Enough that no thread waits for a worker's next step.
         let in_flight = 2 * inference.threads.replicas.len();
         offload(
             self,
@@ -117,7 +117,7 @@ impl<'s> Infer<'s> for Flow<'s, Result<Judged, Failure>> {
             "Infer",
             in_flight,
             move |judged, reply| match judged {
-                Ok(judged) => inference.predict(judged, reply),
+                Ok(judged) => inference.hand_out(judged, reply),
                 Err(failure) => {
                     reply.send(failed(failure, true));
                     reply.finish();
@@ -163,7 +163,7 @@ enum Fault {
 
 impl Inference {
     /// Hands the batches of a chunk to the threads. Whoever is done with the last one sends the chunk on.
-    fn predict(&self, judged: Judged, reply: Reply<Parcel>) {
+    fn hand_out(&self, judged: Judged, reply: Reply<Parcel>) {
         let doors = judged.doors.iter().enumerate();
         let rows = doors.filter(|(_, door)| **door == Door::Predicted);
         let rows: Vec<usize> = rows.map(|(row, _)| row).collect();

@@ -1,6 +1,7 @@
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::{Arc, Mutex},
+    sync::{Arc, Condvar, Mutex},
+    time::Duration,
 };
 
 use arrow::{
@@ -77,6 +78,31 @@ fn batches_are_filled_and_never_cross_a_split() {
     assert_eq!(
         redshifts(&parcels),
         Vec::from_iter((0..30).map(|id| (id, (10 + id / 10) as f32 / 10.0)))
+    );
+}
+
+#[test]
+fn threads_share_the_batches_of_a_split() {
+    let survey = Survey::new();
+    let rows: Vec<Row> = (0..8).map(|row| Row::with_mag_r(row, 10.0)).collect();
+    survey.put("drop/0.parquet", &rows);
+    let (arrived, both) = (Mutex::new(0), Condvar::new());
+    // Answers when two batches are asked about at once.
+    let together = move |mags: &[f32]| {
+        let mut arrived = arrived.lock().unwrap();
+        *arrived += 1;
+        both.notify_all();
+        let (minute, alone) = (Duration::from_secs(60), |arrived: &mut i32| *arrived < 2);
+        let waited = both.wait_timeout_while(arrived, minute, alone).unwrap().1;
+        match waited.timed_out() {
+            true => Err(Error::Inputs("nobody else came".to_owned())),
+            false => tenth(mags),
+        }
+    };
+    let parcels = predicted(&survey, inference(2, 4, together));
+    assert_eq!(
+        redshifts(&parcels),
+        Vec::from_iter((0..8).map(|id| (id, 1.0)))
     );
 }
 
