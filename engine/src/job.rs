@@ -177,7 +177,7 @@ impl Job {
         let dir = runtime.block_on(model_directory(&args.catalog.model, options))?;
         let model = models::load(&dir.path, device, precision)?;
         let places = Places::open(&args.catalog, options)?;
-        Self::on_device(args, model.as_ref(), places, runtime, device, precision)
+        Self::on_device(args, model, places, runtime, device, precision)
     }
 
     /// A job with a model of one's own, which runs on the CPU.
@@ -203,13 +203,13 @@ impl Job {
         places: Places,
         runtime: &Handle,
     ) -> Result<Self, Error> {
-        let (device, precision) = (Device::Cpu, Precision::Fp32);
+        let (model, device, precision) = (model.replica()?, Device::Cpu, Precision::Fp32);
         Self::on_device(args, model, places, runtime, device, precision)
     }
 
     fn on_device(
         args: &RunArgs,
-        model: &dyn Model,
+        model: Box<dyn Model>,
         places: Places,
         runtime: &Handle,
         device: Device,
@@ -222,7 +222,7 @@ impl Job {
                 "--memory {memory} is less than four splits of --split-bytes {split_bytes}; raise the one or lower the other"
             )));
         }
-        let mut plan = Plan::new(&args.catalog, model, places)?;
+        let mut plan = Plan::new(&args.catalog, model.as_ref(), places)?;
         let kind = if device.is_cuda() { "cuda" } else { "cpu" };
         plan.batch = args.batch(device);
         plan.settings.insert("batch".to_owned(), plan.batch.into());
@@ -244,8 +244,9 @@ impl Job {
                 .max(2),
             clock,
         };
-        let replicas = (0..threads).map(|_| model.replica());
-        let replicas = replicas.collect::<Result<Vec<_>, _>>()?;
+        let others = (1..threads).map(|_| model.replica());
+        let mut replicas = others.collect::<Result<Vec<_>, _>>()?;
+        replicas.push(model);
         let inference = Inference::new(replicas, plan.batch, clock)
             .map_err(|error| Error::Worker(format!("cannot start {threads} threads: {error}")))?;
         let writer = Writer {
