@@ -104,10 +104,10 @@ impl Encoder {
             .split_last()
             .expect("invariant: a depth above 0");
         for block in blocks {
-            x = block.attend(x, batch)?;
-            x = block.transform(x)?;
+            block.attend(&mut x, batch)?;
+            block.transform(&mut x)?;
         }
-        let x = last.attend(x, batch)?;
+        last.attend(&mut x, batch)?;
         let mean = last.mean_of_patches(&x, batch)?;
         self.features
             .forward(&self.on.normalise(&mean)?, Then::Relu)
@@ -152,21 +152,27 @@ impl Block {
         })
     }
 
-    /// The tokens after attention and PCM; those before are written over.
-    fn attend(&self, x: Tensor, batch: i64) -> Result<Tensor, TchError> {
-        let qkv = self.qkv.forward(&self.on.normalise(&x)?, Then::Nothing)?;
+    /// Attention and PCM, added to the tokens.
+    fn attend(&self, x: &mut Tensor, batch: i64) -> Result<(), TchError> {
+        let qkv = self.qkv.forward(&self.on.normalise(x)?, Then::Nothing)?;
         let mixed = self.on.attend(&qkv, batch, self.heads)?;
         if let Some(pcm) = &self.pcm {
             // The patches alone: the class token has no place on the grid.
             pcm.add_to(&mut x.f_narrow(0, batch, x.size()[0] - batch)?)?;
         }
-        self.proj.add_to(&x, &mixed)
+        self.proj.add_to(x, &mixed)
     }
 
-    /// The tokens after the perceptron.
-    fn transform(&self, x: Tensor) -> Result<Tensor, TchError> {
-        let hidden = self.fc1.forward(&self.on.normalise(&x)?, Then::Gelu)?;
-        self.fc2.add_to(&x, &hidden)
+    /// The perceptron, added to the tokens.
+    fn transform(&self, x: &mut Tensor) -> Result<(), TchError> {
+        let rows = x.size()[0];
+        let together = self.on.rows_together(rows);
+        for first in (0..rows).step_by(together as usize) {
+            let mut x = x.f_narrow(0, first, together.min(rows - first))?;
+            let hidden = self.fc1.forward(&self.on.normalise(&x)?, Then::Gelu)?;
+            self.fc2.add_to(&mut x, &hidden)?;
+        }
+        Ok(())
     }
 
     /// The mean of the patches after the perceptron: its second layer is linear, and comes after the mean.
@@ -180,7 +186,9 @@ impl Block {
         let hidden = self
             .fc1
             .forward(&self.on.normalise(&patches)?, Then::Gelu)?;
-        self.fc2.add_to(&mean(&patches)?, &mean(&hidden)?)
+        let mut sum = mean(&patches)?;
+        self.fc2.add_to(&mut sum, &mean(&hidden)?)?;
+        Ok(sum)
     }
 }
 

@@ -55,7 +55,7 @@ impl Linear {
     /// `then(x W^T + b)`.
     pub(super) fn forward(&self, x: &Tensor, then: Then) -> Result<Tensor, TchError> {
         match self {
-            Self::Panels(panels) => loops::linear(panels, x, None, then),
+            Self::Panels(panels) => loops::linear(panels, x, then),
             Self::OneDnn(packed, bias) => {
                 let name = match then {
                     Then::Nothing => c"none",
@@ -75,12 +75,15 @@ impl Linear {
         }
     }
 
-    /// `x W^T + b + other`.
-    pub(super) fn add_to(&self, other: &Tensor, x: &Tensor) -> Result<Tensor, TchError> {
+    /// Adds `x W^T + b` to `sum`.
+    pub(super) fn add_to(&self, sum: &mut Tensor, x: &Tensor) -> Result<(), TchError> {
         match self {
-            Self::Panels(panels) => loops::linear(panels, x, Some(other), Then::Nothing),
-            Self::OneDnn(packed, bias) => linear_add(x, other, packed, bias),
-            Self::Libtorch(weight, bias) => x.f_linear(weight, Some(&**bias))?.f_add_(other),
+            Self::Panels(panels) => loops::add_linear(panels, x, sum),
+            Self::OneDnn(packed, bias) => sum.f_copy_(&linear_add(x, sum, packed, bias)?),
+            Self::Libtorch(weight, bias) => {
+                let _same = sum.f_add_(&x.f_linear(weight, Some(&**bias))?)?;
+                Ok(())
+            }
         }
     }
 }

@@ -538,18 +538,30 @@ impl Panels {
     }
 }
 
-/// `then(x W^T + b + other)`.
-pub(super) fn linear(
+/// `then(x W^T + b)`.
+pub(super) fn linear(layer: &Panels, x: &Tensor, then: Then) -> Result<Tensor, TchError> {
+    let y = Tensor::f_empty([x.size2()?.0, layer.outputs], (layer.kind, Device::Cpu))?;
+    multiply(layer, x, None, &y, then)?;
+    Ok(y)
+}
+
+/// Adds `x W^T + b` to `sum`.
+pub(super) fn add_linear(layer: &Panels, x: &Tensor, sum: &mut Tensor) -> Result<(), TchError> {
+    multiply(layer, x, Some(sum), sum, Then::Nothing)
+}
+
+/// Writes `then(x W^T + b + other)` to `y`, which may be `other`.
+fn multiply(
     layer: &Panels,
     x: &Tensor,
     other: Option<&Tensor>,
+    y: &Tensor,
     then: Then,
-) -> Result<Tensor, TchError> {
+) -> Result<(), TchError> {
     // Of one galaxy a view may do where others are copied.
     let x = &x.f_contiguous()?;
     let (rows, kind) = (x.size2()?.0, layer.kind);
     let linear = loops(kind).linear.expect("invariant: asked before");
-    let y = Tensor::f_empty([rows, layer.outputs], (kind, Device::Cpu))?;
     let of = |tensor: &Tensor, width: i64| numbers(tensor, kind, rows * width);
     let weights = LinearWeights {
         inputs: layer.inputs as usize,
@@ -557,10 +569,10 @@ pub(super) fn linear(
         weight: layer.weight.data_ptr(),
         bias: layer.bias.data_ptr().cast(),
     };
-    let (from, to) = (of(x, layer.inputs), of(&y, layer.outputs));
+    let (from, to) = (of(x, layer.inputs), of(y, layer.outputs));
     let other = other.map_or(std::ptr::null_mut(), |other| of(other, layer.outputs));
-    // SAFETY: the tensors hold so many rows, the weights are those of `Panels::new`, and nobody else has a handle on the
-    // new tensor.
+    // SAFETY: the tensors hold so many rows, the weights are those of `Panels::new`, and those who call have made `y` or
+    // may write to it.
     unsafe { linear(&weights, from, rows as usize, other, to, then as usize) };
-    Ok(y)
+    Ok(())
 }
