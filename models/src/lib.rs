@@ -144,6 +144,8 @@ pub fn host_tensor(shape: &[i64]) -> Result<Tensor, Error> {
 
 /// Loads the model in `dir` onto `device`; `architecture` in its configuration says which network.
 ///
+/// A second thread helps, and leaves libtorch computing with one thread in each, as [`single_threaded`] does.
+///
 /// # Errors
 /// [`Error::Io`] and [`Error::Config`] where a file is missing or not understood; where the weights
 /// do not fit the configuration, [`Error::Misfit`] or [`Error::Unexpected`] names the tensor.

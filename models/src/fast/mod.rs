@@ -74,7 +74,7 @@ impl Fast {
     /// The network of `config`, from weights in float32 on the CPU.
     pub(crate) fn new(c: &Checkpoint, config: &Config, on: Backend) -> Result<Self, Error> {
         thread::scope(|threads| {
-            // Half of the work, and apart from the rest.
+            // Products of the largest matrices: half of the work, which waits for nothing of the rest.
             let weights = c.share();
             let joint = threads.spawn(move || {
                 single_threaded();
