@@ -21,7 +21,7 @@ const X86: [(&str, &[&str]); 3] = [
 
 fn main() {
     link_libtorch::main();
-    onednn();
+    operators();
     cuda_shim();
     loops("any", &[]);
     if std::env::var("CARGO_CFG_TARGET_ARCH").is_ok_and(|arch| arch == "x86_64") {
@@ -33,17 +33,17 @@ fn main() {
     }
 }
 
-/// libtorch's operators that have no C++ interface.
-fn onednn() {
+/// libtorch's operators that tch cannot call.
+fn operators() {
     println!("cargo::rerun-if-changed=src/cpp.h");
-    println!("cargo::rerun-if-changed=src/fast/onednn.cpp");
+    println!("cargo::rerun-if-changed=src/fast/operators.cpp");
     cc::Build::new()
         .cpp(true)
         .std("c++17")
-        .file("src/fast/onednn.cpp")
+        .file("src/fast/operators.cpp")
         .flag("-isystem")
         .flag(include())
-        .compile("hubbleflow_onednn");
+        .compile("hubbleflow_operators");
 }
 
 /// libtorch's headers.

@@ -11,7 +11,7 @@ model=$2
 galaxies=${3:-200000}
 device=${4:-cuda}
 work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
+trap 'kill $(jobs -p) 2>/dev/null || true; rm -rf "$work"' EXIT
 torch=$(python3 -c 'import importlib.util as u; print(u.find_spec("torch").submodule_search_locations[0])')
 export LD_LIBRARY_PATH=$torch/lib${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}
 
@@ -22,12 +22,14 @@ busy() {
         return
     fi
     nvidia-smi --id=0 --query-gpu=utilization.gpu,memory.used --format=csv,noheader,nounits --loop-ms=100 >"$work/busy" &
-    local sampler=$!
-    "$@"
-    kill "$sampler"
+    local sampler=$! ended=0
+    "$@" || ended=$?
+    kill "$sampler" 2>/dev/null || true
+    wait "$sampler" 2>/dev/null || true
     awk -F', ' '{ share[NR] = $1 } $1 > 0 { if (!first) first = NR; last = NR } $2 > most { most = $2 }
         END { for (n = first; first && n <= last; n++) busy += share[n]
               if (first) printf "GPU: idle %.0f%% of the time between its first and its last work, %d MB\n", 100 - busy / (last - first + 1), most }' "$work/busy"
+    return $ended
 }
 
 [[ $device == cpu ]] || nvidia-smi --query-gpu=name,driver_version,memory.total --format=csv,noheader

@@ -389,7 +389,7 @@ fn agree(drop: &str, files: &[Arc<File>]) -> Result<(FileKind, Option<IdKind>), 
             )
         } else if file.layout.kind() != kind {
             format!(
-                "{} and {} are not of one kind: one has cutouts, the other object_id and z_spec alone; deliver spec-z as a drop of its own",
+                "{} and {} are not of one kind: one has galaxies, the other z_spec and no cutouts, which makes it spec-z; deliver spec-z as a drop of its own, and withdrawals without z_spec",
                 first.name(),
                 file.name()
             )

@@ -51,6 +51,16 @@ pub enum Error {
         /// What the store said.
         source: object_store::Error,
     },
+    /// An object whose name the store's listing cannot give, and with it no other.
+    #[error(
+        "{place}: an object here has a name that cannot be taken: {reason}; rename it, or move it away"
+    )]
+    Name {
+        /// What was listed.
+        place: String,
+        /// The name, and what is wrong with it.
+        reason: String,
+    },
     /// The object is not what its name says: it fails its drop, and no other.
     #[error("{object}: cannot be read as Parquet: {reason}; replace the object and run again")]
     Corrupt {
@@ -132,6 +142,10 @@ impl Error {
             object_store::Error::PermissionDenied { .. }
             | object_store::Error::Unauthenticated { .. } => Self::Denied { object, source },
             object_store::Error::Precondition { .. } => Self::Changed { object },
+            object_store::Error::InvalidPath { .. } => Self::Name {
+                place: object,
+                reason: root_cause(&source).replace('\n', "\\n"),
+            },
             object_store::Error::Generic { .. } if is_full(&source) => {
                 Self::Full { object, source }
             }

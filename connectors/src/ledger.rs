@@ -273,13 +273,17 @@ impl Ledger {
         }
     }
 
-    /// Makes sure that the ids of a drop are of the catalog's type: that of the first entry with any.
+    /// Makes sure that the ids of a drop are of the catalog's type: that of the first of the other drops with any, as they stand.
     ///
     /// # Errors
     /// [`Error::Mixed`] naming both types and the other drop.
     pub fn check_ids(&self, drop: &str, ids: Option<IdKind>) -> Result<(), Error> {
-        let mut known = self.entries.iter();
-        let known = known.find_map(|entry| Some((entry.object_id?, entry.drop.as_str())));
+        let mut others = self.entries.iter().filter(|entry| entry.drop != drop);
+        let known = others.find_map(|entry| {
+            let ids = (entry.object_id?, entry.drop.as_str());
+            let newest = self.newest(&entry.drop)?;
+            (newest.sequence == entry.sequence).then_some(ids)
+        });
         match ids.zip(known) {
             Some((here, (there, other))) if here != there => {
                 Err(Error::mixed_ids(drop, here, there, other))

@@ -51,16 +51,23 @@ impl Output {
                 .store
                 .put_opts(&path, nonce.to_owned().into(), PutMode::Create.into())
         };
-        create().await.map_err(fail)?;
-        let second = create().await;
-        self.location.store.delete(&path).await.map_err(fail)?;
-        match second {
+        // Where the first finds the name taken, an answer was lost, and the store's client has asked again.
+        let refused = match create().await {
+            Ok(_) => create().await,
+            refused => refused,
+        };
+        let is_enforced = match refused {
             Err(
                 object_store::Error::AlreadyExists { .. }
                 | object_store::Error::Precondition { .. },
-            ) => Ok(()),
-            Err(source) => Err(fail(source)),
-            Ok(_) => Err(Error::NoConditionalPut {
+            ) => true,
+            Err(source) => return Err(fail(source)),
+            Ok(_) => false,
+        };
+        self.location.store.delete(&path).await.map_err(fail)?;
+        match is_enforced {
+            true => Ok(()),
+            false => Err(Error::NoConditionalPut {
                 output: self.location.url.clone(),
             }),
         }
@@ -157,9 +164,12 @@ impl Output {
             self.location.path(&staged(attempt, path))?,
             self.location.path(path)?,
         );
+        let second = self
+            .location
+            .path(&staged(attempt, &format!("again/{path}")))?;
         let fail = |source| Error::store(self.location.url_of(path), source);
         let copied = match self.exists(&to).await.map_err(fail)? {
-            true if again => self.overwrite(&from, &to).await,
+            true if again => self.replace(&from, &second, &to).await,
             true => Ok(()),
             // A plain copy onto a target that appears meanwhile leaves a stray file on some stores: the careful one first.
             false => match store.copy_if_not_exists(&from, &to).await {
@@ -276,12 +286,11 @@ impl Output {
         Ok(appended)
     }
 
-    /// Writes the bytes of an object over another. (A copy is a link on a local file system, and one onto itself leaves a
-    /// stray file.)
-    async fn overwrite(&self, from: &Path, to: &Path) -> object_store::Result<()> {
-        let bytes = self.location.store.get(from).await?.bytes().await?;
-        self.location.store.put(to, bytes.into()).await?;
-        Ok(())
+    /// Puts a staged file in the place of a published one, by a second one in the stage: what is written over a file of a local
+    /// file system lies beside it first, and where readers look it would stay when the process is killed.
+    async fn replace(&self, from: &Path, second: &Path, to: &Path) -> object_store::Result<()> {
+        self.location.store.copy(from, second).await?;
+        self.location.store.rename(second, to).await
     }
 
     async fn exists(&self, path: &Path) -> object_store::Result<bool> {

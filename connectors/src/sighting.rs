@@ -51,9 +51,16 @@ impl Catalog {
 /// The drops at `location` in the byte order of their names, with all that they hold, by one listing.
 ///
 /// # Errors
-/// The store's; where there is nothing, and where two drops have one name.
+/// The store's; where there is nothing, where two drops have one name, and where the name of a catalog that is one drop is no
+/// drop's.
 pub async fn sightings(location: &Location, drop_by: DropBy) -> Result<Vec<Sighting>, Error> {
     location.check_exists().await?;
+    if drop_by == DropBy::All && !is_name(&all_in_one(location)) {
+        return Err(Error::Url {
+            url: location.url.clone(),
+            reason: "as one drop it is named as its folder, and no drop's name begins with `_` or `.`, which readers pass over: rename the folder, or take each child as a drop (--drop-by child)".to_owned(),
+        });
+    }
     let prefix = Some(&location.prefix).filter(|prefix| !prefix.is_root());
     let listed = location.store.list(prefix).try_collect::<Vec<_>>().await;
     let listed = listed.map_err(|source| Error::store(&location.url, source))?;

@@ -288,13 +288,13 @@ fn run_command(
             "--again is for run: a watch never takes a drop in again; give run --drop NAME --again beside it".to_owned(),
         ));
     }
-    if args.local.is_some() && args.process.is_some() && !args.supervised {
+    if args.local.is_some() && args.process.is_some() && args.supervised.is_none() {
         return Err(Error::Usage(
             "--local starts processes, and --process is one of them: give one of the two"
                 .to_owned(),
         ));
     }
-    if args.supervised {
+    if args.supervised.is_some() {
         supervise::end_with_supervisor();
     }
     if let (Some(processes), None) = (args.local, args.process) {

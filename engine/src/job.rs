@@ -16,6 +16,7 @@ use crate::{
     clock::clock,
     cluster::Cluster,
     settings::{CatalogArgs, RunArgs, check_mags},
+    supervise::Start,
 };
 
 pub use connectors::location::StoreOptions;
@@ -80,6 +81,8 @@ pub struct Job {
     pub writer: Writer,
     /// The other processes.
     pub cluster: Cluster,
+    /// Which start of its command this is, where that may start it again.
+    pub start: Option<Start>,
     /// Where the model runs, as `cpu`.
     pub device: String,
     /// Its arithmetic, as `fp32`.
@@ -264,6 +267,7 @@ impl Job {
             inference,
             writer,
             cluster,
+            start: args.supervised.clone(),
             device,
             precision,
         })

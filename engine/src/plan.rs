@@ -117,20 +117,25 @@ impl Plan {
         }
     }
 
-    /// Plans one drop. One that cannot be read is planned as failed, and so is one whose ids are not of the catalog's
-    /// type, or that comes after another run's predictions with another model.
-    async fn plan_drop(&self, ledger: &Ledger, listing: &DropListing, attempt: &str) -> DropPlan {
-        let began = ledger.next();
+    /// Plans one drop, from its footers. One that cannot be read is planned as failed.
+    async fn plan_drop(&self, listing: &DropListing, attempt: &str, began: u64) -> DropPlan {
         let planned = self
             .catalog
             .plan(listing, attempt, began, self.split_bytes, self.batch)
             .await;
-        let checked = planned.map_err(Error::from).and_then(|plan| {
-            ledger.check_ids(&listing.name, plan.id_kind)?;
-            self.check_model(ledger)?;
-            Ok(plan)
-        });
-        checked.unwrap_or_else(|error| DropPlan::failed(listing, attempt, began, error.to_string()))
+        planned.unwrap_or_else(|error| DropPlan::failed(listing, attempt, began, error.to_string()))
+    }
+
+    /// Fails a drop whose ids are not of the catalog's type, or that comes after another run's predictions with another model.
+    fn check(&self, ledger: &Ledger, listing: &DropListing, plan: DropPlan) -> DropPlan {
+        if plan.failure.is_some() {
+            return plan;
+        }
+        let ids = ledger.check_ids(&listing.name, plan.id_kind);
+        match ids.map_err(Error::from).and(self.check_model(ledger)) {
+            Ok(()) => plan,
+            Err(error) => DropPlan::failed(listing, &plan.attempt, plan.began, error.to_string()),
+        }
     }
 }
 
@@ -193,13 +198,19 @@ impl Planner {
     async fn plan_next(&mut self, listing: &DropListing, left: &mut Option<u64>) -> DropPlan {
         let attempt = format!("{}-{:06}", self.run, self.attempts);
         self.attempts += 1;
-        let mut plan = {
+        let (began, overtaken) = {
             let ledger = self.ledger.lock().await;
             let entry = ledger.newest(&listing.name);
-            match entry.filter(|_| !self.plan.is_pending(entry)) {
-                // Another run has committed it since it was handed in.
-                Some(entry) => DropPlan::overtaken(listing, &attempt, entry.sequence),
-                None => self.plan.plan_drop(&ledger, listing, &attempt).await,
+            let overtaken = entry.filter(|_| !self.plan.is_pending(entry));
+            (ledger.next(), overtaken.map(|entry| entry.sequence))
+        };
+        let mut plan = match overtaken {
+            // Another run has committed it since it was handed in.
+            Some(sequence) => DropPlan::overtaken(listing, &attempt, sequence),
+            None => {
+                // Its footers may be long in coming: others are committed meanwhile.
+                let plan = self.plan.plan_drop(listing, &attempt, began).await;
+                self.plan.check(&*self.ledger.lock().await, listing, plan)
             }
         };
         if let Some(left) = left {
@@ -280,7 +291,8 @@ impl Plan {
             if left == Some(0) {
                 break;
             }
-            let mut plan = self.plan_drop(&ledger, &listing, "").await;
+            let plan = self.plan_drop(&listing, "", ledger.next()).await;
+            let mut plan = self.check(&ledger, &listing, plan);
             // A run finds this out when it commits the second of them.
             if let Some(here) = plan.id_kind {
                 let (there, other) = ids.get_or_insert_with(|| (here, listing.name.clone()));

@@ -8,7 +8,10 @@ use std::{
     time::Duration,
 };
 
-use connectors::{DropListing, Ledger, ledger::Rows};
+use connectors::{
+    DropListing, Ledger,
+    ledger::{Kind, Rows},
+};
 use operators::{
     Committer, Outcome, Progress, Scorer, Settled,
     feed::{Feed, Feeder, feeder},
@@ -31,6 +34,7 @@ use crate::{
     job::{Job, Plan},
     observe::Observer,
     plan::{Pending, Planner, Todo},
+    supervise::Start,
     watch::{Watch, Watcher},
 };
 
@@ -52,7 +56,7 @@ pub struct Summary {
     pub rows_learned: u64,
     /// Of them, rejected.
     pub rows_rejected: u64,
-    /// From the start of the process.
+    /// From the start of the command.
     pub seconds: f64,
     /// Rows written by seconds.
     pub galaxies_per_second: f64,
@@ -69,7 +73,7 @@ impl Summary {
     }
 }
 
-/// What was counted so far.
+/// What was counted so far, by all starts of the command.
 #[derive(Default)]
 struct Count {
     summary: Summary,
@@ -78,6 +82,18 @@ struct Count {
 }
 
 impl Count {
+    /// What earlier starts of the same command have committed.
+    fn before(ledger: &Ledger, job: &Job) -> Self {
+        let mut count = Self::default();
+        if let Some(Start { command, .. }) = &job.start {
+            let ours = ledger.entries().iter();
+            let ours =
+                ours.filter(|entry| entry.kind == Kind::Drop && entry.attempt.starts_with(command));
+            ours.for_each(|entry| count.committed(&entry.rows));
+        }
+        count
+    }
+
     fn one(&mut self, settled: &Settled) {
         match settled.outcome {
             Outcome::Failed(_) => self.failed.insert(settled.drop.clone()),
@@ -85,18 +101,16 @@ impl Count {
         };
         self.summary.drops_failed = self.failed.len() as u64;
         if let Outcome::Committed(_) = settled.outcome {
-            let Rows {
-                read,
-                written,
-                learned,
-                rejected,
-            } = settled.rows;
-            self.summary.drops_committed += 1;
-            self.summary.rows_read += read;
-            self.summary.rows_written += written;
-            self.summary.rows_learned += learned;
-            self.summary.rows_rejected += rejected;
+            self.committed(&settled.rows);
         }
+    }
+
+    fn committed(&mut self, rows: &Rows) {
+        self.summary.drops_committed += 1;
+        self.summary.rows_read += rows.read;
+        self.summary.rows_written += rows.written;
+        self.summary.rows_learned += rows.learned;
+        self.summary.rows_rejected += rows.rejected;
     }
 }
 
@@ -123,7 +137,11 @@ fn go(job: Job, watch: Option<Watch>, runtime: &Handle) -> Result<Summary, Error
         guard,
         heartbeats,
     } = job.cluster.connect(&job)?;
-    let (run, progress) = (nonce()?, Progress::default());
+    let (nonce, progress) = (nonce()?, Progress::default());
+    let (run, since) = match &job.start {
+        Some(Start { command, after }) => (format!("{command}-{nonce}"), *after),
+        None => (nonce, Duration::ZERO),
+    };
     let leader = job.cluster.is_leader();
     let Prepared {
         ledger,
@@ -137,6 +155,7 @@ fn go(job: Job, watch: Option<Watch>, runtime: &Handle) -> Result<Summary, Error
         None => Observer::start(Some(&pending), progress.clone()),
         Some(_) => Observer::start(None, progress.clone()),
     });
+    let count = Arc::new(Mutex::new(Count::before(&ledger, &job)));
     let ledger = Arc::new(tokio::sync::Mutex::new(ledger));
     let committer = committer(&job, ledger.clone(), runtime);
     let scorer = scorer(&job, ledger.clone(), first, runtime);
@@ -154,7 +173,6 @@ fn go(job: Job, watch: Option<Watch>, runtime: &Handle) -> Result<Summary, Error
         };
         lead.start(watch, pending, runtime)
     });
-    let count = Arc::new(Mutex::new(Count::default()));
     let (device, precision) = (job.device.clone(), job.precision.clone());
     let process = Arc::new(Process {
         job,
@@ -187,7 +205,7 @@ fn go(job: Job, watch: Option<Watch>, runtime: &Handle) -> Result<Summary, Error
         planned.map_err(|error| Error::Worker(format!("planning stopped: {error}")))?;
     }
     let mut summary = lock(&count).summary.clone();
-    summary.seconds = clock().as_secs_f64();
+    summary.seconds = (since + clock()).as_secs_f64();
     summary.galaxies_per_second = summary.rows_written as f64 / summary.seconds;
     (summary.device, summary.precision) = (device, precision);
     Ok(summary)
@@ -435,7 +453,7 @@ fn join(guards: timely::communication::WorkerGuards<()>) -> Result<(), Error> {
 }
 
 /// Sixteen hex digits that no other run has.
-fn nonce() -> Result<String, Error> {
+pub(crate) fn nonce() -> Result<String, Error> {
     let mut bytes = [0; 8];
     getrandom::fill(&mut bytes)
         .map_err(|error| Error::Worker(format!("no random numbers: {error}")))?;

@@ -5,7 +5,7 @@ use clap::{Args, Command, ValueEnum};
 use models::device::{DeviceChoice, PrecisionChoice};
 use tch::Device;
 
-use crate::Error;
+use crate::{Error, supervise::Start};
 
 /// A number of bytes, written as `25MB`, `1GiB` or `1048576`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -195,9 +195,9 @@ pub struct RunArgs {
     /// A file with a line HOST:PORT for each process
     #[arg(long, value_name = "FILE", requires = "processes")]
     pub hosts: Option<PathBuf>,
-    /// Started by a supervisor: ends when standard input does
-    #[arg(long, hide = true)]
-    pub supervised: bool,
+    /// Started by a supervisor, for this command: ends when standard input does
+    #[arg(long, hide = true, value_name = "COMMAND@SECONDS")]
+    pub supervised: Option<Start>,
 }
 
 /// How a catalog is watched.

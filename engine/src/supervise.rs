@@ -1,10 +1,12 @@
 //! `--local N`: a cluster of N processes on this machine, watched by the one that started it.
 use std::{
     ffi::OsString,
+    fmt,
     io::{Read, Write},
     net::TcpListener,
     os::unix::process::CommandExt,
     process::{Child, Command, ExitStatus, Stdio},
+    str::FromStr,
     sync::atomic::{AtomicBool, Ordering},
     time::Duration,
 };
@@ -13,6 +15,7 @@ use crate::{
     Error,
     clock::clock,
     console::tell,
+    run::nonce,
     signals::{Stop, ask_to_end, end_at_once},
 };
 
@@ -23,6 +26,35 @@ static SUPERVISED: AtomicBool = AtomicBool::new(false);
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 /// How long the others may take to end once one has.
 const GRACE: Duration = Duration::from_secs(2);
+
+/// One start of a command that a supervisor carries out: `COMMAND@SECONDS` on the command line.
+#[derive(Clone, Debug)]
+pub struct Start {
+    /// A name that no other command has: the attempts of all its starts begin with it.
+    pub command: String,
+    /// How long the command had been running.
+    pub after: Duration,
+}
+
+impl fmt::Display for Start {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}@{}", self.command, self.after.as_secs_f64())
+    }
+}
+
+impl FromStr for Start {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let malformed = || format!("{text} is no COMMAND@SECONDS");
+        let (command, after) = text.split_once('@').ok_or_else(malformed)?;
+        let after = after.parse().map_err(|_| malformed())?;
+        Ok(Self {
+            command: command.to_owned(),
+            after: Duration::try_from_secs_f64(after).map_err(|_| malformed())?,
+        })
+    }
+}
 
 /// The processes of one start; those that still run are killed with it.
 struct Processes(Vec<Child>);
@@ -51,8 +83,13 @@ pub fn supervise(
     stop: Option<&Stop>,
 ) -> Result<u8, Error> {
     let is_told = || stop.is_some_and(|stop| *stop.borrow());
+    let command = nonce()?;
     for start in 0.. {
-        let code = watch(start_all(args, processes, environment)?, is_told)?;
+        let this = Start {
+            command: command.clone(),
+            after: clock(),
+        };
+        let code = watch(start_all(args, &this, processes, environment)?, is_told)?;
         match code {
             Some(code) => return Ok(code),
             None if is_told() => {
@@ -75,6 +112,7 @@ pub fn supervise(
 
 fn start_all(
     args: &[OsString],
+    start: &Start,
     processes: usize,
     environment: &[(&str, String)],
 ) -> Result<Processes, Error> {
@@ -99,6 +137,7 @@ fn start_all(
                 "--process",
                 &process.to_string(),
                 "--supervised",
+                &start.to_string(),
                 "--hosts",
             ])
             .arg(&hosts)

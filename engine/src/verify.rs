@@ -10,7 +10,7 @@ use connectors::{
     part::Folder,
 };
 use futures::{StreamExt, TryStreamExt, stream};
-use operators::{publish, score, score::score_up_to};
+use operators::{Metrics, publish, score::score_each};
 use serde::Serialize;
 use tokio::runtime::Handle;
 
@@ -36,7 +36,7 @@ pub struct Verified {
     pub files: u64,
     /// Their rows.
     pub rows: u64,
-    /// Whether the newest metrics were computed again: only where the files are what was committed.
+    /// Whether the metrics were computed again: only where the files are what was committed.
     pub metrics_compared: bool,
     /// Drops that were predicted again.
     pub drops_predicted_again: u64,
@@ -117,10 +117,7 @@ pub async fn verify(
     // Of other rows than those that were committed nothing can be told.
     verified.metrics_compared = verified.faults.is_empty();
     verified.check_strays(&output, &stand).await?;
-    verified.check_metrics_files(&output, &ledger).await?;
-    if verified.metrics_compared {
-        verified.check_metrics(&output, &ledger).await?;
-    }
+    verified.check_metrics(&output, &ledger).await?;
     if let Some(again) = again {
         for entry in &stand {
             verified.check_predictions(entry, again, options).await?;
@@ -153,10 +150,18 @@ impl Verified {
             learned: of(Folder::SpecZ),
             rejected: of(Folder::Rejects),
         };
-        if rows != entry.rows || !rows.balance() {
-            let told = entry.rows;
+        if rows != entry.rows {
             self.faults.push(format!(
-                "{name}: its files hold {rows:?}, and it says {told:?}"
+                "{name}: its files hold {}, and it says {}",
+                by_door(rows),
+                by_door(entry.rows)
+            ));
+        }
+        if !entry.rows.balance() {
+            self.faults.push(format!(
+                "{name}: it says that {} rows were read, and {}, which is not as many",
+                entry.rows.read,
+                by_door(entry.rows)
             ));
         }
         let inputs: u64 = entry.inputs.iter().map(|input| input.rows).sum();
@@ -193,63 +198,39 @@ impl Verified {
         Ok(())
     }
 
-    /// Metrics are there where they can be made, and each file is of its entry.
-    async fn check_metrics_files(&mut self, output: &Output, ledger: &Ledger) -> Result<(), Error> {
-        let missing = publish::missing(output, ledger).await?.into_iter();
-        let missing =
-            missing.map(|sequence| (sequence, "are missing; the next run makes them".to_owned()));
-        let drops = ledger
-            .entries()
-            .iter()
-            .filter(|entry| entry.kind == Kind::Drop);
-        let read = stream::iter(drops)
-            .map(|entry| async move { (entry, publish::read(output, entry.sequence).await) })
-            .buffered(FILES_AT_ONCE)
-            .collect::<Vec<_>>()
-            .await;
-        let wrong = read.into_iter().filter_map(|(entry, read)| {
-            let fault = match read {
-                Ok(Some(metrics))
-                    if (metrics.sequence, &metrics.drop) != (entry.sequence, &entry.drop) =>
-                {
-                    "are those of another entry; delete the file, and the next run makes it"
-                        .to_owned()
-                }
-                Err(error) => error.to_string(),
-                Ok(_) => return None,
-            };
-            Some((entry.sequence, fault))
-        });
-        let faults = missing.chain(wrong);
-        self.faults.extend(
-            faults.map(|(sequence, fault)| format!("{}: {fault}", publish::path_of(sequence))),
-        );
-        Ok(())
-    }
-
-    /// The newest metrics are those of the committed rows.
+    /// Metrics are there where they can be made, each file is of an entry, and they are those of the committed rows.
     async fn check_metrics(&mut self, output: &Output, ledger: &Ledger) -> Result<(), Error> {
-        let Some(sequence) = score::newest(ledger) else {
-            return Ok(());
+        let possible = publish::possible(ledger);
+        let made = match self.metrics_compared {
+            true => score_again(output, ledger, possible.clone()).await,
+            false => BTreeMap::new(),
         };
-        let (of, entries, runtime) = (output.clone(), ledger.clone(), Handle::current());
-        let made =
-            tokio::task::spawn_blocking(move || score_up_to(&of, entries, sequence, &runtime));
-        let made = made
-            .await
-            .expect("scoring does not panic: what cannot be read is an error");
-        // To the byte: metrics are a function of what is committed.
-        let fault = match (made, publish::read_bytes(output, sequence).await?) {
-            (Err(reason), _) => Some(format!("cannot be computed: {reason}")),
-            (Ok(_), None) => None,
-            (Ok(made), Some(written)) if made.to_json() != written => Some(format!(
-                "are not those of the committed rows, which are {}; delete the file, and the next run makes it",
-                one_line(&made.all)
-            )),
-            _ => None,
-        };
-        self.faults
-            .extend(fault.map(|fault| format!("{}: {fault}", publish::path_of(sequence))));
+        let mut files = publish::listed(output).await?;
+        let drops = ledger.entries().iter();
+        let drops = drops.filter(|entry| entry.kind == Kind::Drop);
+        let mut written = stream::iter(drops)
+            .map(|entry| async move { (entry, publish::read_bytes(output, entry.sequence).await) })
+            .buffered(FILES_AT_ONCE);
+        while let Some((entry, bytes)) = written.next().await {
+            let sequence = entry.sequence;
+            let fault = match bytes? {
+                Some(bytes) => {
+                    let told = publish::parse(output, sequence, &bytes);
+                    wrong_metrics(entry, told, &bytes, made.get(&sequence))
+                }
+                None => possible
+                    .contains(&sequence)
+                    .then(|| "are missing; the next run makes them".to_owned()),
+            };
+            let name = publish::path_of(sequence);
+            files.remove(&name);
+            self.faults
+                .extend(fault.map(|fault| format!("{name}: {fault}")));
+        }
+        let strays = files.into_iter();
+        self.faults.extend(
+            strays.map(|name| format!("{name}: are of no drop in the ledger; delete the file")),
+        );
         Ok(())
     }
 
@@ -303,6 +284,52 @@ impl Verified {
         }
         Ok(())
     }
+}
+
+type Made = Result<Box<Metrics>, String>;
+
+/// The metrics up to each of these entries.
+async fn score_again(output: &Output, ledger: &Ledger, sequences: Vec<u64>) -> BTreeMap<u64, Made> {
+    let (of, entries, runtime) = (output.clone(), ledger.clone(), Handle::current());
+    let made = tokio::task::spawn_blocking(move || score_each(&of, entries, sequences, &runtime));
+    let made = made
+        .await
+        .expect("scoring does not panic: what cannot be read is an error");
+    let made = made.into_iter();
+    made.map(|scored| (scored.sequence, scored.metrics))
+        .collect()
+}
+
+/// What is wrong with the metrics of an entry as they are `written`, and `made` again, where they were.
+fn wrong_metrics(
+    entry: &Entry,
+    told: Result<Metrics, connectors::Error>,
+    written: &[u8],
+    made: Option<&Made>,
+) -> Option<String> {
+    match (told, made) {
+        (Err(error), _) => Some(error.to_string()),
+        (Ok(told), _) if (told.sequence, &told.drop) != (entry.sequence, &entry.drop) => Some(
+            "are those of another entry; delete the file, and the next run makes it".to_owned(),
+        ),
+        (Ok(_), Some(Err(reason))) => Some(format!("cannot be computed: {reason}")),
+        // To the byte: metrics are a function of what is committed.
+        (Ok(_), Some(Ok(made))) if made.to_json() != written => Some(format!(
+            "are not those of the committed rows, which are {}; delete the file, and the next run makes it",
+            one_line(&made.all)
+        )),
+        _ => None,
+    }
+}
+
+fn by_door(rows: Rows) -> String {
+    let Rows {
+        written,
+        learned,
+        rejected,
+        ..
+    } = rows;
+    format!("{written} predicted or withdrawn, {learned} learned and {rejected} rejected")
 }
 
 /// The settings that an entry was made with, for another output.

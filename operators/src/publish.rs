@@ -3,13 +3,14 @@
 //! ```text
 //! OUT/_hubbleflow/metrics/<sequence, 20 digits>.json
 //! ```
-//! A file is a function of what was committed up to its entry: written twice, it is the same.
-use std::collections::HashSet;
+//! A file is a function of what was committed up to its entry, and is written once: what a later run makes of files that
+//! have come to harm since does not take its place.
+use std::collections::BTreeSet;
 
 use bytes::Bytes;
 use connectors::{Error, Ledger, Output, committed::replaced_since, ledger::Kind};
 use futures::TryStreamExt;
-use object_store::ObjectStoreExt;
+use object_store::{ObjectStoreExt, PutMode};
 use serde::Deserialize;
 use timely::dataflow::channels::pact::Pipeline;
 use tokio::runtime::Handle;
@@ -98,16 +99,24 @@ impl<'s> Publish<'s> for Flow<'s, Scored> {
     }
 }
 
-/// Writes the metrics up to an entry.
+/// Writes the metrics up to an entry, unless they are there.
 ///
 /// # Errors
 /// The store's.
 pub async fn write(output: &Output, metrics: &Metrics) -> Result<(), Error> {
     let (location, name) = (output.location(), path_of(metrics.sequence));
     let path = location.path(&name)?;
-    let put = location.store.put(&path, metrics.to_json().into()).await;
-    put.map(|_| ())
-        .map_err(|source| Error::store(location.url_of(&name), source))
+    let create = PutMode::Create.into();
+    let put = location
+        .store
+        .put_opts(&path, metrics.to_json().into(), create);
+    match put.await {
+        Ok(_)
+        | Err(
+            object_store::Error::AlreadyExists { .. } | object_store::Error::Precondition { .. },
+        ) => Ok(()),
+        Err(source) => Err(Error::store(location.url_of(&name), source)),
+    }
 }
 
 /// The entries, in order, up to which metrics are not there and can be made: what stood then is still kept.
@@ -115,20 +124,33 @@ pub async fn write(output: &Output, metrics: &Metrics) -> Result<(), Error> {
 /// # Errors
 /// The store's.
 pub async fn missing(output: &Output, ledger: &Ledger) -> Result<Vec<u64>, Error> {
+    let there = listed(output).await?;
+    let mut missing = possible(ledger);
+    missing.retain(|&sequence| !there.contains(&path_of(sequence)));
+    Ok(missing)
+}
+
+/// The entries, in order, up to which metrics can be made: what stood then is still kept.
+pub fn possible(ledger: &Ledger) -> Vec<u64> {
+    let drops = ledger.entries().iter();
+    let drops = drops.filter(|entry| entry.kind == Kind::Drop);
+    let sequences = drops.map(|entry| entry.sequence);
+    let possible = sequences.filter(|&sequence| replaced_since(ledger, sequence).is_none());
+    possible.collect()
+}
+
+/// The files of metrics that are there.
+///
+/// # Errors
+/// The store's.
+pub async fn listed(output: &Output) -> Result<BTreeSet<String>, Error> {
     let location = output.location();
     let listed = location.store.list(Some(&location.path(FOLDER)?));
     let listed = listed
         .map_ok(|meta| location.relative(&meta.location).to_owned())
-        .try_collect::<HashSet<_>>()
+        .try_collect()
         .await;
-    let there = listed.map_err(|source| Error::store(location.url_of(FOLDER), source))?;
-    let drops = ledger.entries().iter();
-    let drops = drops.filter(|entry| entry.kind == Kind::Drop);
-    let missing = drops
-        .map(|entry| entry.sequence)
-        .filter(|&sequence| !there.contains(&path_of(sequence)))
-        .filter(|&sequence| replaced_since(ledger, sequence).is_none());
-    Ok(missing.collect())
+    listed.map_err(|source| Error::store(location.url_of(FOLDER), source))
 }
 
 /// The metrics up to an entry as they were written; none where they are not there.
@@ -153,19 +175,27 @@ pub async fn read_bytes(output: &Output, sequence: u64) -> Result<Option<Bytes>,
 /// # Errors
 /// The store's, [`Error::Format`] where a newer engine wrote them, or [`Error::Ledger`] where they are none.
 pub async fn read(output: &Output, sequence: u64) -> Result<Option<Metrics>, Error> {
+    let bytes = read_bytes(output, sequence).await?;
+    bytes
+        .map(|bytes| parse(output, sequence, &bytes))
+        .transpose()
+}
+
+/// What the file of the metrics up to an entry says.
+///
+/// # Errors
+/// [`Error::Format`] where a newer engine wrote it, or [`Error::Ledger`] where it holds none.
+pub fn parse(output: &Output, sequence: u64, bytes: &[u8]) -> Result<Metrics, Error> {
     #[derive(Deserialize)]
     struct Format {
         format: u32,
     }
-    let Some(text) = read_bytes(output, sequence).await? else {
-        return Ok(None);
-    };
     let object = output.location().url_of(&path_of(sequence));
     let broken = |error: serde_json::Error| Error::Ledger {
         object: object.clone(),
         reason: format!("holds no metrics: {error}; delete it, and it is made again"),
     };
-    let Format { format } = serde_json::from_slice(&text).map_err(broken)?;
+    let Format { format } = serde_json::from_slice(bytes).map_err(broken)?;
     if format > FORMAT {
         return Err(Error::Format {
             object,
@@ -173,5 +203,5 @@ pub async fn read(output: &Output, sequence: u64) -> Result<Option<Metrics>, Err
             known: FORMAT,
         });
     }
-    serde_json::from_slice(&text).map(Some).map_err(broken)
+    serde_json::from_slice(bytes).map_err(broken)
 }

@@ -179,7 +179,7 @@ fn whatever_is_not_as_the_ledger_says_is_found() {
         .rfind(|name| name.starts_with("_hubbleflow/metrics/"))
         .unwrap();
     type Harm<'a> = (&'a str, &'a dyn Fn(&Path));
-    let harms: [Harm; 6] = [
+    let harms: [Harm; 8] = [
         ("its bytes are not those", &|out| {
             let mut bytes = fs::read(out.join(part)).unwrap();
             bytes[100] ^= 1;
@@ -204,6 +204,15 @@ fn whatever_is_not_as_the_ledger_says_is_found() {
                 serde_json::from_slice(&fs::read(out.join(&metrics)).unwrap()).unwrap();
             told["all"]["n"] = 1.into();
             put(out.join(&metrics), told.to_string());
+        }),
+        ("00001.json: are not those of the committed rows", &|out| {
+            let first = out.join(format!("_hubbleflow/metrics/{:020}.json", 1));
+            let told = fs::read_to_string(&first).unwrap();
+            put(first, told.replacen("\"n\": ", "\"n\": 1", 1));
+        }),
+        ("00009.json: are of no drop in the ledger", &|out| {
+            let beyond = out.join(format!("_hubbleflow/metrics/{:020}.json", 9));
+            fs::copy(out.join(&metrics), beyond).unwrap();
         }),
     ];
     for (fault, harm) in harms {

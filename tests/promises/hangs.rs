@@ -6,7 +6,7 @@ use crate::{
     same_answer::Hosts,
     survey::{
         Program, Running, S3, assert_same, children, committed, copy, drops, folder, galaxies,
-        int64, model, parquet, put, signal, survey, text, tree, until,
+        int64, ledger, model, parquet, put, signal, survey, text, tree, until,
     },
 };
 
@@ -88,15 +88,21 @@ fn a_cluster_that_hangs_is_started_again() {
             Verdict::Pass(endpoint.clone())
         });
         let out = format!("s3://sky/out-{hanging}");
-        let run = Program::run("s3://sky/survey", &out).with("--local 2 --threads 1");
+        let run = Program::run("s3://sky/survey", &out).with("--local 2 --threads 1 --json");
         let run = run.at(&s3).env("AWS_ENDPOINT_URL", &gate).runs();
         moment.wait();
+        let out = s3.bucket().join(format!("out-{hanging}"));
+        until("the first drop is committed", || drops(&out).len() == 1);
         signal(children(run.id())[hanging], "STOP");
         run.until_it_says("starting the cluster again (1 of 3)");
         moment.end();
-        run.ends(0)
-            .says(&[&format!("process {hanging} at 127.0.0.1:")]);
-        let out = s3.bucket().join(format!("out-{hanging}"));
+        let ended = run.ends(0);
+        ended.says(&[&format!("process {hanging} at 127.0.0.1:")]);
+        // Both starts are one command.
+        let (told, entries) = (ended.json(), ledger(&out));
+        let read = entries.iter().map(|entry| entry["rows"]["read"].as_u64());
+        assert_eq!(told["rows_read"].as_u64(), read.sum());
+        assert_eq!(told["drops_committed"], drops(&out).len());
         assert_same(&committed(undisturbed.path()), &committed(&out));
         assert!(tree(&out.join("_hubbleflow/staging")).is_empty());
     }

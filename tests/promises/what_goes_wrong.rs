@@ -723,6 +723,44 @@ fn drops_with_ids_of_another_type_fail_in_one_run_as_in_two() {
     assert_eq!(drops(out.path()), ["drop-1"]);
 }
 
+/// What is delivered anew with ids of another type replaces what it is compared with.
+#[test]
+fn the_ids_of_the_only_drop_can_be_mended() {
+    let (catalog, out) = (folder(), folder());
+    let path = catalog.path().join("drop-1").join("a.parquet");
+    let names: ArrayRef = Arc::new(StringArray::from_iter_values((0..8).map(|n| n.to_string())));
+    write(path.clone(), &galaxies(names), 100);
+    Program::run(&catalog, &out).ends(0);
+    write(path, &galaxies(int64(0..8)), 100);
+    Program::run(&catalog, &out).with("--again").ends(0);
+    // And is what others are compared with.
+    good(catalog.path(), "drop-2", 100);
+    Program::run(&catalog, &out).ends(0);
+    assert_eq!(drops(out.path()), ["drop-1", "drop-1", "drop-2"]);
+}
+
+#[test]
+fn a_catalog_that_is_one_drop_is_named_as_a_drop_may_be() {
+    let (catalog, out) = (folder(), folder());
+    let hidden = catalog.path().join("_survey");
+    good(&hidden, "drop-1", 100);
+    let places = [text(&hidden), "--out".to_owned(), text(out.path())];
+    let run = Program::new(["run", "--drop-by", "all", "--model", &text(model())]);
+    run.args(places)
+        .ends(2)
+        .says(&["_survey", "rename the folder"]);
+}
+
+#[cfg(unix)]
+#[test]
+fn a_name_that_cannot_be_taken_is_said_with_what_to_do() {
+    let (catalog, out) = (folder(), folder());
+    good(catalog.path(), "drop-1", 100);
+    put(catalog.path().join("two\nlines.txt"), "");
+    let ended = Program::run(&catalog, &out).ends(1);
+    ended.says(&["two\\nlines.txt", "rename it, or move it away"]);
+}
+
 #[test]
 fn a_kept_column_is_of_one_type_in_a_drop() {
     let (catalog, out) = (folder(), folder());

@@ -26,6 +26,7 @@ pub(super) fn id_kind(column: &str, data_type: &DataType) -> Result<IdKind, Sche
         DataType::Int64 => return Ok(IdKind::Int64),
         DataType::UInt64 => return Ok(IdKind::UInt64),
         DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => return Ok(IdKind::String),
+        DataType::Dictionary(_, values) => return id_kind(column, values),
         data_type if data_type.is_floating() => {
             "int64, uint64 or string, and never a float: a float loses digits above 2^53, \
              and two objects become one. Write the ids anew from where they are whole"

@@ -19,9 +19,11 @@ const OWN: [&str; 5] = ["_healpix_29", "z_phot", "z_flags", "model_id", "drop"];
 /// - Columns that no branch of the model needs.
 /// - All but `object_id` and `z_spec`, where it has no cutout: then it is of [`FileKind::SpecZ`],
 ///   and nothing else of it is read but `deleted`. (With a model that needs no cutouts, a file
-///   that has the magnitudes is one of galaxies.)
+///   that has positions and magnitudes is one of galaxies.)
 /// - All but `object_id`, where it has `deleted`: it can withdraw objects, and a row that does
 ///   not lacks what a prediction needs. A column to keep that is not in it is of type null.
+///
+/// Cutouts, or lists of magnitudes, of Arrow's null type are none: who writes them had none.
 #[derive(Clone, Debug)]
 pub struct Layout {
     kind: FileKind,
@@ -228,6 +230,10 @@ impl Layout {
 impl Places {
     fn find(schema: &Schema, names: &ColumnNames) -> Result<Places, SchemaError> {
         let place = |column: &str| index_of(schema, names.in_file(column));
+        let typed = |column: &str| {
+            let is_typed = |index: &usize| *schema.field(*index).data_type() != DataType::Null;
+            place(column).map(|index| index.filter(is_typed))
+        };
         let mut mags = [None; 5];
         for (mag, column) in mags.iter_mut().zip(columns::MAGS) {
             *mag = place(column)?;
@@ -236,9 +242,9 @@ impl Places {
             object_id: place(columns::OBJECT_ID)?,
             ra: place(columns::RA)?,
             dec: place(columns::DEC)?,
-            cutout: place(columns::CUTOUT)?,
+            cutout: typed(columns::CUTOUT)?,
             mags,
-            mag_list: place(columns::MAG)?,
+            mag_list: typed(columns::MAG)?,
             z_spec: place(columns::Z_SPEC)?,
             deleted: place(columns::DELETED)?,
         })
@@ -249,7 +255,8 @@ impl Places {
     }
 
     fn kind(&self, request: &Request) -> FileKind {
-        let predicts_without_cutout = !request.needs_cutouts && self.has_mags();
+        let has_place = self.ra.is_some() && self.dec.is_some();
+        let predicts_without_cutout = !request.needs_cutouts && self.has_mags() && has_place;
         match (self.cutout, self.z_spec) {
             (None, Some(_)) if !predicts_without_cutout => FileKind::SpecZ,
             _ => FileKind::Galaxies,
@@ -387,9 +394,10 @@ fn labelled(column: &str, names: &ColumnNames) -> String {
 }
 
 fn names(schema: &Schema) -> Vec<String> {
-    schema
-        .fields()
-        .iter()
-        .map(|field| field.name().clone())
-        .collect()
+    let fields = schema.fields().iter();
+    let named = fields.map(|field| match field.data_type() {
+        DataType::Null => format!("{} (of type null)", field.name()),
+        _ => field.name().clone(),
+    });
+    named.collect()
 }

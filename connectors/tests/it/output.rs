@@ -6,6 +6,7 @@ use std::sync::{
 
 use connectors::{Error, Ledger, Location, Output, ledger::Appended};
 use futures::future::BoxFuture;
+use object_store::ObjectStoreExt;
 
 use crate::common::*;
 
@@ -55,6 +56,36 @@ async fn a_store_that_overwrites_what_is_there_is_refused() {
     });
     let error = Output::new(here).check("nonce").await.unwrap_err();
     assert!(matches!(error, Error::NoConditionalPut { .. }), "{error:?}");
+}
+
+/// The store's client asks again where an answer is lost, and finds what it has made.
+#[tokio::test]
+async fn a_lost_answer_to_the_first_create_is_no_failure() {
+    let here = memory();
+    let taken = here.path("_hubbleflow/check-nonce").unwrap();
+    here.store.put(&taken, "nonce".into()).await.unwrap();
+    Output::new(here.clone()).check("nonce").await.unwrap();
+    assert!(here.store.head(&taken).await.is_err(), "it is taken away");
+}
+
+/// What a local file system writes over a file lies beside it until it is whole, and stays there when the process is killed.
+#[tokio::test]
+async fn nothing_is_written_where_readers_look() {
+    let folder = tempfile::tempdir().unwrap();
+    let here = Location::open(folder.path().to_str().unwrap(), &[]).unwrap();
+    let watched = failing(&here, |asked| {
+        match asked.what == What::Put && !asked.path.contains("_hubbleflow") {
+            true => Fault::Refuse,
+            false => Fault::None,
+        }
+    });
+    commit(&watched, "a", "first", &[OLD]).await;
+    std::fs::write(folder.path().join(OLD), "damaged").unwrap();
+    let again = commit(&watched, "a", "second", &[OLD, NEW]).await;
+    assert_eq!(again, Appended::Committed(2));
+    assert_eq!(std::fs::read(folder.path().join(OLD)).unwrap(), b"x");
+    let published = std::fs::read_dir(folder.path().join("photoz/a")).unwrap();
+    assert_eq!(published.count(), 2);
 }
 
 #[tokio::test]

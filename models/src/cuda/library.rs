@@ -1,11 +1,15 @@
 //! Opens CUDA's half of libtorch, once, for good: a program linked with it would start on machines with CUDA alone.
 
-use std::ffi::{CStr, c_int, c_void};
+use std::ffi::{CStr, CString, OsStr, c_int, c_void};
+use std::path::Path;
 use std::sync::OnceLock;
 
 use tch::{Cuda, Device};
 
 use super::shim;
+
+/// Symbols are found by whatever is opened later, and looked up when they are called.
+const FLAGS: c_int = libc::RTLD_LAZY | libc::RTLD_GLOBAL;
 
 /// The GPU of this number, ready to compute, or what is missing.
 pub(crate) fn device(index: usize) -> Result<Device, String> {
@@ -36,15 +40,46 @@ pub(crate) fn count() -> Result<usize, String> {
 fn open_libtorch_cuda() -> Result<(), String> {
     static OPENED: OnceLock<Result<(), String>> = OnceLock::new();
     let opened = OPENED.get_or_init(|| {
-        let flags = libc::RTLD_LAZY | libc::RTLD_GLOBAL;
-        open(c"libtorch_cuda.so", flags).map(drop).map_err(|reason| {
+        open(c"libtorch_cuda.so", FLAGS).map_err(|reason| {
             format!(
                 "CUDA was asked for, but its half of libtorch cannot be opened ({reason}): point the \
                  loader at the `lib` folder of a PyTorch 2.11 with CUDA, or use --device cpu"
             )
-        })
+        })?;
+        open_nvrtc_builtins();
+        Ok(())
     });
     opened.clone()
+}
+
+/// cuDNN compiles some of its kernels when they are needed, and the compiler looks for a part of its own by name, where the
+/// loader may not: it lies beside cuBLAS, which is open. Without it libtorch falls back to slower kernels, so where it is not
+/// found, nothing is lost but time.
+fn open_nvrtc_builtins() {
+    let Ok(maps) = std::fs::read_to_string("/proc/self/maps") else {
+        return;
+    };
+    let paths = maps
+        .lines()
+        .filter_map(|line| line.split_whitespace().last());
+    let cublas = paths
+        .map(Path::new)
+        .find(|path| is_named(path, "libcublas.so"));
+    let beside = cublas
+        .and_then(Path::parent)
+        .and_then(|lib| lib.read_dir().ok());
+    let names = beside.into_iter().flatten().filter_map(Result::ok);
+    for builtins in names.filter(|file| is_named(&file.path(), "libnvrtc-builtins.so")) {
+        if let Ok(path) = CString::new(builtins.path().into_os_string().into_encoded_bytes()) {
+            // Of another version, or none at all: libtorch goes on without.
+            let _ = open(&path, FLAGS);
+        }
+    }
+}
+
+fn is_named(path: &Path, beginning: &str) -> bool {
+    let name = path.file_name().and_then(OsStr::to_str);
+    name.is_some_and(|name| name.starts_with(beginning))
 }
 
 /// A library that is never closed.

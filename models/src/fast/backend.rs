@@ -1,9 +1,8 @@
 //! Who computes what is not a linear layer: loops of our own on a CPU, libtorch's operators on a GPU.
 
-use std::sync::Arc;
-
 use tch::{Device, Kind, TchError, Tensor};
 
+use super::linear::{Linear, Then};
 use super::weight::{Affine, PcmLayers, Weight};
 use super::{libtorch, loops};
 use crate::preprocess;
@@ -74,7 +73,7 @@ impl Backend {
         if self.own {
             loops::whole_steps(bands, self.kind)
         } else {
-            bands
+            libtorch::whole_rows(bands)
         }
     }
 
@@ -150,16 +149,28 @@ impl Asinh {
 /// A parallel convolution module.
 #[derive(Debug, Clone)]
 pub(super) enum Pcm {
-    Own(Arc<loops::PcmLanes>),
+    Own(loops::PcmLanes),
+    /// Where no patch sees another: layers with zeros between groups, as many products more as cost a GPU nothing.
+    Dense {
+        widen: Linear,
+        narrow: Linear,
+    },
     Libtorch(libtorch::PcmBlocks),
 }
 
 impl Pcm {
     pub(super) fn new(layers: &PcmLayers, on: Backend) -> Result<Self, TchError> {
-        Ok(if on.own {
-            Self::Own(loops::PcmLanes::new(layers)?.into())
-        } else {
-            Self::Libtorch(libtorch::PcmBlocks::new(layers, on)?)
+        if on.own {
+            return Ok(Self::Own(loops::PcmLanes::new(layers, on.kind)?));
+        }
+        if layers.widen.weight.size()[2] > 1 {
+            return Ok(Self::Libtorch(libtorch::PcmBlocks::new(layers, on)?));
+        }
+        let rows = (layers.grid * layers.grid) as i64 * on.rows();
+        let dense = |layer: &Affine| Linear::new(&layer.dense(layers.groups as i64)?, on, rows);
+        Ok(Self::Dense {
+            widen: dense(&layers.widen)?,
+            narrow: dense(&layers.narrow)?,
         })
     }
 
@@ -167,46 +178,41 @@ impl Pcm {
     pub(super) fn add_to(&self, x: &mut Tensor) -> Result<(), TchError> {
         match self {
             Self::Own(pcm) => loops::add_pcm(x, pcm),
+            Self::Dense { widen, narrow } => {
+                let hidden = widen.forward(x, Then::Nothing)?.f_silu_()?;
+                narrow.add_to(x, &hidden)
+            }
             Self::Libtorch(pcm) => pcm.add_to(x),
         }
     }
 }
 
-/// A square convolution of few channels with its batch normalisation, followed by a ReLU.
+/// Square convolutions beside each other, each of few channels to as many, with their batch normalisations and a ReLU.
 #[derive(Debug, Clone)]
-pub(super) enum Conv {
-    Own(loops::Conv),
-    Libtorch { weight: Weight, bias: Weight },
+pub(super) enum Convs {
+    Own(Vec<loops::Conv>),
+    Libtorch(libtorch::JointConv),
 }
 
-impl Conv {
-    pub(super) fn new(layer: &Affine, on: Backend) -> Result<Self, TchError> {
+impl Convs {
+    pub(super) fn new(layers: &[Affine], on: Backend) -> Result<Self, TchError> {
         Ok(if on.own {
-            Self::Own(loops::Conv::new(layer, on.kind)?)
+            let own = |layer| loops::Conv::new(layer, on.kind);
+            Self::Own(layers.iter().map(own).collect::<Result<_, _>>()?)
         } else {
-            Self::Libtorch {
-                weight: on.weight(&layer.weight)?,
-                bias: on.weight(&layer.bias)?,
-            }
+            Self::Libtorch(libtorch::JointConv::new(layers, on)?)
         })
     }
 
-    /// Of the channels of `x` from `from` on, written to those of `y` from `to` on; both hold cutouts of `side` by `side`
-    /// pixels.
-    pub(super) fn forward(
-        &self,
-        x: &Tensor,
-        from: i64,
-        y: &mut Tensor,
-        to: i64,
-        side: i64,
-    ) -> Result<(), TchError> {
+    /// Of the channels of `x` from `from` on, in their place; `x` holds cutouts of `side` by `side` pixels.
+    pub(super) fn forward(&self, x: &mut Tensor, from: i64, side: i64) -> Result<(), TchError> {
         match self {
-            Self::Own(conv) => loops::convolve(conv, x, from, y, to, side),
-            Self::Libtorch { weight, bias } => {
-                let convolved = libtorch::convolve(x, from, weight, bias, side)?;
-                y.f_narrow(1, to, convolved.size()[1])?.f_copy_(&convolved)
-            }
-        }
+            Self::Own(convs) => convs.iter().try_fold(from, |from, conv| {
+                loops::convolve(conv, x, from, side)?;
+                Ok::<_, TchError>(from + conv.channels())
+            })?,
+            Self::Libtorch(joint) => return joint.forward(x, from, side),
+        };
+        Ok(())
     }
 }

@@ -5,12 +5,13 @@
 //! | patches | `[batch, band, y, x] -> [patch * batch, band * y * x]` |
 //! | a block | `[(1 + patch) * batch, width]` in and out; of the last, the mean `[batch, width]` |
 //!
-//! For our own loops the channels of an encoder with a PCM are in the order of [`groups_last`]: every weight that meets them is.
+//! For our own loops the channels of an encoder with a PCM are in the order of [`pcm_channels`]: every weight that meets them is.
 
 use tch::{Device, Kind, TchError, Tensor};
 
 use super::backend::{Backend, Pcm};
 use super::linear::{Linear, Then};
+use super::loops::pcm_channels;
 use super::weight::{Affine, PcmLayers, Weight, exact};
 use crate::config::{self, Config, EncoderKind};
 use crate::{Checkpoint, Error};
@@ -52,7 +53,7 @@ impl Encoder {
         let (width, patch_px) = (encoder.width as i64, encoder.patch_px as i64);
         let channels = Channels(match encoder.kind {
             EncoderKind::Pcm if on.own => {
-                Tensor::f_from_slice(&groups_last(encoder.width, encoder.pcm_group))?
+                Tensor::f_from_slice(&pcm_channels(encoder.width, encoder.pcm_group, on.kind))?
             }
             _ => Tensor::f_arange(width, (Kind::Int64, Device::Cpu))?,
         });
@@ -212,12 +213,4 @@ fn qkv(c: &Checkpoint, path: &str, encoder: &config::Encoder) -> Result<Affine, 
         weight: weight.f_mul(&scales.f_unsqueeze(1)?)?,
         bias: bias.f_mul(&scales)?,
     })
-}
-
-/// The order of channels in which those of one group are as far apart as there are groups: channel `i` of group `g` is at
-/// `i * groups + g`.
-fn groups_last(width: usize, groups: usize) -> Vec<i64> {
-    let each = width / groups;
-    let channel = |place: usize| (place % groups * each + place / groups) as i64;
-    (0..width).map(channel).collect()
 }

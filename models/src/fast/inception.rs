@@ -8,7 +8,7 @@
 
 use tch::{TchError, Tensor};
 
-use super::backend::{Backend, Conv};
+use super::backend::{Backend, Convs};
 use super::linear::{Linear, Then};
 use super::weight::Affine;
 use crate::layout::{INCEPTION_BLOCKS, LAST_BLOCK};
@@ -29,8 +29,9 @@ struct Block {
     /// The 1x1 convolutions that see the block's input, as one.
     first: Linear,
     /// What follows the second of them, and the third if there is one.
-    second: Vec<Conv>,
+    second: Convs,
     pooled: Linear,
+    branches: i64,
     /// Channels of each branch.
     each: i64,
 }
@@ -109,38 +110,31 @@ impl Block {
             layer.weight = layer.weight.f_flatten(1, -1)?;
             Ok(layer)
         };
-        let conv = |name: &str| -> Result<Conv, Error> { Ok(Conv::new(&folded(name)?, on)?) };
         let mut first = vec![linear("branch1")?, linear("branch2.0")?];
-        let mut second = vec![conv("branch2.1")?];
+        let mut second = vec![folded("branch2.1")?];
         if with_5x5 {
             first.push(linear("branch3.0")?);
-            second.push(conv("branch3.1")?);
+            second.push(folded("branch3.1")?);
         }
         let first: Vec<&Affine> = first.iter().collect();
         Ok(Self {
             on,
             first: Linear::new(&Affine::side_by_side(&first)?, on, rows)?,
-            second,
+            second: Convs::new(&second, on)?,
+            branches: first.len() as i64 + 1,
             pooled: Linear::new(&linear("branch4.1")?, on, rows)?,
             each,
         })
     }
 
     fn forward(&self, x: &Tensor, side: i64) -> Result<Tensor, TchError> {
-        let first = self.first.forward(x, Then::Relu)?;
-        let pooled = self
-            .pooled
-            .forward(&self.on.maximum_3x3(x, side)?, Then::Relu)?;
-        let last = (1 + self.second.len() as i64) * self.each;
-        let shape = [x.size()[0], last + self.each];
+        let shape = [x.size()[0], self.branches * self.each];
         let mut y = Tensor::f_empty(shape, (x.kind(), x.device()))?;
-        for (branch, start) in [(first.f_narrow(1, 0, self.each)?, 0), (pooled, last)] {
-            y.f_narrow(1, start, self.each)?.f_copy_(&branch)?;
-        }
-        for (n, conv) in self.second.iter().enumerate() {
-            let channel = (n as i64 + 1) * self.each;
-            conv.forward(&first, channel, &mut y, channel, side)?;
-        }
+        self.first.write(x, Then::Relu, &mut y, 0)?;
+        self.second.forward(&mut y, self.each, side)?;
+        let pooled = self.on.maximum_3x3(x, side)?;
+        let last = shape[1] - self.each;
+        self.pooled.write(&pooled, Then::Relu, &mut y, last)?;
         Ok(y)
     }
 }

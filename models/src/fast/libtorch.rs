@@ -1,6 +1,6 @@
 //! The operators of `loops.rs` as libtorch has them, for a GPU; on a CPU they are what those loops are checked against.
 
-use tch::{TchError, Tensor};
+use tch::{Device, Kind, TchError, Tensor};
 
 use super::backend::Backend;
 use super::weight::{Affine, PcmLayers, Weight};
@@ -16,8 +16,15 @@ pub(super) fn patches(x: &Tensor, px: i64) -> Result<Tensor, TchError> {
 
 /// See [`super::Backend::pool`].
 pub(super) fn pool(x: &Tensor) -> Result<Tensor, TchError> {
+    let bands = x.size()[1];
     let pooled = x.f_avg_pool2d([2, 2], [2, 2], [0, 0], false, true, None)?;
-    pooled.f_permute([0, 2, 3, 1])?.f_reshape([-1, x.size()[1]])
+    let pooled = pooled.f_constant_pad_nd([0, 0, 0, 0, 0, whole_rows(bands) - bands])?;
+    pixels(&pooled)
+}
+
+/// So many bands and more that rows of bfloat16 begin where a GPU's products want them: 16 bytes apart, or a multiple.
+pub(super) fn whole_rows(bands: i64) -> i64 {
+    bands.unsigned_abs().next_multiple_of(8) as i64
 }
 
 /// See [`Backend::normalise`].
@@ -38,7 +45,7 @@ pub(super) fn attend(qkv: &Tensor, batch: i64, heads: usize) -> Result<Tensor, T
     mixed.f_permute([2, 0, 1, 3])?.f_reshape([rows, width])
 }
 
-/// A PCM as products of matrices.
+/// A PCM in which patches see each other, as products of matrices.
 ///
 /// Groups of a few channels make poor products, so some are taken together: a block's matrix holds theirs on its diagonal.
 #[derive(Debug, Clone)]
@@ -146,19 +153,59 @@ fn pixels(x: &Tensor) -> Result<Tensor, TchError> {
     x.f_permute([0, 2, 3, 1])?.f_reshape([-1, x.size()[1]])
 }
 
-/// A convolution of the channels of `x` from `from` on, and a ReLU: see [`super::backend::Conv::forward`].
-pub(super) fn convolve(
-    x: &Tensor,
-    from: i64,
-    weight: &Tensor,
-    bias: &Tensor,
-    side: i64,
-) -> Result<Tensor, TchError> {
-    let (_, inputs, kernel, _) = weight.size4()?;
-    let margin = kernel / 2;
-    let x = cutouts(&x.f_narrow(1, from, inputs)?, side)?;
-    let y = x.f_conv2d(weight, Some(bias), [1, 1], [margin, margin], [1, 1], 1)?;
-    pixels(&y.f_relu()?)
+/// Convolutions beside each other as one, which has theirs on its diagonal: a GPU's are made for more channels than these have.
+#[derive(Debug, Clone)]
+pub(super) struct JointConv {
+    /// `[channel, channel, y, x]`, the channels last in memory.
+    weight: Weight,
+    bias: Weight,
+}
+
+impl JointConv {
+    /// See [`super::backend::Convs::new`].
+    pub(super) fn new(layers: &[Affine], on: Backend) -> Result<Self, TchError> {
+        let kernel = |layer: &Affine| layer.weight.size()[3];
+        let largest = layers.iter().map(kernel).max().unwrap_or(1);
+        let weights = layers.iter().map(|layer| {
+            let about = (largest - kernel(layer)) / 2;
+            layer.weight.f_constant_pad_nd([about; 4])
+        });
+        let weights: Vec<Tensor> = weights.collect::<Result<_, _>>()?;
+        let channels = weights.iter().map(|weight| weight.size()[0]);
+        let shape = [channels.clone().sum(), channels.sum(), largest, largest];
+        let joint = Tensor::f_zeros(shape, (Kind::Double, Device::Cpu))?;
+        let mut from = 0;
+        for weight in &weights {
+            let channels = weight.size()[0];
+            let rows = joint.f_narrow(0, from, channels)?;
+            rows.f_narrow(1, from, channels)?.f_copy_(weight)?;
+            from += channels;
+        }
+        let biases: Vec<&Tensor> = layers.iter().map(|layer| &layer.bias).collect();
+        let channels_last = on.weight(&joint.f_permute([0, 2, 3, 1])?)?;
+        Ok(Self {
+            weight: Weight(channels_last.f_permute([0, 3, 1, 2])?),
+            bias: on.weight(&Tensor::f_cat(&biases, 0)?)?,
+        })
+    }
+
+    /// See [`super::backend::Convs::forward`].
+    pub(super) fn forward(&self, x: &mut Tensor, from: i64, side: i64) -> Result<(), TchError> {
+        let (_, channels, kernel, _) = self.weight.size4()?;
+        let margin = kernel / 2;
+        let x = x.f_narrow(1, from, channels)?;
+        let y = cutouts(&x, side)?.f_conv2d(
+            &self.weight,
+            Some(&self.bias.0),
+            [1, 1],
+            [margin, margin],
+            [1, 1],
+            1,
+        )?;
+        // A ReLU that writes where it is wanted.
+        let _ = pixels(&y)?.f_clamp_min_out(&x, 0.0)?;
+        Ok(())
+    }
 }
 
 /// See [`Backend::maximum_3x3`].

@@ -53,14 +53,16 @@ inline void linear_tile(const T *x, size_t x_row, size_t steps, const T *weight,
                 store(y + at, after(sum), n);
             }
     };
-    if (then == HUBBLEFLOW_GELU) finish(Of<T>::gelu);
+    // A call in the midst of the sums would have to put them all away.
+    if (then == HUBBLEFLOW_GELU) finish([](V x) __attribute__((always_inline)) { return Of<T>::gelu(x); });
     else if (then == HUBBLEFLOW_RELU) finish([](V x) { return most(V{}, x); });
     else finish([](V x) { return x; });
 }
 
 // The same for R rows and all inputs.
 template <int R, int N, class T>
-inline void linear_rows(const HubbleflowLinear *l, size_t out, const T *x, const T *other, T *y, size_t then) {
+inline void linear_rows(const HubbleflowLinear *l, size_t out, const T *x, const T *other, T *y, size_t y_row,
+                        size_t then) {
     static const float zeros[PANEL * LANES] = {};
     const T *weight = static_cast<const T *>(l->weight) + out * l->inputs;
     const float *bias = l->bias + out;
@@ -68,7 +70,7 @@ inline void linear_rows(const HubbleflowLinear *l, size_t out, const T *x, const
     for (size_t first = 0; first < steps;) {
         const size_t some = at_most(CHUNK<T>, steps - first), in = first * Step<T>::INPUTS;
         first += some;
-        linear_tile<R, N>(x + in, l->inputs, some, weight + in * N * LANES, bias, other, y, l->outputs,
+        linear_tile<R, N>(x + in, l->inputs, some, weight + in * N * LANES, bias, other, y, y_row,
                           l->outputs - out, first == steps ? then : HUBBLEFLOW_NOTHING);
         bias = zeros;
         other = y;
@@ -77,24 +79,25 @@ inline void linear_rows(const HubbleflowLinear *l, size_t out, const T *x, const
 
 // One panel's outputs for some rows.
 template <int N, class T>
-void linear_panel(const HubbleflowLinear *l, size_t out, const T *x, size_t rows, const T *other, T *y, size_t then) {
+void linear_panel(const HubbleflowLinear *l, size_t out, const T *x, size_t rows, const T *other, T *y, size_t y_row,
+                  size_t then) {
     constexpr size_t R = tile_rows<N>();
     size_t row = 0;
     auto at = [&](auto tile) {
-        const size_t to = row * l->outputs + out;
-        tile(l, out, x + row * l->inputs, other ? other + to : other, y + to, then);
+        const size_t to = row * y_row + out;
+        tile(l, out, x + row * l->inputs, other ? other + to : other, y + to, y_row, then);
     };
     for (; row + R <= rows; row += R) at(linear_rows<R, N, T>);
     for (; row < rows; row++) at(linear_rows<1, N, T>);
 }
 
-// `other` may be null, and may be y.
+// Rows of y and of `other` are y_row apart; `other` may be null, and may be y.
 template <class T>
-void linear(const HubbleflowLinear *l, const T *x, size_t rows, const T *other, T *y, size_t then) {
+void linear(const HubbleflowLinear *l, const T *x, size_t rows, const T *other, T *y, size_t y_row, size_t then) {
     for (size_t row = 0; row < rows; row += BLOCK)
         for (size_t out = 0; out < l->outputs; out += PANEL * LANES) {
-            const size_t left = l->outputs - out, to = row * l->outputs;
+            const size_t left = l->outputs - out, to = row * y_row;
             auto panel = left > 2 * LANES ? linear_panel<3, T> : left > LANES ? linear_panel<2, T> : linear_panel<1, T>;
-            panel(l, out, x + row * l->inputs, at_most(BLOCK, rows - row), other ? other + to : other, y + to, then);
+            panel(l, out, x + row * l->inputs, at_most(BLOCK, rows - row), other ? other + to : other, y + to, y_row, then);
         }
 }

@@ -16,12 +16,12 @@ struct HubbleflowShape {
 };
 
 struct HubbleflowPcm {
-    size_t grid, kernel, groups, inputs, hidden;
+    size_t grid, kernel, groups, inputs, hidden, step;
     const float *widen, *widen_bias, *narrow, *narrow_bias;
 };
 
 struct HubbleflowConv {
-    size_t side, kernel, inputs, outputs;
+    size_t side, kernel, channels;
     const void *weight;
     const float *bias;
 };
@@ -42,7 +42,7 @@ struct HubbleflowLoops {
     void (*normalise)(const void *, void *, size_t, size_t);
     void (*attend)(const void *, void *, const HubbleflowShape *, float *);
     void (*add_pcm)(void *, size_t, const HubbleflowPcm *, float *);
-    void (*convolve)(const void *, size_t, void *, size_t, size_t, const HubbleflowConv *, void *);
+    void (*convolve)(void *, size_t, size_t, const HubbleflowConv *, void *);
     void (*maximum_3x3)(const void *, void *, size_t, size_t, size_t);
     void (*mean_2x2)(const void *, void *, size_t, size_t, size_t);
     void (*patches)(const void *, void *, size_t, size_t, size_t, size_t);
@@ -50,7 +50,7 @@ struct HubbleflowLoops {
     // Inputs that are multiplied in one step; two are bfloat16, one is float32.
     size_t step;
     // For as many inputs as are whole steps; null where T is not what is multiplied.
-    void (*linear)(const HubbleflowLinear *, const void *, size_t, const void *, void *, size_t);
+    void (*linear)(const HubbleflowLinear *, const void *, size_t, const void *, void *, size_t, size_t);
 };
 
 namespace {
@@ -101,24 +101,29 @@ template <class T> inline Moments moments(const T *x, size_t n) {
 #if defined(__AVX512BF16__)
 // The mean of the squares less the mean's square: what float32 loses in that is less than what bfloat16 lost of x.
 template <> inline Moments moments(const bf16 *x, size_t n) {
-    const __m512bh ones = (__m512bh)_mm512_set1_epi32(0x3f803f80);
-    __m512 total = {}, squares = {};
+    const V ones = (V)_mm512_set1_epi32(0x3f803f80);
+    V total = {}, squares = {};
     for (size_t i = 0; i < n; i += 2 * LANES) {
-        const __m512bh pairs = (__m512bh)Step<bf16>::lanes(x + i, n - i);
-        total = _mm512_dpbf16_ps(total, pairs, ones);
-        squares = _mm512_dpbf16_ps(squares, pairs, pairs);
+        const V pairs = Step<bf16>::lanes(x + i, n - i);
+        total = Step<bf16>::add(total, pairs, ones);
+        squares = Step<bf16>::add(squares, pairs, pairs);
     }
-    const float mean = sum((V)total) / n, variance = sum((V)squares) / n - mean * mean;
+    const float mean = sum(total) / n, variance = sum(squares) / n - mean * mean;
     return {mean, variance > 0 ? variance : 0};
 }
 #endif
 
 // Mean 0 and variance 1 (and epsilon 1e-6) of each row.
 template <class T> void normalise(const T *x, T *y, size_t rows, size_t width) {
+    typedef Step<T> S;
     for (; rows > 0; rows--, x += width, y += width) {
         const Moments m = moments(x, width);
         const float scale = 1.0f / __builtin_sqrtf(m.variance + 1e-6f);
-        for (size_t i = 0; i < width; i += LANES) store(y + i, (load(x + i, width - i) - m.mean) * scale, width - i);
+        auto normal = [&](V x) { return (x - m.mean) * scale; };
+        for (size_t i = 0; i < width; i += LANES * S::INPUTS) {
+            V lanes = S::lanes(x + i, width - i);
+            S::write(y + i, S::together(normal(S::first(lanes)), normal(S::second(lanes))), width - i);
+        }
     }
 }
 
@@ -224,84 +229,88 @@ template <class T> void attend(const T *qkv, T *mixed, size_t tokens, size_t bat
         }
 }
 
-// A convolution of LANES groups on the grid: x [y, margin + x + margin, in], y the same with outputs, weight
-// [out, y, x, in], each a vector.
+// A convolution of LANES groups on the grid: x [y, margin + x + margin, step], weight [out, y, x, step], each a vector.
 struct Grouped {
-    size_t grid, kernel, inputs, outputs;
+    size_t grid, kernel, steps, outputs;
     const float *weight, *bias;
+
+    size_t columns() const { return grid + kernel / 2 * 2; }
+    // Where in x a place of the grid is.
+    size_t at(size_t row, size_t column) const { return (row * columns() + kernel / 2 + column) * steps * LANES; }
 };
 
-// O outputs, from `out` on, at P places of a row; rows of the kernel from `first` to `last` are on the grid, and x is where
-// the first of them begins.
-template <int P, int O, bool SILU, class T>
-inline void outputs_at(const Grouped &c, size_t out, const float *x, float *y, size_t first, size_t last) {
-    const size_t columns = c.grid + c.kernel / 2 * 2, taps = c.kernel * c.inputs, each = c.kernel * taps * LANES;
+// O outputs, from `out` on, at P places of a row: then(row, column, step, the sums of its outputs), S::INPUTS being a step.
+template <int P, int O, class S, class Then>
+inline void outputs_at(const Grouped &c, const float *x, size_t row, size_t column, size_t out, Then then) {
+    const size_t margin = c.kernel / 2, taps = c.kernel * c.steps, each = c.kernel * taps * LANES;
+    // Rows of the kernel that are on the grid, and the first of them.
+    const size_t first = row < margin ? margin - row : 0, last = at_most(c.kernel, c.grid + margin - row);
+    x += ((row + first - margin) * c.columns() + column) * c.steps * LANES;
     V sums[P][O];
     for (int p = 0; p < P; p++)
         for (int o = 0; o < O; o++) sums[p][o] = load(c.bias + (out + o) * LANES);
     const float *weight = c.weight + out * each + first * taps * LANES;
-    for (size_t tap = first; tap < last; tap++, x += columns * c.inputs * LANES)
+    for (size_t tap = first; tap < last; tap++, x += c.columns() * c.steps * LANES)
 #pragma GCC unroll 4
         for (size_t i = 0; i < taps; i++, weight += LANES)
             for (int p = 0; p < P; p++) {
-                V pixel = load(x + (p * c.inputs + i) * LANES);
-                for (int o = 0; o < O; o++) sums[p][o] += load(weight + o * each) * pixel;
+                V pixel = load(x + (p * c.steps + i) * LANES);
+                for (int o = 0; o < O; o++) sums[p][o] = S::add(sums[p][o], pixel, load(weight + o * each));
             }
+    constexpr int STEP = S::INPUTS;
     for (int p = 0; p < P; p++)
-        for (int o = 0; o < O; o++)
-            store(y + (p * c.outputs + out + o) * LANES, SILU ? Of<T>::silu(sums[p][o]) : sums[p][o]);
+        for (int o = 0; o < O; o += STEP) then(row, column + p, (out + o) / STEP, sums[p][o], sums[p][o + STEP - 1]);
 }
 
-// All outputs at P places of a row.
-template <int P, bool SILU, class T>
-void places(const Grouped &c, const float *x, float *y, size_t row, size_t column) {
-    const size_t margin = c.kernel / 2, columns = c.grid + 2 * margin;
-    const size_t first = row < margin ? margin - row : 0, last = at_most(c.kernel, c.grid + margin - row);
-    x += ((row + first - margin) * columns + column) * c.inputs * LANES;
-    y += (row * columns + margin + column) * c.outputs * LANES;
-    size_t out = 0;
-    for (; out + 2 <= c.outputs; out += 2) outputs_at<P, 2, SILU, T>(c, out, x, y, first, last);
-    if (out < c.outputs) outputs_at<P, 1, SILU, T>(c, out, x, y, first, last);
-}
-
-template <bool SILU, class T> void convolve_groups(const Grouped &c, const float *x, float *y) {
+template <class S, class Then> void convolve_groups(const Grouped &c, const float *x, Then then) {
     constexpr int P = 4;
     for (size_t row = 0; row < c.grid; row++) {
         size_t column = 0;
-        for (; column + P <= c.grid; column += P) places<P, SILU, T>(c, x, y, row, column);
-        for (; column < c.grid; column++) places<1, SILU, T>(c, x, y, row, column);
+        auto places = [&](auto two, auto one) {
+            size_t out = 0;
+            for (; out + 2 <= c.outputs; out += 2) two(c, x, row, column, out, then);
+            for (; out < c.outputs; out += S::INPUTS) one(c, x, row, column, out, then);
+        };
+        for (; column + P <= c.grid; column += P) places(outputs_at<P, 2, S, Then>, outputs_at<P, S::INPUTS, S, Then>);
+        for (; column < c.grid; column++) places(outputs_at<1, 2, S, Then>, outputs_at<1, S::INPUTS, S, Then>);
     }
 }
 
-// The parallel convolution module, added to its input: x [patch, batch, channel], channel = in * groups + group.
-// Weights [groups / LANES, out, y, x, in, LANES], biases [groups / LANES, out, LANES]. Scratch: zeros, see `add_pcm` in
-// loops.rs.
-template <class T> void add_pcm(T *x, size_t batch, const HubbleflowPcm &p, float *scratch) {
-    const size_t grid = p.grid, inputs = p.inputs, hidden = p.hidden, taps = p.kernel * p.kernel;
-    const size_t margin = p.kernel / 2, columns = grid + 2 * margin, width = p.groups * inputs;
-    // Columns beside the grid stay zero; rows above and below it are left out.
-    float *patches = scratch, *middle = patches + grid * columns * inputs * LANES;
-    float *added = middle + grid * columns * hidden * LANES;
+// The parallel convolution module, added to its input: x [patch, batch, step, group, channels of a step], of as many whole
+// steps as there are inputs. Weights [groups / LANES, out, y, x, step, LANES, channels of a step], biases [groups / LANES,
+// out, LANES]. Scratch: zeros, see `add_pcm` in loops.rs.
+template <class T, class S> void add_pcm(T *x, size_t batch, const HubbleflowPcm &p, float *scratch) {
+    const size_t grid = p.grid, taps = p.kernel * p.kernel, width = p.groups * p.inputs;
+    const size_t inputs = p.inputs / S::INPUTS, hidden = p.hidden / S::INPUTS;
     // Few galaxies at a time, whose tokens stay in the cache while one group follows another.
     constexpr size_t TILE = 8;
     for (size_t tile = 0; tile < batch; tile += TILE)
         for (size_t at = 0; at < round_up(p.groups, LANES) * TILE; at += LANES) {
             const size_t group = at / (LANES * TILE) * LANES, galaxy = tile + at / LANES % TILE;
             if (galaxy >= batch) continue;
-            auto each = [&](auto body) {
-                for (size_t patch = 0; patch < grid * grid; patch++) {
-                    size_t place = (patch / grid * columns + patch % grid + margin) * inputs;
-                    for (size_t i = 0; i < inputs; i++)
-                        body(x + (patch * batch + galaxy) * width + i * p.groups + group, (place + i) * LANES);
-                }
+            const Grouped wide = {grid, p.kernel, inputs, p.hidden, p.widen + group * p.hidden * inputs * taps,
+                                  p.widen_bias + group * p.hidden};
+            const Grouped thin = {grid, p.kernel, hidden, p.inputs, p.narrow + group * p.inputs * hidden * taps,
+                                  p.narrow_bias + group * p.inputs};
+            // Columns beside the grid stay zero; rows above and below it are left out.
+            float *patches = scratch, *middle = patches + wide.at(grid, 0);
+            const size_t n = (p.groups - group) * S::INPUTS;
+            auto in_x = [&](size_t row, size_t column, size_t step) {
+                return x + ((row * grid + column) * batch + galaxy) * width + (step * p.groups + group) * S::INPUTS;
             };
-            const size_t n = p.groups - group, from = group * hidden * inputs * taps;
-            const Grouped wide = {grid, p.kernel, inputs, hidden, p.widen + from, p.widen_bias + group * hidden};
-            const Grouped thin = {grid, p.kernel, hidden, inputs, p.narrow + from, p.narrow_bias + group * inputs};
-            each([&](T *x, size_t place) { store(patches + place, load(x, n)); });
-            convolve_groups<true, T>(wide, patches, middle);
-            convolve_groups<false, T>(thin, middle, added);
-            each([&](T *x, size_t place) { store(x, load(patches + place) + load(added + place), n); });
+            for (size_t row = 0; row < grid; row++)
+                for (size_t column = 0; column < grid; column++)
+                    for (size_t step = 0; step < inputs; step++)
+                        store(patches + wide.at(row, column) + step * LANES, S::lanes(in_x(row, column, step), n));
+            convolve_groups<S>(wide, patches, [&](size_t row, size_t column, size_t step, V first, V second) {
+                V both = S::together(Of<T>::silu(first), Of<T>::silu(second));
+                store(middle + thin.at(row, column) + step * LANES, both);
+            });
+            convolve_groups<S>(thin, middle, [&](size_t row, size_t column, size_t step, V first, V second) {
+                V patch = load(patches + wide.at(row, column) + step * LANES);
+                V both = S::together(S::first(patch) + first, S::second(patch) + second);
+                S::write(in_x(row, column, step), both, n);
+            });
         }
 }
 
@@ -324,25 +333,26 @@ inline void pixels(const N *x, size_t row, T *y, size_t y_row, size_t kernel, si
         for (int o = 0; o < O; o++) store(y + p * y_row + o * LANES, most(sums[p][o], V{}), outputs - o * LANES);
 }
 
-// A convolution of few channels and a ReLU: [batch, y, x, in] to [batch, y, x, out], rows of pixels x_row and y_row
-// apart, O vectors of outputs. Scratch: zeros, one cutout's channels, as many as are whole steps, with the kernel's margin.
+// A convolution of few channels and a ReLU, in place: [batch, y, x, channel], pixels `x_row` apart, O vectors of channels.
+// Scratch: zeros, one cutout's channels, as many as are whole steps, with the kernel's margin.
 template <int O, class T>
-void convolve_few(const T *x, size_t x_row, T *y, size_t y_row, size_t batch, const HubbleflowConv *c, void *scratch) {
+void convolve_few(T *x, size_t x_row, size_t batch, const HubbleflowConv *c, void *scratch) {
     typedef typename Step<T>::Number N;
-    const size_t side = c->side, inputs = round_up(c->inputs, Step<T>::INPUTS), margin = c->kernel / 2;
+    const size_t side = c->side, inputs = round_up(c->channels, Step<T>::INPUTS), margin = c->kernel / 2;
     const size_t row = (side + 2 * margin) * inputs;
     N *cutout = static_cast<N *>(scratch);
-    for (; batch > 0; batch--, x += side * side * x_row, y += side * side * y_row) {
+    for (; batch > 0; batch--, x += side * side * x_row) {
         for (size_t v = 0; v < side; v++)
             for (size_t u = 0; u < side; u++) {
                 const T *from = x + (v * side + u) * x_row;
                 N *to = cutout + (v + margin) * row + (u + margin) * inputs;
-                for (size_t i = 0; i < c->inputs; i += LANES) store(to + i, load(from + i, c->inputs - i), c->inputs - i);
+                for (size_t i = 0; i < c->channels; i += LANES)
+                    store(to + i, load(from + i, c->channels - i), c->channels - i);
             }
         for (size_t v = 0; v < side; v++) {
             size_t u = 0;
             auto at = [&](auto some) {
-                some(cutout + v * row + u * inputs, row, y + (v * side + u) * y_row, y_row, c->kernel, inputs, c->outputs,
+                some(cutout + v * row + u * inputs, row, x + (v * side + u) * x_row, x_row, c->kernel, inputs, c->channels,
                      static_cast<const N *>(c->weight), c->bias);
             };
             // Enough sums to hide a multiply-add's latency, where the row has as many pixels.
@@ -354,12 +364,11 @@ void convolve_few(const T *x, size_t x_row, T *y, size_t y_row, size_t batch, co
     }
 }
 
-template <class T>
-void convolve(const T *x, size_t x_row, T *y, size_t y_row, size_t batch, const HubbleflowConv *c, void *scratch) {
-    const size_t vectors = (c->outputs + LANES - 1) / LANES;
-    if (vectors <= 1) return convolve_few<1>(x, x_row, y, y_row, batch, c, scratch);
-    if (vectors <= 2) return convolve_few<2>(x, x_row, y, y_row, batch, c, scratch);
-    convolve_few<4>(x, x_row, y, y_row, batch, c, scratch);
+template <class T> void convolve(T *x, size_t x_row, size_t batch, const HubbleflowConv *c, void *scratch) {
+    const size_t vectors = (c->channels + LANES - 1) / LANES;
+    if (vectors <= 1) return convolve_few<1>(x, x_row, batch, c, scratch);
+    if (vectors <= 2) return convolve_few<2>(x, x_row, batch, c, scratch);
+    convolve_few<4>(x, x_row, batch, c, scratch);
 }
 
 // The maximum over the nine pixels about each, as far as they are there: [batch, y, x, channel].
@@ -442,11 +451,11 @@ template <class T> struct Kind {
                  scratch);
     }
     static void add_pcm(void *x, size_t batch, const HubbleflowPcm *p, float *scratch) {
-        ::add_pcm(static_cast<T *>(x), batch, *p, scratch);
+        auto pcm = p->step == Step<T>::INPUTS ? ::add_pcm<T, Step<T>> : ::add_pcm<T, Step<float>>;
+        pcm(static_cast<T *>(x), batch, *p, scratch);
     }
-    static void convolve(const void *x, size_t x_row, void *y, size_t y_row, size_t batch, const HubbleflowConv *c,
-                         void *scratch) {
-        ::convolve(static_cast<const T *>(x), x_row, static_cast<T *>(y), y_row, batch, c, scratch);
+    static void convolve(void *x, size_t x_row, size_t batch, const HubbleflowConv *c, void *scratch) {
+        ::convolve(static_cast<T *>(x), x_row, batch, c, scratch);
     }
     static void maximum_3x3(const void *x, void *y, size_t batch, size_t side, size_t channels) {
         ::maximum_3x3(static_cast<const T *>(x), static_cast<T *>(y), batch, side, channels);
@@ -460,12 +469,13 @@ template <class T> struct Kind {
     static void pool(const void *x, void *y, size_t batch, size_t bands, size_t side) {
         ::pool(static_cast<const T *>(x), static_cast<T *>(y), batch, bands, side);
     }
-    typedef void (*Layer)(const HubbleflowLinear *, const void *, size_t, const void *, void *, size_t);
+    typedef void (*Layer)(const HubbleflowLinear *, const void *, size_t, const void *, void *, size_t, size_t);
     static constexpr Layer layer() {
         if constexpr (sizeof(typename Step<T>::Number) != sizeof(T)) return nullptr;
         else
-            return [](const HubbleflowLinear *l, const void *x, size_t rows, const void *other, void *y, size_t then) {
-                linear(l, static_cast<const T *>(x), rows, static_cast<const T *>(other), static_cast<T *>(y), then);
+            return [](const HubbleflowLinear *l, const void *x, size_t rows, const void *other, void *y, size_t y_row,
+                      size_t then) {
+                linear(l, static_cast<const T *>(x), rows, static_cast<const T *>(other), static_cast<T *>(y), y_row, then);
             };
     }
 };

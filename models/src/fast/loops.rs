@@ -6,7 +6,7 @@
 //! | [`normalise`] | `[rows, width]` |
 //! | [`attend`] | `[token * batch, 3 * width] -> [token * batch, width]` |
 //! | [`add_pcm`] | `[patch * batch, width]`, in place |
-//! | [`convolve`] | `[batch * y * x, in] -> [batch * y * x, out]`, channels beside others |
+//! | [`convolve`] | `[batch * y * x, channel]`, some of the channels, in place |
 //! | [`maximum_3x3`], [`mean_2x2`] | `[batch * y * x, channel]` |
 //! | [`patches`] | `[batch, band, y, x] -> [patch * batch, band * y * x]` |
 //! | [`pool`] | `[batch, band, y, x] -> [batch * y/2 * x/2, band]` |
@@ -40,9 +40,10 @@ struct PcmWeights {
     groups: usize,
     inputs: usize,
     hidden: usize,
-    widen: *const f32,
+    step: usize,
+    widen: *const c_void,
     widen_bias: *const f32,
-    narrow: *const f32,
+    narrow: *const c_void,
     narrow_bias: *const f32,
 }
 
@@ -51,8 +52,7 @@ struct PcmWeights {
 struct ConvWeights {
     side: usize,
     kernel: usize,
-    inputs: usize,
-    outputs: usize,
+    channels: usize,
     weight: *const c_void,
     bias: *const f32,
 }
@@ -74,15 +74,7 @@ struct Loops {
     normalise: unsafe extern "C" fn(*const c_void, *mut c_void, usize, usize),
     attend: unsafe extern "C" fn(*const c_void, *mut c_void, *const Shape, *mut f32),
     add_pcm: unsafe extern "C" fn(*mut c_void, usize, *const PcmWeights, *mut f32),
-    convolve: unsafe extern "C" fn(
-        *const c_void,
-        usize,
-        *mut c_void,
-        usize,
-        usize,
-        *const ConvWeights,
-        *mut c_void,
-    ),
+    convolve: unsafe extern "C" fn(*mut c_void, usize, usize, *const ConvWeights, *mut c_void),
     maximum_3x3: unsafe extern "C" fn(*const c_void, *mut c_void, usize, usize, usize),
     mean_2x2: unsafe extern "C" fn(*const c_void, *mut c_void, usize, usize, usize),
     patches: unsafe extern "C" fn(*const c_void, *mut c_void, usize, usize, usize, usize),
@@ -95,6 +87,7 @@ struct Loops {
             usize,
             *const c_void,
             *mut c_void,
+            usize,
             usize,
         ),
     >,
@@ -225,67 +218,103 @@ pub(super) fn attend(qkv: &Tensor, batch: i64, heads: usize) -> Result<Tensor, T
 }
 
 /// The weights of a parallel convolution module, laid out in lanes of groups.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct PcmLanes {
     grid: usize,
     kernel: usize,
     groups: usize,
     inputs: usize,
     hidden: usize,
+    step: usize,
     widen: Lanes,
     narrow: Lanes,
 }
 
 /// A grouped convolution.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Lanes {
-    /// `[groups / lanes, out, y, x, in, lanes]`, and zeros for groups that there are not.
-    weight: Vec<f32>,
-    /// `[groups / lanes, out, lanes]`.
-    bias: Vec<f32>,
+    /// `[groups / lanes, out, y, x, step, lanes, inputs of a step]`, and zeros for groups that there are not.
+    weight: Weight,
+    /// `[groups / lanes, out, lanes]`, float32.
+    bias: Weight,
 }
 
 impl Lanes {
-    fn new(Affine { weight, bias }: &Affine, groups: i64) -> Result<Self, TchError> {
+    fn new(Affine { weight, bias }: &Affine, groups: i64, step: i64) -> Result<Self, TchError> {
         let (out, inputs, kernel, _) = weight.size4()?;
         let lanes = loops(Kind::Float).lanes as i64;
-        let in_lanes = |grouped: &Tensor| -> Result<Vec<f32>, TchError> {
-            // [groups, …] -> [groups / lanes, …, lanes]
+        // [groups, …, inputs of a step] -> [groups / lanes, …, lanes, inputs of a step]
+        let in_lanes = |grouped: &Tensor, kind: Kind| -> Result<Weight, TchError> {
             let missing = groups.unsigned_abs().next_multiple_of(lanes as u64) as i64 - groups;
             let mut shape = grouped.size();
             shape[0] = missing;
             let none = Tensor::f_zeros(&shape[..], (grouped.kind(), Device::Cpu))?;
-            let all = Tensor::f_cat(&[grouped, &none], 0)?.f_flatten(1, -1)?;
-            let all = all.f_view([-1, lanes, all.size()[1]])?.f_transpose(1, 2)?;
-            let all = all.f_contiguous()?.f_flatten(0, -1)?;
-            Vec::<f32>::try_from(all.f_to_kind(Kind::Float)?)
+            let all = Tensor::f_cat(&[grouped, &none], 0)?;
+            let step = shape[shape.len() - 1];
+            let all = all.f_reshape([(groups + missing) / lanes, lanes, -1, step])?;
+            let all = all.f_transpose(1, 2)?.f_to_kind(kind)?;
+            Ok(Weight(all.f_contiguous()?))
         };
-        let grouped = weight.f_view([groups, out / groups, inputs, kernel, kernel])?;
-        let grouped = grouped.f_permute([0, 1, 3, 4, 2])?.f_contiguous()?;
+        let shape = [groups, out / groups, inputs / step, step, kernel * kernel];
+        let grouped = weight.f_reshape(shape)?.f_permute([0, 1, 4, 2, 3])?;
+        let bias = bias.f_view([groups, out / groups, 1])?;
         Ok(Self {
-            weight: in_lanes(&grouped)?,
-            bias: in_lanes(&bias.f_view([groups, out / groups])?)?,
+            weight: in_lanes(&grouped, multiplied(step))?,
+            bias: in_lanes(&bias, Kind::Float)?,
         })
     }
 }
 
+/// What is multiplied in steps of so many inputs.
+fn multiplied(step: i64) -> Kind {
+    match step {
+        1 => Kind::Float,
+        _ => Kind::BFloat16,
+    }
+}
+
+/// How many channels of a group are beside each other where a PCM's are in lanes: those that are multiplied in one step, where
+/// the group is of whole steps.
+fn pcm_step(inputs: usize, kind: Kind) -> usize {
+    match loops(kind).step {
+        step if inputs.is_multiple_of(step) => step,
+        _ => 1,
+    }
+}
+
+/// The order of channels in which a PCM's groups are lanes: `[step, group, channel of the step]`, each the channel's number
+/// in `[group, channel]`.
+pub(super) fn pcm_channels(width: usize, groups: usize, kind: Kind) -> Vec<i64> {
+    let each = width / groups;
+    let step = pcm_step(each, kind);
+    let channel = |place: usize| {
+        let (group, in_step) = (place / step % groups, place % step);
+        (group * each + place / step / groups * step + in_step) as i64
+    };
+    (0..width).map(channel).collect()
+}
+
 impl PcmLanes {
-    pub(super) fn new(layers: &PcmLayers) -> Result<Self, TchError> {
+    /// For inputs of `kind`.
+    pub(super) fn new(layers: &PcmLayers, kind: Kind) -> Result<Self, TchError> {
         let (hidden, inputs, kernel, _) = layers.widen.weight.size4()?;
         let (groups, grid) = (layers.groups, layers.grid);
+        let step = pcm_step(inputs as usize, kind);
+        let lanes = |layer| Lanes::new(layer, groups as i64, step as i64);
         Ok(Self {
             grid,
             kernel: kernel as usize,
             groups,
             inputs: inputs as usize,
             hidden: hidden as usize / groups,
-            widen: Lanes::new(&layers.widen, groups as i64)?,
-            narrow: Lanes::new(&layers.narrow, groups as i64)?,
+            step,
+            widen: lanes(&layers.widen)?,
+            narrow: lanes(&layers.narrow)?,
         })
     }
 }
 
-/// Adds a PCM to its input; channel `i` of group `g` is at `i * groups + g`.
+/// Adds a PCM to its input, whose channels are in the order of [`pcm_channels`].
 ///
 /// Of grouped convolutions on 4x4 patches libtorch makes thousands of small products. Groups do not mix, so here lanes
 /// are groups, and all arithmetic is between whole vectors.
@@ -299,14 +328,15 @@ pub(super) fn add_pcm(x: &mut Tensor, pcm: &PcmLanes) -> Result<(), TchError> {
         groups: pcm.groups,
         inputs: pcm.inputs,
         hidden: pcm.hidden,
-        widen: pcm.widen.weight.as_ptr(),
-        widen_bias: pcm.widen.bias.as_ptr(),
-        narrow: pcm.narrow.weight.as_ptr(),
-        narrow_bias: pcm.narrow.bias.as_ptr(),
+        step: pcm.step,
+        widen: pcm.widen.weight.data_ptr(),
+        widen_bias: pcm.widen.bias.data_ptr().cast(),
+        narrow: pcm.narrow.weight.data_ptr(),
+        narrow_bias: pcm.narrow.bias.data_ptr().cast(),
     };
-    // The patches of one galaxy with the kernel's margin beside each row: inputs, hidden channels, outputs.
-    let padded = pcm.grid * (pcm.grid + pcm.kernel - 1);
-    let mut scratch = vec![0.0; padded * (2 * pcm.inputs + pcm.hidden) * loops.lanes];
+    // The patches of one galaxy with the kernel's margin beside each row: inputs, and hidden channels.
+    let padded = pcm.grid * (pcm.grid + pcm.kernel - 1) + pcm.kernel - 1;
+    let mut scratch = vec![0.0_f32; padded * (pcm.inputs + pcm.hidden) * loops.lanes];
     assert_eq!(
         width as usize,
         pcm.groups * pcm.inputs,
@@ -319,12 +349,11 @@ pub(super) fn add_pcm(x: &mut Tensor, pcm: &PcmLanes) -> Result<(), TchError> {
     Ok(())
 }
 
-/// A square convolution of few channels with its batch normalisation, followed by a ReLU.
+/// A square convolution of few channels to as many, with its batch normalisation, followed by a ReLU.
 #[derive(Debug, Clone)]
 pub(super) struct Conv {
     kernel: usize,
-    inputs: usize,
-    outputs: usize,
+    channels: usize,
     /// `[y, x, step, out, inputs of a step]`, inputs rounded up to whole steps and outputs to whole vectors, in the numbers
     /// that are multiplied.
     weight: Weight,
@@ -338,90 +367,70 @@ impl Conv {
 
     /// For inputs of `kind`.
     pub(super) fn new(Affine { weight, bias }: &Affine, kind: Kind) -> Result<Self, TchError> {
-        let (outputs, inputs, kernel, _) = weight.size4()?;
+        let (outputs, channels, kernel, _) = weight.size4()?;
         let (lanes, step) = (loops(kind).lanes, loops(kind).step as i64);
         let vectors = (outputs as usize).div_ceil(lanes).next_power_of_two();
-        assert!(vectors <= Self::VECTORS_MAX, "invariant: few channels");
+        let fits = outputs == channels && vectors <= Self::VECTORS_MAX;
+        assert!(fits, "invariant: few channels, and as many come out");
         let [no_outputs, no_inputs] = [
-            (vectors * lanes) as i64 - outputs,
-            whole_steps(inputs, kind) - inputs,
+            (vectors * lanes) as i64 - channels,
+            whole_steps(channels, kind) - channels,
         ];
         let weight = weight.f_constant_pad_nd([0, 0, 0, 0, 0, no_inputs, 0, no_outputs])?;
         let steps = [
-            outputs + no_outputs,
-            (inputs + no_inputs) / step,
+            channels + no_outputs,
+            (channels + no_inputs) / step,
             step,
             kernel,
             kernel,
         ];
         let weight = weight.f_view(steps)?.f_permute([3, 4, 1, 0, 2])?;
-        let multiplied = match step {
-            1 => Kind::Float,
-            _ => Kind::BFloat16,
-        };
         Ok(Self {
             kernel: kernel as usize,
-            inputs: inputs as usize,
-            outputs: outputs as usize,
-            weight: Weight(weight.f_to_kind(multiplied)?.f_contiguous()?),
+            channels: channels as usize,
+            weight: Weight(weight.f_to_kind(multiplied(step))?.f_contiguous()?),
             bias: Weight(
                 bias.f_constant_pad_nd([0, no_outputs])?
                     .f_to_kind(Kind::Float)?,
             ),
         })
     }
+
+    /// How many channels it takes.
+    pub(super) fn channels(&self) -> i64 {
+        self.channels as i64
+    }
 }
 
-/// The convolution of the channels of `x` from `from` on, written to those of `y` from `to` on; both hold cutouts of
-/// `side` by `side` pixels.
+/// The convolution of the channels of `x` from `from` on, in their place; `x` holds cutouts of `side` by `side` pixels.
 ///
 /// libtorch would arrange its input, its weights and its output, for a tenth of a millisecond of arithmetic.
-pub(super) fn convolve(
-    conv: &Conv,
-    x: &Tensor,
-    from: i64,
-    y: &mut Tensor,
-    to: i64,
-    side: i64,
-) -> Result<(), TchError> {
-    let ((pixels, x_row), (y_pixels, y_row), kind) = (x.size2()?, y.size2()?, x.kind());
-    let Conv {
-        kernel,
-        inputs,
-        outputs,
-        ..
-    } = *conv;
-    let fits = y_pixels == pixels
-        && from + inputs as i64 <= x_row
-        && to + outputs as i64 <= y_row
-        && pixels % (side * side) == 0;
+pub(super) fn convolve(conv: &Conv, x: &mut Tensor, from: i64, side: i64) -> Result<(), TchError> {
+    let ((pixels, x_row), kind) = (x.size2()?, x.kind());
+    let fits = from + conv.channels() <= x_row && pixels % (side * side) == 0;
     assert!(fits, "invariant: channels and pixels that are there");
     let weights = ConvWeights {
         side: side as usize,
-        kernel,
-        inputs,
-        outputs,
+        kernel: conv.kernel,
+        channels: conv.channels,
         weight: conv.weight.data_ptr(),
         bias: conv.bias.data_ptr().cast(),
     };
-    let padded = side as usize + kernel - 1;
-    let inputs = inputs.next_multiple_of(loops(kind).step);
+    let padded = side as usize + conv.kernel - 1;
+    let inputs = conv.channels.next_multiple_of(loops(kind).step);
     let mut scratch = vec![0.0_f32; padded * padded * inputs];
     let batch = (pixels / side / side) as usize;
-    let (x, y) = (
-        numbers(x, kind, pixels * x_row).cast::<u8>(),
-        numbers(y, kind, pixels * y_row).cast::<u8>(),
-    );
-    // SAFETY: the channels are there, the scratch holds a cutout with its margin, `y` is borrowed for this alone, and
-    // `x` is another tensor.
+    let x = numbers(x, kind, pixels * x_row).cast::<u8>();
+    // SAFETY: the channels are there, `x` is borrowed for this alone, and the scratch holds a cutout with its margin.
     unsafe {
-        let (x, y) = (
-            x.add(from as usize * kind_bytes(kind)).cast(),
-            y.add(to as usize * kind_bytes(kind)).cast(),
+        let x = x.add(from as usize * kind_bytes(kind)).cast();
+        (loops(kind).convolve)(
+            x,
+            x_row as usize,
+            batch,
+            &weights,
+            scratch.as_mut_ptr().cast(),
         );
-        let scratch = scratch.as_mut_ptr().cast();
-        let rows = (x_row as usize, y_row as usize);
-        (loops(kind).convolve)(x, rows.0, y, rows.1, batch, &weights, scratch);
     }
     Ok(())
 }
@@ -540,39 +549,59 @@ impl Panels {
 
 /// `then(x W^T + b)`.
 pub(super) fn linear(layer: &Panels, x: &Tensor, then: Then) -> Result<Tensor, TchError> {
-    let y = Tensor::f_empty([x.size2()?.0, layer.outputs], (layer.kind, Device::Cpu))?;
-    multiply(layer, x, None, &y, then)?;
+    let mut y = Tensor::f_empty([x.size2()?.0, layer.outputs], (layer.kind, Device::Cpu))?;
+    write_linear(layer, x, then, &mut y, 0)?;
     Ok(y)
+}
+
+/// The same, written to the columns of `y` from `to` on.
+pub(super) fn write_linear(
+    layer: &Panels,
+    x: &Tensor,
+    then: Then,
+    y: &mut Tensor,
+    to: i64,
+) -> Result<(), TchError> {
+    multiply(layer, x, None, y, to, then)
 }
 
 /// Adds `x W^T + b` to `sum`.
 pub(super) fn add_linear(layer: &Panels, x: &Tensor, sum: &mut Tensor) -> Result<(), TchError> {
-    multiply(layer, x, Some(sum), sum, Then::Nothing)
+    multiply(layer, x, Some(sum), sum, 0, Then::Nothing)
 }
 
-/// Writes `then(x W^T + b + other)` to `y`, which may be `other`.
+/// Writes `then(x W^T + b + other)` to the columns of `y` from `to` on; `other` is as wide as `y`, and may be it.
 fn multiply(
     layer: &Panels,
     x: &Tensor,
     other: Option<&Tensor>,
     y: &Tensor,
+    to: i64,
     then: Then,
 ) -> Result<(), TchError> {
     // Of one galaxy a view may do where others are copied.
     let x = &x.f_contiguous()?;
-    let (rows, kind) = (x.size2()?.0, layer.kind);
+    let ((rows, y_row), kind) = (y.size2()?, layer.kind);
+    assert!(
+        to + layer.outputs <= y_row,
+        "invariant: columns that are there"
+    );
     let linear = loops(kind).linear.expect("invariant: asked before");
-    let of = |tensor: &Tensor, width: i64| numbers(tensor, kind, rows * width);
+    let columns = |tensor: &Tensor| {
+        let start = numbers(tensor, kind, rows * y_row).cast::<u8>();
+        start.wrapping_add(to as usize * kind_bytes(kind)).cast()
+    };
     let weights = LinearWeights {
         inputs: layer.inputs as usize,
         outputs: layer.outputs as usize,
         weight: layer.weight.data_ptr(),
         bias: layer.bias.data_ptr().cast(),
     };
-    let (from, to) = (of(x, layer.inputs), of(y, layer.outputs));
-    let other = other.map_or(std::ptr::null_mut(), |other| of(other, layer.outputs));
-    // SAFETY: the tensors hold so many rows, the weights are those of `Panels::new`, and those who call have made `y` or
-    // may write to it.
-    unsafe { linear(&weights, from, rows as usize, other, to, then as usize) };
+    let from = numbers(x, kind, rows * layer.inputs);
+    let other = other.map_or(std::ptr::null_mut::<c_void>(), columns);
+    let (y, rows, y_row) = (columns(y), rows as usize, y_row as usize);
+    // SAFETY: the tensors hold so many rows and columns, the weights are those of `Panels::new`, and those who call have made
+    // `y` or may write to it.
+    unsafe { linear(&weights, from, rows, other, y, y_row, then as usize) };
     Ok(())
 }

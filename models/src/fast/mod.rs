@@ -10,7 +10,7 @@
 //! |---|---|
 //! | `weight.rs` | folding |
 //! | `encoder.rs`, `inception.rs` | the branches |
-//! | `linear.rs`, `onednn.cpp` | linear layers |
+//! | `linear.rs`, `operators.cpp` | linear layers |
 //! | `backend.rs` | who computes the rest: normalisation, attention, convolutions of few channels, pooling |
 //! | `loops.rs`, `loops.cpp` | our own loops |
 //! | `vectors.h`, `functions.h`, `step.h`, `linear.h` | parts of `loops.cpp` |

@@ -81,6 +81,15 @@ template <class T> inline void store(T *p, V x, size_t n) {
 }
 
 // Halves on each other: few sums wait for the one before.
+#if defined(__AVX512F__)
+inline float sum(V x) {
+    x += (V)_mm512_maskz_shuffle_f32x4(0xffff, (__m512)x, (__m512)x, 0b01001110);
+    x += (V)_mm512_maskz_shuffle_f32x4(0xffff, (__m512)x, (__m512)x, 0b10110001);
+    x += (V)_mm512_maskz_permute_ps(0xffff, (__m512)x, 0b01001110);
+    x += (V)_mm512_maskz_permute_ps(0xffff, (__m512)x, 0b10110001);
+    return x[0];
+}
+#else
 template <int N> inline float sum(const float *x) {
     if constexpr (N == 1) return *x;
     float halves[(N + 1) / 2];
@@ -93,3 +102,4 @@ inline float sum(V x) {
     store(lanes, x);
     return sum<LANES>(lanes);
 }
+#endif

@@ -84,6 +84,22 @@ impl Affine {
         })
     }
 
+    /// A grouped 1x1 convolution as a layer of all channels, with zeros from one group to another.
+    pub(super) fn dense(&self, groups: i64) -> Result<Self, TchError> {
+        let (out, each, _, _) = self.weight.size4()?;
+        let grouped = self.weight.f_view([groups, out / groups, each])?;
+        let shape = [groups, out / groups, groups, each];
+        let dense = Tensor::f_zeros(shape, (grouped.kind(), grouped.device()))?;
+        for group in 0..groups {
+            let mut place = dense.f_select(2, group)?.f_select(0, group)?;
+            place.f_copy_(&grouped.f_select(0, group)?)?;
+        }
+        Ok(Self {
+            weight: dense.f_view([out, groups * each])?,
+            bias: self.bias.shallow_clone(),
+        })
+    }
+
     /// The outputs of several layers on one input, one after the other.
     pub(super) fn side_by_side(layers: &[&Self]) -> Result<Self, TchError> {
         let weights: Vec<&Tensor> = layers.iter().map(|layer| &layer.weight).collect();

@@ -113,19 +113,32 @@ pub fn score_up_to(
     sequence: u64,
     runtime: &Handle,
 ) -> Result<Metrics, String> {
+    let scored = score_each(output, ledger, vec![sequence], runtime).pop();
+    let scored = scored.ok_or("nothing is committed there")?;
+    scored.metrics.map(|metrics| *metrics)
+}
+
+/// The metrics of what was committed up to each of these entries, which are in order, as [`score_up_to`] has them: each
+/// costs what has changed since the one before.
+pub fn score_each(
+    output: &Output,
+    ledger: Ledger,
+    sequences: Vec<u64>,
+    runtime: &Handle,
+) -> Vec<Scored> {
     let scored = alone(
         output,
         ledger,
-        sequence,
+        sequences,
         runtime,
         |settled, scorer, told| {
             settled.score(scorer).inspect(move |scored| {
-                *told.lock().unwrap_or_else(PoisonError::into_inner) = Some(scored.clone());
+                let mut told = told.lock().unwrap_or_else(PoisonError::into_inner);
+                told.get_or_insert_with(Vec::new).push(scored.clone());
             });
         },
     );
-    let scored: Scored = scored.ok_or("nothing is committed there")?;
-    scored.metrics.map(|metrics| *metrics)
+    scored.unwrap_or_default()
 }
 
 /// Sums over the objects as they stand after an entry, one after another, in any order; blocks until all are read.
@@ -142,7 +155,7 @@ pub fn fold_up_to<A: Clone + Default + Send + 'static>(
     let summed = alone(
         output,
         ledger,
-        sequence,
+        vec![sequence],
         runtime,
         |settled, scorer, told| {
             let done = timely::dataflow::ProbeHandle::new();
@@ -165,11 +178,11 @@ pub fn fold_up_to<A: Clone + Default + Send + 'static>(
     summed.unwrap_or_else(|| Ok(A::default()))
 }
 
-/// Runs a dataflow of one worker on what was committed up to an entry; what it told.
+/// Runs a dataflow of one worker on what was committed up to some entries; what it told.
 fn alone<T: Send + 'static>(
     output: &Output,
     ledger: Ledger,
-    sequence: u64,
+    sequences: Vec<u64>,
     runtime: &Handle,
     build: impl FnOnce(Flow<'_, Settled>, &Scorer, Arc<Lock<Option<T>>>) + Send + Sync + 'static,
 ) -> Option<T> {
@@ -177,7 +190,7 @@ fn alone<T: Send + 'static>(
     let scorer = Scorer {
         output: output.clone(),
         ledger: Arc::new(Mutex::new(ledger)),
-        first: vec![sequence],
+        first: sequences,
         runtime: runtime.clone(),
     };
     let tell = told.clone();

@@ -4,7 +4,8 @@ use super::*;
 #[test]
 fn ids_are_read_in_each_type() {
     let words: ArrayRef = Arc::new(StringArray::from(vec![Some("a"), None]));
-    let cases: [(ArrayRef, IdKind); 5] = [
+    let dictionary = DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8));
+    let cases: [(ArrayRef, IdKind); 6] = [
         (
             Arc::new(Int64Array::from(vec![Some(i64::MIN), None])),
             IdKind::Int64,
@@ -16,6 +17,7 @@ fn ids_are_read_in_each_type() {
         (words.clone(), IdKind::String),
         (cast(&words, &DataType::LargeUtf8).unwrap(), IdKind::String),
         (cast(&words, &DataType::Utf8View).unwrap(), IdKind::String),
+        (cast(&words, &dictionary).unwrap(), IdKind::String),
     ];
     for (ids, kind) in cases {
         let z_spec: ArrayRef = Arc::new(Float64Array::from(vec![Some(0.5), None]));
@@ -148,6 +150,45 @@ fn a_file_without_cutouts_is_what_the_model_makes_of_it() {
     );
     let mut mags_only = request(32);
     mags_only.needs_cutouts = false;
-    let layout = Layout::resolve(&batch.schema(), &mags_only).unwrap();
+    let kind_of = |batch: &RecordBatch| {
+        let layout = Layout::resolve(&batch.schema(), &mags_only);
+        layout.unwrap().kind()
+    };
+    assert_eq!(kind_of(&batch), FileKind::Galaxies);
+    let dec = batch.schema().index_of("dec").unwrap();
+    let mut placeless = batch.clone();
+    placeless.remove_column(dec);
+    assert_eq!(kind_of(&placeless), FileKind::SpecZ);
+}
+
+/// As pandas and pyarrow write a column in which there is nothing.
+#[test]
+fn cutouts_and_lists_of_magnitudes_of_type_null_are_none() {
+    let ids: ArrayRef = Arc::new(Int64Array::from(vec![1, 2]));
+    let nothing: ArrayRef = Arc::new(NullArray::new(2));
+    let columns = |name: &str, column: ArrayRef| {
+        let named = [
+            ("object_id", ids.clone()),
+            ("cutout", nothing.clone()),
+            ("mag", nothing.clone()),
+            (name, column),
+        ];
+        RecordBatch::try_from_iter_with_nullable(named.map(|(name, c)| (name, c, true))).unwrap()
+    };
+    let withdraws = columns("deleted", Arc::new(BooleanArray::from(vec![true, true])));
+    let (layout, galaxies) = through_parquet(&withdraws, &request(32));
     assert_eq!(layout.kind(), FileKind::Galaxies);
+    assert!(galaxies.cutouts.is_none() && galaxies.mags.is_none());
+
+    let teaches = columns("z_spec", Arc::new(Float32Array::from(vec![0.1, 0.2])));
+    let (layout, galaxies) = through_parquet(&teaches, &request(32));
+    assert_eq!(layout.kind(), FileKind::SpecZ);
+    assert_eq!(galaxies.z_spec, Float32Array::from(vec![0.1, 0.2]));
+
+    let neither = columns("ra", Arc::new(Float64Array::from(vec![1.0, 2.0])));
+    let error = Layout::resolve(&neither.schema(), &request(32)).unwrap_err();
+    assert!(
+        error.to_string().contains("`cutout (of type null)`"),
+        "{error}"
+    );
 }

@@ -1,11 +1,12 @@
-// Linear layers of oneDNN, which libtorch keeps as operators without a C++ interface: weights are packed once, and what
-// follows the product is done while it is in the cache. An exception never leaves: each function gives back null, or
-// what went wrong, to be freed by the caller.
+// Linear layers of libtorch's that tch cannot call. Those of oneDNN are operators without a C++ interface: weights are packed
+// once, and what follows the product is done while it is in the cache. An exception never leaves: each function gives back
+// null, or what went wrong, to be freed by the caller.
 #include "../cpp.h"
 
 #include <ATen/Version.h>
 #include <ATen/core/Tensor.h>
 #include <ATen/core/dispatch/Dispatcher.h>
+#include <ATen/ops/_addmm_activation.h>
 
 #include <cstdint>
 #include <cstring>
@@ -82,5 +83,11 @@ char *hubbleflow_linear_add(const Tensor *x, const Tensor *other, const Tensor *
                 "mkldnn::_linear_pointwise", "binary");
         *y = new Tensor(linear.call(*x, *other, *packed, Bias(*bias), "add"));
     });
+}
+
+// A ReLU or GELU of `x W^T + b`, of `[rows, in]` and `[out, in]`: on a GPU in one kernel, whose GELU is the approximation by
+// tanh. (tch hands `gelu` over as the factor of the bias.)
+char *hubbleflow_linear_activation(const Tensor *x, const Tensor *weight, const Tensor *bias, bool gelu, Tensor **y) {
+    return error_of([&] { *y = new Tensor(at::_addmm_activation(*bias, *x, weight->t(), 1, 1, gelu)); });
 }
 }
