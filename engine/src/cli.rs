@@ -200,12 +200,17 @@ pub fn main() -> u8 {
     match result {
         Ok(code) => code,
         Err(error) => {
-            tell(format_args!("hubbleflow: {error}"));
+            let mut said = format!("hubbleflow: {error}");
             let mut source = std::error::Error::source(&error);
             while let Some(cause) = source {
-                tell(format_args!("  because: {cause}"));
+                let cause_is = cause.to_string();
+                // Many repeat what caused them.
+                if !said.contains(&cause_is) {
+                    said += &format!("\n  because: {cause_is}");
+                }
                 source = cause.source();
             }
+            tell(format_args!("{said}"));
             error.exit_code()
         }
     }
