@@ -207,12 +207,15 @@ impl Convs {
     /// Of the channels of `x` from `from` on, in their place; `x` holds cutouts of `side` by `side` pixels.
     pub(super) fn forward(&self, x: &mut Tensor, from: i64, side: i64) -> Result<(), TchError> {
         match self {
-            Self::Own(convs) => convs.iter().try_fold(from, |from, conv| {
-                loops::convolve(conv, x, from, side)?;
-                Ok::<_, TchError>(from + conv.channels())
-            })?,
-            Self::Libtorch(joint) => return joint.forward(x, from, side),
-        };
-        Ok(())
+            Self::Own(convs) => {
+                let mut from = from;
+                for conv in convs {
+                    loops::convolve(conv, x, from, side)?;
+                    from += conv.channels();
+                }
+                Ok(())
+            }
+            Self::Libtorch(joint) => joint.forward(x, from, side),
+        }
     }
 }
