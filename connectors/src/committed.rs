@@ -4,7 +4,11 @@
 //! entries ── standing ── files_of ── open ── row groups ── RecordBatch
 //! ```
 //! Rows are read column by column and row group by row group, so a reader holds some megabytes whatever a file's size.
-use std::{collections::BTreeMap, ops::Range, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::Range,
+    sync::Arc,
+};
 
 use arrow::array::RecordBatch;
 use bytes::Bytes;
@@ -48,7 +52,29 @@ pub fn replaced_since(ledger: &Ledger, sequence: u64) -> Option<(&Entry, &Entry)
     let replaced = then.map(|entry| (entry, ledger.newest(&entry.drop)));
     replaced
         .filter_map(|(entry, newest)| Some((entry, newest?)))
-        .find(|(entry, newest)| !entry.files.iter().all(|file| newest.files.contains(file)))
+        .find(|(entry, newest)| !is_kept(entry, newest))
+}
+
+/// The drops' entries, in order, at whose numbers all files of what stood are still kept: where [`replaced_since`] finds none.
+pub fn kept(ledger: &Ledger) -> Vec<u64> {
+    let newest = standing(ledger.entries(), u64::MAX);
+    let (mut kept, mut replaced) = (Vec::new(), BTreeSet::new());
+    let drops = ledger.entries().iter();
+    for entry in drops.filter(|entry| entry.kind == Kind::Drop) {
+        match is_kept(entry, newest[entry.drop.as_str()]) {
+            true => replaced.remove(&entry.drop),
+            false => replaced.insert(&entry.drop),
+        };
+        if replaced.is_empty() {
+            kept.push(entry.sequence);
+        }
+    }
+    kept
+}
+
+/// Whether the newest entry of a drop lists all files that an entry of it does.
+fn is_kept(entry: &Entry, newest: &Entry) -> bool {
+    entry.sequence == newest.sequence || entry.files.iter().all(|file| newest.files.contains(file))
 }
 
 /// What mends a committed file.

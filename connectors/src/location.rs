@@ -14,7 +14,7 @@ use std::{
 };
 
 use object_store::{
-    ClientOptions, ObjectStore, RetryConfig,
+    ClientOptions, ObjectStore, PutMode, PutPayload, RetryConfig,
     aws::{AmazonS3Builder, AmazonS3ConfigKey},
     azure::MicrosoftAzureBuilder,
     gcp::GoogleCloudStorageBuilder,
@@ -148,6 +148,29 @@ impl Location {
                     source: error.into(),
                 },
             })
+    }
+
+    /// Puts an object where there is none; whether it did.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn create(
+        &self,
+        relative: &str,
+        bytes: impl Into<PutPayload>,
+    ) -> Result<bool, Error> {
+        let path = self.path(relative)?;
+        let put = self
+            .store
+            .put_opts(&path, bytes.into(), PutMode::Create.into());
+        match put.await {
+            Ok(_) => Ok(true),
+            Err(
+                object_store::Error::AlreadyExists { .. }
+                | object_store::Error::Precondition { .. },
+            ) => Ok(false),
+            Err(source) => Err(Error::store(self.url_of(relative), source)),
+        }
     }
 
     /// What messages call an object below this place.

@@ -8,7 +8,7 @@
 use std::collections::HashSet;
 
 use futures::{StreamExt, TryStreamExt};
-use object_store::{ObjectStoreExt, PutMode, path::Path};
+use object_store::{ObjectStoreExt, path::Path};
 
 use crate::{
     Error, Ledger, Location,
@@ -43,34 +43,21 @@ impl Output {
     /// [`Error::NoConditionalPut`], or the store's.
     pub async fn check(&self, nonce: &str) -> Result<(), Error> {
         let name = format!("_hubbleflow/check-{nonce}");
-        let (path, fail) = (self.location.path(&name)?, |source| {
-            Error::store(self.location.url_of(&name), source)
-        });
-        let create = || {
-            self.location
-                .store
-                .put_opts(&path, nonce.to_owned().into(), PutMode::Create.into())
-        };
+        let create = || self.location.create(&name, nonce.to_owned());
         // Where the first finds the name taken, an answer was lost, and the store's client has asked again.
-        let refused = match create().await {
-            Ok(_) => create().await,
-            refused => refused,
-        };
-        let is_enforced = match refused {
-            Err(
-                object_store::Error::AlreadyExists { .. }
-                | object_store::Error::Precondition { .. },
-            ) => true,
-            Err(source) => return Err(fail(source)),
-            Ok(_) => false,
-        };
-        self.location.store.delete(&path).await.map_err(fail)?;
-        match is_enforced {
-            true => Ok(()),
-            false => Err(Error::NoConditionalPut {
+        let overwrites = create().await? && create().await?;
+        let deleted = self
+            .location
+            .store
+            .delete(&self.location.path(&name)?)
+            .await;
+        deleted.map_err(|source| Error::store(self.location.url_of(&name), source))?;
+        if overwrites {
+            return Err(Error::NoConditionalPut {
                 output: self.location.url.clone(),
-            }),
+            });
         }
+        Ok(())
     }
 
     /// Writes a file of an attempt; `path` is the one it will have below the output.

@@ -203,14 +203,14 @@ pub fn main() -> u8 {
             let mut said = format!("hubbleflow: {error}");
             let mut source = std::error::Error::source(&error);
             while let Some(cause) = source {
-                let cause_is = cause.to_string();
+                let words = cause.to_string();
                 // Many repeat what caused them.
-                if !said.contains(&cause_is) {
-                    said += &format!("\n  because: {cause_is}");
+                if !said.contains(&words) {
+                    said += &format!("\n  because: {words}");
                 }
                 source = cause.source();
             }
-            tell(format_args!("{said}"));
+            tell(said);
             error.exit_code()
         }
     }

@@ -8,9 +8,9 @@
 use std::collections::BTreeSet;
 
 use bytes::Bytes;
-use connectors::{Error, Ledger, Output, committed::replaced_since, ledger::Kind};
+use connectors::{Error, Ledger, Output, committed::kept};
 use futures::TryStreamExt;
-use object_store::{ObjectStoreExt, PutMode};
+use object_store::ObjectStoreExt;
 use serde::Deserialize;
 use timely::dataflow::channels::pact::Pipeline;
 use tokio::runtime::Handle;
@@ -104,19 +104,9 @@ impl<'s> Publish<'s> for Flow<'s, Scored> {
 /// # Errors
 /// The store's.
 pub async fn write(output: &Output, metrics: &Metrics) -> Result<(), Error> {
-    let (location, name) = (output.location(), path_of(metrics.sequence));
-    let path = location.path(&name)?;
-    let create = PutMode::Create.into();
-    let put = location
-        .store
-        .put_opts(&path, metrics.to_json().into(), create);
-    match put.await {
-        Ok(_)
-        | Err(
-            object_store::Error::AlreadyExists { .. } | object_store::Error::Precondition { .. },
-        ) => Ok(()),
-        Err(source) => Err(Error::store(location.url_of(&name), source)),
-    }
+    let name = path_of(metrics.sequence);
+    let created = output.location().create(&name, metrics.to_json()).await;
+    created.map(|_was_missing| ())
 }
 
 /// The entries, in order, up to which metrics are not there and can be made: what stood then is still kept.
@@ -125,18 +115,9 @@ pub async fn write(output: &Output, metrics: &Metrics) -> Result<(), Error> {
 /// The store's.
 pub async fn missing(output: &Output, ledger: &Ledger) -> Result<Vec<u64>, Error> {
     let there = listed(output).await?;
-    let mut missing = possible(ledger);
+    let mut missing = kept(ledger);
     missing.retain(|&sequence| !there.contains(&path_of(sequence)));
     Ok(missing)
-}
-
-/// The entries, in order, up to which metrics can be made: what stood then is still kept.
-pub fn possible(ledger: &Ledger) -> Vec<u64> {
-    let drops = ledger.entries().iter();
-    let drops = drops.filter(|entry| entry.kind == Kind::Drop);
-    let sequences = drops.map(|entry| entry.sequence);
-    let possible = sequences.filter(|&sequence| replaced_since(ledger, sequence).is_none());
-    possible.collect()
 }
 
 /// The files of metrics that are there.

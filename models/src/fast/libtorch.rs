@@ -126,15 +126,11 @@ impl Blocks {
     /// `[block, y, x, batch, in] -> [block, y * x * batch, out]`, with zeros about the grid.
     fn forward(&self, x: &Tensor) -> Result<Tensor, TchError> {
         let margin = self.kernel / 2;
-        let mut windows = x.shallow_clone();
-        if margin > 0 {
-            let about = [0, 0, 0, 0, margin, margin, margin, margin];
-            let padded = windows.f_constant_pad_nd(about)?;
-            windows = padded
-                .f_unfold(1, self.kernel, 1)?
-                .f_unfold(2, self.kernel, 1)?;
-            windows = windows.f_permute([0, 1, 2, 3, 5, 6, 4])?;
-        }
+        let padded = x.f_constant_pad_nd([0, 0, 0, 0, margin, margin, margin, margin])?;
+        let windows = padded
+            .f_unfold(1, self.kernel, 1)?
+            .f_unfold(2, self.kernel, 1)?
+            .f_permute([0, 1, 2, 3, 5, 6, 4])?;
         let (blocks, taps) = (self.weight.size()[0], self.weight.size()[1]);
         let windows = windows.f_reshape([blocks, -1, taps])?;
         self.bias.f_baddbmm(&windows, &self.weight, 1.0, 1.0)

@@ -8,7 +8,7 @@ use std::{
 use arrow::array::{ArrayRef, Float32Array, Int32Array, Int64Array, RecordBatch};
 use connectors::{
     Ledger, Location, Output,
-    committed::replaced_since,
+    committed::{self, replaced_since},
     ledger::{Entry, FORMAT, FileRecord, Kind, Rows},
 };
 use object_store::{memory::InMemory, path::Path};
@@ -357,6 +357,9 @@ fn run(history: Vec<Step>, known: usize) -> (Arc<Committed>, Option<Metrics>) {
         // Of what was committed before, the last is scored, and whatever has no metrics and can have them.
         let mut before: Vec<_> = (0..known).map(&mut commit).collect();
         let ledger = place.runtime.block_on(place.ledger.lock()).clone();
+        let unreplaced = before.iter().map(|(sequence, _)| *sequence);
+        let unreplaced = unreplaced.filter(|&sequence| replaced_since(&ledger, sequence).is_none());
+        assert_eq!(committed::kept(&ledger), unreplaced.collect::<Vec<_>>());
         before.retain(|(sequence, _)| {
             let at = *sequence as usize - 1;
             let has_some = at + 1 < known && matches!(history[at].told, Told::Later);
