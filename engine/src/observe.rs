@@ -20,8 +20,9 @@ const LOG_EVERY: Duration = Duration::from_secs(10);
 /// Shows a run on standard error: a bar on a terminal, plain lines elsewhere.
 #[derive(Clone)]
 pub struct Observer {
-    bar: ProgressBar,
-    _shown: Arc<Shown>,
+    /// None where nothing is shown.
+    bar: Option<ProgressBar>,
+    _shown: Option<Arc<Shown>>,
 }
 
 /// Stops the thread that shows progress.
@@ -68,25 +69,42 @@ impl Observer {
         let ticking = bar.clone();
         // Ends by itself soon after the run; nobody need wait for it.
         std::thread::spawn(move || show(&ticking, &progress, bytes, &over, terminal));
-        Self { bar, _shown: shown }
+        Self {
+            bar: Some(bar),
+            _shown: Some(shown),
+        }
+    }
+
+    /// Shows nothing: for a run within another command.
+    pub fn quiet() -> Self {
+        Self {
+            bar: None,
+            _shown: None,
+        }
     }
 
     /// Tells how a drop ended.
     pub fn settled(&self, settled: &Settled) {
-        self.bar.inc(1);
-        let line = describe(settled);
-        self.bar.suspend(|| tell(&line));
+        if let Some(bar) = &self.bar {
+            bar.inc(1);
+        }
+        self.say(describe(settled));
     }
 
     /// Tells what the user should know.
     pub fn warn(&self, line: &str) {
-        self.bar.suspend(|| tell(format_args!("warning: {line}")));
+        self.say(format!("warning: {line}"));
     }
 
     /// Tells what the metrics are after a drop, or why they are not known.
     pub fn scored(&self, published: &Published) {
-        let line = describe_metrics(published);
-        self.bar.suspend(|| tell(&line));
+        self.say(describe_metrics(published));
+    }
+
+    fn say(&self, line: String) {
+        if let Some(bar) = &self.bar {
+            bar.suspend(|| tell(line));
+        }
     }
 }
 

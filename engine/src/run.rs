@@ -2,7 +2,7 @@
 //!
 //! `run` hands in the drops that are there, `watch` those that arrive; all else is the same.
 use std::{
-    collections::BTreeSet,
+    collections::BTreeMap,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, Mutex, OnceLock, PoisonError},
     time::Duration,
@@ -64,6 +64,9 @@ pub struct Summary {
     pub device: String,
     /// Its arithmetic.
     pub precision: String,
+    /// Why drops could not be committed, by drop.
+    #[serde(skip)]
+    pub failures: BTreeMap<String, Vec<String>>,
 }
 
 impl Summary {
@@ -77,8 +80,6 @@ impl Summary {
 #[derive(Default)]
 struct Count {
     summary: Summary,
-    /// The drops that could not be committed: a watch may try one again.
-    failed: BTreeSet<String>,
 }
 
 impl Count {
@@ -95,11 +96,13 @@ impl Count {
     }
 
     fn one(&mut self, settled: &Settled) {
-        match settled.outcome {
-            Outcome::Failed(_) => self.failed.insert(settled.drop.clone()),
-            _ => self.failed.remove(&settled.drop),
+        // A watch may try a drop again.
+        let failures = &mut self.summary.failures;
+        match &settled.outcome {
+            Outcome::Failed(reasons) => failures.insert(settled.drop.clone(), reasons.clone()),
+            _ => failures.remove(&settled.drop),
         };
-        self.summary.drops_failed = self.failed.len() as u64;
+        self.summary.drops_failed = failures.len() as u64;
         if let Outcome::Committed(_) = settled.outcome {
             self.committed(&settled.rows);
         }
@@ -119,7 +122,15 @@ impl Count {
 /// # Errors
 /// What keeps the whole job from running; a drop that fails is counted in the summary.
 pub fn run(job: Job, runtime: &Handle) -> Result<Summary, Error> {
-    go(job, None, runtime)
+    go(job, None, Observer::start, runtime)
+}
+
+/// Runs a job as [`run`] does, and shows nothing of it.
+///
+/// # Errors
+/// As [`run`].
+pub(crate) fn run_quietly(job: Job, runtime: &Handle) -> Result<Summary, Error> {
+    go(job, None, |_, _| Observer::quiet(), runtime)
 }
 
 /// Takes each drop of the catalog as it arrives, until it is told to stop. On a cluster every process calls this, and
@@ -128,10 +139,15 @@ pub fn run(job: Job, runtime: &Handle) -> Result<Summary, Error> {
 /// # Errors
 /// As [`run`]; while it watches, a store that fails is asked again.
 pub fn watch(job: Job, watch: Watch, runtime: &Handle) -> Result<Summary, Error> {
-    go(job, Some(watch), runtime)
+    go(job, Some(watch), Observer::start, runtime)
 }
 
-fn go(job: Job, watch: Option<Watch>, runtime: &Handle) -> Result<Summary, Error> {
+fn go(
+    job: Job,
+    watch: Option<Watch>,
+    observe: fn(Option<&[Pending]>, Progress) -> Observer,
+    runtime: &Handle,
+) -> Result<Summary, Error> {
     let Joined {
         builders,
         guard,
@@ -151,10 +167,9 @@ fn go(job: Job, watch: Option<Watch>, runtime: &Handle) -> Result<Summary, Error
         true => runtime.block_on(prepare(&job, &run, watch.is_some()))?,
         false => Prepared::nothing(&job),
     };
-    let observer = leader.then(|| match watch {
-        None => Observer::start(Some(&pending), progress.clone()),
-        Some(_) => Observer::start(None, progress.clone()),
-    });
+    // What will come of a watch is not known.
+    let known = watch.is_none().then_some(pending.as_slice());
+    let observer = leader.then(|| observe(known, progress.clone()));
     let count = Arc::new(Mutex::new(Count::before(&ledger, &job)));
     let ledger = Arc::new(tokio::sync::Mutex::new(ledger));
     let committer = committer(&job, ledger.clone(), runtime);

@@ -18,7 +18,7 @@ use crate::{
     Error, Job,
     job::StoreOptions,
     observe::one_line,
-    run,
+    run::run_quietly,
     settings::{DropBy, RunArgs},
 };
 
@@ -254,16 +254,20 @@ impl Verified {
         }
         let (options, runtime) = (options.to_vec(), Handle::current());
         let ran = tokio::task::spawn_blocking(move || {
-            run(Job::new(&args, &options, &runtime)?, &runtime)
+            run_quietly(Job::new(&args, &options, &runtime)?, &runtime)
         });
-        ran.await
+        let ran = ran
+            .await
             .expect("a run does not panic: its errors are values")?;
         let made = Ledger::open(&Location::open(&place.path().display().to_string(), &[])?).await?;
         self.drops_predicted_again += 1;
         match made.newest(&entry.drop) {
-            None => self
-                .faults
-                .push(format!("{name}: cannot be read again; see above")),
+            None => {
+                let reasons = ran.failures.get(&entry.drop).cloned().unwrap_or_default();
+                let reasons = reasons.join("; ");
+                self.faults
+                    .push(format!("{name}: cannot be predicted again: {reasons}"));
+            }
             Some(made) if made.model_id != entry.model_id => {
                 let (made, told) = (&made.model_id, &entry.model_id);
                 self.faults.push(format!(

@@ -114,17 +114,29 @@ fn an_output_as_it_was_committed_is_verified_and_predicts_the_same_again() {
     );
     assert_eq!(told["files"], committed(out.path()).len());
     let args = ["--catalog", &text(survey()), "--model"].map(str::to_owned);
-    let told = verify(out.path())
-        .args(&args)
-        .args([text(model())])
-        .ends(0)
-        .json();
-    assert_eq!(told["drops_predicted_again"], 3);
+    let ended = verify(out.path()).args(&args).args([text(model())]).ends(0);
+    assert_eq!(ended.json()["drops_predicted_again"], 3);
+    // What it predicts again is its own affair: lines of drops that are committed elsewhere were shown.
+    assert_eq!(ended.stderr, "");
     verify(out.path())
         .args(&args)
         .args([text(other_model())])
         .ends(1);
     assert_eq!(before, tree(out.path()), "verify writes nothing");
+
+    // A drop that cannot be predicted again says why, in its fault.
+    let damaged = folder();
+    crate::survey::copy(survey(), damaged.path());
+    put(damaged.path().join("drop-0002/part-0000.parquet"), "PAR1");
+    let ended = verify(out.path())
+        .args(["--catalog", &text(damaged.path()), "--model"])
+        .args([text(model())])
+        .ends(1);
+    let fault = ended.json()["faults"][0].as_str().unwrap().to_owned();
+    assert!(
+        fault.contains("cannot be predicted again: ") && fault.contains("part-0000.parquet"),
+        "{fault}"
+    );
 
     // A catalog that has lost a drop shows the others all the same.
     let rest = folder();
