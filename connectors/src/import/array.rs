@@ -11,8 +11,16 @@ use half::{bf16, f16};
 
 use super::{ImportError, zip::Member};
 
-/// The most that one row may take.
-const ROW_BYTES_MAX: u64 = 256 << 20;
+/// The most that one row may take: five bands of 1,448 pixels a side. It is held ten times over on its way.
+const ROW_BYTES_MAX: u64 = 40 << 20;
+/// The most that rows which are read together take, with what lies between them; a single row may take more.
+const ROWS_BYTES_MAX: u64 = 128 << 20;
+/// A file has fewer arrays than this. One array may stand under any number of names.
+pub(super) const FIELDS_MAX: usize = 4096;
+/// Arrays have no more sides than this: PyTorch's and numpy's.
+pub(super) const SIDES_MAX: usize = 64;
+/// Names are shorter than this.
+const NAME_BYTES_MAX: usize = 4096;
 /// The most that is held of a deflated array whose rows do not follow one another.
 const WHOLE_BYTES_MAX: u64 = 64 << 20;
 
@@ -360,6 +368,7 @@ impl View {
 }
 
 /// Named arrays of one file, and the members that they lie in.
+#[derive(Default)]
 pub(super) struct Table {
     pub(super) members: Vec<Member>,
     pub(super) fields: Vec<(String, Array)>,
@@ -368,10 +377,50 @@ pub(super) struct Table {
 }
 
 impl Table {
+    /// Adds an array.
+    pub(super) fn add(&mut self, name: String, array: Array) -> Result<(), String> {
+        add_field(&mut self.fields, name, array)
+    }
+
+    /// How many rows of these fields may be read together, at least one.
+    pub(super) fn rows_together(&self, fields: &[usize]) -> u64 {
+        let mut between = vec![0; self.members.len()];
+        let mut bytes = 0_u64;
+        for array in fields.iter().map(|&field| &self.fields[field].1) {
+            bytes = bytes.saturating_add(array.row_bytes().unwrap_or(u64::MAX));
+            let stride = array.strides.first().copied().unwrap_or(0);
+            between[array.member] = stride.max(between[array.member]);
+        }
+        let between = between.into_iter().fold(0, u64::saturating_add);
+        (ROWS_BYTES_MAX / bytes.saturating_add(between).max(1)).max(1)
+    }
+
     /// Rows of a field, as [`Array::read`] has them.
     pub(super) fn read(&mut self, field: usize, rows: Range<u64>) -> Result<Vec<u8>, ImportError> {
         let array = &self.fields[field].1;
         array.read(&mut self.members[array.member], rows)
+    }
+}
+
+/// Adds a named array, where there are not too many.
+pub(super) fn add_field(
+    fields: &mut Vec<(String, Array)>,
+    name: String,
+    array: Array,
+) -> Result<(), String> {
+    check_name(&name)?;
+    if fields.len() >= FIELDS_MAX {
+        return Err(format!("it has more than {FIELDS_MAX} arrays"));
+    }
+    fields.push((name, array));
+    Ok(())
+}
+
+/// Says that a name is too long to be one.
+pub(super) fn check_name(name: &str) -> Result<(), String> {
+    match name.len() {
+        0..NAME_BYTES_MAX => Ok(()),
+        bytes => Err(format!("the name of an array has {bytes} bytes")),
     }
 }
 

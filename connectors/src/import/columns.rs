@@ -144,6 +144,19 @@ impl Galaxies {
         self.rows
     }
 
+    /// How many rows may be read together.
+    pub(super) fn rows_together(&self) -> u64 {
+        let mut fields = vec![self.cutout];
+        match &self.mags {
+            Some(Mags::Together(field)) => fields.push(*field),
+            Some(Mags::Each(each)) => fields.extend(each),
+            None => {}
+        }
+        fields.extend(self.position.into_iter().flatten());
+        fields.extend(self.z_spec.into_iter().chain(self.object_id));
+        self.table.rows_together(&fields)
+    }
+
     pub(super) fn has_positions(&self) -> bool {
         self.position.is_some()
     }

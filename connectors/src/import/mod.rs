@@ -272,9 +272,10 @@ impl Plan {
             if galaxies.kind() != self.kind {
                 return Err(ImportError::corrupt(file, "it changed while it was read"));
             }
+            let rows_together = rows_per_group.min(galaxies.rows_together());
             let mut at = 0;
             while at < galaxies.rows() {
-                let rows = at..galaxies.rows().min(at + rows_per_group);
+                let rows = at..galaxies.rows().min(at + rows_together);
                 at = rows.end;
                 let mut given = Given {
                     next_id: self.numbers.then_some(&mut next_id),

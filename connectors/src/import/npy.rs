@@ -6,7 +6,7 @@
 //! not read.
 
 use super::ImportError;
-use super::array::{Array, Dtype, Kind, Table};
+use super::array::{Array, Dtype, FIELDS_MAX, Kind, SIDES_MAX, Table, add_field};
 use super::zip::{Archive, Member};
 
 /// The largest header; numpy itself refuses longer ones than 10,000.
@@ -16,26 +16,29 @@ const DEPTH_MAX: usize = 16;
 
 /// The arrays of a `.npz`.
 pub(super) fn table(archive: Archive) -> Result<Table, ImportError> {
-    let names: Vec<String> = archive.names().map(str::to_owned).collect();
-    let (mut members, mut fields, mut objects) = (Vec::new(), Vec::new(), Vec::new());
+    let names = archive.names().filter(|name| name.ends_with(".npy"));
+    let names: Vec<String> = names.take(FIELDS_MAX + 1).map(str::to_owned).collect();
+    if names.len() > FIELDS_MAX {
+        let reason = format!("it has more than {FIELDS_MAX} arrays");
+        return Err(ImportError::unsupported(archive.path(), reason));
+    }
+    let mut table = Table::default();
     for name in names {
-        let Some(array) = name.strip_suffix(".npy") else {
-            continue;
-        };
         let mut member = archive.member(&name)?;
         let header = read_header(&mut member)?;
+        let array = name.strip_suffix(".npy").unwrap_or(&name);
         if header.element.has_objects() {
-            objects.push(array.to_owned());
+            table.objects.push(array.to_owned());
         } else {
-            header.fields(array, members.len(), &mut fields);
-            members.push(member);
+            header
+                .fields(array, table.members.len(), &mut table.fields)
+                .map_err(|reason| ImportError::unsupported(archive.path(), reason))?;
+            // Headers of all members at once could be more than the file.
+            member.release();
+            table.members.push(member);
         }
     }
-    Ok(Table {
-        members,
-        fields,
-        objects,
-    })
+    Ok(table)
 }
 
 fn read_header(member: &mut Member) -> Result<Header, ImportError> {
@@ -126,7 +129,12 @@ impl Header {
     }
 
     /// The arrays of numbers or text that it holds, with their names.
-    fn fields(&self, name: &str, member: usize, into: &mut Vec<(String, Array)>) {
+    fn fields(
+        &self,
+        name: &str,
+        member: usize,
+        into: &mut Vec<(String, Array)>,
+    ) -> Result<(), String> {
         let mut strides = vec![0; self.shape.len()];
         let mut step = self.bytes;
         let mut set = |(stride, side): (&mut u64, &u64)| {
@@ -146,7 +154,7 @@ impl Header {
             shape: self.shape.clone(),
             strides,
         };
-        outer.fields(name, 0, &self.element, self.bytes, &[], into);
+        outer.fields(name, 0, &self.element, self.bytes, &[], into)
     }
 }
 
@@ -168,7 +176,7 @@ impl Outer {
         bytes: u64,
         inner: &[u64],
         into: &mut Vec<(String, Array)>,
-    ) {
+    ) -> Result<(), String> {
         match element {
             Element::Other | Element::Objects => {}
             Element::Plain(dtype) => {
@@ -178,17 +186,15 @@ impl Outer {
                     shape.push(*side);
                     strides.push(behind.fold(bytes, |step, side| step.saturating_mul(*side)));
                 }
-                into.push((
-                    name.to_owned(),
-                    Array {
-                        member: self.member,
-                        dtype: *dtype,
-                        start: self.start,
-                        within,
-                        shape,
-                        strides,
-                    },
-                ));
+                let array = Array {
+                    member: self.member,
+                    dtype: *dtype,
+                    start: self.start,
+                    within,
+                    shape,
+                    strides,
+                };
+                add_field(into, name.to_owned(), array)?;
             }
             // Records of records, but no arrays of records in records.
             Element::Record(fields) if inner.is_empty() => {
@@ -199,11 +205,12 @@ impl Outer {
                     };
                     let (name, within) =
                         (format!("{name}.{field}"), within.saturating_add(*offset));
-                    self.fields(&name, within, element, bytes, shape, into);
+                    self.fields(&name, within, element, bytes, shape, into)?;
                 }
             }
             Element::Record(_) => {}
         }
+        Ok(())
     }
 }
 
@@ -284,6 +291,9 @@ fn shape(literal: &Literal) -> Result<Vec<u64>, String> {
         _ => Err("its shape is not made of whole numbers".to_owned()),
     };
     match literal {
+        Literal::List(sides) if sides.len() > SIDES_MAX => {
+            Err(format!("its shape has more than {SIDES_MAX} sides"))
+        }
         Literal::List(sides) => sides.iter().map(side).collect(),
         one => Ok(vec![side(one)?]),
     }
@@ -421,7 +431,7 @@ mod tests {
     fn fields(header: &str) -> Vec<(String, Array)> {
         let mut fields = Vec::new();
         let header = Header::parse(header, 128).unwrap();
-        header.fields("a", 0, &mut fields);
+        header.fields("a", 0, &mut fields).unwrap();
         fields
     }
 
@@ -483,7 +493,7 @@ mod tests {
             changes.iter().filter(|(at, _)| *at < header.len()).for_each(|&(at, to)| text[at] = to);
             let text: String = text.into_iter().take(len).collect();
             if let Ok(header) = Header::parse(&text, 128) {
-                header.fields("a", 0, &mut Vec::new());
+                let _ = header.fields("a", 0, &mut Vec::new());
             }
         }
     }

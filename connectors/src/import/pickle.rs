@@ -2,12 +2,18 @@
 //!
 //! The opcodes are those that pickling plain values, instances and tensors takes, of protocols 2 to 5
 //! (Python's `pickletools` documents them). A node names others by their number, so that shared and circular objects
-//! need no special care.
+//! need no special care, and however often an object is named, it is held once.
 
 use std::collections::HashMap;
+use std::fmt;
 
 /// A node's number.
-pub(super) type Id = usize;
+pub(super) type Id = u32;
+
+/// A pickle has fewer opcodes than this. Each makes a node or two of 32 bytes, and takes a byte.
+const STEPS_MAX: usize = 2 << 20;
+/// Names of classes and functions are shorter than this.
+const GLOBAL_BYTES_MAX: usize = 1024;
 
 /// A value.
 #[derive(Debug, Clone, PartialEq)]
@@ -16,16 +22,17 @@ pub(super) enum Node {
     Bool(bool),
     Int(i64),
     Float(f64),
-    Text(String),
-    Bytes(Vec<u8>),
-    Tuple(Vec<Id>),
+    Text(Box<str>),
+    /// Bytes, which nobody asks for.
+    Bytes,
+    Tuple(Box<[Id]>),
     List(Vec<Id>),
     Dict(Vec<(Id, Id)>),
     Set(Vec<Id>),
-    /// A class or a function, by its module and name.
-    Global(String, String),
+    /// A class or a function, by the texts of its module and name.
+    Global(Id, Id),
     /// What a call of `callable` would give.
-    Object(Object),
+    Object(Box<Object>),
     /// What stands outside of the pickle.
     Persistent(Id),
 }
@@ -41,6 +48,32 @@ pub(super) struct Object {
     pub(super) entries: Vec<(Id, Id)>,
     /// Its attributes, as `__setstate__` would get them.
     pub(super) state: Option<Id>,
+}
+
+/// The name of a class or a function.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Global<'a> {
+    module: &'a str,
+    name: &'a str,
+}
+
+impl Global<'_> {
+    /// Whether this is `module.name`.
+    pub(super) fn is(&self, full: &str) -> bool {
+        let name = full.strip_prefix(self.module);
+        name.and_then(|name| name.strip_prefix('.')) == Some(self.name)
+    }
+
+    /// Its name in a module; `None` where it is of another.
+    pub(super) fn name_in(&self, module: &str) -> Option<&str> {
+        (self.module == module).then_some(self.name)
+    }
+}
+
+impl fmt::Display for Global<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.module, self.name)
+    }
 }
 
 /// A whole pickle.
@@ -59,15 +92,13 @@ impl Pickle {
             marks: Vec::new(),
             memo: HashMap::new(),
         };
-        let root = loop {
+        for _ in 0..STEPS_MAX {
             if let Some(root) = machine.step()? {
-                break root;
+                let nodes = machine.nodes;
+                return Ok(Self { nodes, root });
             }
-        };
-        Ok(Self {
-            nodes: machine.nodes,
-            root,
-        })
+        }
+        Err(format!("it has more than {STEPS_MAX} opcodes"))
     }
 
     pub(super) fn root(&self) -> Id {
@@ -75,11 +106,7 @@ impl Pickle {
     }
 
     pub(super) fn node(&self, id: Id) -> &Node {
-        &self.nodes[id]
-    }
-
-    pub(super) fn nodes(&self) -> &[Node] {
-        &self.nodes
+        &self.nodes[id as usize]
     }
 
     pub(super) fn text(&self, id: Id) -> Option<&str> {
@@ -96,24 +123,33 @@ impl Pickle {
         }
     }
 
-    /// A class or function as `module.name`.
-    pub(super) fn global(&self, id: Id) -> Option<String> {
+    /// The name of a class or a function.
+    pub(super) fn global(&self, id: Id) -> Option<Global<'_>> {
         match self.node(id) {
-            Node::Global(module, name) => Some(format!("{module}.{name}")),
+            Node::Global(module, name) => Some(Global {
+                module: self.text(*module)?,
+                name: self.text(*name)?,
+            }),
             _ => None,
         }
+    }
+
+    /// All classes and functions that are named.
+    pub(super) fn globals(&self) -> impl Iterator<Item = Global<'_>> {
+        (0..self.nodes.len()).filter_map(|id| self.global(id as Id))
     }
 
     /// What a tuple or a list holds.
     pub(super) fn sequence(&self, id: Id) -> Option<&[Id]> {
         match self.node(id) {
-            Node::Tuple(items) | Node::List(items) => Some(items),
+            Node::Tuple(items) => Some(items),
+            Node::List(items) => Some(items),
             _ => None,
         }
     }
 
     /// A recorded call, with the name of what would be called.
-    pub(super) fn object(&self, id: Id) -> Option<(String, &Object)> {
+    pub(super) fn object(&self, id: Id) -> Option<(Global<'_>, &Object)> {
         match self.node(id) {
             Node::Object(object) => Some((self.global(object.callable)?, object)),
             _ => None,
@@ -126,7 +162,9 @@ impl Pickle {
             return Some(entries);
         }
         let (class, object) = self.object(id)?;
-        (class == "collections.OrderedDict").then_some(&object.entries)
+        class
+            .is("collections.OrderedDict")
+            .then_some(&object.entries)
     }
 
     /// The entry of a dict with this key.
@@ -230,17 +268,27 @@ impl Machine<'_> {
         Ok(bytes.try_into().expect("as many bytes as were asked for"))
     }
 
-    fn line(&mut self) -> Result<String, String> {
-        let len = self.rest.iter().position(|&byte| byte == b'\n');
-        let line = self.bytes_of(len.ok_or("it ends too early")?)?;
-        let line = String::from_utf8(line.to_vec()).map_err(|_| "a name is no UTF-8")?;
+    /// A line of text, as a node that is not on the stack.
+    fn line(&mut self) -> Result<Id, String> {
+        let rest = &self.rest[..self.rest.len().min(GLOBAL_BYTES_MAX)];
+        let len = rest.iter().position(|&byte| byte == b'\n');
+        let line = self.bytes_of(len.ok_or("a name is too long, or it ends too early")?)?;
+        let line = str::from_utf8(line).map_err(|_| "a name is no UTF-8")?;
+        let node = Node::Text(line.into());
         self.take::<1>()?;
-        Ok(line)
+        Ok(self.node(node))
+    }
+
+    /// The number of a new node.
+    fn node(&mut self, node: Node) -> Id {
+        // Fewer than three for each opcode, so their number fits.
+        self.nodes.push(node);
+        (self.nodes.len() - 1) as Id
     }
 
     fn push(&mut self, node: Node) {
-        self.stack.push(self.nodes.len());
-        self.nodes.push(node);
+        let id = self.node(node);
+        self.stack.push(id);
     }
 
     /// What is on top, if it stands above the last mark.
@@ -296,8 +344,8 @@ impl Machine<'_> {
             b'X' => 4,
             _ => 8,
         })?;
-        let text = String::from_utf8_lossy(self.bytes_of(len)?).into_owned();
-        self.push(Node::Text(text));
+        let text = text_of(self.bytes_of(len)?);
+        self.push(text);
         Ok(())
     }
 
@@ -307,12 +355,13 @@ impl Machine<'_> {
             b'B' | b'T' => 4,
             _ => 8,
         })?;
-        let bytes = self.bytes_of(len)?.to_vec();
-        self.push(match opcode {
+        let bytes = self.bytes_of(len)?;
+        let node = match opcode {
             // Strings of Python 2.
-            b'U' | b'T' => Node::Text(String::from_utf8_lossy(&bytes).into_owned()),
-            _ => Node::Bytes(bytes),
-        });
+            b'U' | b'T' => text_of(bytes),
+            _ => Node::Bytes,
+        };
+        self.push(node);
         Ok(())
     }
 
@@ -329,13 +378,13 @@ impl Machine<'_> {
                 items
             }
         };
-        self.push(Node::Tuple(items));
+        self.push(Node::Tuple(items.into()));
         Ok(())
     }
 
     fn append(&mut self, new: Vec<Id>) -> Result<(), String> {
         let top = self.top()?;
-        match &mut self.nodes[top] {
+        match &mut self.nodes[top as usize] {
             Node::List(items) | Node::Set(items) => items.extend(new),
             Node::Object(object) => object.items.extend(new),
             _ => return Err("something is appended to what is no list".to_owned()),
@@ -346,7 +395,7 @@ impl Machine<'_> {
     fn set(&mut self, items: &[Id]) -> Result<(), String> {
         let top = self.top()?;
         let pairs = items.chunks_exact(2).map(|pair| (pair[0], pair[1]));
-        match &mut self.nodes[top] {
+        match &mut self.nodes[top as usize] {
             Node::Dict(entries) => entries.extend(pairs),
             Node::Object(object) => object.entries.extend(pairs),
             _ => return Err("something is set in what is no dict".to_owned()),
@@ -376,34 +425,43 @@ impl Machine<'_> {
             (self.line()?, self.line()?)
         } else {
             let (name, module) = (self.pop()?, self.pop()?);
-            match (&self.nodes[module], &self.nodes[name]) {
-                (Node::Text(module), Node::Text(name)) => (module.clone(), name.clone()),
-                _ => return Err("a class is named by what is no text".to_owned()),
+            for id in [module, name] {
+                match &self.nodes[id as usize] {
+                    Node::Text(text) if text.len() < GLOBAL_BYTES_MAX => {}
+                    Node::Text(_) => return Err("the name of a class is too long".to_owned()),
+                    _ => return Err("a class is named by what is no text".to_owned()),
+                }
             }
+            (module, name)
         };
         self.push(Node::Global(module, name));
         Ok(())
     }
 
     fn call(&mut self, callable: Id, args: Id) {
-        self.push(Node::Object(Object {
+        self.push(Node::Object(Box::new(Object {
             callable,
             args,
             items: Vec::new(),
             entries: Vec::new(),
             state: None,
-        }));
+        })));
     }
 
     fn build(&mut self) -> Result<(), String> {
         let state = self.pop()?;
         let top = self.top()?;
-        match &mut self.nodes[top] {
+        match &mut self.nodes[top as usize] {
             Node::Object(object) => object.state = Some(state),
             _ => return Err("attributes are given to what is no object".to_owned()),
         }
         Ok(())
     }
+}
+
+/// Text; bytes that are no UTF-8 are replaced.
+fn text_of(bytes: &[u8]) -> Node {
+    Node::Text(String::from_utf8_lossy(bytes).into())
 }
 
 #[cfg(test)]
@@ -446,8 +504,43 @@ mod tests {
     fn a_call_is_recorded_and_not_made() {
         let pickle = Pickle::parse(b"cos\nsystem\nX\x04\x00\x00\x00exit\x85R.").unwrap();
         let (name, object) = pickle.object(pickle.root()).unwrap();
-        assert_eq!(name, "os.system");
+        assert!(name.is("os.system") && !name.is("os.systems") && !name.is("s.system"));
+        assert_eq!(name.to_string(), "os.system");
         assert_eq!(pickle.sequence(object.args).map(<[Id]>::len), Some(1));
+    }
+
+    /// A text that named a class was copied for each class that it named: two kilobytes took gigabytes.
+    #[test]
+    fn however_often_an_object_is_named_it_is_held_once() {
+        let mut bytes = b"\x80\x04(\x8c\x09some name\x94".to_vec();
+        (0..1000).for_each(|_| bytes.extend(b"h\x00h\x00\x93"));
+        let pickle = Pickle::parse(&[&bytes[..], b"l"].concat());
+        assert!(pickle.is_err(), "protocol 0's list is not read");
+        let pickle = Pickle::parse(&[&bytes[..], b"t."].concat()).unwrap();
+        assert_eq!(pickle.globals().count(), 1000);
+        let texts = pickle
+            .nodes
+            .iter()
+            .filter(|node| matches!(node, Node::Text(_)));
+        assert_eq!(texts.count(), 1);
+        assert!(size_of::<Node>() <= 32);
+        let long = [
+            &b"\x8d\x00\x10\x00\x00\x00\x00\x00\x00"[..],
+            &[b'a'; 4096],
+            b"2\x93.",
+        ];
+        assert!(
+            Pickle::parse(&long.concat())
+                .unwrap_err()
+                .contains("too long")
+        );
+    }
+
+    /// Each byte made a node of 88 bytes, and 58 kB that inflate to 64 MB took 5.2 GB.
+    #[test]
+    fn a_pickle_of_more_opcodes_than_any_network_takes_is_refused() {
+        let bytes = vec![b']'; STEPS_MAX + 1];
+        assert!(Pickle::parse(&bytes).unwrap_err().contains("opcodes"));
     }
 
     #[test]

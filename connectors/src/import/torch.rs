@@ -8,15 +8,17 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use super::array::{Array, Dtype, Kind, Table};
-use super::pickle::{Id, Node, Pickle};
+use super::array::{Array, Dtype, FIELDS_MAX, Kind, SIDES_MAX, Table, check_name};
+use super::pickle::{Global, Id, Node, Pickle};
 use super::zip::Archive;
 use super::{ImportError, zip::Member};
 
 /// An object without its tensors' numbers has no more bytes than this.
-const PICKLE_BYTES_MAX: u64 = 64 << 20;
+const PICKLE_BYTES_MAX: u64 = 32 << 20;
 /// A network has fewer modules, tensors and attributes than this.
 const PARTS_MAX: usize = 1 << 20;
+/// The names of them all take fewer bytes than this: one text may be part of any number of names.
+const NAMES_BYTES_MAX: usize = 64 << 20;
 /// Modules lie no deeper in each other than this.
 const DEPTH_MAX: usize = 64;
 
@@ -72,13 +74,30 @@ struct TorchFile {
 #[derive(Default)]
 struct Walk {
     weights: Weights,
+    /// Entries that were looked at.
     parts: usize,
+    /// Bytes of numbers, and of names.
     bytes: u64,
+    names: usize,
+}
+
+impl Walk {
+    /// Counts the entries of a dict; `None` where they are too many.
+    fn look_at(&mut self, entries: &[(Id, Id)]) -> Option<()> {
+        self.parts += entries.len();
+        (self.parts <= PARTS_MAX).then_some(())
+    }
+
+    /// A name below another; `None` where names become too long.
+    fn name(&mut self, prefix: &str, name: &str, end: &str) -> Option<String> {
+        self.names += prefix.len() + name.len() + end.len();
+        (self.names <= NAMES_BYTES_MAX).then(|| format!("{prefix}{name}{end}"))
+    }
 }
 
 /// A tensor's storage and its view of it, in elements.
-struct Tensor {
-    storage: String,
+struct Tensor<'a> {
+    storage: &'a str,
     dtype: Dtype,
     offset: u64,
     shape: Vec<u64>,
@@ -97,9 +116,9 @@ impl TorchFile {
         })?;
         let byteorder = format!("{folder}byteorder");
         let big_endian = archive.names().any(|name| name == byteorder)
-            && whole(archive.member(&byteorder)?)? == b"big";
-        let pickle = whole(archive.member(&format!("{folder}data.pkl"))?)?;
-        let pickle = Pickle::parse(&pickle)
+            && whole(&mut archive.member(&byteorder)?)? == b"big";
+        let mut pickle = archive.member(&format!("{folder}data.pkl"))?;
+        let pickle = Pickle::parse(whole(&mut pickle)?)
             .map_err(|reason| ImportError::corrupt(&path, format!("its data.pkl: {reason}")))?;
         Ok(Self {
             archive,
@@ -113,7 +132,7 @@ impl TorchFile {
         let root = self.pickle.root();
         let mut walk = Walk::default();
         if let Some((class, _)) = self.module(root) {
-            walk.weights.class = Some(class);
+            walk.weights.class = Some(class.to_string());
             self.walk(root, "", 0, &mut walk)?;
         } else {
             let state = self.state_dict(root).ok_or_else(|| {
@@ -130,27 +149,22 @@ impl TorchFile {
 
     fn table(&self) -> Result<Table, ImportError> {
         self.check_globals()?;
-        let (mut members, mut fields) = (Vec::new(), Vec::new());
+        let mut table = Table::default();
         for (name, id) in self.named()? {
-            let (array, member) = self.array(&name, id, members.len())?;
-            members.push(member);
-            fields.push((name, array));
+            let (array, member) = self.array(&name, id, table.members.len())?;
+            table.members.push(member);
+            table
+                .add(name, array)
+                .map_err(|reason| ImportError::unsupported(self.archive.path(), reason))?;
         }
-        Ok(Table {
-            members,
-            fields,
-            objects: Vec::new(),
-        })
+        Ok(table)
     }
 
     /// That the file names no class or function but those of tensors.
     fn check_globals(&self) -> Result<(), ImportError> {
-        let globals = self.pickle.nodes().iter().filter_map(|node| match node {
-            Node::Global(module, name) => Some(format!("{module}.{name}")),
-            _ => None,
-        });
-        for global in globals {
-            if dtype_of(&global).is_none() && !TENSOR_GLOBALS.contains(&global.as_str()) {
+        for global in self.pickle.globals() {
+            let is_known = |known: &&str| global.is(known);
+            if dtype_of(global).is_none() && !TENSOR_GLOBALS.iter().any(|known| is_known(&known)) {
                 let reason = format!(
                     "it holds a {global}, which is no tensor; save the tensors alone \
                      (torch.save((image, magnitude, redshift), FILE))"
@@ -166,12 +180,19 @@ impl TorchFile {
         let pickle = &self.pickle;
         let mut root = pickle.root();
         if let Some((class, object)) = pickle.object(root)
-            && class == "torch.utils.data.dataset.TensorDataset"
+            && class.is("torch.utils.data.dataset.TensorDataset")
         {
             let tensors = object.state.and_then(|state| pickle.get(state, "tensors"));
             root = tensors.unwrap_or(root);
         }
+        let too_many = |count: usize| {
+            let reason = format!("it holds {count} things; at most {FIELDS_MAX} tensors are read");
+            Err(ImportError::unsupported(self.archive.path(), reason))
+        };
         if let Some(items) = pickle.sequence(root) {
+            if items.len() > FIELDS_MAX {
+                return too_many(items.len());
+            }
             let number = |(i, &id): (usize, &Id)| (i.to_string(), id);
             return Ok(items.iter().enumerate().map(number).collect());
         }
@@ -181,33 +202,40 @@ impl TorchFile {
                 "it holds no TensorDataset, tuple, list or dict of tensors",
             )
         })?;
+        if entries.len() > FIELDS_MAX {
+            return too_many(entries.len());
+        }
         let named = entries
             .iter()
-            .filter_map(|(key, id)| Some((pickle.text(*key)?.to_owned(), *id)));
-        Ok(named.collect())
+            .filter_map(|(key, id)| Some((pickle.text(*key)?, *id)));
+        named
+            .map(|(name, id)| match check_name(name) {
+                Ok(()) => Ok((name.to_owned(), id)),
+                Err(reason) => Err(ImportError::unsupported(self.archive.path(), reason)),
+            })
+            .collect()
     }
 
     /// What a tensor says of itself; `None` where the node is no tensor.
-    fn tensor(&self, id: Id) -> Option<Tensor> {
+    fn tensor(&self, id: Id) -> Option<Tensor<'_>> {
         let (function, object) = self.pickle.object(id)?;
         let args = self.pickle.sequence(object.args)?;
-        match function.as_str() {
-            "torch._utils._rebuild_parameter" | "torch._utils._rebuild_parameter_with_state" => {
+        match function.name_in("torch._utils")? {
+            "_rebuild_parameter" | "_rebuild_parameter_with_state" => {
                 // A parameter is its tensor; one of a parameter would be none of PyTorch's.
                 let inner = *args.first()?;
                 let (function, _) = self.pickle.object(inner)?;
-                let plain = function.starts_with("torch._utils._rebuild_tensor_v");
+                let function = function.name_in("torch._utils")?;
+                let plain = function.starts_with("_rebuild_tensor_v");
                 plain.then(|| self.tensor(inner))?
             }
-            "torch._utils._rebuild_tensor_v2" | "torch._utils._rebuild_tensor_v3" => {
-                self.plain_tensor(args)
-            }
+            "_rebuild_tensor_v2" | "_rebuild_tensor_v3" => self.plain_tensor(args),
             _ => None,
         }
     }
 
     /// `(storage, offset, size, stride, …)`, with the type of a version 3 behind the hooks.
-    fn plain_tensor(&self, args: &[Id]) -> Option<Tensor> {
+    fn plain_tensor(&self, args: &[Id]) -> Option<Tensor<'_>> {
         let pickle = &self.pickle;
         let [storage, offset, size, stride, ..] = args else {
             return None;
@@ -218,21 +246,23 @@ impl TorchFile {
         let [kind, class, key, ..] = pickle.sequence(*storage)? else {
             return None;
         };
-        if pickle.text(*kind)? != "storage" {
+        let storage = pickle.text(*key)?;
+        if pickle.text(*kind)? != "storage" || check_name(storage).is_err() {
             return None;
         }
-        let own = pickle.global(*class).and_then(|class| dtype_of(&class));
+        let own = pickle.global(*class).and_then(dtype_of);
         let given = args.get(6).and_then(|&id| pickle.global(id));
-        let mut dtype = own.or_else(|| dtype_of(&given?))?;
+        let mut dtype = own.or_else(|| dtype_of(given?))?;
         dtype.big_endian = self.big_endian;
         let whole = |id: Id| -> Option<Vec<u64>> {
-            let items = pickle.sequence(id)?.iter();
+            let items = pickle.sequence(id)?;
+            let items = (items.len() <= SIDES_MAX).then_some(items)?.iter();
             items
                 .map(|&id| u64::try_from(pickle.int(id)?).ok())
                 .collect()
         };
         Some(Tensor {
-            storage: pickle.text(*key)?.to_owned(),
+            storage,
             dtype,
             offset: u64::try_from(pickle.int(*offset)?).ok()?,
             shape: whole(*size)?,
@@ -279,7 +309,7 @@ impl TorchFile {
     }
 
     /// The class and the attributes of a module.
-    fn module(&self, id: Id) -> Option<(String, Id)> {
+    fn module(&self, id: Id) -> Option<(Global<'_>, Id)> {
         let (class, object) = self.pickle.object(id)?;
         let state = object.state?;
         self.pickle.get(state, "_modules")?;
@@ -314,39 +344,44 @@ impl TorchFile {
                 self.tensors(dict, prefix, walk)?;
             }
         }
-        for &(key, value) in self.pickle.entries(state).unwrap_or_default() {
+        let attributes = self.pickle.entries(state).unwrap_or_default();
+        walk.look_at(attributes).ok_or_else(|| self.endless())?;
+        for &(key, value) in attributes {
             let number = match self.pickle.node(value) {
                 Node::Int(int) => *int as f64,
                 Node::Float(float) => *float,
                 _ => continue,
             };
             if let Some(name) = self.pickle.text(key) {
-                walk.weights
-                    .numbers
-                    .insert(format!("{prefix}{name}"), number);
+                let name = walk.name(prefix, name, "");
+                let name = name.ok_or_else(|| self.endless())?;
+                walk.weights.numbers.insert(name, number);
             }
         }
         let modules = self.pickle.get(state, "_modules");
         let modules = modules.and_then(|dict| self.pickle.entries(dict));
-        for &(key, module) in modules.unwrap_or_default() {
-            walk.parts += 1;
-            if depth > DEPTH_MAX || walk.parts > PARTS_MAX {
-                return Err(self.endless());
-            }
+        let modules = modules.unwrap_or_default();
+        walk.look_at(modules).ok_or_else(|| self.endless())?;
+        for &(key, module) in modules {
             let name = self.pickle.text(key).unwrap_or_default();
-            self.walk(module, &format!("{prefix}{name}."), depth + 1, walk)?;
+            let inner = walk.name(prefix, name, ".");
+            let inner = inner.filter(|_| depth <= DEPTH_MAX);
+            let inner = inner.ok_or_else(|| self.endless())?;
+            self.walk(module, &inner, depth + 1, walk)?;
         }
         Ok(())
     }
 
     fn endless(&self) -> ImportError {
-        let reason = "its modules hold each other, or share tensors, without end";
+        let reason = "its modules hold each other, or share tensors or names, without end";
         ImportError::corrupt(self.archive.path(), reason)
     }
 
     /// The tensors of a dict.
     fn tensors(&self, dict: Id, prefix: &str, walk: &mut Walk) -> Result<(), ImportError> {
-        for &(key, value) in self.pickle.entries(dict).unwrap_or_default() {
+        let entries = self.pickle.entries(dict).unwrap_or_default();
+        walk.look_at(entries).ok_or_else(|| self.endless())?;
+        for &(key, value) in entries {
             let Some(name) = self.pickle.text(key) else {
                 continue;
             };
@@ -354,12 +389,12 @@ impl TorchFile {
             if self.tensor(value).is_none() {
                 continue;
             }
-            let name = format!("{prefix}{name}");
+            let name = walk.name(prefix, name, "");
+            let name = name.ok_or_else(|| self.endless())?;
             let tensor = self.numbers(&name, value)?;
             walk.bytes += 4 * tensor.1.len() as u64;
-            walk.parts += 1;
             // Half-precision doubles, and a tensor may stand under some names.
-            if walk.parts > PARTS_MAX || walk.bytes > 8 * self.archive.bytes() {
+            if walk.bytes > 8 * self.archive.bytes() {
                 return Err(self.endless());
             }
             walk.weights.tensors.insert(name, tensor);
@@ -392,18 +427,18 @@ impl TorchFile {
 }
 
 /// A small member's bytes.
-fn whole(mut member: Member) -> Result<Vec<u8>, ImportError> {
+fn whole(member: &mut Member) -> Result<&[u8], ImportError> {
     if member.size() > PICKLE_BYTES_MAX {
         let reason = format!("its member {} is too large", member.name());
         return Err(ImportError::unsupported(member.path(), reason));
     }
     let range = 0..member.size();
-    Ok(member.read(range)?.to_vec())
+    member.read(range)
 }
 
 /// The type of a storage's class, or of a `torch.dtype`.
-fn dtype_of(global: &str) -> Option<Dtype> {
-    let (kind, bytes) = match global.strip_prefix("torch.")? {
+fn dtype_of(global: Global<'_>) -> Option<Dtype> {
+    let (kind, bytes) = match global.name_in("torch")? {
         "FloatStorage" | "float32" => (Kind::Float, 4),
         "DoubleStorage" | "float64" => (Kind::Float, 8),
         "HalfStorage" | "float16" => (Kind::Float, 2),
@@ -435,7 +470,7 @@ mod tests {
             .join(file);
         let file = TorchFile::open(Archive::open(&path).unwrap()).unwrap();
         let pickle = file.archive.member(&format!("{}data.pkl", file.folder));
-        let mut bytes = whole(pickle.unwrap()).unwrap();
+        let mut bytes = whole(&mut pickle.unwrap()).unwrap().to_vec();
         for (place, byte) in changes {
             let at = place.index(bytes.len());
             bytes[at] = *byte;

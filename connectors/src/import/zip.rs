@@ -20,7 +20,7 @@ use super::ImportError;
 const END_LEN: u64 = 22;
 const COMMENT_LEN_MAX: u64 = 65_535;
 /// A directory of more bytes than this is none of ours.
-const DIRECTORY_BYTES_MAX: u64 = 256 << 20;
+const DIRECTORY_BYTES_MAX: u64 = 64 << 20;
 
 /// An archive and the list of its members.
 pub(super) struct Archive {
@@ -180,6 +180,12 @@ impl Member {
         }
         let from = (range.start - self.window_at) as usize;
         Ok(&self.window[from..from + (range.end - range.start) as usize])
+    }
+
+    /// Lets go of what was read last.
+    pub(super) fn release(&mut self) {
+        self.window = Vec::new();
+        self.stream = self.stream.take().map(|_| None);
     }
 
     /// A whole file.
