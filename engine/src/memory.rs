@@ -14,6 +14,31 @@ const TRIM_BYTES_MIN: libc::c_int = 128 << 20;
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 const HEAPS_MAX: libc::c_int = 1;
 
+/// While rows are read to be kept, blocks of this size and above go back when they are freed: rows as they were read, once
+/// they are laid out anew. Nothing is computed meanwhile that needs blocks again and again.
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+const READING_BYTES_MIN: libc::c_int = 1 << 20;
+/// The library's own limit, once it has seen large blocks.
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+const LEARNED_BYTES_MIN: libc::c_int = 32 << 20;
+
+/// Makes the C library give even smaller blocks back, as long as rows are read to be kept. The rows of a training took twice
+/// their bytes without.
+pub fn give_back_while_reading(is_reading: bool) {
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    // SAFETY: mallopt may be called at any time; it only sets limits of the allocator.
+    unsafe {
+        let bytes_min = match is_reading {
+            true => READING_BYTES_MIN,
+            false => LEARNED_BYTES_MIN,
+        };
+        libc::mallopt(libc::M_MMAP_THRESHOLD, bytes_min);
+        libc::mallopt(libc::M_TRIM_THRESHOLD, 2 * bytes_min);
+    }
+    #[cfg(not(all(target_os = "linux", target_env = "gnu")))]
+    let _ = is_reading;
+}
+
 /// Makes the C library give memory back, so that what `--memory` bounds is what the process holds. To be called before
 /// the first thread is started.
 ///

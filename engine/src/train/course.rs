@@ -18,9 +18,9 @@ use serde_json::json;
 
 use super::{
     rows::Table,
-    settings::{EncoderStart, FinetuneArgs, PretrainArgs, TrainArgs},
+    settings::{EncoderStart, FinetuneArgs, Interval, PretrainArgs, TrainArgs},
 };
-use crate::{Error, bundled, clock::clock, console::tell, job::StoreOptions, job::cores};
+use crate::{Error, bundled, clock::clock, console::tell, job::StoreOptions, job::cores, memory};
 
 /// How often a log is told of steps.
 const TELL_EVERY: Duration = Duration::from_secs(5);
@@ -63,12 +63,9 @@ pub async fn pretrain(args: &PretrainArgs, options: &StoreOptions) -> Result<Rep
         mags: false,
     };
     let course = Course::prepare(train)?;
-    let table = Table::read(train, needs, config.cutout_px, options).await?;
-    let [training, validation] =
-        [args.training, args.validation].map(|interval| table.rows(interval, false));
-    let rows = [training?, validation?];
+    let parts = [args.training, args.validation];
+    let rows = read(train, needs, config.cutout_px, parts, options, false).await?;
     learn_preprocess(&mut config, train, &rows[0])?;
-    drop(table);
     let device = (
         train.device.resolve(0)?,
         train.precision.or(Precision::Fp32),
@@ -100,12 +97,11 @@ pub async fn finetune(args: &FinetuneArgs, options: &StoreOptions) -> Result<Rep
         mags: config.has(Branch::Magnitude),
     };
     let course = Course::prepare(train)?;
-    let table = Table::read(train, needs, config.cutout_px, options).await?;
     let parts = [args.training, args.validation, args.test];
-    let [training, validation, test] = parts.map(|interval| table.rows(interval, true));
-    let (rows, test) = ([training?, validation?], test?);
+    let [training, validation, test] =
+        read(train, needs, config.cutout_px, parts, options, true).await?;
+    let rows = [training, validation];
     learn_preprocess(&mut config, train, &rows[0])?;
-    drop(table);
     let device = (
         train.device.resolve(0)?,
         train.precision.or(Precision::Fp32),
@@ -119,6 +115,22 @@ pub async fn finetune(args: &FinetuneArgs, options: &StoreOptions) -> Result<Rep
     let schedule = train.schedule(args.epochs, args.rate);
     let trainer = Trainer::new(config, objective, schedule, parameters, rows, device)?;
     course.follow(trainer, (!test.is_empty()).then_some(test))
+}
+
+/// The rows of each part of the objects.
+async fn read<const N: usize>(
+    args: &TrainArgs,
+    needs: Needs,
+    cutout_px: usize,
+    parts: [Interval; N],
+    options: &StoreOptions,
+    with_z_spec: bool,
+) -> Result<[Rows; N], Error> {
+    memory::give_back_while_reading(true);
+    let table = Table::read(args, needs, cutout_px, &parts, options).await?;
+    let rows = table.into_rows(parts, with_z_spec);
+    memory::give_back_while_reading(false);
+    rows
 }
 
 /// What a fine-tuning begins with.

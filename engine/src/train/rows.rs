@@ -14,7 +14,7 @@ use connectors::{
 use futures::{StreamExt, TryStreamExt, stream};
 use models::{Inputs, Needs, train::Rows};
 use operators::{Rules, infer::inputs, validate::judge};
-use tch::Tensor;
+use tch::{Device, TchError, Tensor};
 
 use super::settings::{Interval, TrainArgs};
 use crate::{
@@ -39,11 +39,12 @@ pub(super) struct Table {
 }
 
 impl Table {
-    /// Reads the drops of the catalog in the order of their names.
+    /// Reads the drops of the catalog in the order of their names; objects in none of the intervals are passed over.
     pub async fn read(
         args: &TrainArgs,
         needs: Needs,
         cutout_px: usize,
+        intervals: &[Interval],
         options: &StoreOptions,
     ) -> Result<Self, Error> {
         check_mags(args.mag_min, args.mag_max)?;
@@ -75,7 +76,16 @@ impl Table {
                 continue;
             }
             let plan = catalog.plan(&listing, "", 0, SPLIT_BYTES, 1).await?;
-            let read = |split: Split| read(catalog.clone(), split, rules, budget.clone());
+            let wanted = intervals.to_vec();
+            let read = |split: Split| {
+                read(
+                    catalog.clone(),
+                    split,
+                    rules,
+                    wanted.clone(),
+                    budget.clone(),
+                )
+            };
             // In order: of two rows of an object the later one counts.
             let mut splits = stream::iter(plan.splits).map(read).buffered(cores());
             while let Some(taken) = splits.try_next().await? {
@@ -104,43 +114,95 @@ impl Table {
         self.batches.push(taken.inputs);
     }
 
-    /// The rows whose objects lie in `interval`; those without a redshift only where none is asked for.
-    pub fn rows(&self, interval: Interval, with_z_spec: bool) -> Result<Rows, Error> {
-        let mut found: Vec<(usize, i64, f32)> = Vec::new();
-        for (&hash, &(batch, row)) in &self.latest {
-            if interval.holds(hash) {
-                let z_spec = self.z_spec.get(&hash);
-                match (z_spec, with_z_spec) {
-                    (Some(&z), true) => found.push((batch, row, z)),
-                    (None, true) => {}
-                    (_, false) => found.push((batch, row, f32::NAN)),
+    /// The rows whose objects lie in each interval, in the order of the catalog; those without a redshift only where none
+    /// is asked for.
+    ///
+    /// What was read is let go batch by batch, while the rows are laid out, so that they are hardly ever held twice.
+    pub fn into_rows<const N: usize>(
+        self,
+        intervals: [Interval; N],
+        with_z_spec: bool,
+    ) -> Result<[Rows; N], Error> {
+        let found = intervals.map(|interval| self.found(interval, with_z_spec));
+        drop((self.latest, self.z_spec));
+        let mut rows = found.each_ref().map(|found| {
+            let z_spec: Vec<f32> = found.iter().map(|found| found.z_spec).collect();
+            Rows {
+                z_spec: with_z_spec.then(|| Tensor::from_slice(&z_spec)),
+                ..Rows::default()
+            }
+        });
+        for (batch, inputs) in self.batches.into_iter().enumerate() {
+            for (rows, found) in rows.iter_mut().zip(&found) {
+                let from = found.partition_point(|found| found.batch < batch);
+                let to = found.partition_point(|found| found.batch <= batch);
+                let of_batch: Vec<i64> = found[from..to].iter().map(|found| found.row).collect();
+                if of_batch.is_empty() {
+                    continue;
                 }
+                let place = Place {
+                    of_batch: Tensor::from_slice(&of_batch),
+                    first: from as i64,
+                    all: found.len() as i64,
+                };
+                place
+                    .fill(&mut rows.cutouts, inputs.cutouts.as_ref())
+                    .and_then(|()| place.fill(&mut rows.mags, inputs.mags.as_ref()))
+                    .map_err(models::Error::from)?;
             }
         }
-        // In the order of the catalog, whatever the order of a hash map is.
-        found.sort_unstable_by_key(|&(batch, row, _)| (batch, row));
-        let column = |of: fn(&Inputs) -> Option<&Tensor>| {
-            let of_batch = |found: &[(usize, i64, f32)]| {
-                let rows: Vec<i64> = found.iter().map(|&(_, row, _)| row).collect();
-                let column = of(&self.batches[found[0].0])?;
-                Some(column.f_index_select(0, &Tensor::from_slice(&rows)))
+        Ok(rows)
+    }
+
+    /// The rows of an interval, in the order of the catalog, whatever the order of a hash map is.
+    fn found(&self, interval: Interval, with_z_spec: bool) -> Vec<Found> {
+        let of_object = |(hash, &(batch, row)): (&u64, &(usize, i64))| {
+            let z_spec = match with_z_spec {
+                true => *self.z_spec.get(hash)?,
+                false => f32::NAN,
             };
-            let chunks = found.chunk_by(|a, b| a.0 == b.0).map(of_batch);
-            let chunks: Option<Vec<_>> = chunks.collect();
-            let chunks = chunks.filter(|chunks| !chunks.is_empty());
-            let whole = chunks.map(|chunks| {
-                let chunks: Vec<Tensor> = chunks.into_iter().collect::<Result<_, _>>()?;
-                Tensor::f_cat(&chunks, 0)
-            });
-            whole.transpose().map_err(models::Error::from)
+            interval
+                .holds(*hash)
+                .then_some(Found { batch, row, z_spec })
         };
-        let z_spec: Vec<f32> = found.iter().map(|&(_, _, z)| z).collect();
-        Ok(Rows {
-            cutouts: column(|inputs| inputs.cutouts.as_ref())?,
-            mags: column(|inputs| inputs.mags.as_ref())?,
-            z_spec: with_z_spec.then(|| Tensor::from_slice(&z_spec)),
-            latents: None,
-        })
+        let mut found: Vec<Found> = self.latest.iter().filter_map(of_object).collect();
+        found.sort_unstable_by_key(|found| (found.batch, found.row));
+        found
+    }
+}
+
+/// A row that is in an interval.
+struct Found {
+    batch: usize,
+    row: i64,
+    z_spec: f32,
+}
+
+/// Where some rows of a batch go.
+struct Place {
+    of_batch: Tensor,
+    first: i64,
+    all: i64,
+}
+
+impl Place {
+    /// Copies the rows to their place in a column, which is made for all rows where it is not there yet.
+    fn fill(&self, column: &mut Option<Tensor>, batch: Option<&Tensor>) -> Result<(), TchError> {
+        let Some(batch) = batch else {
+            return Ok(());
+        };
+        let column = match column {
+            Some(column) => column,
+            None => {
+                let mut shape = batch.size();
+                shape[0] = self.all;
+                column.insert(Tensor::f_empty(&shape, (batch.kind(), Device::Cpu))?)
+            }
+        };
+        let rows = batch.f_index_select(0, &self.of_batch)?;
+        column
+            .f_narrow(0, self.first, rows.size()[0])?
+            .f_copy_(&rows)
     }
 }
 
@@ -161,12 +223,13 @@ async fn read(
     catalog: Arc<Catalog>,
     split: Split,
     rules: Rules,
+    intervals: Vec<Interval>,
     budget: Budget,
 ) -> Result<Vec<Taken>, Error> {
     let taken = Arc::new(Mutex::new(Vec::new()));
     let (kept, of) = (taken.clone(), split.clone());
     let keep = move |chunk: Chunk| {
-        let told = take(&chunk, &of, &rules);
+        let told = take(&chunk, &of, &rules, &intervals);
         kept.lock()
             .unwrap_or_else(PoisonError::into_inner)
             .push(told);
@@ -176,10 +239,17 @@ async fn read(
     Ok(taken.into_iter().collect::<Result<_, models::Error>>()?)
 }
 
-fn take(chunk: &Chunk, split: &Split, rules: &Rules) -> Result<Taken, models::Error> {
+fn take(
+    chunk: &Chunk,
+    split: &Split,
+    rules: &Rules,
+    intervals: &[Interval],
+) -> Result<Taken, models::Error> {
     let galaxies = &chunk.galaxies;
     let (mut told, mut rows, mut rejected) = (Vec::new(), Vec::new(), 0);
     for (row, door) in judge(galaxies, split.kind, rules).into_iter().enumerate() {
+        let hash = id_hash(&galaxies.object_id, row);
+        let is_asked_for = intervals.iter().any(|interval| interval.holds(hash));
         let z_spec = (!galaxies.z_spec.is_null(row)).then(|| galaxies.z_spec.value(row));
         let z_spec = z_spec.filter(|&z| is_redshift(z));
         let of_row = match door {
@@ -187,6 +257,7 @@ fn take(chunk: &Chunk, split: &Split, rules: &Rules) -> Result<Taken, models::Er
                 rejected += 1;
                 continue;
             }
+            _ if !is_asked_for => continue,
             Door::Withdrawn => Told::Withdrawn,
             Door::Learned => Told::SpecZ(z_spec.expect("what is learned is a redshift")),
             Door::Predicted => {
@@ -195,7 +266,7 @@ fn take(chunk: &Chunk, split: &Split, rules: &Rules) -> Result<Taken, models::Er
                 Told::Galaxy { row, z_spec }
             }
         };
-        told.push((id_hash(&galaxies.object_id, row), of_row));
+        told.push((hash, of_row));
     }
     // A spec-z drop has nothing to look at.
     let inputs = if rows.is_empty() {
@@ -212,4 +283,59 @@ fn take(chunk: &Chunk, split: &Split, rules: &Rules) -> Result<Taken, models::Er
         told,
         rejected,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Rows whose first magnitude tells where they were read.
+    fn batch(mags: &[f32]) -> Inputs {
+        let mags = Tensor::from_slice(mags).reshape([-1, 1]);
+        Inputs {
+            cutouts: Some(mags.reshape([-1, 1, 1, 1])),
+            mags: Some(mags),
+        }
+    }
+
+    /// They were held three times over: as they were read, in pieces, and laid out.
+    #[test]
+    fn rows_come_in_the_order_of_the_catalog_each_to_its_interval() {
+        let nothing = Inputs {
+            cutouts: None,
+            mags: None,
+        };
+        let place = |of: f64| (of * 2_f64.powi(64)) as u64;
+        let table = Table {
+            batches: vec![batch(&[0.0, 1.0, 2.0]), nothing, batch(&[3.0, 4.0])],
+            latest: HashMap::from([
+                (place(0.1), (2, 1)),
+                (place(0.2), (0, 2)),
+                (place(0.3), (0, 0)),
+                (place(0.7), (2, 0)),
+                (place(0.8), (0, 1)),
+            ]),
+            z_spec: HashMap::from([(place(0.1), 0.5), (place(0.2), 0.25), (place(0.7), 0.125)]),
+            rejected: 0,
+        };
+        let interval = |text: &str| text.parse::<Interval>().unwrap();
+        let all = table.into_rows(
+            [interval("0:0.5"), interval("0.5:1"), interval("0.9:1")],
+            true,
+        );
+        let numbers = |tensor: &Option<Tensor>| -> Vec<f32> {
+            let tensor = tensor.as_ref().map(|tensor| tensor.reshape([-1]));
+            tensor.map_or(Vec::new(), |tensor| Vec::try_from(tensor).unwrap())
+        };
+        let found = all.unwrap().map(|rows| {
+            assert_eq!(numbers(&rows.cutouts), numbers(&rows.mags));
+            (numbers(&rows.mags), numbers(&rows.z_spec))
+        });
+        let expected = [
+            (vec![2.0, 4.0], vec![0.25, 0.5]),
+            (vec![3.0], vec![0.125]),
+            (vec![], vec![]),
+        ];
+        assert_eq!(found, expected);
+    }
 }
