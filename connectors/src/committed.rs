@@ -10,29 +10,33 @@ use std::{
     sync::Arc,
 };
 
-use arrow::array::RecordBatch;
+use arrow::{array::RecordBatch, datatypes::SchemaRef};
 use bytes::Bytes;
 use futures::{Stream, TryStreamExt, future::BoxFuture};
 use object_store::ObjectStoreExt;
 use parquet::{
     arrow::{
         ARROW_SCHEMA_META_KEY, ParquetRecordBatchStreamBuilder, ProjectionMask,
-        arrow_reader::{ArrowReaderOptions, ParquetRecordBatchReaderBuilder},
-        async_reader::AsyncFileReader,
+        arrow_reader::ArrowReaderOptions, async_reader::AsyncFileReader,
     },
     errors::{ParquetError, Result as ParquetResult},
     file::metadata::{KeyValue, ParquetMetaData, RowGroupMetaData},
 };
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
 use crate::{
     Error, Ledger, Location, Output,
     fetch::ObjectReader,
-    ledger::{Entry, FileRecord, Kind, checksum},
+    ledger::{Entry, FileRecord, Kind},
     output::staged,
     part::Folder,
     split::ObjectRef,
 };
+
+/// Rows that are decoded at a time, and about the bytes that they may have.
+const BATCH_ROWS_MAX: u64 = 8192;
+const BATCH_BYTES: u64 = 16 << 20;
 
 /// The newest entry of each drop among those up to a number, by the names of the drops.
 ///
@@ -164,25 +168,34 @@ async fn size_of(location: &Location, path: &str) -> Result<Option<u64>, Error> 
 /// The store's.
 pub async fn damage(output: &Output, file: &FileRecord) -> Result<Option<String>, Error> {
     let place = output.location();
-    let answer = match place.store.get(&place.path(&file.path)?).await {
-        Ok(answer) => answer.bytes().await,
-        Err(error) => Err(error),
-    };
-    let bytes = match answer {
-        Ok(bytes) => bytes,
+    let fail = |source| Error::store(place.url_of(&file.path), source);
+    // Hashed as it comes: a file need not fit into memory.
+    let (mut found, mut hash) = (0, Sha256::new());
+    let mut bytes = match place.store.get(&place.path(&file.path)?).await {
+        Ok(answer) => answer.into_stream(),
         Err(object_store::Error::NotFound { .. }) => {
             return Ok(Some(format!("is missing; {AGAIN}")));
         }
-        Err(source) => return Err(Error::store(place.url_of(&file.path), source)),
+        Err(source) => return Err(fail(source)),
     };
-    let (found, told, digest) = (bytes.len() as u64, file.bytes, checksum(&bytes));
+    while let Some(bytes) = bytes.try_next().await.map_err(fail)? {
+        found += bytes.len() as u64;
+        hash.update(&bytes);
+    }
+    let (told, digest) = (file.bytes, hash.finalize());
+    let digest: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
     if (found, &digest) != (told, &file.sha256) {
         return Ok(Some(format!(
             "its bytes are not those that were committed ({found} of them, and {told} were; SHA-256 {digest:.12}…); {AGAIN}"
         )));
     }
-    let footer = ParquetRecordBatchReaderBuilder::try_new(bytes);
-    let rows = footer.map(|file| file.metadata().file_metadata().num_rows() as u64);
+    let object = ObjectRef {
+        path: file.path.clone(),
+        etag: None,
+        bytes: file.bytes,
+    };
+    let footer = ObjectReader::new(place, &object)?.footer().await;
+    let rows = footer.map(|footer| footer.file_metadata().num_rows() as u64);
     Ok(match rows {
         Ok(rows) if rows == file.rows => None,
         Ok(rows) => Some(format!("holds {rows} rows, not {}", file.rows)),
@@ -191,6 +204,11 @@ pub async fn damage(output: &Output, file: &FileRecord) -> Result<Option<String>
 }
 
 impl CommittedRows {
+    /// The columns.
+    pub fn schema(&self) -> SchemaRef {
+        self.builder.schema().clone()
+    }
+
     /// What the file says of itself, as what the bits of `z_flags` mean; but for the schema, which whoever writes it adds.
     pub fn notes(&self) -> Vec<KeyValue> {
         let notes = self.builder.metadata().file_metadata().key_value_metadata();
@@ -233,8 +251,23 @@ fn rows_of(
     name: String,
     builder: ParquetRecordBatchStreamBuilder<ObjectReader>,
 ) -> Result<impl Stream<Item = Result<RecordBatch, Error>> + Unpin + use<>, Error> {
+    let rows = batch_rows(builder.metadata());
+    let builder = builder.with_batch_size(rows as usize);
     let rows = builder.build().map_err(|error| failed(&name, error))?;
     Ok(rows.map_err(move |error| failed(&name, error)))
+}
+
+/// How many rows are decoded at a time: fewer where rows are long. A dictionary's texts count as often as they come.
+fn batch_rows(file: &ParquetMetaData) -> u64 {
+    let rows = file.row_groups().iter().map(|group| {
+        let columns = group.columns().iter().map(|column| {
+            let texts = column.unencoded_byte_array_data_bytes().unwrap_or(0);
+            column.uncompressed_size().max(texts).max(0) as u64
+        });
+        let rows = group.num_rows().max(0) as u64;
+        rows.saturating_mul(BATCH_BYTES) / columns.sum::<u64>().max(1)
+    });
+    rows.min().unwrap_or(0).clamp(1, BATCH_ROWS_MAX)
 }
 
 /// How many values of a column a row group says are null; none where it does not say.

@@ -134,7 +134,19 @@ impl PartWriter {
         schema: SchemaRef,
         rows_per_group: u64,
     ) -> Result<Self, WriteError> {
-        let properties = properties(rows_per_group)?;
+        Self::with_properties(store, path, schema, properties(rows_per_group)?).await
+    }
+
+    /// Starts an object at `path`, in a layout of its own.
+    ///
+    /// # Errors
+    /// Those of the store and of the encoder.
+    pub async fn with_properties(
+        store: &Arc<dyn ObjectStore>,
+        path: &Path,
+        schema: SchemaRef,
+        properties: WriterProperties,
+    ) -> Result<Self, WriteError> {
         let encoder = ArrowWriter::try_new(Vec::new(), schema, Some(properties))?;
         let upload = store.put_multipart(path).await?;
         Ok(Self {
@@ -148,10 +160,29 @@ impl PartWriter {
     ///
     /// # Errors
     /// Those of the store and of the encoder.
-    pub async fn write(mut self, batch: RecordBatch) -> Result<Self, WriteError> {
+    pub async fn write(self, batch: RecordBatch) -> Result<Self, WriteError> {
+        self.encode(batch, true).await
+    }
+
+    /// Adds rows; a row group ends where the layout says.
+    ///
+    /// # Errors
+    /// Those of the store and of the encoder.
+    pub async fn append(self, batch: RecordBatch) -> Result<Self, WriteError> {
+        self.encode(batch, false).await
+    }
+
+    /// Bytes so far, also those that are still held.
+    pub fn bytes(&self) -> u64 {
+        (self.encoder.bytes_written() + self.encoder.in_progress_size()) as u64
+    }
+
+    async fn encode(mut self, batch: RecordBatch, is_group: bool) -> Result<Self, WriteError> {
         let (mut this, bytes) = tokio::task::spawn_blocking(move || {
             self.encoder.write(&batch)?;
-            self.encoder.flush()?;
+            if is_group {
+                self.encoder.flush()?;
+            }
             let bytes = std::mem::take(self.encoder.inner_mut());
             Ok::<_, WriteError>((self, bytes))
         })
@@ -181,6 +212,9 @@ impl PartWriter {
     }
 
     async fn send(&mut self, bytes: Vec<u8>) -> Result<(), WriteError> {
+        if bytes.is_empty() {
+            return Ok(());
+        }
         self.bytes += bytes.len() as u64;
         self.upload.wait_for_capacity(UPLOADS_IN_FLIGHT).await?;
         self.upload.put(bytes.into());

@@ -30,7 +30,7 @@ use crate::{
     report::report,
     run::run,
     sample::{SampleArgs, sample},
-    settings::{CatalogArgs, RunArgs, WatchArgs},
+    settings::{Bytes, CatalogArgs, RunArgs, WatchArgs},
     signals,
     status::status,
     supervise,
@@ -124,6 +124,9 @@ struct ExportArgs {
     /// As it was after the newest entry of this drop
     #[arg(long, value_name = "DROP")]
     as_of: Option<String>,
+    /// About how much memory it takes: where the ids do not fit, they are read several times
+    #[arg(long, default_value = "512MB")]
+    memory: Bytes,
     /// Print one JSON object
     #[arg(long)]
     json: bool,
@@ -219,7 +222,7 @@ pub fn main() -> u8 {
 fn execute(command: Command) -> Result<u8, Error> {
     // Before there are threads, each of which would take a heap of its own, and would be ended by a signal.
     let stop = match command {
-        Command::Run(_) | Command::Bench(_) => {
+        Command::Run(_) | Command::Bench(_) | Command::Export(_) => {
             memory::give_back();
             None
         }
@@ -256,7 +259,8 @@ fn execute(command: Command) -> Result<u8, Error> {
         }
         Command::Export(args) => {
             let as_of = args.as_of.as_deref();
-            let exported = runtime.block_on(export(&args.out, &args.to, as_of, &options))?;
+            let exported =
+                runtime.block_on(export(&args.out, &args.to, as_of, args.memory, &options))?;
             show(args.json, &exported)?;
             Ok(0)
         }
@@ -546,4 +550,15 @@ fn text(value: &toml::Value) -> String {
     value
         .as_str()
         .map_or_else(|| value.to_string(), str::to_owned)
+}
+
+/// Reads a settings file and parses a command with it, for the fuzzer.
+#[cfg(fuzzing)]
+pub fn fuzz_settings(file: &Path) -> Result<(), Error> {
+    let command = with_sources(Cli::command(), &read_settings(file)?);
+    let words = ["hubbleflow", "run", "catalog", "--out=out", "--model=model"];
+    let _ = command
+        .try_get_matches_from(words)
+        .map(|matches| Cli::from_arg_matches(&matches));
+    Ok(())
 }

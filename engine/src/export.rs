@@ -1,16 +1,25 @@
 //! `hubbleflow export`: the survey as it stands, as plain Parquet: of each object the latest row, and no withdrawn one.
 //!
 //! ```text
-//! committed files ── latest entry of each object ── the same files, without the rows that a later drop took over
+//! committed files ── checked ── ids: which rows are current ── current rows, in files of some 100 MB
 //! ```
-//! The files are read three times: for their checksums, and twice row group by row group; between, an object takes twelve
-//! bytes and the map around them.
-use std::{collections::HashMap, fmt};
+//! Rows are in the order of their drops' names; within a drop in that of its files: by part, then by (`_healpix_29`,
+//! `object_id`). A file ends at 100 MB, or where the type of a column or what files say of themselves changes.
+//!
+//! | held | bytes |
+//! |---|---|
+//! | ids | half of `--memory`; where they do not fit, they are read again for each part that does |
+//! | a bit for each row | 125 MB for a billion; taken from that half |
+//! | rows on their way | a row group that is read, one that is written, parts of an upload |
+mod current;
+mod parts;
+
+use std::fmt;
 
 use arrow::{
     array::{AsArray, BooleanArray, RecordBatch},
     compute::filter_record_batch,
-    datatypes::Int32Type,
+    datatypes::{Int32Type, SchemaRef},
 };
 use connectors::{
     Error as StoreError, Ledger, Location, Output,
@@ -19,16 +28,17 @@ use connectors::{
     part::{DELETED, Folder},
 };
 use futures::{StreamExt, TryStreamExt};
-use object_store::{ObjectStoreExt, path::Path};
-use operators::score::{Key, keys};
-use parquet::{
-    arrow::ArrowWriter,
-    basic::{Compression, ZstdLevel},
-    file::{metadata::KeyValue, properties::WriterProperties},
-};
+use object_store::ObjectStoreExt;
 use serde::Serialize;
 
-use crate::{Error, job::StoreOptions, status::sequence_of};
+use crate::{Error, job::StoreOptions, settings::Bytes, status::sequence_of};
+use current::{CurrentRows, current_rows};
+use parts::{Columns, FileKind, FileWriter};
+
+/// The least that ids take, whatever `--memory` is, and a byte for each so many rows on top: they are read some hundred
+/// times at most.
+const IDS_BYTES_MIN: u64 = 2_000;
+const ROWS_PER_IDS_BYTE: u64 = 10;
 
 /// What was exported.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
@@ -71,6 +81,7 @@ pub async fn export(
     out: &str,
     to: &str,
     as_of: Option<&str>,
+    memory: Bytes,
     options: &StoreOptions,
 ) -> Result<Exported, Error> {
     let (from, place) = (Location::open(out, options)?, Location::open(to, options)?);
@@ -98,42 +109,93 @@ pub async fn export(
         )));
     }
     let output = Output::new(from);
-    for entry in standing(ledger.entries(), sequence).into_values() {
-        check_photoz(&output, entry).await?;
-    }
-    let files: Vec<(u64, CommittedFile)> = standing(ledger.entries(), sequence)
-        .into_values()
-        .flat_map(|entry| {
-            files_of(entry)
-                .into_iter()
-                .map(|file| (entry.sequence, file))
-        })
-        .filter(|(_, file)| file.folder == Folder::Photoz)
-        .collect();
-    let latest = latest(&output, &files).await?;
+    let stand = standing(ledger.entries(), sequence);
+    let files = sources(&output, stand.into_values()).await?;
+    let rows: u64 = files.iter().map(|file| file.rows).sum();
+    let ids_bytes = (memory.0 / 2).saturating_sub(rows / 8);
+    let ids_bytes = ids_bytes.max(IDS_BYTES_MIN + rows / ROWS_PER_IDS_BYTE);
+    let current = current_rows(&output, &files, ids_bytes as usize).await?;
+    let schemas: Vec<SchemaRef> = files.iter().map(|file| file.schema.clone()).collect();
+    let columns = Columns::of(&schemas);
     let mut exported = Exported {
         sequence,
         ..Exported::default()
     };
-    for (entry, file) in &files {
-        let current = |key| latest[&key] == *entry;
-        let part = current_rows(&output, file, current, &mut exported).await?;
-        if let Some(bytes) = part {
-            exported.bytes += bytes.len() as u64;
-            let name = format!("part-{:05}.parquet", exported.files);
-            exported.files += 1;
-            put(&place, &name, bytes).await?;
+    let mut writer = FileWriter::new(&place);
+    for file in &files {
+        write_current(
+            &output,
+            file,
+            &current,
+            &columns,
+            &mut writer,
+            &mut exported,
+        )
+        .await?;
+    }
+    writer.finish().await?;
+    (exported.files, exported.bytes) = (writer.files, writer.bytes);
+    // Last, and passed over by readers: what is there is whole.
+    let success = place.path("_SUCCESS")?;
+    let done = place.store.put(&success, Vec::new().into()).await;
+    done.map_err(|source| StoreError::store(place.url_of("_SUCCESS"), source))?;
+    Ok(exported)
+}
+
+/// A committed file of predictions. Rows are numbered through all files.
+struct Source {
+    file: CommittedFile,
+    first_row: u64,
+    rows: u64,
+    schema: SchemaRef,
+}
+
+impl Source {
+    /// Makes sure that a reader, which has come to `row`, has seen all rows of the file.
+    fn check_end(&self, output: &Output, row: u64) -> Result<(), Error> {
+        let read = row - self.first_row;
+        if read != self.rows {
+            let reason = format!("it had {} rows, and now {read}", self.rows);
+            return Err(misread(output, &self.file, reason));
+        }
+        Ok(())
+    }
+}
+
+/// The files of entries, which are checked to be what was committed.
+async fn sources(
+    output: &Output,
+    entries: impl Iterator<Item = &Entry>,
+) -> Result<Vec<Source>, Error> {
+    let (mut sources, mut first_row): (Vec<Source>, u64) = (Vec::new(), 0);
+    for entry in entries {
+        check_photoz(output, entry).await?;
+        let files = files_of(entry).into_iter();
+        let files = files.filter(|file| file.folder == Folder::Photoz);
+        for (file, record) in files.zip(entry.files.iter().filter(is_photoz)) {
+            let schema = file.open(output).await?.schema();
+            // Nearly all are alike, and one is kept.
+            let before = sources.last().map(|source| source.schema.clone());
+            let schema = before.filter(|before| *before == schema).unwrap_or(schema);
+            sources.push(Source {
+                file,
+                first_row,
+                rows: record.rows,
+                schema,
+            });
+            first_row += record.rows;
         }
     }
-    // Last, and passed over by readers: what is there is whole.
-    put(&place, "_SUCCESS", Vec::new()).await?;
-    Ok(exported)
+    Ok(sources)
+}
+
+fn is_photoz(file: &&FileRecord) -> bool {
+    Folder::of(&file.path) == Some(Folder::Photoz)
 }
 
 /// Makes sure that the predictions of an entry are what was committed: damage is not carried on.
 async fn check_photoz(output: &Output, entry: &Entry) -> Result<(), Error> {
-    let photoz = |file: &&FileRecord| Folder::of(&file.path) == Some(Folder::Photoz);
-    for file in entry.files.iter().filter(photoz) {
+    for file in entry.files.iter().filter(is_photoz) {
         if let Some(fault) = damage(output, file).await? {
             let (drop, file) = (&entry.drop, output.location().url_of(&file.path));
             return Err(Error::Output(format!("drop {drop}: {file}: {fault}")));
@@ -142,78 +204,54 @@ async fn check_photoz(output: &Output, entry: &Entry) -> Result<(), Error> {
     Ok(())
 }
 
-/// The entry that each object's latest row is in. Files come in the order of their drops' names.
-async fn latest(
+/// Writes the rows of a file that are current and not withdrawn.
+async fn write_current(
     output: &Output,
-    files: &[(u64, CommittedFile)],
-) -> Result<HashMap<Key, u64>, Error> {
-    let mut latest = HashMap::new();
-    for (entry, file) in files {
-        let rows = file.open(output).await?.read(&["object_id"], |_| true)?;
-        let mut rows = std::pin::pin!(rows);
-        while let Some(batch) = rows.try_next().await? {
-            let keys = keys(&batch).map_err(|reason| misread(output, file, reason))?;
-            latest.extend(keys.into_iter().map(|key| (key, *entry)));
-        }
-    }
-    Ok(latest)
-}
-
-/// The rows of a file that are current, as Parquet; none where no row is.
-async fn current_rows(
-    output: &Output,
-    file: &CommittedFile,
-    current: impl Fn(Key) -> bool,
+    source: &Source,
+    current: &CurrentRows,
+    columns: &Columns,
+    writer: &mut FileWriter<'_>,
     exported: &mut Exported,
-) -> Result<Option<Vec<u8>>, Error> {
-    let rows = file.open(output).await?;
-    let notes = rows.notes();
-    let mut rows = rows.read_all()?;
-    let mut part = None;
+) -> Result<(), Error> {
+    let opened = source.file.open(output).await?;
+    let kind = FileKind {
+        schema: columns.schema(&opened.schema()),
+        notes: opened.notes(),
+    };
+    let (mut rows, mut row) = (opened.read_all()?, source.first_row);
     while let Some(batch) = rows.try_next().await? {
-        let keys = keys(&batch).map_err(|reason| misread(output, file, reason))?;
-        let flags = batch["z_flags"].as_primitive::<Int32Type>().values();
-        let keep = keys
-            .into_iter()
-            .zip(flags)
-            .map(|(key, flags)| Some(current(key) && flags & DELETED == 0));
-        let kept = filter_record_batch(&batch, &keep.collect::<BooleanArray>())
-            .map_err(|error| misread(output, file, error))?;
+        let next = row + batch.num_rows() as u64;
+        if next > source.first_row + source.rows {
+            return source.check_end(output, next);
+        }
+        let kept = kept_rows(&batch, row, current);
+        let kept = kept.map_err(|reason| misread(output, &source.file, reason))?;
         exported.rows += kept.num_rows() as u64;
         exported.rows_superseded += (batch.num_rows() - kept.num_rows()) as u64;
+        row = next;
         if kept.num_rows() > 0 {
-            let writer = match &mut part {
-                Some(writer) => writer,
-                None => {
-                    let made = new_part(&kept, notes.clone());
-                    part.insert(made.map_err(|error| misread(output, file, error))?)
-                }
-            };
-            writer
-                .write(&kept)
-                .map_err(|error| misread(output, file, error))?;
+            writer.write(kept, &kind).await?;
         }
     }
-    let bytes = part.map(ArrowWriter::into_inner).transpose();
-    bytes.map_err(|error| misread(output, file, error))
+    source.check_end(output, row)
 }
 
-fn new_part(
-    rows: &RecordBatch,
-    notes: Vec<KeyValue>,
-) -> parquet::errors::Result<ArrowWriter<Vec<u8>>> {
-    let properties = WriterProperties::builder()
-        .set_key_value_metadata(Some(notes))
-        .set_compression(Compression::ZSTD(ZstdLevel::default()))
-        .build();
-    ArrowWriter::try_new(Vec::new(), rows.schema(), Some(properties))
-}
-
-async fn put(place: &Location, name: &str, bytes: Vec<u8>) -> Result<(), Error> {
-    let path: Path = place.path(name)?;
-    let put = place.store.put(&path, bytes.into()).await;
-    put.map_err(|source| StoreError::store(place.url_of(name), source))?;
-    Ok(())
+/// The rows of a batch, whose first has this number, that are current and not withdrawn.
+fn kept_rows(
+    batch: &RecordBatch,
+    first_row: u64,
+    current: &CurrentRows,
+) -> Result<RecordBatch, String> {
+    let flags = batch.column_by_name("z_flags");
+    let flags = flags.and_then(|flags| flags.as_primitive_opt::<Int32Type>());
+    let flags = flags.ok_or("there is no column z_flags of Int32")?;
+    let keep = flags
+        .values()
+        .iter()
+        .zip(first_row..)
+        .map(|(flags, row)| Some(flags & DELETED == 0 && current.holds(row)));
+    let keep: BooleanArray = keep.collect();
+    filter_record_batch(batch, &keep).map_err(|error| error.to_string())
 }
 
 fn misread(output: &Output, file: &CommittedFile, reason: impl fmt::Display) -> Error {

@@ -80,6 +80,27 @@ fn an_export_holds_the_latest_row_of_each_object_and_no_withdrawn_one() {
         "the survey has corrections and withdrawals"
     );
 
+    // A file for each part of each drop would be thousands; rows are in the order of their drops, then as they lay there.
+    let files = |place: &Path| {
+        let names = tree(place).into_keys();
+        names.filter(|name| name.ends_with(".parquet")).count()
+    };
+    assert_eq!(files(&now), 1);
+    let order = strings(&rows(&now), "drop");
+    assert!(order.is_sorted(), "rows of a drop are apart: {order:?}");
+    let ids_now = ids(&rows(&now));
+    for drop in ["drop-0001", "drop-0002"] {
+        let theirs = ids(&rows(out.path().join("photoz").join(drop)));
+        let place = |id: &String| theirs.iter().position(|their| their == id);
+        let of_drop = ids_now.iter().zip(&order).filter(|(_, of)| *of == drop);
+        assert!(of_drop.map(|(id, _)| place(id)).is_sorted());
+    }
+
+    // Where the ids do not fit into memory, they are read several times, and the answer is the same.
+    let small = to.path().join("small");
+    export(out.path(), &small).with("--memory 1KB").ends(0);
+    assert_same(&tree(&now), &tree(&small));
+
     let before = to.path().join("before");
     export(out.path(), &before)
         .with("--as-of drop-0001")

@@ -1,0 +1,195 @@
+//! What an export costs: its time and the most memory that the process held.
+//!
+//! ```text
+//! export make OUT 10000000           an output with ten million objects, and twenty drops that correct or withdraw a hundredth
+//! export make OUT 10000000 strings   the same, with ids that are strings
+//! export run OUT TO 512MB            exports it; prints JSON
+//! ```
+//! Two commands, so that making the output leaves nothing in the memory that is measured.
+#![allow(
+    clippy::disallowed_methods,
+    reason = "a benchmark looks at the clock and at its arguments"
+)]
+use std::{sync::Arc, time::Instant};
+
+use anyhow::{Context, Result, bail};
+use arrow::array::{
+    ArrayRef, Float32Array, Float64Array, Int32Array, Int64Array, RecordBatch, StringArray,
+    UInt32Array, UInt64Array,
+};
+use connectors::{
+    Ledger, Location, Output,
+    ledger::{Entry, Kind, Rows},
+    part::{DELETED, Folder, PartLabel, Piece, finish, part_of},
+};
+use engine::{export::export, settings::Bytes};
+use tokio::runtime::Runtime;
+
+/// Rows of a part, at most about.
+const PART_ROWS: u64 = 1_000_000;
+/// Drops of corrections; each corrects one of so many objects, and withdraws one of so many that it corrects.
+const CORRECTIONS: i64 = 20;
+const CORRECTED_OF: i64 = 100;
+const WITHDRAWN_OF: i64 = 50;
+
+fn main() -> Result<()> {
+    engine::memory::give_back();
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    let runtime = Runtime::new()?;
+    match words.as_slice() {
+        ["make", out, objects, rest @ ..] => {
+            let objects = objects.parse().context("OBJECTS is a number")?;
+            runtime.block_on(make(out, objects, rest == ["strings"]))
+        }
+        ["run", out, to, memory] => {
+            let memory: Bytes = memory.parse().map_err(anyhow::Error::msg)?;
+            let began = Instant::now();
+            let exported = runtime.block_on(export(out, to, None, memory, &Vec::new()))?;
+            let peak_bytes = peak()?;
+            let seconds = began.elapsed().as_secs_f64();
+            println!(
+                "{}",
+                serde_json::json!({"exported": exported, "seconds": seconds, "peak_bytes": peak_bytes})
+            );
+            Ok(())
+        }
+        _ => bail!("export make OUT OBJECTS [strings], or export run OUT TO MEMORY"),
+    }
+}
+
+/// The most memory that this process has held.
+fn peak() -> Result<u64> {
+    let status = std::fs::read_to_string("/proc/self/status")?;
+    let line = status.lines().find(|line| line.starts_with("VmHWM:"));
+    let kib = line.and_then(|line| line.split_whitespace().nth(1));
+    Ok(kib.context("Linux tells VmHWM")?.parse::<u64>()? * 1024)
+}
+
+async fn make(out: &str, objects: i64, strings: bool) -> Result<()> {
+    let location = Location::open(out, &[])?;
+    let mut ledger = Ledger::open(&location).await?;
+    let output = Output::new(location);
+    commit(
+        &output,
+        &mut ledger,
+        "0000-all",
+        (0..objects).collect(),
+        strings,
+    )
+    .await?;
+    for number in 1..=CORRECTIONS {
+        let first = number * 37 % CORRECTED_OF;
+        let ids = (first..objects).step_by(CORRECTED_OF as usize).collect();
+        let name = format!("{number:04}-corrections");
+        commit(&output, &mut ledger, &name, ids, strings).await?;
+    }
+    Ok(())
+}
+
+/// Commits a drop of predictions as a run writes them.
+async fn commit(
+    output: &Output,
+    ledger: &mut Ledger,
+    drop: &str,
+    ids: Vec<i64>,
+    strings: bool,
+) -> Result<()> {
+    let all = ids.len() as u64;
+    let parts = all.div_ceil(PART_ROWS) as u32;
+    let objects = object_ids(&ids, strings);
+    let mut by_part = vec![Vec::new(); parts as usize];
+    for (row, &id) in ids.iter().enumerate() {
+        by_part[part_of(&objects, row, parts) as usize].push(id);
+    }
+    let is_first = drop.starts_with("0000");
+    let mut files = Vec::new();
+    for (part, ids) in (0..).zip(by_part) {
+        let piece = Piece {
+            part,
+            folder: Folder::Photoz,
+            object: format!("{drop}.parquet"),
+            object_index: 0,
+            rows: rows(&ids, strings, is_first)?,
+        };
+        let label = PartLabel {
+            drop: drop.to_owned(),
+            part,
+            model_id: "0123456789abcdef".repeat(4),
+        };
+        for file in finish(vec![piece], &label)?.0 {
+            output.stage(drop, &file.record.path, file.bytes).await?;
+            files.push(file.record);
+        }
+    }
+    let entry = Entry {
+        kind: Kind::Drop,
+        drop: drop.to_owned(),
+        files,
+        rows: Rows {
+            read: all,
+            written: all,
+            ..Rows::default()
+        },
+        ..Entry::abandoned(drop, "bench")
+    };
+    let began = ledger.next();
+    output.commit(ledger, entry, began).await?;
+    Ok(())
+}
+
+fn object_ids(ids: &[i64], strings: bool) -> ArrayRef {
+    if strings {
+        let names = ids.iter().map(|id| format!("SDSS J{:012}", id * 7919));
+        return Arc::new(StringArray::from_iter_values(names));
+    }
+    Arc::new(Int64Array::from_iter_values(ids.iter().map(|id| id * 7919)))
+}
+
+/// The rows of a piece, as the writer of parts takes them.
+fn rows(ids: &[i64], strings: bool, is_first: bool) -> Result<RecordBatch> {
+    let random = |id: i64, which: u64| {
+        let mut bits = (id as u64).wrapping_add(which << 40);
+        for _ in 0..3 {
+            bits = (bits ^ bits >> 29).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        }
+        (bits >> 11) as f64 / (1_u64 << 53) as f64
+    };
+    let withdrawn = |id: i64| !is_first && id / CORRECTED_OF % WITHDRAWN_OF == 0;
+    let known = |id: i64, value: f64| (!withdrawn(id)).then_some(value);
+    let doubles = |of: &dyn Fn(i64) -> f64| -> ArrayRef {
+        let values = ids.iter().map(|&id| known(id, of(id)));
+        Arc::new(values.collect::<Float64Array>())
+    };
+    let floats = |of: &dyn Fn(i64) -> f64| -> ArrayRef {
+        let values = ids.iter().map(|&id| Some(known(id, of(id))? as f32));
+        Arc::new(values.collect::<Float32Array>())
+    };
+    let flags = ids
+        .iter()
+        .map(|&id| if withdrawn(id) { DELETED } else { 0 });
+    let columns: [(&str, ArrayRef, bool); 9] = [
+        ("object_id", object_ids(ids, strings), false),
+        ("ra", doubles(&|id| 360.0 * random(id, 1)), true),
+        ("dec", doubles(&|id| 180.0 * random(id, 2) - 90.0), true),
+        ("z_phot", floats(&|id| 0.4 * random(id, 3)), true),
+        ("z_spec", floats(&|id| 0.4 * random(id, 4)), true),
+        ("mag_r", floats(&|id| 13.0 + 6.0 * random(id, 5)), true),
+        (
+            "z_flags",
+            Arc::new(Int32Array::from_iter_values(flags)),
+            false,
+        ),
+        (
+            "__row_group",
+            Arc::new(UInt32Array::from(vec![0; ids.len()])),
+            false,
+        ),
+        (
+            "__row",
+            Arc::new(UInt64Array::from_iter_values(0..ids.len() as u64)),
+            false,
+        ),
+    ];
+    Ok(RecordBatch::try_from_iter_with_nullable(columns)?)
+}
