@@ -1,10 +1,10 @@
 //! A catalog: the drops below a prefix, found by listing; what each holds, found from its footers.
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{BTreeMap, HashMap, VecDeque},
     sync::{Arc, Mutex, PoisonError},
 };
 
-use arrow::datatypes::DataType;
+use arrow::datatypes::FieldRef;
 use futures::{StreamExt, TryStreamExt};
 use object_store::{ObjectMeta, ObjectStoreExt};
 use serde::{Deserialize, Serialize};
@@ -14,7 +14,7 @@ use crate::{
     Error, Location,
     fetch::ObjectReader,
     file::File,
-    galaxy::{FileKind, IdKind, Request},
+    galaxy::{FileKind, IdKind, KeptTypes, Request, kept::comparable},
     sighting::sightings,
     split::{ObjectRef, Split, cut},
 };
@@ -25,6 +25,11 @@ pub const PART_ROWS: u64 = 1_000_000;
 const FOOTERS_AT_ONCE: usize = 16;
 /// Footers that are kept: splits of one file mostly come one after another.
 const FILES_KEPT: usize = 64;
+
+/// Drops that are looked at for the type of a kept column.
+const DROPS_LOOKED_AT: usize = 64;
+/// The type of a kept column of which no file says the type.
+const UNTYPED: &str = "Null";
 
 /// How the objects below the prefix make drops.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -92,6 +97,9 @@ pub struct DropPlan {
     pub kind: FileKind,
     /// The type of its `object_id`; none where the drop has no objects.
     pub id_kind: Option<IdKind>,
+    /// The types of its kept columns.
+    #[serde(default)]
+    pub keep: KeptTypes,
     /// Its objects, in the byte order of their paths.
     pub inputs: Vec<Input>,
     /// Its rows that are taken.
@@ -126,11 +134,30 @@ impl DropPlan {
             began,
             kind: FileKind::Galaxies,
             id_kind: None,
+            keep: KeptTypes::new(),
             inputs: Vec::new(),
             rows: 0,
             parts: 1,
             failure: None,
             splits: Vec::new(),
+        }
+    }
+
+    /// The kept columns whose types none of its files says.
+    pub fn untyped(&self) -> Vec<String> {
+        let untyped = self.keep.iter().filter(|(_, known)| *known == UNTYPED);
+        untyped.map(|(name, _)| name.clone()).collect()
+    }
+
+    /// Gives kept columns that have no type in this drop those that they have elsewhere.
+    pub fn know(&mut self, types: &KeptTypes) {
+        for name in self.untyped() {
+            if let Some(known) = types.get(&name) {
+                self.keep.insert(name, known.clone());
+            }
+        }
+        for split in &mut self.splits {
+            split.keep.clone_from(&self.keep);
         }
     }
 
@@ -227,7 +254,15 @@ impl Catalog {
             .buffered(FOOTERS_AT_ONCE)
             .try_collect()
             .await?;
+        for (object, file) in objects.iter().zip(&files) {
+            let checked = file.layout.check_path(&object.path);
+            checked.map_err(|source| Error::Schema {
+                object: file.name(),
+                source,
+            })?;
+        }
         let (kind, id_kind) = agree(&drop.name, &files)?;
+        let keep = agree_on_kept(&drop.name, &files)?;
         if let Some(file) = files.iter().find(|file| file.layout.lacks_cutouts_alone()) {
             tracing::warn!(
                 "drop {}: {} has magnitudes and z_spec and no column {}, so it is taken as spec-z alone and nothing of it is predicted; where its cutouts are in another column, give --column cutout=NAME",
@@ -247,6 +282,7 @@ impl Catalog {
                     number: splits.len() as u64,
                     kind,
                     parts,
+                    keep: keep.clone(),
                     object: object.clone(),
                     object_index: index as u32,
                     cut,
@@ -267,12 +303,51 @@ impl Catalog {
             began,
             kind,
             id_kind,
+            keep,
             inputs: inputs.collect(),
             rows,
             parts,
             failure: None,
             splits,
         })
+    }
+
+    /// The types that kept columns have in the other drops of the catalog, of which the first few are looked at. What
+    /// cannot be read is passed over: it fails its own drop when that is taken.
+    ///
+    /// # Errors
+    /// The store's, where the catalog cannot be listed.
+    pub async fn kept_types(
+        &self,
+        drop: &str,
+        mut columns: Vec<String>,
+    ) -> Result<KeptTypes, Error> {
+        let mut found = KeptTypes::new();
+        let others = self.drops().await?.into_iter();
+        for other in others
+            .filter(|other| other.name != drop)
+            .take(DROPS_LOOKED_AT)
+        {
+            let objects = self.objects(&other).await.unwrap_or_default();
+            for object in objects.iter().take(FOOTERS_AT_ONCE) {
+                let Ok(file) = self.file(object).await else {
+                    continue;
+                };
+                let types = file
+                    .layout
+                    .keep_fields()
+                    .iter()
+                    .map(|field| kept_type(field));
+                found.extend(
+                    types.filter(|(name, known)| columns.contains(name) && known != UNTYPED),
+                );
+                columns.retain(|column| !found.contains_key(column));
+                if columns.is_empty() {
+                    return Ok(found);
+                }
+            }
+        }
+        Ok(found)
     }
 
     /// Asks for the ETags that the listing of some stores lacks: a drop must be read as it was listed.
@@ -372,64 +447,73 @@ pub(crate) fn is_parquet(path: &str) -> bool {
     path.ends_with(".parquet") && path.split('/').all(is_name)
 }
 
-/// The kind of a drop's files and the type of their ids, which must be the same in all; so must the types of columns that
-/// are kept.
+/// The kind of a drop's files and the type of their ids, which must be the same in all.
+///
+/// A file of withdrawals may have spec-z beside files to predict: those of withdrawn rows are ignored.
 fn agree(drop: &str, files: &[Arc<File>]) -> Result<(FileKind, Option<IdKind>), Error> {
     let Some(first) = files.first() else {
         return Ok((FileKind::Galaxies, None));
     };
-    let (kind, id_kind) = (first.layout.kind(), first.layout.id_kind());
-    for file in files {
-        let reason = if file.layout.id_kind() != id_kind {
-            format!(
-                "object_id is {id_kind} in {}, and {} in {}; a catalog has one type",
-                first.name(),
-                file.layout.id_kind(),
-                file.name()
-            )
-        } else if file.layout.kind() != kind {
-            format!(
-                "{} and {} are not of one kind: one has galaxies, the other z_spec and no cutouts, which makes it spec-z; deliver spec-z as a drop of its own, and withdrawals without z_spec",
-                first.name(),
-                file.name()
-            )
-        } else {
-            continue;
-        };
-        return Err(Error::Mixed {
-            drop: drop.to_owned(),
-            reason,
-        });
+    let id_kind = first.layout.id_kind();
+    if let Some(file) = files.iter().find(|file| file.layout.id_kind() != id_kind) {
+        let reason = format!(
+            "object_id is {id_kind} in {}, and {} in {}; a catalog has one type",
+            first.name(),
+            file.layout.id_kind(),
+            file.name()
+        );
+        return Err(mixed(drop, reason));
     }
-    for place in 0..first.layout.keep_fields().len() {
-        agree_on_kept(drop, files, place)?;
+    let of_kind = |kind| move |file: &&Arc<File>| file.layout.kind() == kind;
+    let Some(galaxies) = files.iter().find(of_kind(FileKind::Galaxies)) else {
+        return Ok((FileKind::SpecZ, Some(id_kind)));
+    };
+    let mut spec_z = files.iter().filter(of_kind(FileKind::SpecZ));
+    match spec_z.find(|file| !file.layout.may_withdraw()) {
+        None => Ok((FileKind::Galaxies, Some(id_kind))),
+        Some(spec_z) => Err(mixed(
+            drop,
+            format!(
+                "{} and {} are not of one kind: one has galaxies, the other z_spec and no cutouts, which makes it spec-z; deliver spec-z as a drop of its own",
+                galaxies.name(),
+                spec_z.name()
+            ),
+        )),
     }
-    Ok((kind, Some(id_kind)))
 }
 
-/// Makes sure that a column to keep is of one type. In a file that only withdraws, and lacks it, it is of none.
-fn agree_on_kept(drop: &str, files: &[Arc<File>], place: usize) -> Result<(), Error> {
-    let kept = |file: &Arc<File>| file.layout.keep_fields().get(place).cloned();
-    let mut typed = files
-        .iter()
-        .filter_map(|file| Some((kept(file)?, file)))
-        .filter(|(field, _)| *field.data_type() != DataType::Null);
-    let Some((field, first)) = typed.next() else {
-        return Ok(());
-    };
-    match typed.find(|(other, _)| other.data_type() != field.data_type()) {
-        None => Ok(()),
-        Some((other, file)) => Err(Error::Mixed {
-            drop: drop.to_owned(),
-            reason: format!(
-                "column {} is {} in {}, and {} in {}; write it with one type, or leave --keep {} out",
-                field.name(),
-                field.data_type(),
-                first.name(),
-                other.data_type(),
-                file.name(),
-                field.name()
-            ),
-        }),
+fn mixed(drop: &str, reason: String) -> Error {
+    let drop = drop.to_owned();
+    Error::Mixed { drop, reason }
+}
+
+/// A kept column's name and type.
+fn kept_type(field: &FieldRef) -> (String, String) {
+    let known = comparable(field.data_type()).to_string();
+    (field.name().clone(), known)
+}
+
+/// The types of a drop's kept columns, which must be the same in all of its files. In a file that only withdraws, and
+/// lacks the column, it has no type.
+fn agree_on_kept(drop: &str, files: &[Arc<File>]) -> Result<KeptTypes, Error> {
+    let mut types: BTreeMap<String, (String, &Arc<File>)> = BTreeMap::new();
+    for file in files {
+        for (name, here) in file.layout.keep_fields().iter().map(kept_type) {
+            let (there, other) = types
+                .entry(name.clone())
+                .or_insert_with(|| (here.clone(), file));
+            if there == UNTYPED {
+                (*there, *other) = (here, file);
+            } else if here != UNTYPED && here != *there {
+                let reason = format!(
+                    "column `{name}` of --keep is {here} in {}, and {there} in {}; write it alike in both, or leave --keep out",
+                    file.name(),
+                    other.name()
+                );
+                return Err(mixed(drop, reason));
+            }
+        }
     }
+    let types = types.into_iter();
+    Ok(types.map(|(name, (known, _))| (name, known)).collect())
 }

@@ -69,6 +69,16 @@ pub enum Error {
         /// What the reader met.
         reason: String,
     },
+    /// Rows that were read cannot be written: it fails their drop, and no other.
+    #[error(
+        "{object}: its rows cannot be written: {reason}; nothing of the drop is lost, and a column of --keep is the likely cause: run again without it"
+    )]
+    Encoding {
+        /// What was to be written.
+        object: String,
+        /// What the writer met.
+        reason: String,
+    },
     /// The columns of a file do not make galaxies.
     #[error("{object}: {source}")]
     Schema {
@@ -166,6 +176,16 @@ impl Error {
             drop: drop.to_owned(),
             reason: format!(
                 "object_id is {here}, and {there} in drop {other}; a catalog has one type"
+            ),
+        }
+    }
+
+    /// A kept column of a drop is of one type, and in another drop of another.
+    pub fn mixed_kept(drop: &str, column: &str, [here, there]: [&str; 2], other: &str) -> Self {
+        Self::Mixed {
+            drop: drop.to_owned(),
+            reason: format!(
+                "column `{column}` of --keep is {here}, and {there} in drop {other}; readers of the whole output need one type: write it alike in all drops, leave --keep out, or choose another --out"
             ),
         }
     }

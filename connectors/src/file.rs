@@ -24,7 +24,7 @@ use tokio::runtime::Handle;
 use crate::{
     Error,
     fetch::{FOOTER_BYTES, Failure, ObjectReader, SplitBytes},
-    galaxy::{Galaxies, Layout, Request},
+    galaxy::{Galaxies, Layout, Request, kept},
     split::{Cut, RowGroupShape},
 };
 
@@ -52,13 +52,27 @@ impl File {
             .load_and_finish(&reader, bytes)
             .await
             .map_err(|error| corrupt(&reader, error))?;
-        let metadata = ArrowReaderMetadata::try_new(Arc::new(footer), ArrowReaderOptions::new())
-            .map_err(|error| corrupt(&reader, error))?;
+        let mut metadata =
+            ArrowReaderMetadata::try_new(Arc::new(footer), ArrowReaderOptions::new())
+                .map_err(|error| corrupt(&reader, error))?;
+        if let Some(schema) =
+            kept::reading_schema(metadata.schema(), metadata.metadata().file_metadata())
+        {
+            let options = ArrowReaderOptions::new().with_schema(Arc::new(schema));
+            metadata = ArrowReaderMetadata::try_new(metadata.metadata().clone(), options)
+                .map_err(|error| corrupt(&reader, error))?;
+        }
         let layout =
             Layout::resolve(metadata.schema(), request).map_err(|source| Error::Schema {
                 object: reader.name(),
                 source,
             })?;
+        kept::check_intervals(layout.keep_fields(), metadata.metadata().file_metadata()).map_err(
+            |source| Error::Schema {
+                object: reader.name(),
+                source,
+            },
+        )?;
         let schema = metadata.parquet_schema();
         let mask = ProjectionMask::roots(schema, layout.columns().iter().copied());
         let leaves = (0..schema.num_columns())

@@ -11,7 +11,10 @@ use object_store::{ObjectStoreExt, PutMode};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::{Error, Input, Location, galaxy::IdKind};
+use crate::{
+    Error, Input, Location,
+    galaxy::{IdKind, KeptTypes},
+};
 
 /// The newest format this engine writes and reads.
 pub const FORMAT: u32 = 1;
@@ -103,6 +106,9 @@ pub struct Entry {
     /// The type of `object_id` in this drop.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub object_id: Option<IdKind>,
+    /// The types of the kept columns in this drop.
+    #[serde(default, skip_serializing_if = "KeptTypes::is_empty")]
+    pub keep: KeptTypes,
     /// The objects read.
     #[serde(default)]
     pub inputs: Vec<Input>,
@@ -143,6 +149,7 @@ impl Entry {
             engine: engine.to_owned(),
             settings: serde_json::Value::Null,
             object_id: None,
+            keep: KeptTypes::new(),
             inputs: Vec::new(),
             rows: Rows::default(),
             files: Vec::new(),
@@ -260,6 +267,7 @@ impl Ledger {
                 return Ok(verdict);
             }
             self.check_ids(&entry.drop, entry.object_id)?;
+            self.check_kept(&entry.drop, &entry.keep)?;
             self.check_model(&entry, began)?;
             entry.sequence = self.next();
             match self.create(&entry).await {
@@ -290,6 +298,33 @@ impl Ledger {
             }
             _ => Ok(()),
         }
+    }
+
+    /// The type of a kept column in the newest of the other drops that have it, as they stand, and that drop's name.
+    pub fn kept_type(&self, drop: &str, column: &str) -> Option<(&str, &str)> {
+        let others = self.entries.iter().rev().filter(|entry| entry.drop != drop);
+        others.into_iter().find_map(|entry| {
+            let known = entry.keep.get(column).filter(|known| *known != "Null")?;
+            let newest = self.newest(&entry.drop)?;
+            let stands = newest.sequence == entry.sequence;
+            stands.then_some((known.as_str(), entry.drop.as_str()))
+        })
+    }
+
+    /// Makes sure that the kept columns of a drop have the types that they have in the other drops.
+    ///
+    /// # Errors
+    /// [`Error::Mixed`] naming the column, both types and the other drop.
+    pub fn check_kept(&self, drop: &str, keep: &KeptTypes) -> Result<(), Error> {
+        for (column, here) in keep.iter().filter(|(_, here)| *here != "Null") {
+            match self.kept_type(drop, column) {
+                Some((there, other)) if there != here => {
+                    return Err(Error::mixed_kept(drop, column, [here, there], other));
+                }
+                _ => {}
+            }
+        }
+        Ok(())
     }
 
     /// Makes sure that no other model has predicted since `began`: of those before, whoever runs has decided.

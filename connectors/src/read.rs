@@ -9,7 +9,7 @@ use crate::{
     budget::{Budget, Permit},
     fetch::STREAM_BYTES,
     file::File,
-    galaxy::Galaxies,
+    galaxy::{Galaxies, kept::with_known_types},
     split::{Cut, Split},
 };
 
@@ -128,12 +128,13 @@ impl Catalog {
             while first_row < cut.rows.end {
                 let acquire = || runtime.block_on(budget.acquire(encoded_bytes + decoded_bytes));
                 let mut permit = permit.take().unwrap_or_else(acquire);
-                let galaxies = decoder.next()?;
+                let mut galaxies = decoder.next()?;
                 permit.shrink_to(decoded_bytes);
                 let origin = origin(&file, &split, &cut, first_row);
                 first_row += galaxies.rows;
                 let fetched_bytes = file.stored_bytes(&cut, galaxies.rows);
-                let keep = file.layout.keep_fields().to_vec();
+                let fields = file.layout.keep_fields();
+                let keep = with_known_types(fields, &split.keep, &mut galaxies.keep);
                 emit(Chunk {
                     galaxies,
                     origin,

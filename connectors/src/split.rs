@@ -6,7 +6,7 @@ use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 
-use crate::galaxy::FileKind;
+use crate::galaxy::{FileKind, KeptTypes};
 
 /// An object as it was when its drop was listed.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -32,6 +32,9 @@ pub struct Split {
     pub kind: FileKind,
     /// In how many parts the drop's predictions are written.
     pub parts: u32,
+    /// The types of the drop's kept columns.
+    #[serde(default)]
+    pub keep: KeptTypes,
     /// The object.
     pub object: ObjectRef,
     /// The object's place among the drop's objects: an earlier one wins where an `object_id` comes twice.

@@ -4,7 +4,7 @@ use std::{path::PathBuf, sync::Arc};
 use connectors::{
     Catalog, DropBy, Location, Output,
     budget::Budget,
-    galaxy::{ColumnNames, Request, check_kept},
+    galaxy::{ColumnNames, KeptTypes, Request, check_kept},
 };
 use models::{Model, Precision};
 use operators::{Inference, Reader, Rules, Writer};
@@ -15,7 +15,7 @@ use crate::{
     Error, bundled,
     clock::clock,
     cluster::Cluster,
-    settings::{CatalogArgs, RunArgs, check_mags},
+    settings::{CatalogArgs, RunArgs, check_mags, check_z_spec},
     supervise::Start,
 };
 
@@ -39,6 +39,10 @@ pub struct Plan {
     pub batch: usize,
     /// What a row must have.
     pub rules: Rules,
+    /// The columns that are kept.
+    pub keep: Vec<String>,
+    /// Types that kept columns have where a drop does not say them.
+    pub kept_types: KeptTypes,
     /// The model's whole id.
     pub model_id: String,
     /// Go on beside another model's predictions.
@@ -108,6 +112,7 @@ impl Plan {
             )));
         }
         check_mags(args.mag_min, args.mag_max)?;
+        check_z_spec(args.z_spec_min, args.z_spec_max)?;
         if args.split_bytes.0 == 0 {
             return Err(usage("--split-bytes is 0; 25MB is a good size".to_owned()));
         }
@@ -128,6 +133,8 @@ impl Plan {
             cutout_px: model.cutout_px(),
             mag_min: args.mag_min,
             mag_max: args.mag_max,
+            z_spec_min: args.z_spec_min,
+            z_spec_max: args.z_spec_max,
         };
         let settings = settings_of(args, drop_by, &catalog.url);
         Ok(Self {
@@ -139,6 +146,8 @@ impl Plan {
             split_bytes: args.split_bytes.0,
             batch: models::device::batch(Device::Cpu),
             rules,
+            keep: args.keep.clone(),
+            kept_types: args.kept_types.clone(),
             model_id: model.id().to_owned(),
             model_change: args.model_change,
             settings,
@@ -161,6 +170,8 @@ fn settings_of(
         "split_bytes": args.split_bytes.0,
         "mag_min": args.mag_min,
         "mag_max": args.mag_max,
+        "z_spec_min": args.z_spec_min,
+        "z_spec_max": args.z_spec_max,
     });
     match value {
         serde_json::Value::Object(map) => map,

@@ -1,7 +1,15 @@
 //! What is to be done: the drops of the catalog that the ledger does not have, in order, handed to the dataflow.
-use std::{collections::VecDeque, fmt, sync::Arc};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    fmt,
+    sync::Arc,
+};
 
-use connectors::{DropListing, DropPlan, Error as ConnectorError, Ledger, Sighting, ledger::Entry};
+use connectors::{
+    DropListing, DropPlan, Error as ConnectorError, Ledger, Sighting,
+    galaxy::{IdKind, KeptTypes},
+    ledger::Entry,
+};
 use operators::{Outcome, Progress, Settled, feed::Feeder};
 use serde::Serialize;
 use tokio::sync::{
@@ -118,21 +126,52 @@ impl Plan {
     }
 
     /// Plans one drop, from its footers. One that cannot be read is planned as failed.
-    async fn plan_drop(&self, listing: &DropListing, attempt: &str, began: u64) -> DropPlan {
-        let planned = self
-            .catalog
-            .plan(listing, attempt, began, self.split_bytes, self.batch)
-            .await;
-        planned.unwrap_or_else(|error| DropPlan::failed(listing, attempt, began, error.to_string()))
+    /// `kept` are the types of kept columns that are known.
+    async fn plan_drop(
+        &self,
+        listing: &DropListing,
+        attempt: &str,
+        began: u64,
+        kept: &KeptTypes,
+    ) -> DropPlan {
+        let planned = async {
+            let (split_bytes, batch) = (self.split_bytes, self.batch);
+            let catalog = &self.catalog;
+            let mut plan = catalog
+                .plan(listing, attempt, began, split_bytes, batch)
+                .await?;
+            let mut untyped = plan.untyped();
+            untyped.retain(|column| !kept.contains_key(column));
+            if !untyped.is_empty() {
+                plan.know(&catalog.kept_types(&listing.name, untyped).await?);
+            }
+            plan.know(kept);
+            Ok::<_, ConnectorError>(plan)
+        };
+        planned
+            .await
+            .unwrap_or_else(|error| DropPlan::failed(listing, attempt, began, error.to_string()))
     }
 
-    /// Fails a drop whose ids are not of the catalog's type, or that comes after another run's predictions with another model.
+    /// The types of kept columns, for a drop that does not say them: those it is asked to have, else those of other drops.
+    fn kept_types(&self, ledger: &Ledger, drop: &str) -> KeptTypes {
+        let known = self.keep.iter().filter_map(|column| {
+            let (known, _) = ledger.kept_type(drop, column)?;
+            Some((column.clone(), known.to_owned()))
+        });
+        let mut known: KeptTypes = known.collect();
+        known.extend(self.kept_types.clone());
+        known
+    }
+
+    /// Fails a drop whose ids or kept columns are not of the catalog's types, or that comes after another run's predictions with another model.
     fn check(&self, ledger: &Ledger, listing: &DropListing, plan: DropPlan) -> DropPlan {
         if plan.failure.is_some() {
             return plan;
         }
         let ids = ledger.check_ids(&listing.name, plan.id_kind);
-        match ids.map_err(Error::from).and(self.check_model(ledger)) {
+        let types = ids.and_then(|()| ledger.check_kept(&listing.name, &plan.keep));
+        match types.map_err(Error::from).and(self.check_model(ledger)) {
             Ok(()) => plan,
             Err(error) => DropPlan::failed(listing, &plan.attempt, plan.began, error.to_string()),
         }
@@ -198,18 +237,21 @@ impl Planner {
     async fn plan_next(&mut self, listing: &DropListing, left: &mut Option<u64>) -> DropPlan {
         let attempt = format!("{}-{:06}", self.run, self.attempts);
         self.attempts += 1;
-        let (began, overtaken) = {
+        let (began, overtaken, kept) = {
             let ledger = self.ledger.lock().await;
             let entry = ledger.newest(&listing.name);
             let overtaken = entry.filter(|_| !self.plan.is_pending(entry));
-            (ledger.next(), overtaken.map(|entry| entry.sequence))
+            let kept = self.plan.kept_types(&ledger, &listing.name);
+            let overtaken = overtaken.map(|entry| entry.sequence);
+            (ledger.next(), overtaken, kept)
         };
         let mut plan = match overtaken {
             // Another run has committed it since it was handed in.
             Some(sequence) => DropPlan::overtaken(listing, &attempt, sequence),
             None => {
                 // Its footers may be long in coming: others are committed meanwhile.
-                let plan = self.plan.plan_drop(listing, &attempt, began).await;
+                let plan = self.plan.plan_drop(listing, &attempt, began, &kept);
+                let plan = plan.await;
                 self.plan.check(&*self.ledger.lock().await, listing, plan)
             }
         };
@@ -272,6 +314,35 @@ impl DropPreview {
     }
 }
 
+/// The types of the first drop that says them, and that drop.
+#[derive(Default)]
+struct First {
+    ids: Option<(IdKind, String)>,
+    kept: BTreeMap<String, (String, String)>,
+}
+
+impl First {
+    /// Makes sure that a drop has the types of those before it.
+    fn agree(&mut self, plan: &DropPlan) -> Result<(), ConnectorError> {
+        let drop = &plan.name;
+        if let Some(here) = plan.id_kind {
+            let (there, other) = self.ids.get_or_insert_with(|| (here, drop.clone()));
+            if here != *there {
+                return Err(ConnectorError::mixed_ids(drop, here, *there, other));
+            }
+        }
+        for (column, here) in plan.keep.iter().filter(|(_, here)| *here != "Null") {
+            let first = || (here.clone(), drop.clone());
+            let (there, other) = self.kept.entry(column.clone()).or_insert_with(first);
+            if here != there {
+                let types = [here.as_str(), there.as_str()];
+                return Err(ConnectorError::mixed_kept(drop, column, types, other));
+            }
+        }
+        Ok(())
+    }
+}
+
 impl Plan {
     /// Plans the pending drops and writes nothing.
     ///
@@ -280,7 +351,7 @@ impl Plan {
     pub async fn preview(&self) -> Result<Preview, Error> {
         let ledger = Ledger::open(self.output.location()).await?;
         self.check_model(&ledger)?;
-        let (mut drops, mut left, mut ids) = (Vec::new(), self.limit, None);
+        let (mut drops, mut left, mut first) = (Vec::new(), self.limit, First::default());
         let Todo { pending, changed } = self.todo(&ledger, self.catalog.sightings().await?)?;
         for Pending {
             listing,
@@ -291,15 +362,12 @@ impl Plan {
             if left == Some(0) {
                 break;
             }
-            let plan = self.plan_drop(&listing, "", ledger.next()).await;
+            let kept = self.kept_types(&ledger, &listing.name);
+            let plan = self.plan_drop(&listing, "", ledger.next(), &kept).await;
             let mut plan = self.check(&ledger, &listing, plan);
             // A run finds this out when it commits the second of them.
-            if let Some(here) = plan.id_kind {
-                let (there, other) = ids.get_or_insert_with(|| (here, listing.name.clone()));
-                if here != *there {
-                    let mixed = ConnectorError::mixed_ids(&listing.name, here, *there, other);
-                    plan = DropPlan::failed(&listing, "", plan.began, mixed.to_string());
-                }
+            if let Err(mixed) = first.agree(&plan) {
+                plan = DropPlan::failed(&listing, "", plan.began, mixed.to_string());
             }
             if let Some(left) = &mut left {
                 plan.limit(*left);

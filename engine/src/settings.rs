@@ -2,6 +2,7 @@
 use std::{cmp::Ordering, path::PathBuf, time::Duration};
 
 use clap::{Args, Command, ValueEnum};
+use connectors::galaxy::KeptTypes;
 use models::device::{DeviceChoice, PrecisionChoice};
 use tch::Device;
 
@@ -110,6 +111,24 @@ pub(crate) fn check_mags(min: f32, max: f32) -> Result<(), Error> {
     }
 }
 
+/// Makes sure that there are redshifts between two bounds.
+///
+/// # Errors
+/// [`Error::Usage`] where there are none, or where a redshift of -1 or less is to count: 1 + z is a ratio of wavelengths.
+pub(crate) fn check_z_spec(min: f32, max: f32) -> Result<(), Error> {
+    if min.is_nan() || min <= -1.0 {
+        return Err(Error::Usage(format!(
+            "--z-spec-min {min} is not above -1: there is no such redshift"
+        )));
+    }
+    if min < max && max.is_finite() {
+        return Ok(());
+    }
+    Err(Error::Usage(format!(
+        "--z-spec-min {min} and --z-spec-max {max}: the first must be below the second, and both must be numbers"
+    )))
+}
+
 /// Where rows come from, and how they are read.
 #[derive(Args, Clone, Debug)]
 pub struct CatalogArgs {
@@ -133,6 +152,9 @@ pub struct CatalogArgs {
     /// Carry a column of the catalog through to the predictions (may be given several times)
     #[arg(long, value_name = "COLUMN")]
     pub keep: Vec<String>,
+    /// Types of kept columns, where a drop does not say them: `verify` gives those of the ledger.
+    #[arg(skip)]
+    pub kept_types: KeptTypes,
     /// Take the first N rows alone: a first try, which the next run without it replaces
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub limit: Option<u64>,
@@ -148,6 +170,12 @@ pub struct CatalogArgs {
     /// Magnitudes at or above this are no magnitudes
     #[arg(long, default_value_t = 40.0)]
     pub mag_max: f32,
+    /// A z_spec below this is ignored; so is one of exactly 0
+    #[arg(long, default_value_t = -0.01, allow_negative_numbers = true)]
+    pub z_spec_min: f32,
+    /// A z_spec above this is ignored: 99 and 9999 are how tables say that there is none
+    #[arg(long, default_value_t = 10.0)]
+    pub z_spec_max: f32,
     /// Go on in an output that holds another model's predictions
     #[arg(long)]
     pub model_change: bool,

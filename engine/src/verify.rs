@@ -345,6 +345,7 @@ fn args_of(entry: &Entry, again: &Again, out: &str) -> RunArgs {
         |name: &str| serde_json::from_value::<Vec<String>>(setting(name)).unwrap_or_default();
     args.catalog.drop = vec![entry.drop.clone()];
     (args.catalog.column, args.catalog.keep) = (list("column"), list("keep"));
+    args.catalog.kept_types = entry.keep.clone();
     args.catalog.limit = setting("limit").as_u64().map(|_| entry.rows.read);
     if setting("drop_by") == "all" {
         args.catalog.drop_by = DropBy::All;
@@ -352,6 +353,9 @@ fn args_of(entry: &Entry, again: &Again, out: &str) -> RunArgs {
     let number = |name: &str| setting(name).as_f64();
     if let (Some(min), Some(max)) = (number("mag_min"), number("mag_max")) {
         (args.catalog.mag_min, args.catalog.mag_max) = (min as f32, max as f32);
+    }
+    if let (Some(min), Some(max)) = (number("z_spec_min"), number("z_spec_max")) {
+        (args.catalog.z_spec_min, args.catalog.z_spec_max) = (min as f32, max as f32);
     }
     if let Some(bytes) = setting("split_bytes").as_u64() {
         args.catalog.split_bytes.0 = bytes;

@@ -79,7 +79,7 @@ enum Told {
 /// # let (output, model_id, engine) = (Output::new(place), "0123456789ab".to_owned(), "0.1.0".to_owned());
 /// # let committer = Committer { output, ledger, model_id, engine, settings: serde_json::Value::Null, runtime: runtime.handle().clone() };
 /// # let (name, attempt, kind) = ("night-1".to_owned(), "first".to_owned(), FileKind::Galaxies);
-/// # let plan = DropPlan { name, attempt, began: 1, kind, id_kind: None, inputs: vec![], rows: 2, parts: 1, failure: None, splits: vec![] };
+/// # let plan = DropPlan { name, attempt, began: 1, kind, id_kind: None, keep: Default::default(), inputs: vec![], rows: 2, parts: 1, failure: None, splits: vec![] };
 /// # let staged = Staged { files: vec![], rows: Rows { read: 2, written: 0, learned: 0, rejected: 2 }, failures: vec![], tally: Tally::default() };
 ///
 /// timely::example(move |scope| {
@@ -178,6 +178,7 @@ impl Committer {
             engine: self.engine.clone(),
             settings: self.settings.clone(),
             object_id: plan.id_kind,
+            keep: plan.keep,
             inputs: plan.inputs,
             rows,
             files,

@@ -6,9 +6,8 @@ use std::{
 };
 
 use connectors::{
-    Chunk,
     galaxy::Galaxies,
-    part::{Door, Piece, pieces},
+    part::{Door, Outcomes, Piece, pieces},
 };
 use models::{Error, Inputs, Model, Needs};
 use rayon::ThreadPool;
@@ -276,22 +275,31 @@ fn unpredicted(rows: &Rows, error: &dyn std::fmt::Display) -> Parcel {
 
 /// The parcels of a chunk; at least one, since a chunk has rows.
 fn parcels(judged: Judged, predicted: Predicted) -> Vec<Parcel> {
-    let Judged { rows, mut doors } = judged;
+    let Judged {
+        rows,
+        mut doors,
+        flags,
+    } = judged;
     for (door, z) in doors.iter_mut().zip(&predicted.z_phot) {
         if *door == Door::Predicted && !z.is_finite() {
             *door = Door::Rejected(format!("the model predicts {z}"));
         }
     }
-    let Chunk {
-        galaxies,
-        origin,
-        keep,
-        ..
-    } = &rows.chunk;
-    let parts = rows.split.parts;
-    let pieces = match pieces(galaxies, origin, &doors, &predicted.z_phot, keep, parts) {
-        Ok(pieces) => pieces,
-        Err(error) => return vec![unpredicted(&rows, &error)],
+    let outcomes = Outcomes {
+        doors: &doors,
+        flags: &flags,
+        z_phot: &predicted.z_phot,
+    };
+    // A column to keep may be of a kind that Arrow cannot take rows of: that is the file's fault, and not the run's.
+    let sorted = AssertUnwindSafe(|| pieces(&rows.chunk, outcomes, rows.split.parts));
+    let pieces = match catch_unwind(sorted) {
+        Ok(Ok(pieces)) => pieces,
+        Ok(Err(error)) => return vec![unpredicted(&rows, &error)],
+        Err(panic) => {
+            let said = panic_message(panic.as_ref());
+            let reason = format!("its rows cannot be sorted by part: {said}");
+            return vec![unpredicted(&rows, &reason)];
+        }
     };
     let mut tally = rows.tally;
     tally.infer_seconds += predicted.seconds;

@@ -56,7 +56,7 @@ pub struct Rows {
 /// # let object = ObjectRef { path: "night-1/a.parquet".to_owned(), etag: None, bytes: 1_000 };
 /// # let cut = Cut { row_groups: 0..1, rows: 0..1, chunk_rows: 1, streamed: false };
 /// # let (drop, attempt, kind) = ("night-1".to_owned(), "first".to_owned(), FileKind::Galaxies);
-/// # let split = Split { drop, attempt, number: 0, kind, parts: 1, object, object_index: 0, cut };
+/// # let split = Split { drop, attempt, number: 0, kind, parts: 1, keep: Default::default(), object, object_index: 0, cut };
 ///
 /// let (budget, runtime) = (Budget::new(1 << 20), runtime.handle().clone());
 /// let reader = Reader { catalog, budget, runtime, splits_in_hand: 2, clock: || Duration::ZERO };

@@ -1,8 +1,8 @@
 //! Judge each row once: predict it, withdraw its object, learn from it, or reject it with a reason.
 use arrow::array::Array;
 use connectors::{
-    galaxy::{BANDS, FileKind, Galaxies},
-    part::{Door, is_redshift},
+    galaxy::{BANDS, FLUX_MAX_NMGY, FileKind, Galaxies},
+    part::{BLANK_BAND, Door, Z_SPEC_IGNORED},
     sky,
 };
 use models::Needs;
@@ -21,6 +21,18 @@ pub struct Rules {
     pub mag_min: f32,
     /// Magnitudes lie below this.
     pub mag_max: f32,
+    /// The smallest redshift that a z_spec may be.
+    pub z_spec_min: f32,
+    /// The largest redshift that a z_spec may be: 99 and 9999 are how tables say "none".
+    pub z_spec_max: f32,
+}
+
+impl Rules {
+    /// Whether a z_spec is a redshift. Exactly 0 is how tables say "none", so it never is one.
+    pub fn is_redshift(&self, z_spec: f32) -> bool {
+        // NaN is in no range.
+        (self.z_spec_min..=self.z_spec_max).contains(&z_spec) && z_spec != 0.0
+    }
 }
 
 /// Rows, each with the door it leaves through.
@@ -30,6 +42,8 @@ pub struct Judged {
     pub rows: Rows,
     /// One for each of them.
     pub doors: Vec<Door>,
+    /// The bits of `z_flags` that the predicted rows get; 0 for the other rows.
+    pub flags: Vec<i32>,
 }
 
 /// Judges rows.
@@ -57,8 +71,9 @@ impl<'s> Validate<'s> for Flow<'s, Result<Rows, Failure>> {
 fn judge_rows(mut rows: Rows, rules: &Rules, clock: Clock) -> Judged {
     let began = clock();
     let doors = judge(&rows.chunk.galaxies, rows.split.kind, rules);
+    let flags = flags(&rows.chunk.galaxies, &doors, rules);
     rows.tally.validate_seconds += (clock() - began).as_secs_f64();
-    Judged { rows, doors }
+    Judged { rows, doors, flags }
 }
 
 /// The door of each row.
@@ -81,7 +96,7 @@ fn judge_rows(mut rows: Rows, rules: &Rules, clock: Clock) -> Judged {
 /// # let galaxies = Layout::resolve(batch.schema_ref(), &request).unwrap().decode(&batch).unwrap();
 ///
 /// let needs = Needs { cutouts: false, mags: true };
-/// let rules = Rules { needs, cutout_px: 32, mag_min: 0.0, mag_max: 40.0 };
+/// let rules = Rules { needs, cutout_px: 32, mag_min: 0.0, mag_max: 40.0, z_spec_min: -0.01, z_spec_max: 10.0 };
 /// // Two galaxies; the second has a declination of 95 degrees.
 /// let doors = judge(&galaxies, FileKind::Galaxies, &rules);
 /// assert_eq!(doors[0], Door::Predicted);
@@ -97,7 +112,7 @@ pub fn judge(galaxies: &Galaxies, kind: FileKind, rules: &Rules) -> Vec<Door> {
                 return Door::Withdrawn;
             }
             let verdict = match kind {
-                FileKind::SpecZ => check_z_spec(galaxies, row).map(|()| Door::Learned),
+                FileKind::SpecZ => check_z_spec(galaxies, row, rules).map(|()| Door::Learned),
                 FileKind::Galaxies => check_galaxy(galaxies, row, rules).map(|()| Door::Predicted),
             };
             verdict.unwrap_or_else(Door::Rejected)
@@ -105,12 +120,41 @@ pub fn judge(galaxies: &Galaxies, kind: FileKind, rules: &Rules) -> Vec<Door> {
         .collect()
 }
 
-fn check_z_spec(galaxies: &Galaxies, row: usize) -> Result<(), String> {
+/// The bits of `z_flags` of each row, by the doors that [`judge`] gave.
+pub fn flags(galaxies: &Galaxies, doors: &[Door], rules: &Rules) -> Vec<i32> {
+    let of_predicted = |row: usize| {
+        let mut flags = 0;
+        let z_spec = galaxies
+            .z_spec
+            .is_valid(row)
+            .then(|| galaxies.z_spec.value(row));
+        // Null and NaN say that there is no spec-z; any other value that is ignored is worth a flag.
+        if z_spec.is_some_and(|z| !z.is_nan() && !rules.is_redshift(z)) {
+            flags |= Z_SPEC_IGNORED;
+        }
+        let cutout = galaxies.cutouts.as_ref().map(|cutouts| cutouts.get(row));
+        if rules.needs.cutouts
+            && let Some(Ok(cutout)) = cutout
+            && cutout.blank_bands(rules.cutout_px) > 0
+        {
+            flags |= BLANK_BAND;
+        }
+        flags
+    };
+    let rows = doors.iter().enumerate();
+    rows.map(|(row, door)| match door {
+        Door::Predicted => of_predicted(row),
+        _ => 0,
+    })
+    .collect()
+}
+
+fn check_z_spec(galaxies: &Galaxies, row: usize, rules: &Rules) -> Result<(), String> {
     if galaxies.z_spec.is_null(row) {
         return Err("z_spec is null: the row teaches nothing".to_owned());
     }
     match galaxies.z_spec.value(row) {
-        z if is_redshift(z) => Ok(()),
+        z if rules.is_redshift(z) => Ok(()),
         z => Err(format!("z_spec is {z}, which is no redshift")),
     }
 }
@@ -138,6 +182,9 @@ fn check_galaxy(galaxies: &Galaxies, row: usize, rules: &Rules) -> Result<(), St
 
 fn check_mags(galaxies: &Galaxies, row: usize, rules: &Rules) -> Result<(), String> {
     let mags = galaxies.mags.as_ref().ok_or("the file has no magnitudes")?;
+    if let Some(fault) = galaxies.mag_faults.get(&row) {
+        return Err(fault.clone());
+    }
     for (band, values) in BANDS.iter().zip(mags) {
         if values.is_null(row) {
             return Err(format!("mag_{band} is null"));
@@ -161,8 +208,17 @@ fn check_cutout(galaxies: &Galaxies, row: usize, rules: &Rules) -> Result<(), St
             "cutout is {side}x{side} pixels, and the model looks at {px}x{px}"
         ));
     }
-    if !cutout.is_finite() {
+    let brightest = cutout.flux_abs_max();
+    if !brightest.is_finite() {
         return Err("cutout has a pixel that is not finite".to_owned());
+    }
+    if brightest > FLUX_MAX_NMGY {
+        return Err(format!(
+            "cutout has a pixel of {brightest:e} nanomaggies, which is no flux: more than {FLUX_MAX_NMGY:e}"
+        ));
+    }
+    if cutout.blank_bands(rules.cutout_px) == BANDS.len() {
+        return Err("cutout is blank: each of its bands has one value in all pixels".to_owned());
     }
     Ok(())
 }

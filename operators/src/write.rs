@@ -4,6 +4,7 @@
 //! parcels ── by part ── gather ── spill ── gather ── finish ── Staged
 //! ```
 //! A part that grows too heavy waits in the stage meanwhile, not in memory.
+use arrow::error::ArrowError;
 use connectors::{
     Error, Output, codec,
     ledger::{FileRecord, Rows},
@@ -11,9 +12,13 @@ use connectors::{
 };
 use serde::{Deserialize, Serialize};
 use timely::dataflow::channels::pact::{Exchange, Pipeline};
-use tokio::runtime::Handle;
+use tokio::{runtime::Handle, task::JoinError};
 
-use crate::{Clock, Flow, Parcel, Tally, gather::gather, offload::offload};
+use crate::{
+    Clock, Flow, Parcel, Tally,
+    gather::gather,
+    offload::{offload, panic_message},
+};
 
 /// What writing needs: one for a process.
 #[derive(Clone, Debug)]
@@ -185,8 +190,8 @@ impl Writer {
     /// Puts the rows in memory into the stage.
     async fn spill(&self, waiting: &mut Waiting, name: String) -> Result<(), Error> {
         let pieces = std::mem::take(&mut waiting.pieces);
-        let encoded = self.blocking(move || codec::encode(&pieces)).await;
-        let bytes = encoded.map_err(|error| self.broken(&name, &error))?;
+        let encoded = self.blocking(&name, move || codec::encode(&pieces)).await;
+        let bytes = encoded?;
         self.output.stage(&waiting.key.1, &name, bytes).await?;
         waiting.spilled = Some(name);
         Ok(())
@@ -221,7 +226,7 @@ impl Writer {
             pieces.extend(waiting.pieces);
             if let Some(name) = waiting.spilled {
                 let bytes = self.output.read_staged(&attempt, &name).await?;
-                pieces.extend(codec::decode(&bytes).map_err(|error| self.broken(&name, &error))?);
+                pieces.extend(self.blocking(&name, move || codec::decode(&bytes)).await?);
             }
         }
         let label = PartLabel {
@@ -230,8 +235,8 @@ impl Writer {
             model_id: self.model_id.clone(),
         };
         let name = format!("photoz/{}, part {part}", label.drop);
-        let finished = self.blocking(move || finish(pieces, &label)).await;
-        let (files, rows) = finished.map_err(|error| self.broken(&name, &error))?;
+        let finished = self.blocking(&name, move || finish(pieces, &label)).await;
+        let (files, rows) = finished?;
         let mut records = Vec::new();
         for file in files {
             self.output
@@ -242,15 +247,22 @@ impl Writer {
         Ok((records, rows))
     }
 
-    async fn blocking<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> T {
+    /// Encodes or decodes beside the requests. A panic is an error: it fails the drop whose rows caused it, and no other.
+    async fn blocking<T: Send + 'static>(
+        &self,
+        name: &str,
+        work: impl FnOnce() -> Result<T, ArrowError> + Send + 'static,
+    ) -> Result<T, Error> {
         let done = self.runtime.spawn_blocking(work).await;
-        done.expect("encoding does not panic: what does not fit is an error")
-    }
-
-    fn broken(&self, name: &str, error: &dyn std::fmt::Display) -> Error {
-        Error::Corrupt {
+        let reason = match done.map_err(JoinError::try_into_panic) {
+            Ok(Ok(done)) => return Ok(done),
+            Ok(Err(error)) => error.to_string(),
+            Err(Ok(panic)) => format!("panicked: {}", panic_message(panic.as_ref())),
+            Err(Err(cancelled)) => cancelled.to_string(),
+        };
+        Err(Error::Encoding {
             object: self.output.location().url_of(name),
-            reason: error.to_string(),
-        }
+            reason,
+        })
     }
 }

@@ -14,7 +14,7 @@ pub(super) const Z_SPEC: &str = "z_spec";
 pub(super) const DELETED: &str = "deleted";
 
 /// Every column that can be mapped.
-const KNOWN: [&str; 12] = [
+pub(super) const KNOWN: [&str; 12] = [
     OBJECT_ID, RA, DEC, CUTOUT, MAG, MAGS[0], MAGS[1], MAGS[2], MAGS[3], MAGS[4], Z_SPEC, DELETED,
 ];
 

@@ -1,6 +1,6 @@
 //! Columns of numbers, in any type they are accepted in, to the one type of [`Galaxies`](super::Galaxies).
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use arrow::array::{
     Array, ArrayRef, AsArray, BooleanArray, Float32Array, Float32Builder, Float64Array,
@@ -86,8 +86,11 @@ pub(super) fn float32(column: &str, array: &ArrayRef) -> Result<Float32Array, Sc
     }
 }
 
-/// Magnitudes from one column of lists; a list that has not five elements gives five nulls.
-pub(super) fn mag_list(column: &str, array: &ArrayRef) -> Result<[Float32Array; 5], SchemaError> {
+/// Magnitudes from one column of lists. A list that has not five elements gives five nulls, and its fault by row.
+pub(super) fn mag_list(
+    column: &str,
+    array: &ArrayRef,
+) -> Result<([Float32Array; 5], BTreeMap<usize, String>), SchemaError> {
     let refused = || {
         refusal(
             column,
@@ -104,17 +107,26 @@ pub(super) fn mag_list(column: &str, array: &ArrayRef) -> Result<[Float32Array; 
     }
     let elements = float32(column, &elements).map_err(|_| refused())?;
     let mut mags = BANDS.map(|_| Float32Builder::with_capacity(array.len()));
+    let mut faults = BTreeMap::new();
     for row in 0..array.len() {
-        let places = rows
-            .elements(row)
-            .filter(|places| places.len() == BANDS.len());
+        let places = rows.elements(row);
+        let fault = match places.as_ref().map(ExactSizeIterator::len) {
+            None => Some(format!("{column} is null")),
+            Some(5) => None,
+            Some(length) => Some(format!(
+                "{column} is a list of {length}, not of the five magnitudes in {}",
+                BANDS.join(", ")
+            )),
+        };
+        faults.extend(fault.map(|fault| (row, fault)));
+        let places = places.filter(|places| places.len() == BANDS.len());
         for (band, mag) in mags.iter_mut().enumerate() {
             let place = places.as_ref().map(|places| places.start + band);
             let valid = place.filter(|place| elements.is_valid(*place));
             mag.append_option(valid.map(|place| elements.value(place)));
         }
     }
-    Ok(mags.map(|mut mag| mag.finish()))
+    Ok((mags.map(|mut mag| mag.finish()), faults))
 }
 
 /// Flags, of which a null counts as not set.

@@ -11,6 +11,12 @@ use serde::Deserialize;
 use super::lists::{Lists, Pixels};
 use super::{BANDS, SchemaError};
 
+/// Upper bound on the absolute value of a pixel, in nanomaggies: an AB magnitude of -2.5.
+///
+/// Sirius has -1.5 (4e9 nanomaggies), and no star of the night sky is brighter. So no pixel of a survey's calibrated
+/// image holds more light than this, and a larger value is a mark for "no data" (1e20, 1e30, the largest float32).
+pub const FLUX_MAX_NMGY: f32 = 1e10;
+
 /// Bytes of the five bands at one place of the sky: five float32.
 const BYTES_PER_PLACE: usize = 4 * BANDS.len();
 
@@ -231,19 +237,45 @@ impl Cutout<'_> {
         self.side_px
     }
 
+    /// The largest absolute value of the pixels of all bands, in nanomaggies; NaN or infinite where a pixel is.
+    pub fn flux_abs_max(&self) -> f32 {
+        // Without their signs, floats are ordered as their bits are, and NaN comes last. No early exit: a loop without
+        // branches is done in vector registers.
+        const WITHOUT_SIGN: u32 = 0x7fff_ffff;
+        let largest = |plane: &[u8]| {
+            let (pixels, _) = plane.as_chunks::<4>();
+            let bits = pixels.iter().map(|pixel| u32::from_le_bytes(*pixel));
+            bits.fold(0, |largest, bits| largest.max(bits & WITHOUT_SIGN))
+        };
+        let planes = self.planes.iter();
+        f32::from_bits(planes.fold(0, |largest_so_far, plane| {
+            largest_so_far.max(largest(plane))
+        }))
+    }
+
     /// Whether every pixel of the five bands is a number, neither NaN nor infinite.
     pub fn is_finite(&self) -> bool {
-        // All bits of the exponent set is what makes a float not finite. No early exit: nearly
-        // all cutouts are finite, and a loop without branches is done in vector registers.
-        const EXPONENT: u32 = 0x7f80_0000;
-        let faulty = |bits: u32| u32::from(bits & EXPONENT == EXPONENT);
-        let count = |plane: &[u8]| {
-            let (pixels, _) = plane.as_chunks::<4>();
-            pixels
-                .iter()
-                .fold(0, |any, pixel| any | faulty(u32::from_le_bytes(*pixel)))
+        self.flux_abs_max().is_finite()
+    }
+
+    /// How many bands have one value in all of the central `side_px` by `side_px` pixels: such a band shows nothing.
+    ///
+    /// A single pixel is no image, so no band of it is blank.
+    pub fn blank_bands(&self, side_px: usize) -> usize {
+        let is_blank = |plane: &&&[u8]| {
+            let mut lines = centre(plane, self.side_px, side_px);
+            let first = lines.next().and_then(<[_]>::first).copied();
+            let Some(first) = first.map(f32::from_le_bytes) else {
+                return false;
+            };
+            // Nearly all bands end at their first line.
+            let of_first = |pixel: &[u8; 4]| f32::from_le_bytes(*pixel) == first;
+            centre(plane, self.side_px, side_px).all(|line| line.iter().all(of_first))
         };
-        self.planes.iter().fold(0, |any, plane| any | count(plane)) == 0
+        match side_px {
+            0 | 1 => 0,
+            _ => self.planes.iter().filter(is_blank).count(),
+        }
     }
 
     /// Copies the central `side_px` by `side_px` pixels to `out`, as `[band, y, x]`.
@@ -266,21 +298,27 @@ impl Cutout<'_> {
         if side_px == 0 {
             return;
         }
-        let margin_px = (self.side_px - side_px) / 2;
         for (plane, band) in self
             .planes
             .iter()
             .zip(out.chunks_exact_mut(side_px * side_px))
         {
-            let (pixels, _) = plane.as_chunks::<4>();
-            let lines = pixels.chunks_exact(self.side_px).skip(margin_px);
+            let lines = centre(plane, self.side_px, side_px);
             for (line, out) in lines.zip(band.chunks_exact_mut(side_px)) {
-                for (pixel, out) in line[margin_px..].iter().zip(out) {
+                for (pixel, out) in line.iter().zip(out) {
                     *out = f32::from_le_bytes(*pixel);
                 }
             }
         }
     }
+}
+
+/// The lines of the central `px` by `px` pixels of a plane whose side is `side_px`.
+fn centre(plane: &[u8], side_px: usize, px: usize) -> impl Iterator<Item = &[[u8; 4]]> {
+    let (pixels, _) = plane.as_chunks::<4>();
+    let margin_px = (side_px - px) / 2;
+    let lines = pixels.chunks_exact(side_px).skip(margin_px).take(px);
+    lines.map(move |line| &line[margin_px..margin_px + px])
 }
 
 /// Two-dimensional images, `[y][x]`.

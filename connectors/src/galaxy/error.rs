@@ -28,6 +28,17 @@ pub enum SchemaError {
         expected: String,
     },
 
+    /// A column that stands in the object's path and not in the file.
+    #[error(
+        "column `{column}` is only in the path, as the folder `{column}={value}`, and paths are not read: write the column into the files, or rename the folder"
+    )]
+    InPath {
+        /// The column's name.
+        column: String,
+        /// What the path says of it.
+        value: String,
+    },
+
     /// Two columns with one name: which is meant, cannot be said.
     #[error("column `{column}` stands in the file more than once: rename or drop one of them")]
     Ambiguous {

@@ -1,17 +1,20 @@
 //! Where a file has what the job wants: its schema judged once, its batches decoded by the result.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use arrow::array::{ArrayRef, Float32Array, Float64Array, NullArray, RecordBatch};
 use arrow::datatypes::{DataType, Field, FieldRef, Schema};
 
 use super::columns::{self, ColumnNames};
-use super::{Cutouts, FileKind, Galaxies, IdKind, Request, SchemaError, convert, cutout};
+use super::{Cutouts, FileKind, Galaxies, IdKind, Request, SchemaError, convert, cutout, kept};
+use crate::part::{OBJECT, PLACE, ROW, ROW_GROUP};
 
 /// Names of the output that its rows have from the catalog.
 const CARRIED: [&str; 5] = ["object_id", "ra", "dec", "z_spec", "mag_r"];
 /// Names of the output that are this program's own.
 const OWN: [&str; 5] = ["_healpix_29", "z_phot", "z_flags", "model_id", "drop"];
+/// Names that rows have on their way to the output.
+const ON_THE_WAY: [&str; 4] = [OBJECT, ROW_GROUP, ROW, PLACE];
 
 /// How one file's columns map to a [`Galaxies`].
 ///
@@ -36,6 +39,8 @@ pub struct Layout {
     keep: Vec<Option<usize>>,
     keep_fields: Vec<FieldRef>,
     side_px_min: usize,
+    /// Columns that would be read, by their names in files, and that this file has not.
+    lacking: Vec<String>,
 }
 
 /// Where the columns stand: indices in the file.
@@ -74,16 +79,20 @@ impl Layout {
             });
         }
         let lacks_cutouts_alone = kind == FileKind::SpecZ && found.has_mags();
+        let may_withdraw = found.deleted.is_some();
         let places = found.wanted(kind, request);
         let keep = match kind {
             FileKind::Galaxies => find_kept(schema, &request.keep, withdraws_only)?,
-            FileKind::SpecZ => Vec::new(),
+            // Of these rows only the withdrawn ones go where columns are kept.
+            FileKind::SpecZ if may_withdraw => find_kept(schema, &request.keep, true)?,
+            FileKind::SpecZ => vec![None; request.keep.len()],
         };
         let keep_field = |(name, index): (&String, &Option<usize>)| match index {
-            Some(index) => Arc::clone(&schema.fields()[*index]),
-            None => Arc::new(Field::new(name, DataType::Null, true)),
+            Some(index) => kept::field(&schema.fields()[*index]),
+            None => Ok(Arc::new(Field::new(name, DataType::Null, true))),
         };
-        let keep_fields = request.keep.iter().zip(&keep).map(keep_field).collect();
+        let keep_fields = request.keep.iter().zip(&keep).map(keep_field);
+        let keep_fields = keep_fields.collect::<Result<_, SchemaError>>()?;
 
         let mut columns: Vec<usize> = places.all().chain(keep.iter().flatten().copied()).collect();
         columns.sort_unstable();
@@ -109,6 +118,7 @@ impl Layout {
             keep,
             keep_fields,
             side_px_min,
+            lacking: lacking(schema, request),
         };
         // Which types are taken is known to what takes them, and only there: let it try.
         let projected = Arc::new(Schema::new(layout.fields.clone()));
@@ -124,6 +134,28 @@ impl Layout {
     /// Whether it has what galaxies have, and is taken for spec-z alone since it has no cutouts.
     pub fn lacks_cutouts_alone(&self) -> bool {
         self.lacks_cutouts_alone
+    }
+
+    /// Whether its rows may withdraw objects.
+    pub fn may_withdraw(&self) -> bool {
+        self.places.deleted.is_some()
+    }
+
+    /// Refuses a file whose path gives it a column that would be read, as the folder `z_spec=0.1` does, and that the file
+    /// itself has not.
+    ///
+    /// # Errors
+    /// [`SchemaError::InPath`], naming the column.
+    pub fn check_path(&self, path: &str) -> Result<(), SchemaError> {
+        let folders = path.rsplit_once('/').map_or("", |(folders, _)| folders);
+        let pairs = folders.split('/').filter_map(|part| part.split_once('='));
+        for (column, value) in pairs {
+            if self.lacking.iter().any(|lacking| lacking == column) {
+                let (column, value) = (column.to_owned(), value.to_owned());
+                return Err(SchemaError::InPath { column, value });
+            }
+        }
+        Ok(())
     }
 
     /// The type of the file's object ids.
@@ -165,12 +197,14 @@ impl Layout {
             Some((_, array)) => Arc::clone(array),
             None => Arc::new(NullArray::new(rows)) as ArrayRef,
         };
+        let (mags, mag_faults) = self.mags(batch, float32)?;
         Ok(Galaxies {
             rows,
             object_id: convert::object_id(id_name, id, self.id_kind)?,
             ra: float64(self.places.ra)?,
             dec: float64(self.places.dec)?,
-            mags: self.mags(batch, float32)?,
+            mags,
+            mag_faults,
             cutouts: cutouts.map(open).transpose()?,
             z_spec: float32(self.places.z_spec)?,
             deleted: match self.column(batch, self.places.deleted) {
@@ -185,15 +219,16 @@ impl Layout {
         &self,
         batch: &RecordBatch,
         float32: impl Fn(Option<usize>) -> Result<Float32Array, SchemaError>,
-    ) -> Result<Option<[Float32Array; 5]>, SchemaError> {
+    ) -> Result<(Option<[Float32Array; 5]>, BTreeMap<usize, String>), SchemaError> {
         if let Some((name, array)) = self.column(batch, self.places.mag_list) {
-            return convert::mag_list(name, array).map(Some);
+            let (mags, faults) = convert::mag_list(name, array)?;
+            return Ok((Some(mags), faults));
         }
         if self.places.mags == [None; 5] {
-            return Ok(None);
+            return Ok((None, BTreeMap::new()));
         }
         let [u, g, r, i, z] = self.places.mags.map(float32);
-        Ok(Some([u?, g?, r?, i?, z?]))
+        Ok((Some([u?, g?, r?, i?, z?]), BTreeMap::new()))
     }
 
     /// The column that stands at `place` in the file, and its name.
@@ -328,6 +363,16 @@ impl Places {
     }
 }
 
+/// The columns that would be read, by their names in files, and that a file has not.
+fn lacking(schema: &Schema, request: &Request) -> Vec<String> {
+    let known = columns::KNOWN
+        .iter()
+        .map(|name| request.names.in_file(name));
+    let read = known.chain(request.keep.iter().map(String::as_str));
+    let lacks = |name: &&str| schema.fields().find(name).is_none();
+    read.filter(lacks).map(str::to_owned).collect()
+}
+
 /// Where the columns to keep stand; where `may_lack`, one that is not there is passed over.
 fn find_kept(
     schema: &Schema,
@@ -358,6 +403,10 @@ pub fn check_kept(keep: &[String]) -> Result<(), SchemaError> {
         let column = column.clone();
         if CARRIED.contains(&column.as_str()) {
             let reason = "from the catalog: leave --keep out";
+            return Err(SchemaError::KeepReserved { column, reason });
+        }
+        if ON_THE_WAY.contains(&column.as_str()) {
+            let reason = "while rows are on their way: rename the column in the catalog";
             return Err(SchemaError::KeepReserved { column, reason });
         }
         if OWN.contains(&column.as_str()) {

@@ -18,20 +18,22 @@ mod columns;
 mod convert;
 mod cutout;
 mod error;
+pub(crate) mod kept;
 mod layout;
 mod lists;
 #[cfg(test)]
 mod tests;
 
-use std::fmt;
+use std::{collections::BTreeMap, fmt};
 
 use arrow::array::{ArrayRef, BooleanArray, Float32Array, Float64Array};
 use arrow::datatypes::DataType;
 use serde::{Deserialize, Serialize};
 
 pub use columns::{ColumnNameError, ColumnNames};
-pub use cutout::{Cutout, CutoutFault, Cutouts};
+pub use cutout::{Cutout, CutoutFault, Cutouts, FLUX_MAX_NMGY};
 pub use error::SchemaError;
+pub use kept::KeptTypes;
 pub use layout::{Layout, check_kept};
 
 /// The bands of a cutout and of the magnitudes, in the order the models take them.
@@ -110,6 +112,8 @@ pub struct Galaxies {
     pub dec: Float64Array,
     /// AB magnitudes in the order of [`BANDS`]; `None` where the file has none.
     pub mags: Option<[Float32Array; 5]>,
+    /// What is wrong with a row's list of magnitudes, by row; the row's magnitudes are then null.
+    pub mag_faults: BTreeMap<usize, String>,
     /// The images; `None` where the file has none, or none are wanted.
     pub cutouts: Option<Cutouts>,
     /// Spectroscopic redshift.

@@ -10,7 +10,7 @@ use arrow::{
     error::ArrowError,
 };
 
-use super::{Column, OBJECT, ROW, ROW_GROUP, ascending, batch, column};
+use super::{Column, OBJECT, PLACE, ROW, ROW_GROUP, ascending, batch, column, named};
 
 /// Takes all rows of an id but its first out of the two batches and adds them to the rejected.
 pub(super) fn settle_duplicates(
@@ -23,18 +23,12 @@ pub(super) fn settle_duplicates(
     for (folder, rows) in [(0_u32, &*photoz), (1, &*specz)] {
         if let Some(rows) = rows {
             let mut columns: Vec<Column> = ["object_id", OBJECT, ROW_GROUP, ROW]
-                .map(|name| (name.to_owned(), column(rows, name), false))
+                .map(|name| named(name, column(rows, name), false))
                 .into();
-            columns.push((
-                "folder".into(),
-                Arc::new(UInt32Array::from_value(folder, rows.num_rows())),
-                false,
-            ));
-            columns.push((
-                "index".into(),
-                Arc::new(UInt32Array::from_iter_values(0..rows.num_rows() as u32)),
-                false,
-            ));
+            let folders = UInt32Array::from_value(folder, rows.num_rows());
+            columns.push(named("folder", Arc::new(folders), false));
+            let indices = UInt32Array::from_iter_values(0..rows.num_rows() as u32);
+            columns.push(named("index", Arc::new(indices), false));
             keys.push(batch(columns)?);
         }
     }
@@ -66,11 +60,13 @@ pub(super) fn settle_duplicates(
         losers.iter().map(|(_, reason)| reason),
     ));
     rejected.push(batch(vec![
-        ("object_id".into(), column(&lost, "object_id"), true),
-        ("reason".into(), reasons, false),
-        (ROW_GROUP.into(), column(&lost, ROW_GROUP), false),
-        (ROW.into(), column(&lost, ROW), false),
-        (OBJECT.into(), column(&lost, OBJECT), false),
+        named("object_id", column(&lost, "object_id"), true),
+        named("reason", reasons, false),
+        named(ROW_GROUP, column(&lost, ROW_GROUP), false),
+        named(ROW, column(&lost, ROW), false),
+        named(OBJECT, column(&lost, OBJECT), false),
+        // A rejected row keeps no columns, so this is read by nobody; all rejected rows have the same columns.
+        named(PLACE, column(&lost, "index"), false),
     ])?);
     for (folder, rows) in [(0, photoz), (1, specz)] {
         *rows = rows

@@ -4,7 +4,7 @@ use std::{collections::HashMap, sync::Arc};
 use arrow::{
     array::{ArrayRef, AsArray, Int64Array, RecordBatch, StringArray},
     compute::{lexsort_to_indices, take_record_batch},
-    datatypes::{Field, Float64Type, Metadata, Schema, UInt32Type},
+    datatypes::{FieldRef, Float64Type, Metadata, Schema, SchemaRef, UInt32Type},
     error::ArrowError,
 };
 use parquet::{
@@ -14,8 +14,8 @@ use parquet::{
 };
 
 use super::{
-    EncodedFile, FLAGS, Folder, OBJECT, PartLabel, ROW, ROW_GROUP, ascending, batch, column,
-    with_columns,
+    EncodedFile, FLAGS, Folder, OBJECT, PLACE, PartLabel, ROW, ROW_GROUP, ascending, batch, column,
+    kept::Kept, named, with_columns,
 };
 use crate::{
     ledger::{FileRecord, checksum},
@@ -24,9 +24,11 @@ use crate::{
 
 /// Rows of a row group of the output.
 const ROW_GROUP_ROWS: usize = 131_072;
+/// Bytes of a row group of the output: readers hold a whole one. Only long kept texts come near.
+const ROW_GROUP_BYTES: usize = 512 << 20;
 
 /// The columns of `photoz/` in their order: name, unit, UCD and description.
-const PHOTOZ: [(&str, &str, &str, &str); 10] = [
+pub(super) const PHOTOZ: [(&str, &str, &str, &str); 10] = [
     (
         "object_id",
         "",
@@ -79,11 +81,12 @@ const PHOTOZ: [(&str, &str, &str, &str); 10] = [
     ),
 ];
 
-/// The rows of `photoz/`: the columns above, then those that are kept.
+/// The file of `photoz/`: the columns above, then those that are kept.
 pub(super) fn photoz_file(
     rows: &RecordBatch,
+    kept: &Kept,
     label: &PartLabel,
-) -> Result<RecordBatch, ArrowError> {
+) -> Result<EncodedFile, ArrowError> {
     let (ra, dec) = (column(rows, "ra"), column(rows, "dec"));
     let positions = ra
         .as_primitive::<Float64Type>()
@@ -98,67 +101,55 @@ pub(super) fn photoz_file(
             rows.num_rows(),
         )))
     };
-    let short_id = &label.model_id[..label.model_id.len().min(12)];
+    let short_id: String = label.model_id.chars().take(12).collect();
     let rows = with_columns(
         rows,
         vec![
-            ("_healpix_29".into(), Arc::new(cells), true),
-            ("model_id".into(), text(short_id), false),
-            ("drop".into(), text(&label.drop), false),
+            named("_healpix_29", Arc::new(cells), true),
+            named("model_id", text(&short_id), false),
+            named("drop", text(&label.drop), false),
         ],
     )?;
     let order = lexsort_to_indices(&ascending(&rows, &["_healpix_29", "object_id"]), None)?;
     let rows = take_record_batch(&rows, &order)?;
-    let schema = rows.schema();
     let described = PHOTOZ.iter().map(|(name, unit, ucd, description)| {
         let facts = [("unit", unit), ("ucd", ucd), ("description", description)];
         let facts = facts
             .into_iter()
             .filter(|(_, fact)| !fact.is_empty())
             .map(|(key, fact)| (key, *fact));
-        Ok(schema
-            .field_with_name(name)?
-            .clone()
-            .with_metadata(facts.collect::<Metadata>()))
+        let field = rows.schema_ref().field_with_name(name)?.clone();
+        let field = field.with_metadata(facts.collect::<Metadata>());
+        Ok((Arc::new(field), column(&rows, name)))
     });
-    let own = |field: &Field| {
-        let name = field.name().as_str();
-        [OBJECT, ROW_GROUP, ROW].contains(&name) || PHOTOZ.iter().any(|(known, ..)| *known == name)
-    };
-    let kept = schema
-        .fields()
-        .iter()
-        .filter(|field| !own(field))
-        .map(|field| Ok(field.as_ref().clone()));
-    let fields = described
-        .chain(kept)
-        .collect::<Result<Vec<Field>, ArrowError>>()?;
-    let columns = fields
-        .iter()
-        .map(|field| column(&rows, field.name()))
-        .collect();
-    RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)
+    let own = batch(described.collect::<Result<_, ArrowError>>()?)?;
+    let mut writer = FileWriter::new(Folder::Photoz, own.schema_ref(), &kept.fields, label)?;
+    let places = column(&rows, PLACE);
+    writer.write(&own, kept, places.as_primitive::<UInt32Type>().values())?;
+    writer.finish(Folder::Photoz, own.num_rows(), label)
 }
 
-/// The rows of `specz/`.
-pub(super) fn specz_file(rows: &RecordBatch, label: &PartLabel) -> Result<RecordBatch, ArrowError> {
+/// The file of `specz/`.
+pub(super) fn specz_file(rows: &RecordBatch, label: &PartLabel) -> Result<EncodedFile, ArrowError> {
     let rows = take_record_batch(
         rows,
         &lexsort_to_indices(&ascending(rows, &["object_id"]), None)?,
     )?;
     let drop = StringArray::from_iter_values(std::iter::repeat_n(&label.drop, rows.num_rows()));
-    batch(vec![
-        ("object_id".into(), column(&rows, "object_id"), false),
-        ("z_spec".into(), column(&rows, "z_spec"), false),
-        ("drop".into(), Arc::new(drop), false),
-    ])
+    let rows = batch(vec![
+        named("object_id", column(&rows, "object_id"), false),
+        named("z_spec", column(&rows, "z_spec"), false),
+        named("drop", Arc::new(drop), false),
+    ])?;
+    encode(Folder::SpecZ, &rows, label)
 }
 
-/// The rows of `rejects/`.
+/// The file of `rejects/`.
 pub(super) fn rejects_file(
     rows: &RecordBatch,
     objects: &HashMap<u32, String>,
-) -> Result<RecordBatch, ArrowError> {
+    label: &PartLabel,
+) -> Result<EncodedFile, ArrowError> {
     let order = lexsort_to_indices(&ascending(rows, &[OBJECT, ROW_GROUP, ROW]), None)?;
     let rows = take_record_batch(rows, &order)?;
     let object = column(&rows, OBJECT);
@@ -167,59 +158,107 @@ pub(super) fn rejects_file(
         .values()
         .iter()
         .map(|index| objects.get(index).map(String::as_str));
-    batch(vec![
-        ("object_id".into(), column(&rows, "object_id"), true),
-        ("reason".into(), column(&rows, "reason"), false),
-        (
-            "object".into(),
-            Arc::new(names.collect::<StringArray>()),
-            false,
-        ),
-        ("row_group".into(), column(&rows, ROW_GROUP), false),
-        ("row".into(), column(&rows, ROW), false),
-    ])
+    let names: ArrayRef = Arc::new(names.collect::<StringArray>());
+    let rows = batch(vec![
+        named("object_id", column(&rows, "object_id"), true),
+        named("reason", column(&rows, "reason"), false),
+        named("object", names, false),
+        named("row_group", column(&rows, ROW_GROUP), false),
+        named("row", column(&rows, ROW), false),
+    ])?;
+    encode(Folder::Rejects, &rows, label)
 }
 
-/// A file as Parquet.
-pub(super) fn encode(
+/// A file without kept columns.
+fn encode(
     folder: Folder,
     rows: &RecordBatch,
     label: &PartLabel,
 ) -> Result<EncodedFile, ArrowError> {
-    let flags: serde_json::Map<_, _> = FLAGS
-        .iter()
-        .map(|(name, bit)| ((*name).to_owned(), (*bit).into()))
-        .collect();
-    let notes = vec![
-        KeyValue::new(
-            "hubbleflow.z_flags".to_owned(),
-            serde_json::Value::Object(flags).to_string(),
-        ),
-        KeyValue::new("hubbleflow.model_id".to_owned(), label.model_id.clone()),
-    ];
-    let properties = WriterProperties::builder()
-        .set_compression(Compression::ZSTD(ZstdLevel::default()))
-        .set_max_row_group_row_count(Some(ROW_GROUP_ROWS))
-        .set_created_by(format!("hubbleflow {}", env!("CARGO_PKG_VERSION")))
-        .set_key_value_metadata((folder == Folder::Photoz).then_some(notes))
-        .build();
-    let mut bytes = Vec::new();
-    let mut writer = ArrowWriter::try_new(&mut bytes, rows.schema(), Some(properties))?;
-    writer.write(rows)?;
-    writer.close()?;
-    let sha256 = checksum(&bytes);
-    let path = format!(
-        "{}/{}/part-{:04}-{}.parquet",
-        folder.name(),
-        label.drop,
-        label.part,
-        &sha256[..8]
-    );
-    let record = FileRecord {
-        path,
-        rows: rows.num_rows() as u64,
-        bytes: bytes.len() as u64,
-        sha256,
-    };
-    Ok(EncodedFile { record, bytes })
+    let mut writer = FileWriter::new(folder, rows.schema_ref(), &[], label)?;
+    writer.writer.write(rows)?;
+    writer.finish(folder, rows.num_rows(), label)
+}
+
+/// A file of a part, on its way to be Parquet.
+struct FileWriter {
+    schema: SchemaRef,
+    writer: ArrowWriter<Vec<u8>>,
+}
+
+impl FileWriter {
+    fn new(
+        folder: Folder,
+        own: &Schema,
+        kept: &[FieldRef],
+        label: &PartLabel,
+    ) -> Result<Self, ArrowError> {
+        let flags: serde_json::Map<_, _> = FLAGS
+            .iter()
+            .map(|(name, bit)| ((*name).to_owned(), (*bit).into()))
+            .collect();
+        let notes = vec![
+            KeyValue::new(
+                "hubbleflow.z_flags".to_owned(),
+                serde_json::Value::Object(flags).to_string(),
+            ),
+            KeyValue::new("hubbleflow.model_id".to_owned(), label.model_id.clone()),
+        ];
+        let properties = WriterProperties::builder()
+            .set_compression(Compression::ZSTD(ZstdLevel::default()))
+            .set_max_row_group_row_count(Some(ROW_GROUP_ROWS))
+            .set_max_row_group_bytes(Some(ROW_GROUP_BYTES))
+            .set_created_by(format!("hubbleflow {}", env!("CARGO_PKG_VERSION")))
+            .set_key_value_metadata((folder == Folder::Photoz).then_some(notes))
+            .build();
+        let fields = own.fields().iter().chain(kept).cloned();
+        let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
+        let writer = ArrowWriter::try_new(Vec::new(), schema.clone(), Some(properties))?;
+        Ok(Self { schema, writer })
+    }
+
+    /// Writes rows with their kept columns, which are at these places: as many rows at a time as fit into one array.
+    fn write(&mut self, own: &RecordBatch, kept: &Kept, places: &[u32]) -> Result<(), ArrowError> {
+        let (mut start, mut most) = (0, ROW_GROUP_ROWS);
+        while start < places.len() {
+            let rows = most.min(places.len() - start);
+            match kept.rows(&places[start..start + rows]) {
+                Ok(columns) => {
+                    let own = own.slice(start, rows).columns().to_vec();
+                    let columns = own.into_iter().chain(columns).collect();
+                    let batch = RecordBatch::try_new(self.schema.clone(), columns)?;
+                    self.writer.write(&batch)?;
+                    start += rows;
+                }
+                // More than 2 GiB of text.
+                Err(ArrowError::OffsetOverflowError(_)) if rows > 1 => most = rows.div_ceil(2),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    fn finish(
+        self,
+        folder: Folder,
+        rows: usize,
+        label: &PartLabel,
+    ) -> Result<EncodedFile, ArrowError> {
+        let bytes = self.writer.into_inner()?;
+        let sha256 = checksum(&bytes);
+        let path = format!(
+            "{}/{}/part-{:04}-{}.parquet",
+            folder.name(),
+            label.drop,
+            label.part,
+            &sha256[..8]
+        );
+        let record = FileRecord {
+            path,
+            rows: rows as u64,
+            bytes: bytes.len() as u64,
+            sha256,
+        };
+        Ok(EncodedFile { record, bytes })
+    }
 }

@@ -11,33 +11,42 @@
 //! a function of the drop, the model and the settings, whoever writes it.
 mod duplicates;
 mod files;
+mod kept;
 mod pieces;
 
 use std::{collections::HashMap, sync::Arc};
 
 use arrow::{
     array::{Array, ArrayRef, AsArray, RecordBatch, UInt32Array},
-    compute::{SortColumn, SortOptions, cast, concat_batches},
-    datatypes::{DataType, Int64Type, Schema, UInt64Type},
+    compute::{SortColumn, SortOptions, concat_batches},
+    datatypes::{DataType, Field, FieldRef, Int64Type, Schema, UInt64Type},
     error::ArrowError,
 };
 use twox_hash::XxHash3_64;
 
 use crate::ledger::{FileRecord, Rows};
 
-pub use pieces::pieces;
+pub use pieces::{Outcomes, pieces};
 
 /// Bits of `z_flags`, by name; the names travel in the Parquet metadata.
-pub const FLAGS: [(&str, i32); 2] = [("DELETED", DELETED), ("Z_SPEC_IGNORED", Z_SPEC_IGNORED)];
+pub const FLAGS: [(&str, i32); 3] = [
+    ("DELETED", DELETED),
+    ("Z_SPEC_IGNORED", Z_SPEC_IGNORED),
+    ("BLANK_BAND", BLANK_BAND),
+];
 /// The object is withdrawn: position, magnitude and redshifts are null.
 pub const DELETED: i32 = 1;
-/// The row came with a z_spec that is no redshift (not finite, or not above -1): it is null here.
+/// The row came with a z_spec that is no redshift (exactly 0, or outside `--z-spec-min` and `--z-spec-max`): it is null here.
 pub const Z_SPEC_IGNORED: i32 = 2;
+/// At least one band of the row's cutout has one value in all pixels, so the model saw nothing there.
+pub const BLANK_BAND: i32 = 4;
 
-/// Where a row was found, in pieces: names that no catalog's column has.
-const OBJECT: &str = "__object";
-const ROW_GROUP: &str = "__row_group";
-const ROW: &str = "__row";
+/// Where a row was found, in pieces: names that no column to keep may have.
+pub(crate) const OBJECT: &str = "__object";
+pub(crate) const ROW_GROUP: &str = "__row_group";
+pub(crate) const ROW: &str = "__row";
+/// A row's place among all rows of a part's pieces, where its kept columns are.
+pub(crate) const PLACE: &str = "__place";
 
 /// The door through which a row leaves.
 #[derive(Clone, Debug, PartialEq)]
@@ -124,16 +133,18 @@ pub fn id_hash(object_id: &dyn Array, row: usize) -> u64 {
     }
 }
 
-/// Columns of a batch: name, values and whether null is allowed.
-type Column = (String, ArrayRef, bool);
+/// A column of a batch.
+type Column = (FieldRef, ArrayRef);
 
-fn batch(columns: Vec<Column>) -> Result<RecordBatch, ArrowError> {
-    RecordBatch::try_from_iter_with_nullable(columns)
+/// A column of a name, and whether null is allowed in it.
+fn named(name: &str, values: ArrayRef, nullable: bool) -> Column {
+    let field = Field::new(name, values.data_type().clone(), nullable);
+    (Arc::new(field), values)
 }
 
-/// Whether a number can be a redshift at all: `1 + z` is a ratio of wavelengths.
-pub fn is_redshift(z: f32) -> bool {
-    z.is_finite() && z > -1.0
+fn batch(columns: Vec<Column>) -> Result<RecordBatch, ArrowError> {
+    let (fields, arrays): (Vec<FieldRef>, Vec<ArrayRef>) = columns.into_iter().unzip();
+    RecordBatch::try_new(Arc::new(Schema::new(fields)), arrays)
 }
 
 /// What a part's files carry beside their rows.
@@ -168,12 +179,13 @@ pub fn finish(
         .iter()
         .map(|piece| (piece.object_index, piece.object.clone()))
         .collect();
-    let gather = |folder| gather(pieces.iter().filter(|piece| piece.folder == folder));
+    let of_folder = |folder| pieces.iter().filter(move |piece| piece.folder == folder);
     let (mut photoz, mut specz, rejects) = (
-        gather(Folder::Photoz)?,
-        gather(Folder::SpecZ)?,
-        gather(Folder::Rejects)?,
+        gather(of_folder(Folder::Photoz))?,
+        gather(of_folder(Folder::SpecZ))?,
+        gather(of_folder(Folder::Rejects))?,
     );
+    let kept = kept::Kept::of(of_folder(Folder::Photoz))?;
     drop(pieces);
     let mut rejected: Vec<RecordBatch> = Vec::new();
     rejected.extend(rejects);
@@ -192,12 +204,11 @@ pub fn finish(
         (Folder::Rejects, rejects),
     ] {
         if let Some(rows) = rows.filter(|rows| rows.num_rows() > 0) {
-            let rows = match folder {
-                Folder::Photoz => files::photoz_file(&rows, label),
+            files.push(match folder {
+                Folder::Photoz => files::photoz_file(&rows, &kept, label),
                 Folder::SpecZ => files::specz_file(&rows, label),
-                Folder::Rejects => files::rejects_file(&rows, &objects),
-            }?;
-            files.push(files::encode(folder, &rows, label)?);
+                Folder::Rejects => files::rejects_file(&rows, &objects, label),
+            }?);
         }
     }
     Ok((
@@ -211,56 +222,31 @@ pub fn finish(
     ))
 }
 
-/// One batch of a folder's pieces, with the object of each row.
+/// One batch of a folder's pieces in the columns that are our own, with the object and the place of each row.
 fn gather<'a>(pieces: impl Iterator<Item = &'a Piece>) -> Result<Option<RecordBatch>, ArrowError> {
-    let mut batches = Vec::new();
+    let (mut batches, mut place) = (Vec::new(), 0);
     for piece in pieces {
-        let object = Arc::new(UInt32Array::from_value(
-            piece.object_index,
-            piece.rows.num_rows(),
-        ));
-        batches.push(with_columns(
-            &piece.rows,
-            vec![(OBJECT.into(), object, false)],
-        )?);
+        let rows = piece.rows.num_rows();
+        let object: ArrayRef = Arc::new(UInt32Array::from_value(piece.object_index, rows));
+        let places: ArrayRef = Arc::new(UInt32Array::from_iter_values(place..place + rows as u32));
+        place += rows as u32;
+        let fields = piece.rows.schema_ref().fields().iter().cloned();
+        let own = fields
+            .zip(piece.rows.columns().iter().cloned())
+            .filter(|(field, _)| !kept::is_kept(piece.folder, field.name()));
+        let found = [named(OBJECT, object, false), named(PLACE, places, false)];
+        batches.push(batch(own.chain(found).collect())?);
     }
-    let Some(first) = batches.first() else {
-        return Ok(None);
-    };
-    // A file that only withdraws has no columns to keep: theirs are of no type, and take that of the others.
-    let names = first.schema();
-    let fields = names.fields().iter().enumerate().map(|(place, field)| {
-        let of_type = |batch: &&RecordBatch| *batch.column(place).data_type() != DataType::Null;
-        let known = batches
-            .iter()
-            .find(of_type)
-            .map_or(DataType::Null, |batch| {
-                batch.column(place).data_type().clone()
-            });
-        field.as_ref().clone().with_data_type(known)
-    });
-    let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
-    let cast_all = |batch: &RecordBatch| {
-        let columns = batch
-            .columns()
-            .iter()
-            .zip(schema.fields())
-            .map(|(column, field)| cast(column, field.data_type()));
-        RecordBatch::try_new(schema.clone(), columns.collect::<Result<_, _>>()?)
-    };
-    let batches: Vec<RecordBatch> = batches.iter().map(cast_all).collect::<Result<_, _>>()?;
-    concat_batches(&schema, &batches).map(Some)
+    match batches.first() {
+        Some(first) => concat_batches(&first.schema(), &batches).map(Some),
+        None => Ok(None),
+    }
 }
 
 fn with_columns(rows: &RecordBatch, more: Vec<Column>) -> Result<RecordBatch, ArrowError> {
-    let mine = rows
-        .schema()
-        .fields()
-        .iter()
-        .zip(rows.columns())
-        .map(|(field, array)| (field.name().clone(), array.clone(), field.is_nullable()))
-        .collect::<Vec<_>>();
-    batch(mine.into_iter().chain(more).collect())
+    let mine = rows.schema_ref().fields().iter().cloned();
+    let mine = mine.zip(rows.columns().iter().cloned());
+    batch(mine.chain(more).collect())
 }
 
 fn column(rows: &RecordBatch, name: &str) -> ArrayRef {

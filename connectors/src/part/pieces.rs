@@ -7,31 +7,37 @@ use arrow::{
         StringArray, UInt32Array, UInt64Array,
     },
     compute::take,
-    datatypes::{ArrowPrimitiveType, FieldRef},
+    datatypes::ArrowPrimitiveType,
     error::ArrowError,
 };
 
 use super::{
-    Column, DELETED, Door, Folder, Piece, ROW, ROW_GROUP, Z_SPEC_IGNORED, batch, is_redshift,
-    part_of,
+    Column, DELETED, Door, Folder, Piece, ROW, ROW_GROUP, Z_SPEC_IGNORED, batch, named, part_of,
 };
-use crate::{galaxy::Galaxies, read::Origin};
+use crate::{
+    galaxy::Galaxies,
+    read::{Chunk, Origin},
+};
 
-/// Sorts the rows of a chunk by folder and part. `doors` and `z_phot` have one value for each row; a row that is not
-/// predicted has any `z_phot`.
+/// What became of the rows of a chunk: one value for each row.
+#[derive(Clone, Copy, Debug)]
+pub struct Outcomes<'a> {
+    /// The doors they leave through.
+    pub doors: &'a [Door],
+    /// The bits of `z_flags` of rows that are predicted.
+    pub flags: &'a [i32],
+    /// The redshifts of rows that are predicted.
+    pub z_phot: &'a [f32],
+}
+
+/// Sorts the rows of a chunk by folder and part.
 ///
 /// # Errors
 /// Where Arrow cannot take rows of a kept column.
-pub fn pieces(
-    galaxies: &Galaxies,
-    origin: &Origin,
-    doors: &[Door],
-    z_phot: &[f32],
-    keep: &[FieldRef],
-    parts: u32,
-) -> Result<Vec<Piece>, ArrowError> {
+pub fn pieces(chunk: &Chunk, outcomes: Outcomes<'_>, parts: u32) -> Result<Vec<Piece>, ArrowError> {
+    let (galaxies, origin) = (&chunk.galaxies, &chunk.origin);
     let mut rows: BTreeMap<(Folder, u32), Vec<u32>> = Default::default();
-    for (row, door) in doors.iter().enumerate() {
+    for (row, door) in outcomes.doors.iter().enumerate() {
         let folder = match door {
             Door::Predicted | Door::Withdrawn => Folder::Photoz,
             Door::Learned => Folder::SpecZ,
@@ -44,9 +50,9 @@ pub fn pieces(
     rows.into_iter()
         .map(|((folder, part), rows)| {
             let rows = match folder {
-                Folder::Photoz => photoz_rows(galaxies, origin, doors, z_phot, keep, &rows),
+                Folder::Photoz => photoz_rows(chunk, outcomes, &rows),
                 Folder::SpecZ => specz_rows(galaxies, origin, &rows),
-                Folder::Rejects => rejected_rows(galaxies, origin, doors, &rows),
+                Folder::Rejects => rejected_rows(galaxies, origin, outcomes.doors, &rows),
             }?;
             Ok(Piece {
                 part,
@@ -60,19 +66,13 @@ pub fn pieces(
 }
 
 fn photoz_rows(
-    galaxies: &Galaxies,
-    origin: &Origin,
-    doors: &[Door],
-    z_phot: &[f32],
-    keep: &[FieldRef],
+    chunk: &Chunk,
+    outcomes: Outcomes<'_>,
     rows: &[u32],
 ) -> Result<RecordBatch, ArrowError> {
+    let galaxies = &chunk.galaxies;
     let indices = UInt32Array::from(rows.to_vec());
-    let values = Values {
-        galaxies,
-        doors,
-        z_phot,
-    };
+    let values = Values { galaxies, outcomes };
     let each = || rows.iter().map(|&row| row as usize);
     let ra: Float64Array = each()
         .map(|row| values.of_predicted(row, &galaxies.ra))
@@ -81,41 +81,37 @@ fn photoz_rows(
         .map(|row| values.of_predicted(row, &galaxies.dec))
         .collect();
     let z_phot: Float32Array = each().map(|row| values.z_phot(row)).collect();
-    let z_spec: Float32Array = each()
-        .map(|row| values.z_spec(row).filter(|z| is_redshift(*z)))
-        .collect();
+    let z_spec: Float32Array = each().map(|row| values.z_spec(row)).collect();
     let mag_r: Float32Array = each().map(|row| values.mag_r(row)).collect();
     let flags: Int32Array = each().map(|row| values.flags(row)).collect();
+    let ids = take(&galaxies.object_id, &indices, None)?;
     let mut columns: Vec<Column> = vec![
-        (
-            "object_id".into(),
-            take(&galaxies.object_id, &indices, None)?,
-            false,
-        ),
-        ("ra".into(), Arc::new(ra), true),
-        ("dec".into(), Arc::new(dec), true),
-        ("z_phot".into(), Arc::new(z_phot), true),
-        ("z_spec".into(), Arc::new(z_spec), true),
-        ("mag_r".into(), Arc::new(mag_r), true),
-        ("z_flags".into(), Arc::new(flags), false),
+        named("object_id", ids, false),
+        named("ra", Arc::new(ra), true),
+        named("dec", Arc::new(dec), true),
+        named("z_phot", Arc::new(z_phot), true),
+        named("z_spec", Arc::new(z_spec), true),
+        named("mag_r", Arc::new(mag_r), true),
+        named("z_flags", Arc::new(flags), false),
     ];
-    for (field, values) in keep.iter().zip(&galaxies.keep) {
-        columns.push((field.name().clone(), take(values, &indices, None)?, true));
+    for (field, values) in chunk.keep.iter().zip(&galaxies.keep) {
+        // Another file may lack the column in its rows, whatever this one says of nulls.
+        let field = field.as_ref().clone().with_nullable(true);
+        columns.push((Arc::new(field), take(values, &indices, None)?));
     }
-    columns.extend(places(origin, rows));
+    columns.extend(places(&chunk.origin, rows));
     batch(columns)
 }
 
 /// What a row of `photoz/` says: a withdrawn one says nothing but that.
 struct Values<'a> {
     galaxies: &'a Galaxies,
-    doors: &'a [Door],
-    z_phot: &'a [f32],
+    outcomes: Outcomes<'a>,
 }
 
 impl Values<'_> {
     fn is_predicted(&self, row: usize) -> bool {
-        self.doors[row] == Door::Predicted
+        self.outcomes.doors[row] == Door::Predicted
     }
 
     fn of_predicted<T: ArrowPrimitiveType>(
@@ -127,23 +123,24 @@ impl Values<'_> {
     }
 
     fn z_phot(&self, row: usize) -> Option<f32> {
-        self.is_predicted(row).then(|| self.z_phot[row])
+        self.is_predicted(row).then(|| self.outcomes.z_phot[row])
     }
 
+    /// Null where it is ignored; NaN says that there is none.
     fn z_spec(&self, row: usize) -> Option<f32> {
-        self.of_predicted(row, &self.galaxies.z_spec)
+        let z_spec = self.of_predicted(row, &self.galaxies.z_spec)?;
+        let counts = !z_spec.is_nan() && self.outcomes.flags[row] & Z_SPEC_IGNORED == 0;
+        counts.then_some(z_spec)
     }
 
     fn mag_r(&self, row: usize) -> Option<f32> {
         self.of_predicted(row, &self.galaxies.mags.as_ref()?[2])
     }
 
-    /// A null or NaN z_spec is how tables say "none"; any other that is no redshift is worth a flag.
     fn flags(&self, row: usize) -> i32 {
-        match self.z_spec(row) {
-            _ if !self.is_predicted(row) => DELETED,
-            Some(z) if !z.is_nan() && !is_redshift(z) => Z_SPEC_IGNORED,
-            _ => 0,
+        match self.is_predicted(row) {
+            true => self.outcomes.flags[row],
+            false => DELETED,
         }
     }
 }
@@ -154,17 +151,10 @@ fn specz_rows(
     rows: &[u32],
 ) -> Result<RecordBatch, ArrowError> {
     let indices = UInt32Array::from(rows.to_vec());
+    let ids = take(&galaxies.object_id, &indices, None)?;
     let mut columns: Vec<Column> = vec![
-        (
-            "object_id".into(),
-            take(&galaxies.object_id, &indices, None)?,
-            false,
-        ),
-        (
-            "z_spec".into(),
-            take(&galaxies.z_spec, &indices, None)?,
-            true,
-        ),
+        named("object_id", ids, false),
+        named("z_spec", take(&galaxies.z_spec, &indices, None)?, true),
     ];
     columns.extend(places(origin, rows));
     batch(columns)
@@ -180,17 +170,12 @@ fn rejected_rows(
         Door::Rejected(reason) => reason.as_str(),
         _ => "",
     };
+    let indices = UInt32Array::from(rows.to_vec());
+    let ids = take(&galaxies.object_id, &indices, None)?;
+    let reasons: ArrayRef = Arc::new(StringArray::from_iter_values(rows.iter().map(reason)));
     let mut columns: Vec<Column> = vec![
-        (
-            "object_id".into(),
-            take(&galaxies.object_id, &UInt32Array::from(rows.to_vec()), None)?,
-            true,
-        ),
-        (
-            "reason".into(),
-            Arc::new(StringArray::from_iter_values(rows.iter().map(reason))),
-            false,
-        ),
+        named("object_id", ids, true),
+        named("reason", reasons, false),
     ];
     columns.extend(places(origin, rows));
     batch(columns)
@@ -200,9 +185,8 @@ fn rejected_rows(
 fn places(origin: &Origin, rows: &[u32]) -> [Column; 2] {
     let (groups, rows): (Vec<u32>, Vec<u64>) =
         rows.iter().map(|row| origin.locate(*row as usize)).unzip();
-    let rows: ArrayRef = Arc::new(UInt64Array::from(rows));
     [
-        (ROW_GROUP.into(), Arc::new(UInt32Array::from(groups)), false),
-        (ROW.into(), rows, false),
+        named(ROW_GROUP, Arc::new(UInt32Array::from(groups)), false),
+        named(ROW, Arc::new(UInt64Array::from(rows)), false),
     ]
 }

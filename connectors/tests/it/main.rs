@@ -4,6 +4,7 @@ mod codec;
 #[path = "../common/mod.rs"]
 mod common;
 mod import;
+mod kept;
 mod ledger;
 mod output;
 mod part;

@@ -17,7 +17,7 @@ use connectors::{
     budget::Budget,
     galaxy::Request,
     ledger::Rows,
-    part::{Door, EncodedFile, PartLabel, Piece, finish, part_of, pieces},
+    part::{Door, EncodedFile, Outcomes, PartLabel, Piece, finish, part_of, pieces},
 };
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use proptest::prelude::*;
@@ -55,7 +55,7 @@ fn file(rows: &[Row]) -> RecordBatch {
     with_columns(&batch, columns)
 }
 
-fn with_columns<'a>(
+pub(crate) fn with_columns<'a>(
     batch: &RecordBatch,
     more: impl IntoIterator<Item = (&'a str, ArrayRef)>,
 ) -> RecordBatch {
@@ -68,7 +68,7 @@ fn with_columns<'a>(
     RecordBatch::try_from_iter(mine.chain(more)).unwrap()
 }
 
-fn keeping(location: &Location, keep: &[&str]) -> Arc<Catalog> {
+pub(crate) fn keeping(location: &Location, keep: &[&str]) -> Arc<Catalog> {
     let keep = keep.iter().map(|&name| name.to_owned()).collect();
     Arc::new(Catalog::new(
         location.clone(),
@@ -77,7 +77,7 @@ fn keeping(location: &Location, keep: &[&str]) -> Arc<Catalog> {
     ))
 }
 
-async fn chunks(catalog: &Arc<Catalog>, split_bytes: u64) -> Vec<Chunk> {
+pub(crate) async fn chunks(catalog: &Arc<Catalog>, split_bytes: u64) -> Vec<Chunk> {
     let planned = plan(catalog, "drop", split_bytes).await.unwrap();
     let budget = Budget::new(256 << 20);
     let mut all = Vec::new();
@@ -114,18 +114,19 @@ fn pieces_of(chunk: &Chunk, parts: u32) -> Vec<Piece> {
         .iter()
         .map(|&number| z_phot(number))
         .collect();
-    pieces(
-        &chunk.galaxies,
-        &chunk.origin,
-        &doors,
-        &z_phot,
-        &chunk.keep,
-        parts,
-    )
-    .unwrap()
+    sorted(chunk, &doors, &z_phot, parts)
 }
 
-fn label(part: u32) -> PartLabel {
+pub(crate) fn sorted(chunk: &Chunk, doors: &[Door], z_phot: &[f32], parts: u32) -> Vec<Piece> {
+    let outcomes = Outcomes {
+        doors,
+        flags: &vec![0; doors.len()],
+        z_phot,
+    };
+    pieces(chunk, outcomes, parts).unwrap()
+}
+
+pub(crate) fn label(part: u32) -> PartLabel {
     PartLabel {
         drop: "drop".to_owned(),
         part,
@@ -208,7 +209,7 @@ fn finished(pieces: Vec<Piece>, parts: u32) -> (Vec<EncodedFile>, Rows) {
 }
 
 /// The rows of all files of a folder.
-fn rows_of(files: &[EncodedFile], folder: &str) -> Option<RecordBatch> {
+pub(crate) fn rows_of(files: &[EncodedFile], folder: &str) -> Option<RecordBatch> {
     let mut batches: Vec<RecordBatch> = Vec::new();
     for file in files
         .iter()
@@ -238,7 +239,7 @@ fn bytes_of(bytes: &[u8]) -> bytes::Bytes {
     bytes::Bytes::copy_from_slice(bytes)
 }
 
-fn int64s(batch: &RecordBatch, name: &str) -> Vec<Option<i64>> {
+pub(crate) fn int64s(batch: &RecordBatch, name: &str) -> Vec<Option<i64>> {
     batch[name].as_primitive::<Int64Type>().iter().collect()
 }
 
@@ -397,7 +398,7 @@ fn a_part_is_the_xxh3_of_the_id() {
 }
 
 /// The pieces of a drop that is all predicted, with columns kept.
-async fn predicted(here: &Location, keep: &[&str]) -> Vec<Piece> {
+pub(crate) async fn predicted(here: &Location, keep: &[&str]) -> Vec<Piece> {
     let predict = |chunk: &Chunk| {
         let doors: Vec<Door> = (0..chunk.galaxies.rows)
             .map(|row| {
@@ -409,15 +410,7 @@ async fn predicted(here: &Location, keep: &[&str]) -> Vec<Piece> {
             })
             .collect();
         let z_phot = vec![0.1; doors.len()];
-        pieces(
-            &chunk.galaxies,
-            &chunk.origin,
-            &doors,
-            &z_phot,
-            &chunk.keep,
-            1,
-        )
-        .unwrap()
+        sorted(chunk, &doors, &z_phot, 1)
     };
     chunks(&keeping(here, keep), 1 << 20)
         .await
@@ -426,7 +419,7 @@ async fn predicted(here: &Location, keep: &[&str]) -> Vec<Piece> {
         .collect()
 }
 
-const PLAIN: LaidOut = LaidOut {
+pub(crate) const PLAIN: LaidOut = LaidOut {
     row_group_rows: 100,
     page_rows: 50,
     offset_index: true,
@@ -498,4 +491,21 @@ async fn a_file_that_only_withdraws_goes_with_files_that_keep_a_column() {
             .await
             .unwrap();
     }
+}
+
+#[tokio::test]
+async fn a_model_id_need_not_be_ascii() {
+    // Its first 12 bytes ended within a letter, and the run with them.
+    let here = memory();
+    put(&here, "drop/a.parquet", parquet(&galaxies(1..3), PLAIN)).await;
+    let label = PartLabel {
+        model_id: "modèle-élémentaire".to_owned(),
+        ..label(0)
+    };
+    let (files, _) = finish(predicted(&here, &[]).await, &label).unwrap();
+    let photoz = rows_of(&files, "photoz/").unwrap();
+    assert_eq!(
+        photoz["model_id"].as_string::<i32>().value(0),
+        "modèle-éléme"
+    );
 }

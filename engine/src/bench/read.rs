@@ -74,6 +74,8 @@ pub(super) fn bench(
         cutout_px: args.px.into(),
         mag_min: 0.0,
         mag_max: 40.0,
+        z_spec_min: -0.01,
+        z_spec_max: 10.0,
     };
     let location = Location::open(&args.catalog, options)?;
     let catalog = Arc::new(Catalog::new(location, DropBy::Child, request));

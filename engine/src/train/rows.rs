@@ -1,6 +1,6 @@
 //! The rows of a catalog in memory: the latest of each object, with the latest redshift that is known of it.
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     sync::{Arc, Mutex, PoisonError},
 };
 
@@ -9,7 +9,7 @@ use connectors::{
     Catalog, Chunk, DropBy, Location, Split,
     budget::Budget,
     galaxy::{ColumnNames, Request},
-    part::{Door, id_hash, is_redshift},
+    part::{Door, id_hash},
 };
 use futures::{StreamExt, TryStreamExt, stream};
 use models::{Inputs, Needs, train::Rows};
@@ -20,7 +20,7 @@ use super::settings::{Interval, TrainArgs};
 use crate::{
     Error,
     job::{StoreOptions, cores},
-    settings::check_mags,
+    settings::{check_mags, check_z_spec},
 };
 
 /// Bytes of a split, and of all that are read at once.
@@ -48,6 +48,7 @@ impl Table {
         options: &StoreOptions,
     ) -> Result<Self, Error> {
         check_mags(args.mag_min, args.mag_max)?;
+        check_z_spec(args.z_spec_min, args.z_spec_max)?;
         let location = Location::open(&args.catalog, options)?;
         let names = ColumnNames::parse(&args.column).map_err(|e| Error::Usage(e.to_string()))?;
         let request = Request {
@@ -63,6 +64,8 @@ impl Table {
             cutout_px,
             mag_min: args.mag_min,
             mag_max: args.mag_max,
+            z_spec_min: args.z_spec_min,
+            z_spec_max: args.z_spec_max,
         };
         let (mut table, budget) = (Self::default(), Budget::new(MEMORY_BYTES));
         let drops = catalog.drops().await?;
@@ -86,18 +89,27 @@ impl Table {
                     budget.clone(),
                 )
             };
-            // In order: of two rows of an object the later one counts.
-            let mut splits = stream::iter(plan.splits).map(read).buffered(cores());
+            // In order: of two rows of an object that of the later drop counts, and within a drop the first.
+            let (mut splits, mut seen) = (
+                stream::iter(plan.splits).map(read).buffered(cores()),
+                HashSet::new(),
+            );
             while let Some(taken) = splits.try_next().await? {
-                taken.into_iter().for_each(|taken| table.take(taken));
+                let taken = taken.into_iter();
+                taken.for_each(|taken| table.take(taken, &mut seen));
             }
         }
         Ok(table)
     }
 
-    fn take(&mut self, taken: Taken) {
+    /// Takes rows of a drop; `seen` are the objects of its rows so far.
+    fn take(&mut self, taken: Taken, seen: &mut HashSet<u64>) {
         self.rejected += taken.rejected;
         for (hash, told) in taken.told {
+            if !seen.insert(hash) {
+                self.rejected += 1;
+                continue;
+            }
             match told {
                 Told::Galaxy { row, z_spec } => {
                     self.latest.insert(hash, (self.batches.len(), row));
@@ -251,7 +263,7 @@ fn take(
         let hash = id_hash(&galaxies.object_id, row);
         let is_asked_for = intervals.iter().any(|interval| interval.holds(hash));
         let z_spec = (!galaxies.z_spec.is_null(row)).then(|| galaxies.z_spec.value(row));
-        let z_spec = z_spec.filter(|&z| is_redshift(z));
+        let z_spec = z_spec.filter(|&z| rules.is_redshift(z));
         let of_row = match door {
             Door::Rejected(_) => {
                 rejected += 1;
@@ -337,5 +349,40 @@ mod tests {
             (vec![], vec![]),
         ];
         assert_eq!(found, expected);
+    }
+
+    fn taken(told: Vec<(u64, Told)>) -> Taken {
+        let (cutouts, mags) = (None, None);
+        Taken {
+            inputs: Inputs { cutouts, mags },
+            told,
+            rejected: 0,
+        }
+    }
+
+    #[test]
+    fn of_two_rows_of_an_object_in_a_drop_the_first_counts() {
+        // Training took the last row of a drop, and a run the first.
+        let galaxy = |row, z| Told::Galaxy {
+            row,
+            z_spec: Some(z),
+        };
+        let (mut table, mut seen) = (Table::default(), HashSet::new());
+        let first = taken(vec![
+            (7, galaxy(0, 0.1)),
+            (8, galaxy(1, 0.2)),
+            (7, galaxy(2, 0.3)),
+        ]);
+        table.take(first, &mut seen);
+        table.take(
+            taken(vec![(8, Told::Withdrawn), (7, Told::SpecZ(0.4))]),
+            &mut seen,
+        );
+        assert_eq!((table.latest[&7], table.z_spec[&7]), ((0, 0), 0.1));
+        assert_eq!((table.latest[&8], table.z_spec[&8]), ((0, 1), 0.2));
+        assert_eq!(table.rejected, 3, "as a run rejects them");
+        // Of a later drop the row counts.
+        table.take(taken(vec![(7, galaxy(0, 0.5))]), &mut HashSet::new());
+        assert_eq!((table.latest[&7], table.z_spec[&7]), ((2, 0), 0.5));
     }
 }

@@ -132,6 +132,12 @@ pub struct TrainArgs {
     /// Magnitudes at or above this are no magnitudes
     #[arg(long, default_value_t = 40.0)]
     pub mag_max: f32,
+    /// A z_spec below this is ignored; so is one of exactly 0
+    #[arg(long, default_value_t = -0.01, allow_negative_numbers = true)]
+    pub z_spec_min: f32,
+    /// A z_spec above this is ignored: 99 and 9999 are how tables say that there is none
+    #[arg(long, default_value_t = 10.0)]
+    pub z_spec_max: f32,
 }
 
 /// Pretrain an encoder as a masked autoencoder, on cutouts alone

@@ -24,6 +24,7 @@ fn split(number: u64) -> Split {
         number,
         kind: FileKind::Galaxies,
         parts: 1,
+        keep: Default::default(),
         object: ObjectRef {
             path: "night-1/a.parquet".to_owned(),
             etag: None,

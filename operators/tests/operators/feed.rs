@@ -19,6 +19,7 @@ fn plan(name: &str) -> DropPlan {
         began: 1,
         kind: FileKind::Galaxies,
         id_kind: None,
+        keep: Default::default(),
         inputs: Vec::new(),
         rows: 0,
         parts: 1,

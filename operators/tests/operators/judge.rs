@@ -1,11 +1,14 @@
 use arrow::datatypes::Schema;
 use connectors::{
-    galaxy::{ColumnNames, FileKind, Galaxies, Layout, Request},
-    part::Door,
+    galaxy::{ColumnNames, FLUX_MAX_NMGY, FileKind, Galaxies, Layout, Request},
+    part::{BLANK_BAND, Door, Z_SPEC_IGNORED},
     sky,
 };
 use models::Needs;
-use operators::{Rules, validate::judge};
+use operators::{
+    Rules,
+    validate::{flags, judge},
+};
 use proptest::prelude::*;
 
 use crate::survey::{PX, RULES, Row, batch};
@@ -225,6 +228,8 @@ fn a_spec_z_teaches_where_it_is_a_redshift() {
     for (z_spec, door) in [
         (Some(0.1), Door::Learned),
         (Some(-0.001), Door::Learned),
+        (Some(-0.01), Door::Learned),
+        (Some(10.0), Door::Learned),
         (
             None,
             Door::Rejected("z_spec is null: the row teaches nothing".to_owned()),
@@ -241,6 +246,18 @@ fn a_spec_z_teaches_where_it_is_a_redshift() {
             Some(f32::INFINITY),
             Door::Rejected("z_spec is inf, which is no redshift".to_owned()),
         ),
+        (
+            Some(99.0),
+            Door::Rejected("z_spec is 99, which is no redshift".to_owned()),
+        ),
+        (
+            Some(-0.999),
+            Door::Rejected("z_spec is -0.999, which is no redshift".to_owned()),
+        ),
+        (
+            Some(-0.0),
+            Door::Rejected("z_spec is -0, which is no redshift".to_owned()),
+        ),
     ] {
         // Nothing else is asked of such a row.
         let row = Row {
@@ -253,6 +270,82 @@ fn a_spec_z_teaches_where_it_is_a_redshift() {
         };
         assert_eq!(doors(&[row], FileKind::SpecZ, BOTH), [door], "{z_spec:?}");
     }
+}
+
+#[test]
+fn a_z_spec_that_is_ignored_sets_a_flag() {
+    // 99, 9999, -0.999 and exactly 0 counted as redshifts: one 9999 makes the mean square error 1.4e7.
+    for (z_spec, flag) in [
+        (Some(0.1), 0),
+        (Some(-0.01), 0),
+        (Some(10.0), 0),
+        (None, 0),
+        (Some(f32::NAN), 0),
+        (Some(0.0), Z_SPEC_IGNORED),
+        (Some(-0.0), Z_SPEC_IGNORED),
+        (Some(99.0), Z_SPEC_IGNORED),
+        (Some(9999.0), Z_SPEC_IGNORED),
+        (Some(-0.999), Z_SPEC_IGNORED),
+        (Some(f32::NEG_INFINITY), Z_SPEC_IGNORED),
+    ] {
+        let row = Row {
+            z_spec,
+            ..Row::galaxy(1)
+        };
+        let galaxies = galaxies(&[row], BOTH);
+        let rules = Rules {
+            needs: BOTH,
+            ..RULES
+        };
+        let doors = judge(&galaxies, FileKind::Galaxies, &rules);
+        assert_eq!(doors, [Door::Predicted]);
+        assert_eq!(flags(&galaxies, &doors, &rules), [flag], "{z_spec:?}");
+    }
+}
+
+#[test]
+fn a_cutout_of_nothing_is_rejected_and_a_blank_band_is_told() {
+    let rules = Rules {
+        needs: BOTH,
+        cutout_px: PX,
+        ..RULES
+    };
+    let told = |pixels: Vec<f32>| {
+        let row = Row {
+            cutout: Some(pixels.into_iter().map(Some).collect()),
+            ..Row::galaxy(1)
+        };
+        let galaxies = galaxies(&[row], BOTH);
+        let doors = judge(&galaxies, FileKind::Galaxies, &rules);
+        let flags = flags(&galaxies, &doors, &rules);
+        (doors[0].clone(), flags[0])
+    };
+    let varied: Vec<f32> = (0..5 * PX * PX)
+        .map(|pixel| pixel as f32 / 8.0 - 1.0)
+        .collect();
+    assert_eq!(told(varied.clone()), (Door::Predicted, 0));
+    let mut one_band = varied.clone();
+    one_band[4..8].fill(0.25);
+    assert_eq!(told(one_band), (Door::Predicted, BLANK_BAND));
+    let blank = "cutout is blank: each of its bands has one value in all pixels";
+    assert_eq!(told(vec![0.0; 20]), (Door::Rejected(blank.to_owned()), 0));
+    let each_its_own = (0..20).map(|pixel| (pixel / 4) as f32).collect();
+    assert_eq!(told(each_its_own), (Door::Rejected(blank.to_owned()), 0));
+    for (pixel, shown) in [
+        (1e30, "1e30"),
+        (-1e20, "1e20"),
+        (f32::MAX, "3.4028235e38"),
+        (2e10, "2e10"),
+    ] {
+        let mut marked = varied.clone();
+        marked[7] = pixel;
+        let reason =
+            format!("cutout has a pixel of {shown} nanomaggies, which is no flux: more than 1e10");
+        assert_eq!(told(marked), (Door::Rejected(reason), 0));
+    }
+    let mut bright = varied;
+    bright[7] = 1e10;
+    assert_eq!(told(bright), (Door::Predicted, 0));
 }
 
 fn number() -> impl Strategy<Value = f32> {
@@ -299,7 +392,7 @@ fn is_fit(row: &Row) -> bool {
         .cutout
         .iter()
         .flatten()
-        .filter(|pixel| pixel.is_some_and(f32::is_finite))
+        .filter(|pixel| pixel.is_some_and(|pixel| pixel.abs() <= FLUX_MAX_NMGY))
         .count()
         == 5 * PX * PX;
     on_sky && mags && cutout

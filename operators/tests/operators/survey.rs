@@ -36,6 +36,8 @@ pub const RULES: Rules = Rules {
     cutout_px: 1,
     mag_min: 0.0,
     mag_max: 40.0,
+    z_spec_min: -0.01,
+    z_spec_max: 10.0,
 };
 
 /// A clock that stands still.

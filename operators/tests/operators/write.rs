@@ -1,6 +1,13 @@
-use connectors::{DropPlan, ledger::FileRecord};
-use operators::{Staged, Write};
-use timely::dataflow::operators::Capture;
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, Int64Array, RecordBatch};
+use connectors::{
+    DropPlan,
+    ledger::FileRecord,
+    part::{Folder, Piece},
+};
+use operators::{Parcel, Staged, Tally, Write};
+use timely::dataflow::operators::{Capture, ToStream};
 
 use crate::survey::{Row, Survey, inference, items, photoz, tenth};
 
@@ -112,5 +119,44 @@ fn rows_of_all_parts_are_all_rows() {
             .map(|record| record.rows)
             .sum::<u64>(),
         400
+    );
+}
+
+#[test]
+fn a_panic_while_a_part_is_encoded_fails_its_drop() {
+    // It ended the run, and all of its drops.
+    let survey = Survey::new();
+    let writer = survey.writer(u64::MAX);
+    let ids: ArrayRef = Arc::new(Int64Array::from(vec![1]));
+    let piece = Piece {
+        part: 0,
+        folder: Folder::Photoz,
+        object: "drop/a.parquet".to_owned(),
+        object_index: 0,
+        // What makes a part of these rows looks for columns that are not there.
+        rows: RecordBatch::try_from_iter([("object_id", ids)]).unwrap(),
+    };
+    let parcel = Parcel {
+        drop: "drop".to_owned(),
+        attempt: "attempt".to_owned(),
+        part: 0,
+        content: Ok(piece),
+        ends_split: true,
+        tally: Tally::default(),
+    };
+    let staged = timely::execute_directly(move |worker| {
+        worker.dataflow::<u64, _, _>(|scope| {
+            let parcels = [parcel].to_stream(scope).container::<Vec<_>>();
+            parcels.write(&writer).capture()
+        })
+    });
+    let failures: Vec<String> = items(staged)
+        .into_iter()
+        .flat_map(|(_time, staged)| staged.failures)
+        .collect();
+    let said = "memory:/out/photoz/drop, part 0: its rows cannot be written: panicked: pieces carry the column";
+    assert!(
+        failures.len() == 1 && failures[0].starts_with(said),
+        "{failures:?}"
     );
 }

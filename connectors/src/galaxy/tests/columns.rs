@@ -52,7 +52,16 @@ fn magnitudes_come_as_five_columns_or_one_list() {
         holed,
         whole,
     ]);
-    let [u, g, _, _, z] = convert::mag_list("mag", &column.slice(1, 4)).unwrap();
+    let ([u, g, _, _, z], faults) = convert::mag_list("mag", &column.slice(1, 4)).unwrap();
+    let told: Vec<_> = faults.into_iter().collect();
+    let expected = [
+        (0, "mag is null".to_owned()),
+        (
+            1,
+            "mag is a list of 4, not of the five magnitudes in u, g, r, i, z".to_owned(),
+        ),
+    ];
+    assert_eq!(told, expected);
     assert_eq!(u, Float32Array::from(vec![None, None, None, Some(0.0)]));
     assert_eq!(
         g,

@@ -48,6 +48,30 @@ proptest! {
 }
 
 #[test]
+fn a_band_of_one_value_is_blank_where_the_model_looks() {
+    let side_px = 6;
+    let opened =
+        |pictures: &Pictures| Cutouts::open("cutout", &pictures.flat(ListKind::Fixed), 1).unwrap();
+    let mut pictures = Pictures::new(side_px, 1, Vec::new());
+    assert_eq!(opened(&pictures).get(0).unwrap().blank_bands(6), 0);
+    // The middle of the second band is a mask, and its margin is not.
+    for (y, x) in (1..5).flat_map(|y| (1..5).map(move |x| (y, x))) {
+        pictures.pixels[(side_px + y) * side_px + x] = if x == 2 { -0.0 } else { 0.0 };
+    }
+    let cutouts = opened(&pictures);
+    let blank = |px| cutouts.get(0).unwrap().blank_bands(px);
+    assert_eq!(
+        [blank(6), blank(5), blank(4), blank(2), blank(1)],
+        [0, 0, 1, 1, 0]
+    );
+    pictures.pixels.fill(-3.5);
+    assert_eq!(opened(&pictures).get(0).unwrap().blank_bands(6), 5);
+    pictures.pixels[5 * side_px * side_px - 1] = -3.25;
+    assert_eq!(opened(&pictures).get(0).unwrap().blank_bands(6), 4);
+    assert_eq!(opened(&pictures).get(0).unwrap().flux_abs_max(), 3.5);
+}
+
+#[test]
 fn every_form_survives_parquet() {
     let pictures = Pictures::new(33, 4, vec![2]);
     for form in pictures.every_form() {

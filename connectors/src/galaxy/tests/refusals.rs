@@ -85,6 +85,9 @@ fn every_refusal_says_what_and_what_to_do() {
     for column in [&["object_id"], &["ra"], &["dec"], &["z_spec"], &["mag_r"]] {
         assert!(keep(column).ends_with("already, from the catalog: leave --keep out"));
     }
+    for column in [&["__object"], &["__row_group"], &["__row"], &["__place"]] {
+        assert!(keep(column).contains("already, while rows are on their way: rename the column"));
+    }
     for column in [
         &["_healpix_29"],
         &["z_phot"],
@@ -206,4 +209,34 @@ fn another_files_batch_is_refused() {
             .decode(&batch.project(layout.columns()).unwrap())
             .is_ok()
     );
+}
+
+#[test]
+fn a_column_that_is_in_the_path_alone_is_refused() {
+    let batch = catalog(Pictures::new(32, 1, vec![]).binary());
+    let mut request = request(32);
+    request.names = ColumnNames::parse(["deleted=gone"]).unwrap();
+    let layout = Layout::resolve(batch.schema_ref(), &request).unwrap();
+    // `ra` and `note` stand in the file, `deleted` goes by another name, and the file's own name is no folder.
+    for path in [
+        "drop/ra=1/a.parquet",
+        "drop/note=x/a.parquet",
+        "drop/deleted=true/a.parquet",
+        "drop/z_spec=1.parquet",
+        "Norder=3/Dir=0/Npix=1.parquet",
+        "a.parquet",
+    ] {
+        layout.check_path(path).unwrap();
+    }
+    for (path, named) in [
+        (
+            "drop/z_spec=0.1/a.parquet",
+            "`z_spec` is only in the path, as the folder `z_spec=0.1`",
+        ),
+        ("drop/x=1/gone=true/a.parquet", "`gone` is only in the path"),
+        ("mag=3/a.parquet", "`mag` is only in the path"),
+    ] {
+        let error = layout.check_path(path).unwrap_err().to_string();
+        assert!(error.contains(named), "{error}");
+    }
 }
