@@ -6,6 +6,7 @@
 #   make test-moto the conformance suite against moto, an S3 of another make
 #   make test-cuda what needs a GPU, with PyTorch's libraries for it (a download of up to 3 GB)
 #   make test-torch imports of what PyTorch itself has saved (a download of up to 3 GB)
+#   make fuzz      what comes from outside, made by a fuzzer: a minute for each kind (FUZZ_SECONDS=600)
 #   make lint      format, clippy, documentation
 #   make deny      licences and sources of all dependencies
 #   make bench     timings of this machine (the model beside PyTorch: scripts/bench-inference.sh)
@@ -20,7 +21,7 @@ PREFIX   ?= /usr/local
 TARGET   := $(or $(CARGO_TARGET_DIR),target)
 PYTHON   := .venv/bin/python
 
-.PHONY: demo build test chaos test-moto test-cuda test-torch bench bench-peers lint deny install clean
+.PHONY: demo build test chaos test-moto test-cuda test-torch bench bench-peers fuzz lint deny install clean
 .DEFAULT_GOAL := build
 
 build: .libtorch
@@ -55,6 +56,19 @@ bench: build
 
 bench-peers: build .venv-peers/ready
 	.venv-peers/bin/python examples/peers/bench.py $(TARGET)/release/hubbleflow models/pretrained/pcm-astromae
+
+# Without sanitizers stable Rust will do; memory is bounded all the same. Findings are in fuzz/artifacts, and what was tried
+# in fuzz/corpus.
+FUZZ_SECONDS ?= 60
+FUZZ_TARGETS := parquet model ledger import settings hosts greeting
+fuzz: export RUSTC_BOOTSTRAP := 1
+fuzz: .libtorch
+	command -v cargo-fuzz >/dev/null || $(CARGO) install --locked cargo-fuzz
+	for target in $(FUZZ_TARGETS); do \
+		mkdir -p fuzz/corpus/$$target; \
+		$(CARGO) fuzz run --sanitizer none $$target fuzz/corpus/$$target fuzz/seeds/$$target -- \
+			-max_total_time=$(FUZZ_SECONDS) -rss_limit_mb=800 -timeout=20 || exit 1; \
+	done
 
 lint: .libtorch
 	$(CARGO) fmt --all --check

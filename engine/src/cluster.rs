@@ -344,3 +344,16 @@ fn agree(ours: &Greeting, theirs: &Greeting) -> Result<(), Error> {
         show(theirs)
     )))
 }
+
+/// Greets whoever is at the other end, for the fuzzer.
+#[cfg(fuzzing)]
+pub fn fuzz_greeting(socket: &mut TcpStream) {
+    let ours = Greeting {
+        process: 1,
+        heartbeats: false,
+        agreement: serde_json::Map::new(),
+    };
+    if let Ok(theirs) = greet(socket, &ours) {
+        let _ = agree(&ours, &theirs);
+    }
+}

@@ -1,0 +1,37 @@
+//! A Parquet object of a drop: planned by its footer, and read page by page.
+#![no_main]
+use std::sync::Arc;
+
+use connectors::{
+    Catalog, DropBy,
+    budget::Budget,
+    galaxy::{ColumnNames, Request},
+};
+use fuzz::{place, runtime};
+use libfuzzer_sys::fuzz_target;
+
+/// What is in flight at most.
+const MEMORY_BYTES: u64 = 200_000_000;
+
+fuzz_target!(|data: &[u8]| {
+    runtime().block_on(async {
+        let location = place(&[("drop/part.parquet", data)]).await;
+        let request = Request {
+            names: ColumnNames::default(),
+            keep: vec!["kept".to_owned()],
+            needs_cutouts: true,
+            needs_mags: true,
+            cutout_px: 2,
+        };
+        let catalog = Arc::new(Catalog::new(location, DropBy::Child, request));
+        let budget = Budget::new(MEMORY_BYTES);
+        for drop in catalog.drops().await.expect("the store is in memory") {
+            let Ok(plan) = catalog.plan(&drop, "", 0, 25_000_000, 128).await else {
+                continue;
+            };
+            for split in plan.splits {
+                let _ = catalog.read(&split, &budget, |_chunk| {}).await;
+            }
+        }
+    });
+});

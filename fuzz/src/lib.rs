@@ -1,0 +1,92 @@
+//! What the targets share: stores in memory, and a folder for what is read as a file.
+use std::{path::PathBuf, sync::Arc, sync::OnceLock};
+
+use connectors::Location;
+use object_store::{ObjectStore, ObjectStoreExt, memory::InMemory, path::Path};
+use tokio::runtime::{Builder, Runtime};
+
+/// The runtime of the process.
+pub fn runtime() -> &'static Runtime {
+    static RUNTIME: OnceLock<Runtime> = OnceLock::new();
+    RUNTIME.get_or_init(|| {
+        let mut runtime = Builder::new_multi_thread();
+        runtime.worker_threads(1).enable_all();
+        runtime.build().expect("there are threads")
+    })
+}
+
+/// A place in memory that holds these objects.
+pub async fn place(objects: &[(&str, &[u8])]) -> Location {
+    let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
+    for (name, bytes) in objects {
+        let put = store.put(&Path::from(*name), bytes.to_vec().into()).await;
+        put.expect("there is memory");
+    }
+    Location {
+        store,
+        prefix: Path::default(),
+        url: "memory:".to_owned(),
+        folder: None,
+    }
+}
+
+/// A path in a folder of this process, in memory where the machine has a file system there.
+pub fn path(name: &str) -> PathBuf {
+    static FOLDER: OnceLock<tempfile::TempDir> = OnceLock::new();
+    let folder = FOLDER.get_or_init(|| {
+        let memory = std::path::Path::new("/dev/shm");
+        let place = if memory.is_dir() {
+            memory.to_owned()
+        } else {
+            std::env::temp_dir()
+        };
+        tempfile::tempdir_in(place).expect("there is a place for files")
+    });
+    folder.path().join(name)
+}
+
+/// Two parts of the input: its first two bytes say where the second begins.
+pub fn two(data: &[u8]) -> (&[u8], &[u8]) {
+    let Some((length, rest)) = data.split_first_chunk::<2>() else {
+        return (data, &[]);
+    };
+    let length = usize::from(u16::from_le_bytes(*length));
+    rest.split_at(length.min(rest.len()))
+}
+
+/// A zip archive whose members are stored, as PyTorch and numpy write them.
+pub fn zip(members: &[(&str, &[u8])]) -> Vec<u8> {
+    let (mut archive, mut directory) = (Vec::new(), Vec::new());
+    for (name, bytes) in members {
+        let mut crc = flate2::Crc::new();
+        crc.update(bytes);
+        let size = (bytes.len() as u32).to_le_bytes();
+        let facts = [
+            &[0; 8][..],
+            &crc.sum().to_le_bytes(),
+            &size,
+            &size,
+            &(name.len() as u16).to_le_bytes(),
+            &[0, 0],
+        ]
+        .concat();
+        let at = archive.len() as u32;
+        archive.extend([b"PK\x03\x04\x14\0", &facts[..], name.as_bytes(), bytes].concat());
+        let place = [&[0; 10][..], &at.to_le_bytes()].concat();
+        directory.extend(
+            [
+                b"PK\x01\x02\x14\0\x14\0",
+                &facts[..],
+                &place,
+                name.as_bytes(),
+            ]
+            .concat(),
+        );
+    }
+    let (at, length) = (archive.len() as u32, directory.len() as u32);
+    archive.extend(&directory);
+    let count = (members.len() as u16).to_le_bytes();
+    archive.extend([b"PK\x05\x06\0\0\0\0", &count[..], &count].concat());
+    archive.extend([&length.to_le_bytes()[..], &at.to_le_bytes(), &[0, 0]].concat());
+    archive
+}
