@@ -7,13 +7,13 @@ use connectors::{
     budget::Budget,
     galaxy::{ColumnNames, Request},
 };
-use fuzz::{place, runtime};
+use fuzz::{let_decoders_panic, place, runtime};
 use libfuzzer_sys::fuzz_target;
 
 /// What is in flight at most.
 const MEMORY_BYTES: u64 = 200_000_000;
 
-fuzz_target!(|data: &[u8]| {
+fuzz_target!(init: let_decoders_panic(), |data: &[u8]| {
     runtime().block_on(async {
         let location = place(&[("drop/part.parquet", data)]).await;
         let request = Request {
