@@ -10,13 +10,14 @@ use std::path::{Path, PathBuf};
 mod link_libtorch;
 
 /// The kinds of processor that the loops are compiled for, and what each adds to the compiler's flags for the one before.
-const X86: [(&str, &[&str]); 3] = [
+const X86: [(&str, &[&str]); 4] = [
     ("avx2", &["-mavx2", "-mfma"]),
     (
         "avx512",
         &["-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl"],
     ),
     ("avx512_bf16", &["-mavx512bf16"]),
+    ("amx", &["-mamx-tile", "-mamx-bf16"]),
 ];
 
 fn main() {
@@ -84,6 +85,7 @@ fn loops(processor: &str, flags: &[&str]) {
         "functions.h",
         "step.h",
         "linear.h",
+        "tiles.h",
     ] {
         println!("cargo::rerun-if-changed=src/fast/{part}");
     }

@@ -8,6 +8,7 @@ use std::str::FromStr;
 
 use tch::{Device, Kind};
 
+pub use crate::fast::InstructionSet;
 use crate::{Error, cuda};
 
 /// A device as a person asks for it: `auto`, `cpu`, `cuda` or `cuda:1`.
@@ -89,7 +90,7 @@ pub enum Precision {
 impl Precision {
     /// What predictions are fastest in on a device: bfloat16 on a GPU, and on a CPU that multiplies in it.
     pub fn fastest(device: Device) -> Self {
-        if device.is_cuda() || multiplies_bfloat16() {
+        if device.is_cuda() || InstructionSet::Avx512Bf16.is_available() {
             Precision::Bf16
         } else {
             Precision::Fp32
@@ -165,16 +166,6 @@ impl fmt::Display for PrecisionChoice {
             PrecisionChoice::Bf16 => "bf16",
         })
     }
-}
-
-#[cfg(target_arch = "x86_64")]
-fn multiplies_bfloat16() -> bool {
-    is_x86_feature_detected!("avx512bf16")
-}
-
-#[cfg(not(target_arch = "x86_64"))]
-fn multiplies_bfloat16() -> bool {
-    false
 }
 
 /// How many galaxies a model takes at a time, where nothing else is asked for: on a CPU enough to keep a core's multipliers

@@ -2,6 +2,7 @@
 
 use tch::{Device, Kind, TchError, Tensor};
 
+use super::instruction_set::InstructionSet;
 use super::linear::{Linear, Then};
 use super::weight::{Affine, PcmLayers, Weight};
 use super::{libtorch, loops};
@@ -12,15 +13,15 @@ use crate::preprocess;
 pub(crate) struct Backend {
     pub(super) device: Device,
     pub(super) kind: Kind,
-    /// Whether oneDNN and our own loops compute; they know the CPU alone.
-    pub(super) own: bool,
+    /// The instructions of our own loops where they compute; they know the CPU alone.
+    pub(super) set: Option<InstructionSet>,
 }
 
 impl Backend {
     /// The fastest on this device.
     pub(crate) fn new(device: Device, kind: Kind) -> Self {
-        let own = device == Device::Cpu;
-        Self { device, kind, own }
+        let set = (device == Device::Cpu).then(|| InstructionSet::fastest(kind));
+        Self { device, kind, set }
     }
 
     /// The same in other numbers.
@@ -36,10 +37,12 @@ impl Backend {
     /// How many of the tokens go through both layers of a perceptron before the next do: with our own loops so few that what is
     /// between the layers stays in a core's second cache.
     pub(super) fn rows_together(self, tokens: i64) -> i64 {
-        match (self.own, self.kind) {
-            (false, _) => tokens,
-            (true, Kind::BFloat16) => 512,
-            (true, _) => 256,
+        match (self.set, self.kind) {
+            (None, _) => tokens,
+            // Tiles read their weights faster than vectors do, and lose more where these are pushed out.
+            (Some(InstructionSet::Amx), Kind::BFloat16) => 256,
+            (Some(_), Kind::BFloat16) => 512,
+            (Some(_), _) => 256,
         }
     }
 
@@ -51,66 +54,59 @@ impl Backend {
 
     /// Patches of `px` by `px` pixels: `[batch, band, y, x] -> [patch * batch, band * px * px]`.
     pub(super) fn patches(self, x: &Tensor, px: i64) -> Result<Tensor, TchError> {
-        if self.own {
-            loops::patches(x, px)
-        } else {
-            libtorch::patches(x, px)
+        match self.set {
+            Some(set) => loops::patches(set, x, px),
+            None => libtorch::patches(x, px),
         }
     }
 
     /// The mean of each two by two pixels: `[batch, band, y, x] -> [batch * y/2 * x/2, band]`, with zeros for as many more
     /// bands as [`Self::pooled`] gives.
     pub(super) fn pool(self, x: &Tensor) -> Result<Tensor, TchError> {
-        if self.own {
-            loops::pool(x)
-        } else {
-            libtorch::pool(x)
+        match self.set {
+            Some(set) => loops::pool(set, x),
+            None => libtorch::pool(x),
         }
     }
 
     /// How many bands are beside each other after [`Self::pool`].
     pub(super) fn pooled(self, bands: i64) -> i64 {
-        if self.own {
-            loops::whole_steps(bands, self.kind)
-        } else {
-            libtorch::whole_rows(bands)
+        match self.set {
+            Some(set) => loops::whole_steps(set, bands, self.kind),
+            None => libtorch::whole_rows(bands),
         }
     }
 
     /// Each row of `[rows, width]` with mean 0 and variance 1; epsilon 1e-6. Scale and shift are folded into what follows.
     pub(super) fn normalise(self, x: &Tensor) -> Result<Tensor, TchError> {
-        if self.own {
-            loops::normalise(x)
-        } else {
-            libtorch::normalise(x)
+        match self.set {
+            Some(set) => loops::normalise(set, x),
+            None => libtorch::normalise(x),
         }
     }
 
     /// `softmax(q k^T) v` for each galaxy and head, the queries scaled already:
     /// `[token * batch, 3 * width] -> [token * batch, width]`.
     pub(super) fn attend(self, qkv: &Tensor, batch: i64, heads: usize) -> Result<Tensor, TchError> {
-        if self.own {
-            loops::attend(qkv, batch, heads)
-        } else {
-            libtorch::attend(qkv, batch, heads)
+        match self.set {
+            Some(set) => loops::attend(set, qkv, batch, heads),
+            None => libtorch::attend(qkv, batch, heads),
         }
     }
 
     /// The maximum over the nine pixels about each, as far as they are there: `[batch * y * x, channel]`.
     pub(super) fn maximum_3x3(self, x: &Tensor, side: i64) -> Result<Tensor, TchError> {
-        if self.own {
-            loops::maximum_3x3(x, side)
-        } else {
-            libtorch::maximum_3x3(x, side)
+        match self.set {
+            Some(set) => loops::maximum_3x3(set, x, side),
+            None => libtorch::maximum_3x3(x, side),
         }
     }
 
     /// The mean of each two by two pixels: `[batch * y * x, channel]`.
     pub(super) fn mean_2x2(self, x: &Tensor, side: i64) -> Result<Tensor, TchError> {
-        if self.own {
-            loops::mean_2x2(x, side)
-        } else {
-            libtorch::mean_2x2(x, side)
+        match self.set {
+            Some(set) => loops::mean_2x2(set, x, side),
+            None => libtorch::mean_2x2(x, side),
         }
     }
 }
@@ -139,8 +135,8 @@ impl Asinh {
     /// `[batch, band, y, x]` of float32, to the same in the network's numbers.
     pub(super) fn forward(&self, x: &Tensor) -> Result<Tensor, TchError> {
         let (kind, [slope, factor]) = (self.on.kind, &self.scales);
-        if self.on.own {
-            return loops::asinh(x, &self.by_band[0], &self.by_band[1], kind);
+        if let Some(set) = self.on.set {
+            return loops::asinh(set, x, &self.by_band[0], &self.by_band[1], kind);
         }
         preprocess::asinh(x, slope, factor)?.f_to_kind(kind)
     }
@@ -160,14 +156,13 @@ pub(super) enum Pcm {
 
 impl Pcm {
     pub(super) fn new(layers: &PcmLayers, on: Backend) -> Result<Self, TchError> {
-        if on.own {
-            return Ok(Self::Own(loops::PcmLanes::new(layers, on.kind)?));
+        if let Some(set) = on.set {
+            return Ok(Self::Own(loops::PcmLanes::new(set, layers, on.kind)?));
         }
         if layers.widen.weight.size()[2] > 1 {
             return Ok(Self::Libtorch(libtorch::PcmBlocks::new(layers, on)?));
         }
-        let rows = (layers.grid * layers.grid) as i64 * on.rows();
-        let dense = |layer: &Affine| Linear::new(&layer.dense(layers.groups as i64)?, on, rows);
+        let dense = |layer: &Affine| Linear::new(&layer.dense(layers.groups as i64)?, on);
         Ok(Self::Dense {
             widen: dense(&layers.widen)?,
             narrow: dense(&layers.narrow)?,
@@ -196,11 +191,12 @@ pub(super) enum Convs {
 
 impl Convs {
     pub(super) fn new(layers: &[Affine], on: Backend) -> Result<Self, TchError> {
-        Ok(if on.own {
-            let own = |layer| loops::Conv::new(layer, on.kind);
-            Self::Own(layers.iter().map(own).collect::<Result<_, _>>()?)
-        } else {
-            Self::Libtorch(libtorch::JointConv::new(layers, on)?)
+        Ok(match on.set {
+            Some(set) => {
+                let own = |layer| loops::Conv::new(set, layer, on.kind);
+                Self::Own(layers.iter().map(own).collect::<Result<_, _>>()?)
+            }
+            None => Self::Libtorch(libtorch::JointConv::new(layers, on)?),
         })
     }
 

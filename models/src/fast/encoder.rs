@@ -51,9 +51,10 @@ impl Encoder {
     pub(super) fn new(c: &Checkpoint, config: &Config, on: Backend) -> Result<Self, Error> {
         let encoder = &config.encoder;
         let (width, patch_px) = (encoder.width as i64, encoder.patch_px as i64);
-        let channels = Channels(match encoder.kind {
-            EncoderKind::Pcm if on.own => {
-                Tensor::f_from_slice(&pcm_channels(encoder.width, encoder.pcm_group, on.kind))?
+        let channels = Channels(match (encoder.kind, on.set) {
+            (EncoderKind::Pcm, Some(set)) => {
+                let channels = pcm_channels(set, encoder.width, encoder.pcm_group, on.kind);
+                Tensor::f_from_slice(&channels)?
             }
             _ => Tensor::f_arange(width, (Kind::Int64, Device::Cpu))?,
         });
@@ -77,11 +78,11 @@ impl Encoder {
             grid: config.grid() as i64,
             patch_px,
             width,
-            patch_embed: Linear::new(&patch_embed, on, patches * on.rows())?,
+            patch_embed: Linear::new(&patch_embed, on)?,
             places: on.weight(&places.f_view([patches, 1, width])?)?,
             class: on.weight(&class)?,
             blocks: (0..encoder.depth).map(block).collect::<Result<_, _>>()?,
-            features: Linear::new(&features, on, on.rows())?,
+            features: Linear::new(&features, on)?,
         })
     }
 
@@ -124,12 +125,11 @@ impl Block {
         on: Backend,
     ) -> Result<Self, Error> {
         let encoder = &config.encoder;
-        let rows = (config.grid() * config.grid() + 1) as i64 * on.rows();
         let layer = |name: &str| Affine::read(c, &format!("{path}.{name}"));
         let norm = |n| format!("{path}.norm{n}");
         let qkv = qkv(c, path, encoder)?.after_norm(c, &norm(1))?;
         let fc1 = layer("mlp.fc1")?.after_norm(c, &norm(2))?;
-        let pack = |layer: Affine| Linear::new(&layer, on, rows);
+        let pack = |layer: Affine| Linear::new(&layer, on);
         let pcm = match encoder.kind {
             EncoderKind::Plain => None,
             EncoderKind::Pcm => {

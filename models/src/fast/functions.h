@@ -6,7 +6,8 @@ constexpr float ROUND = 12582912.0f;
 // e^x to 1e-7 of it where products and sums are fused, 4e-6 elsewhere; 1e-38 below -87, 2e38 above 88. The polynomial is
 // that of Cephes' expf (S. Moshier).
 inline V exponential(V x) {
-    x = least(most(x, all(-87.0f)), all(88.0f));
+    // Bounds come first: of a NaN the second is what is left.
+    x = least(all(88.0f), most(all(-87.0f), x));
     V shifted = x * 1.44269504f + ROUND;
     V r = x - (shifted - ROUND) * 0.693147181f;
     V p = r * 1.9875691500e-4f + 1.3981999507e-3f;

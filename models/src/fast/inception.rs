@@ -51,27 +51,16 @@ impl Inception {
         let (out, _) = tail.weight.size2()?;
         let by_channel = tail.weight.f_view([out, -1, side, side])?;
         tail.weight = by_channel.f_permute([0, 2, 3, 1])?.f_reshape([out, -1])?;
-        let mut pixels = (cutout_px * cutout_px) as i64 / 4;
-        let mut blocks = Vec::with_capacity(INCEPTION_BLOCKS.len());
-        for (n, (at, _, each)) in INCEPTION_BLOCKS.into_iter().enumerate() {
-            if n > 0 && n % 2 == 0 {
-                pixels /= 4;
-            }
-            let path = format!("{vis}.{at}");
-            blocks.push(Block::new(
-                c,
-                &path,
-                at != LAST_BLOCK,
-                each as i64,
-                on,
-                pixels * on.rows(),
-            )?);
-        }
+        let block = |(at, _, each): (usize, usize, usize)| {
+            Block::new(c, &format!("{vis}.{at}"), at != LAST_BLOCK, each as i64, on)
+        };
+        let blocks = INCEPTION_BLOCKS.into_iter().map(block);
+        let blocks = blocks.collect::<Result<_, Error>>()?;
         Ok(Self {
-            stem: Linear::new(&stem, on, (cutout_px * cutout_px) as i64 / 4 * on.rows())?,
+            stem: Linear::new(&stem, on)?,
             on,
             blocks,
-            tail: Linear::new(&tail, on, on.rows())?,
+            tail: Linear::new(&tail, on)?,
         })
     }
 
@@ -99,7 +88,6 @@ impl Block {
         with_5x5: bool,
         each: i64,
         on: Backend,
-        rows: i64,
     ) -> Result<Self, Error> {
         let folded = |name: &str| -> Result<Affine, Error> {
             let path = format!("{path}.{name}");
@@ -119,10 +107,10 @@ impl Block {
         let first: Vec<&Affine> = first.iter().collect();
         Ok(Self {
             on,
-            first: Linear::new(&Affine::side_by_side(&first)?, on, rows)?,
+            first: Linear::new(&Affine::side_by_side(&first)?, on)?,
             second: Convs::new(&second, on)?,
             branches: first.len() as i64 + 1,
-            pooled: Linear::new(&linear("branch4.1")?, on, rows)?,
+            pooled: Linear::new(&linear("branch4.1")?, on)?,
             each,
         })
     }

@@ -26,8 +26,8 @@ struct HubbleflowConv {
     const float *bias;
 };
 
-// Weights [panel, step, panel's outputs, inputs of a step], a panel's outputs being three vectors, the last one's as many
-// as there are; zeros for outputs that there are not.
+// Weights [panel, step, panel's outputs, inputs of a step], a panel's outputs being `panel` vectors, the last one's as many
+// as there are; zeros for outputs that there are not, and for steps up to whole multiples of `together`.
 struct HubbleflowLinear {
     size_t inputs, outputs;
     const void *weight;
@@ -49,6 +49,10 @@ struct HubbleflowLoops {
     void (*pool)(const void *, void *, size_t, size_t, size_t);
     // Inputs that are multiplied in one step; two are bfloat16, one is float32.
     size_t step;
+    // Steps that an instruction takes together: weights are padded to whole multiples.
+    size_t together;
+    // Vectors of outputs in a panel of weights.
+    size_t panel;
     // For as many inputs as are whole steps; null where T is not what is multiplied.
     void (*linear)(const HubbleflowLinear *, const void *, size_t, const void *, void *, size_t, size_t);
 };
@@ -330,8 +334,24 @@ inline void pixels(const N *x, size_t row, T *y, size_t y_row, size_t kernel, si
                 for (int o = 0; o < O; o++) sums[p][o] = Step<T>::add(sums[p][o], x + p * inputs + i, columns[o]);
         }
     for (int p = 0; p < P; p++)
-        for (int o = 0; o < O; o++) store(y + p * y_row + o * LANES, most(sums[p][o], V{}), outputs - o * LANES);
+        // Zero comes first, so that a NaN stays one.
+        for (int o = 0; o < O; o++) store(y + p * y_row + o * LANES, most(V{}, sums[p][o]), outputs - o * LANES);
 }
+
+// One cutout's channels with a margin beside each row, as many numbers to a pixel as are whole steps: from [y, x, channel],
+// pixels `x_row` apart.
+template <class T, class N>
+inline void fill_cutout(const T *x, size_t x_row, size_t side, size_t margin, size_t channels, size_t pixel, N *cutout) {
+    const size_t row = (side + 2 * margin) * pixel;
+    for (size_t v = 0; v < side; v++)
+        for (size_t u = 0; u < side; u++) {
+            const T *from = x + (v * side + u) * x_row;
+            N *to = cutout + (v + margin) * row + (u + margin) * pixel;
+            for (size_t i = 0; i < channels; i += LANES) store(to + i, load(from + i, channels - i), channels - i);
+        }
+}
+
+#include "tiles.h"
 
 // A convolution of few channels and a ReLU, in place: [batch, y, x, channel], pixels `x_row` apart, O vectors of channels.
 // Scratch: zeros, one cutout's channels, as many as are whole steps, with the kernel's margin.
@@ -342,13 +362,7 @@ void convolve_few(T *x, size_t x_row, size_t batch, const HubbleflowConv *c, voi
     const size_t row = (side + 2 * margin) * inputs;
     N *cutout = static_cast<N *>(scratch);
     for (; batch > 0; batch--, x += side * side * x_row) {
-        for (size_t v = 0; v < side; v++)
-            for (size_t u = 0; u < side; u++) {
-                const T *from = x + (v * side + u) * x_row;
-                N *to = cutout + (v + margin) * row + (u + margin) * inputs;
-                for (size_t i = 0; i < c->channels; i += LANES)
-                    store(to + i, load(from + i, c->channels - i), c->channels - i);
-            }
+        fill_cutout(x, x_row, side, margin, c->channels, inputs, cutout);
         for (size_t v = 0; v < side; v++) {
             size_t u = 0;
             auto at = [&](auto some) {
@@ -365,6 +379,9 @@ void convolve_few(T *x, size_t x_row, size_t batch, const HubbleflowConv *c, voi
 }
 
 template <class T> void convolve(T *x, size_t x_row, size_t batch, const HubbleflowConv *c, void *scratch) {
+#if defined(__AMX_BF16__)
+    if constexpr (sizeof(T) == 2) return convolve_by_tiles(x, x_row, batch, c, static_cast<bf16 *>(scratch));
+#endif
     const size_t vectors = (c->channels + LANES - 1) / LANES;
     if (vectors <= 1) return convolve_few<1>(x, x_row, batch, c, scratch);
     if (vectors <= 2) return convolve_few<2>(x, x_row, batch, c, scratch);
@@ -447,6 +464,11 @@ template <class T> struct Kind {
         ::normalise(static_cast<const T *>(x), static_cast<T *>(y), rows, width);
     }
     static void attend(const void *qkv, void *mixed, const HubbleflowShape *s, float *scratch) {
+#if defined(__AMX_BF16__)
+        if (TILES && s->tokens <= TOKENS_MAX && s->depth <= DEPTH_MAX && s->depth % TILE_INPUTS == 0)
+            return attend_by_tiles(static_cast<const bf16 *>(qkv), static_cast<bf16 *>(mixed), s->tokens, s->batch, s->heads,
+                                   s->depth);
+#endif
         ::attend(static_cast<const T *>(qkv), static_cast<T *>(mixed), s->tokens, s->batch, s->heads, s->depth,
                  scratch);
     }
@@ -469,13 +491,19 @@ template <class T> struct Kind {
     static void pool(const void *x, void *y, size_t batch, size_t bands, size_t side) {
         ::pool(static_cast<const T *>(x), static_cast<T *>(y), batch, bands, side);
     }
+#if defined(__AMX_BF16__)
+    static constexpr bool TILES = sizeof(T) == 2;
+#else
+    static constexpr bool TILES = false;
+#endif
     typedef void (*Layer)(const HubbleflowLinear *, const void *, size_t, const void *, void *, size_t, size_t);
     static constexpr Layer layer() {
         if constexpr (sizeof(typename Step<T>::Number) != sizeof(T)) return nullptr;
         else
             return [](const HubbleflowLinear *l, const void *x, size_t rows, const void *other, void *y, size_t y_row,
                       size_t then) {
-                linear(l, static_cast<const T *>(x), rows, static_cast<const T *>(other), static_cast<T *>(y), y_row, then);
+                ::linear(l, static_cast<const T *>(x), rows, static_cast<const T *>(other), static_cast<T *>(y), y_row,
+                               then);
             };
     }
 };
@@ -484,7 +512,8 @@ template <class T> struct Kind {
 
 #define LOOPS_OF(T)                                                                                                     \
     {LANES,             Kind<T>::asinh,   Kind<T>::normalise, Kind<T>::attend,  Kind<T>::add_pcm, Kind<T>::convolve,        \
-     Kind<T>::maximum_3x3, Kind<T>::mean_2x2, Kind<T>::patches,   Kind<T>::pool, Step<T>::INPUTS, Kind<T>::layer()}
+     Kind<T>::maximum_3x3, Kind<T>::mean_2x2, Kind<T>::patches,   Kind<T>::pool, Step<T>::INPUTS,                                 \
+     Kind<T>::TILES ? 16 : 1, Kind<T>::TILES ? 2 : PANEL, Kind<T>::layer()}
 
 // Of float32 and of bfloat16.
 extern "C" {

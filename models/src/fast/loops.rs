@@ -12,14 +12,14 @@
 //! | [`pool`] | `[batch, band, y, x] -> [batch * y/2 * x/2, band]` |
 //! | [`linear`] | `[rows, in] -> [rows, out]` |
 //!
-//! They are compiled for processors with AVX-512 and its bfloat16, with AVX-512 alone, with AVX2, and for any; which are used is
-//! asked at run time. Numbers in memory are float32 or bfloat16, arithmetic is float32: where a processor multiplies pairs of
-//! bfloat16, so do products of activations and weights, and their sums are float32.
+//! They are compiled for each [`InstructionSet`]. Numbers in memory are float32 or bfloat16, arithmetic is float32: where a
+//! processor multiplies pairs or tiles of bfloat16, so do products of activations and weights, and their sums are float32.
 
 use std::ffi::c_void;
 
 use tch::{Device, Kind, TchError, Tensor};
 
+use super::instruction_set::InstructionSet;
 use super::linear::Then;
 use super::weight::{Affine, PcmLayers, Weight};
 
@@ -80,6 +80,8 @@ struct Loops {
     patches: unsafe extern "C" fn(*const c_void, *mut c_void, usize, usize, usize, usize),
     pool: unsafe extern "C" fn(*const c_void, *mut c_void, usize, usize, usize),
     step: usize,
+    together: usize,
+    panel: usize,
     linear: Option<
         unsafe extern "C" fn(
             *const LinearWeights,
@@ -95,6 +97,8 @@ struct Loops {
 
 unsafe extern "C" {
     #[cfg(target_arch = "x86_64")]
+    static hubbleflow_loops_amx: [Loops; 2];
+    #[cfg(target_arch = "x86_64")]
     static hubbleflow_loops_avx512_bf16: [Loops; 2];
     #[cfg(target_arch = "x86_64")]
     static hubbleflow_loops_avx512: [Loops; 2];
@@ -103,34 +107,27 @@ unsafe extern "C" {
     static hubbleflow_loops_any: [Loops; 2];
 }
 
-/// The loops for this processor and numbers of `kind`.
-fn loops(kind: Kind) -> &'static Loops {
+/// The loops of an instruction set that this processor has, for numbers of `kind`.
+fn loops(set: InstructionSet, kind: Kind) -> &'static Loops {
     let of_kind = match kind {
         Kind::BFloat16 => 1,
         _ => 0,
     };
-    #[cfg(target_arch = "x86_64")]
-    {
-        let avx2 = is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma");
-        let avx512 = is_x86_feature_detected!("avx512f")
-            && is_x86_feature_detected!("avx512bw")
-            && is_x86_feature_detected!("avx512dq")
-            && is_x86_feature_detected!("avx512vl");
-        if avx2 && avx512 && is_x86_feature_detected!("avx512bf16") {
-            // SAFETY: a constant of loops.cpp.
-            return unsafe { &hubbleflow_loops_avx512_bf16[of_kind] };
+    // SAFETY: constants of loops.cpp.
+    let tables = unsafe {
+        match set {
+            #[cfg(target_arch = "x86_64")]
+            InstructionSet::Amx => &hubbleflow_loops_amx,
+            #[cfg(target_arch = "x86_64")]
+            InstructionSet::Avx512Bf16 => &hubbleflow_loops_avx512_bf16,
+            #[cfg(target_arch = "x86_64")]
+            InstructionSet::Avx512 => &hubbleflow_loops_avx512,
+            #[cfg(target_arch = "x86_64")]
+            InstructionSet::Avx2 => &hubbleflow_loops_avx2,
+            _ => &hubbleflow_loops_any,
         }
-        if avx2 && avx512 {
-            // SAFETY: a constant of loops.cpp.
-            return unsafe { &hubbleflow_loops_avx512[of_kind] };
-        }
-        if avx2 {
-            // SAFETY: a constant of loops.cpp.
-            return unsafe { &hubbleflow_loops_avx2[of_kind] };
-        }
-    }
-    // SAFETY: a constant of loops.cpp.
-    unsafe { &hubbleflow_loops_any[of_kind] }
+    };
+    &tables[of_kind]
 }
 
 /// Where the numbers of a tensor begin.
@@ -149,6 +146,7 @@ fn numbers(tensor: &Tensor, kind: Kind, elements: i64) -> *mut c_void {
 /// `asinh(x / softening) / scale`, with the reciprocals of both for each band: `[batch, band, y, x]` of float32 to the
 /// same of `kind`.
 pub(super) fn asinh(
+    set: InstructionSet,
     x: &Tensor,
     slope: &[f32],
     factor: &[f32],
@@ -164,7 +162,7 @@ pub(super) fn asinh(
         // SAFETY: both tensors hold this plane, and nobody else has a handle on the new one.
         unsafe {
             let (from, to) = (from.add(n * plane), to.add(n * plane * bytes));
-            (loops(kind).asinh)(from, to.cast(), plane, slope[band], factor[band]);
+            (loops(set, kind).asinh)(from, to.cast(), plane, slope[band], factor[band]);
         }
     }
     Ok(y)
@@ -178,7 +176,7 @@ fn kind_bytes(kind: Kind) -> usize {
 }
 
 /// Each row with mean 0 and variance 1; epsilon 1e-6. Scale and shift are folded into what follows.
-pub(super) fn normalise(x: &Tensor) -> Result<Tensor, TchError> {
+pub(super) fn normalise(set: InstructionSet, x: &Tensor) -> Result<Tensor, TchError> {
     let ((rows, width), kind) = (x.size2()?, x.kind());
     let y = Tensor::f_empty([rows, width], (kind, Device::Cpu))?;
     let (from, to) = (
@@ -186,14 +184,19 @@ pub(super) fn normalise(x: &Tensor) -> Result<Tensor, TchError> {
         numbers(&y, kind, rows * width),
     );
     // SAFETY: both hold so many rows, and nobody else has a handle on the new one.
-    unsafe { (loops(kind).normalise)(from, to, rows as usize, width as usize) };
+    unsafe { (loops(set, kind).normalise)(from, to, rows as usize, width as usize) };
     Ok(y)
 }
 
 /// `softmax(q k^T) v` for each galaxy and head; the queries are scaled already.
 ///
 /// libtorch's attention is made for thousands of tokens, and spends its time on arranging these 17.
-pub(super) fn attend(qkv: &Tensor, batch: i64, heads: usize) -> Result<Tensor, TchError> {
+pub(super) fn attend(
+    set: InstructionSet,
+    qkv: &Tensor,
+    batch: i64,
+    heads: usize,
+) -> Result<Tensor, TchError> {
     let ((rows, width), kind) = (qkv.size2()?, qkv.kind());
     let width = width / 3;
     let mixed = Tensor::f_empty([rows, width], (kind, Device::Cpu))?;
@@ -203,7 +206,7 @@ pub(super) fn attend(qkv: &Tensor, batch: i64, heads: usize) -> Result<Tensor, T
         heads,
         depth: width as usize / heads,
     };
-    let loops = loops(kind);
+    let loops = loops(set, kind);
     // Queries, keys, values, scores, weights and what comes of them, each with room to be rounded up.
     let tokens = shape.tokens + 6 + loops.lanes;
     let depth = shape.depth + 2 * loops.lanes;
@@ -220,6 +223,7 @@ pub(super) fn attend(qkv: &Tensor, batch: i64, heads: usize) -> Result<Tensor, T
 /// The weights of a parallel convolution module, laid out in lanes of groups.
 #[derive(Debug, Clone)]
 pub(super) struct PcmLanes {
+    set: InstructionSet,
     grid: usize,
     kernel: usize,
     groups: usize,
@@ -240,9 +244,14 @@ struct Lanes {
 }
 
 impl Lanes {
-    fn new(Affine { weight, bias }: &Affine, groups: i64, step: i64) -> Result<Self, TchError> {
+    fn new(
+        set: InstructionSet,
+        Affine { weight, bias }: &Affine,
+        groups: i64,
+        step: i64,
+    ) -> Result<Self, TchError> {
         let (out, inputs, kernel, _) = weight.size4()?;
-        let lanes = loops(Kind::Float).lanes as i64;
+        let lanes = loops(set, Kind::Float).lanes as i64;
         // [groups, …, inputs of a step] -> [groups / lanes, …, lanes, inputs of a step]
         let in_lanes = |grouped: &Tensor, kind: Kind| -> Result<Weight, TchError> {
             let missing = groups.unsigned_abs().next_multiple_of(lanes as u64) as i64 - groups;
@@ -275,8 +284,8 @@ fn multiplied(step: i64) -> Kind {
 
 /// How many channels of a group are beside each other where a PCM's are in lanes: those that are multiplied in one step, where
 /// the group is of whole steps.
-fn pcm_step(inputs: usize, kind: Kind) -> usize {
-    match loops(kind).step {
+fn pcm_step(set: InstructionSet, inputs: usize, kind: Kind) -> usize {
+    match loops(set, kind).step {
         step if inputs.is_multiple_of(step) => step,
         _ => 1,
     }
@@ -284,9 +293,14 @@ fn pcm_step(inputs: usize, kind: Kind) -> usize {
 
 /// The order of channels in which a PCM's groups are lanes: `[step, group, channel of the step]`, each the channel's number
 /// in `[group, channel]`.
-pub(super) fn pcm_channels(width: usize, groups: usize, kind: Kind) -> Vec<i64> {
+pub(super) fn pcm_channels(
+    set: InstructionSet,
+    width: usize,
+    groups: usize,
+    kind: Kind,
+) -> Vec<i64> {
     let each = width / groups;
-    let step = pcm_step(each, kind);
+    let step = pcm_step(set, each, kind);
     let channel = |place: usize| {
         let (group, in_step) = (place / step % groups, place % step);
         (group * each + place / step / groups * step + in_step) as i64
@@ -296,12 +310,17 @@ pub(super) fn pcm_channels(width: usize, groups: usize, kind: Kind) -> Vec<i64> 
 
 impl PcmLanes {
     /// For inputs of `kind`.
-    pub(super) fn new(layers: &PcmLayers, kind: Kind) -> Result<Self, TchError> {
+    pub(super) fn new(
+        set: InstructionSet,
+        layers: &PcmLayers,
+        kind: Kind,
+    ) -> Result<Self, TchError> {
         let (hidden, inputs, kernel, _) = layers.widen.weight.size4()?;
         let (groups, grid) = (layers.groups, layers.grid);
-        let step = pcm_step(inputs as usize, kind);
-        let lanes = |layer| Lanes::new(layer, groups as i64, step as i64);
+        let step = pcm_step(set, inputs as usize, kind);
+        let lanes = |layer| Lanes::new(set, layer, groups as i64, step as i64);
         Ok(Self {
+            set,
             grid,
             kernel: kernel as usize,
             groups,
@@ -321,7 +340,7 @@ impl PcmLanes {
 pub(super) fn add_pcm(x: &mut Tensor, pcm: &PcmLanes) -> Result<(), TchError> {
     let ((rows, width), kind) = (x.size2()?, x.kind());
     let patches = pcm.grid * pcm.grid;
-    let loops = loops(kind);
+    let loops = loops(pcm.set, kind);
     let weights = PcmWeights {
         grid: pcm.grid,
         kernel: pcm.kernel,
@@ -352,10 +371,11 @@ pub(super) fn add_pcm(x: &mut Tensor, pcm: &PcmLanes) -> Result<(), TchError> {
 /// A square convolution of few channels to as many, with its batch normalisation, followed by a ReLU.
 #[derive(Debug, Clone)]
 pub(super) struct Conv {
+    set: InstructionSet,
     kernel: usize,
     channels: usize,
-    /// `[y, x, step, out, inputs of a step]`, inputs rounded up to whole steps and outputs to whole vectors, in the numbers
-    /// that are multiplied.
+    /// `[y, x and step, out, inputs of a step]`, inputs rounded up to whole steps, outputs to whole vectors, and the steps of a
+    /// row to as many as are multiplied together, in the numbers that are multiplied.
     weight: Weight,
     /// float32.
     bias: Weight,
@@ -366,15 +386,20 @@ impl Conv {
     const VECTORS_MAX: usize = 4;
 
     /// For inputs of `kind`.
-    pub(super) fn new(Affine { weight, bias }: &Affine, kind: Kind) -> Result<Self, TchError> {
+    pub(super) fn new(
+        set: InstructionSet,
+        Affine { weight, bias }: &Affine,
+        kind: Kind,
+    ) -> Result<Self, TchError> {
         let (outputs, channels, kernel, _) = weight.size4()?;
-        let (lanes, step) = (loops(kind).lanes, loops(kind).step as i64);
+        let loops = loops(set, kind);
+        let (lanes, step) = (loops.lanes, loops.step as i64);
         let vectors = (outputs as usize).div_ceil(lanes).next_power_of_two();
         let fits = outputs == channels && vectors <= Self::VECTORS_MAX;
         assert!(fits, "invariant: few channels, and as many come out");
         let [no_outputs, no_inputs] = [
             (vectors * lanes) as i64 - channels,
-            whole_steps(channels, kind) - channels,
+            whole_steps(set, channels, kind) - channels,
         ];
         let weight = weight.f_constant_pad_nd([0, 0, 0, 0, 0, no_inputs, 0, no_outputs])?;
         let steps = [
@@ -385,7 +410,11 @@ impl Conv {
             kernel,
         ];
         let weight = weight.f_view(steps)?.f_permute([3, 4, 1, 0, 2])?;
+        let weight = weight.f_flatten(1, 2)?;
+        let more = whole(weight.size()[1], loops.together) - weight.size()[1];
+        let weight = weight.f_constant_pad_nd([0, 0, 0, 0, 0, more])?;
         Ok(Self {
+            set,
             kernel: kernel as usize,
             channels: channels as usize,
             weight: Weight(weight.f_to_kind(multiplied(step))?.f_contiguous()?),
@@ -416,15 +445,17 @@ pub(super) fn convolve(conv: &Conv, x: &mut Tensor, from: i64, side: i64) -> Res
         weight: conv.weight.data_ptr(),
         bias: conv.bias.data_ptr().cast(),
     };
+    let loops = loops(conv.set, kind);
     let padded = side as usize + conv.kernel - 1;
-    let inputs = conv.channels.next_multiple_of(loops(kind).step);
-    let mut scratch = vec![0.0_f32; padded * padded * inputs];
+    let inputs = conv.channels.next_multiple_of(loops.step);
+    // Whoever takes steps together reads as many beyond the last.
+    let mut scratch = vec![0.0_f32; padded * padded * inputs + loops.step * loops.together];
     let batch = (pixels / side / side) as usize;
     let x = numbers(x, kind, pixels * x_row).cast::<u8>();
     // SAFETY: the channels are there, `x` is borrowed for this alone, and the scratch holds a cutout with its margin.
     unsafe {
         let x = x.add(from as usize * kind_bytes(kind)).cast();
-        (loops(kind).convolve)(
+        (loops.convolve)(
             x,
             x_row as usize,
             batch,
@@ -436,7 +467,7 @@ pub(super) fn convolve(conv: &Conv, x: &mut Tensor, from: i64, side: i64) -> Res
 }
 
 /// The maximum over the nine pixels about each, as far as they are there.
-pub(super) fn maximum_3x3(x: &Tensor, side: i64) -> Result<Tensor, TchError> {
+pub(super) fn maximum_3x3(set: InstructionSet, x: &Tensor, side: i64) -> Result<Tensor, TchError> {
     let ((pixels, channels), kind) = (x.size2()?, x.kind());
     let y = Tensor::f_empty([pixels, channels], (kind, Device::Cpu))?;
     let (from, to) = (
@@ -445,12 +476,12 @@ pub(super) fn maximum_3x3(x: &Tensor, side: i64) -> Result<Tensor, TchError> {
     );
     let batch = (pixels / side / side) as usize;
     // SAFETY: both hold so many cutouts, and nobody else has a handle on the new one.
-    unsafe { (loops(kind).maximum_3x3)(from, to, batch, side as usize, channels as usize) };
+    unsafe { (loops(set, kind).maximum_3x3)(from, to, batch, side as usize, channels as usize) };
     Ok(y)
 }
 
 /// The mean of each two by two pixels.
-pub(super) fn mean_2x2(x: &Tensor, side: i64) -> Result<Tensor, TchError> {
+pub(super) fn mean_2x2(set: InstructionSet, x: &Tensor, side: i64) -> Result<Tensor, TchError> {
     let ((pixels, channels), kind) = (x.size2()?, x.kind());
     let batch = pixels / side / side;
     let half = side / 2;
@@ -460,12 +491,14 @@ pub(super) fn mean_2x2(x: &Tensor, side: i64) -> Result<Tensor, TchError> {
         numbers(&y, kind, batch * half * half * channels),
     );
     // SAFETY: both hold so many cutouts, and nobody else has a handle on the new one.
-    unsafe { (loops(kind).mean_2x2)(from, to, batch as usize, side as usize, channels as usize) };
+    unsafe {
+        (loops(set, kind).mean_2x2)(from, to, batch as usize, side as usize, channels as usize)
+    };
     Ok(y)
 }
 
 /// Cutouts to patches of `px` by `px` pixels.
-pub(super) fn patches(x: &Tensor, px: i64) -> Result<Tensor, TchError> {
+pub(super) fn patches(set: InstructionSet, x: &Tensor, px: i64) -> Result<Tensor, TchError> {
     let ((batch, bands, side, _), kind) = (x.size4()?, x.kind());
     let grid = side / px;
     let shape = [grid * grid * batch, bands * px * px];
@@ -475,15 +508,15 @@ pub(super) fn patches(x: &Tensor, px: i64) -> Result<Tensor, TchError> {
     let (from, to) = (numbers(x, kind, numbers_of), numbers(&y, kind, numbers_of));
     let [batch, bands, side, px] = [batch, bands, side, px].map(|n| n as usize);
     // SAFETY: both hold so many cutouts, and nobody else has a handle on the new one.
-    unsafe { (loops(kind).patches)(from, to, batch, bands, side, px) };
+    unsafe { (loops(set, kind).patches)(from, to, batch, bands, side, px) };
     Ok(y)
 }
 
 /// Cutouts to the means of each two by two pixels, with zeros for bands that there are not: [`whole_steps`] of them.
-pub(super) fn pool(x: &Tensor) -> Result<Tensor, TchError> {
+pub(super) fn pool(set: InstructionSet, x: &Tensor) -> Result<Tensor, TchError> {
     let ((batch, bands, side, _), kind) = (x.size4()?, x.kind());
     let half = side / 2;
-    let shape = [batch * half * half, whole_steps(bands, kind)];
+    let shape = [batch * half * half, whole_steps(set, bands, kind)];
     let y = Tensor::f_zeros(shape, (kind, Device::Cpu))?;
     let (from, to) = (
         numbers(x, kind, batch * bands * side * side),
@@ -491,53 +524,64 @@ pub(super) fn pool(x: &Tensor) -> Result<Tensor, TchError> {
     );
     let [batch, bands, side] = [batch, bands, side].map(|n| n as usize);
     // SAFETY: both hold so many cutouts, and nobody else has a handle on the new one.
-    unsafe { (loops(kind).pool)(from, to, batch, bands, side) };
+    unsafe { (loops(set, kind).pool)(from, to, batch, bands, side) };
     Ok(y)
 }
 
-/// As many inputs of `kind` as are multiplied together for `inputs`.
-pub(super) fn whole_steps(inputs: i64, kind: Kind) -> i64 {
-    let step = loops(kind).step as u64;
-    inputs.unsigned_abs().next_multiple_of(step) as i64
+/// The next multiple.
+fn whole(n: i64, of: usize) -> i64 {
+    n.unsigned_abs().next_multiple_of(of as u64) as i64
 }
 
-/// Whether [`linear`] takes layers of so many inputs: whole steps of what is multiplied. It is as fast as oneDNN's or faster,
-/// and sums more exactly.
-pub(super) fn has_linear(kind: Kind, inputs: i64) -> bool {
-    let loops = loops(kind);
-    loops.linear.is_some() && inputs % loops.step as i64 == 0
+/// As many inputs of `kind` as are multiplied together for `inputs`.
+pub(super) fn whole_steps(set: InstructionSet, inputs: i64, kind: Kind) -> i64 {
+    whole(inputs, loops(set, kind).step)
+}
+
+/// Whether [`linear`] takes layers of this number of inputs: whole steps of what is multiplied, or any where the last are
+/// copied. It is as fast as oneDNN's or faster,
+/// and no sum of its depends on how many rows there are.
+pub(super) fn has_linear(set: InstructionSet, inputs: i64, kind: Kind) -> bool {
+    let loops = loops(set, kind);
+    loops.linear.is_some() && (loops.together > 1 || inputs % loops.step as i64 == 0)
 }
 
 /// A linear layer's weights in panels of columns: the outputs that are summed up side by side.
 #[derive(Debug, Clone)]
 pub(super) struct Panels {
+    set: InstructionSet,
     kind: Kind,
     inputs: i64,
     outputs: i64,
-    /// `[panel, step, panel's outputs, inputs of a step]`, in one run: tensors begin where vectors may.
+    /// `[panel, step, panel's outputs, inputs of a step]`, in one run, steps padded to as many as are multiplied together:
+    /// tensors begin where vectors may.
     weight: Weight,
     /// As long as the outputs of all panels, float32.
     bias: Weight,
 }
 
 impl Panels {
-    /// The same in `linear.h`.
-    const VECTORS: i64 = 3;
-
     /// Of `[out, in]` and `[out]`.
-    pub(super) fn new(weight: &Tensor, bias: &Tensor) -> Result<Self, TchError> {
+    pub(super) fn new(
+        set: InstructionSet,
+        weight: &Tensor,
+        bias: &Tensor,
+    ) -> Result<Self, TchError> {
         let ((outputs, inputs), kind) = (weight.size2()?, weight.kind());
-        let (lanes, step) = (loops(kind).lanes as i64, loops(kind).step as i64);
-        let padding = outputs.unsigned_abs().next_multiple_of(lanes as u64) as i64 - outputs;
-        let padded = weight.f_constant_pad_nd([0, 0, 0, padding])?;
-        let panels = padded.f_split(Self::VECTORS * lanes, 0)?;
+        let loops = loops(set, kind);
+        let (lanes, step) = (loops.lanes as i64, loops.step as i64);
+        let padding = whole(outputs, loops.lanes) - outputs;
+        let more = whole(inputs, loops.step * loops.together) - inputs;
+        let padded = weight.f_constant_pad_nd([0, more, 0, padding])?;
+        let panels = padded.f_split(loops.panel as i64 * lanes, 0)?;
         let runs = panels.iter().map(|panel| {
-            let steps = panel.f_view([-1, inputs / step, step])?;
+            let steps = panel.f_view([-1, (inputs + more) / step, step])?;
             steps.f_transpose(0, 1)?.f_flatten(0, -1)
         });
         let runs: Vec<Tensor> = runs.collect::<Result<_, TchError>>()?;
         let bias = bias.f_constant_pad_nd([0, padding])?;
         Ok(Self {
+            set,
             kind,
             inputs,
             outputs,
@@ -586,7 +630,9 @@ fn multiply(
         to + layer.outputs <= y_row,
         "invariant: columns that are there"
     );
-    let linear = loops(kind).linear.expect("invariant: asked before");
+    let linear = loops(layer.set, kind)
+        .linear
+        .expect("invariant: asked before");
     let columns = |tensor: &Tensor| {
         let start = numbers(tensor, kind, rows * y_row).cast::<u8>();
         start.wrapping_add(to as usize * kind_bytes(kind)).cast()

@@ -13,12 +13,14 @@
 //! | `linear.rs`, `operators.cpp` | linear layers |
 //! | `backend.rs` | who computes the rest: normalisation, attention, convolutions of few channels, pooling |
 //! | `loops.rs`, `loops.cpp` | our own loops |
-//! | `vectors.h`, `functions.h`, `step.h`, `linear.h` | parts of `loops.cpp` |
+//! | `vectors.h`, `functions.h`, `step.h`, `linear.h`, `tiles.h` | parts of `loops.cpp` |
+//! | `instruction_set.rs` | which of the loops this processor can run |
 //! | `libtorch.rs` | libtorch's operators |
 
 mod backend;
 mod encoder;
 mod inception;
+mod instruction_set;
 mod libtorch;
 mod linear;
 mod loops;
@@ -35,6 +37,7 @@ use self::backend::Asinh;
 pub(crate) use self::backend::Backend;
 use self::encoder::Encoder;
 use self::inception::Inception;
+pub use self::instruction_set::InstructionSet;
 pub(crate) use self::linear::cpu_capability;
 use self::linear::{Linear, Then};
 use self::weight::{Affine, Weight};
@@ -94,8 +97,8 @@ impl Fast {
                 encoder: has(Branch::Encoder).map(encoder).transpose()?,
                 inception: has(Branch::Inception).map(inception).transpose()?,
                 magnitude: has(Branch::Magnitude).map(magnitude).transpose()?,
-                joint: Linear::new(&joined(joint)?, on, on.rows())?,
-                out: Linear::new(&out, exact, on.rows())?,
+                joint: Linear::new(&joined(joint)?, on)?,
+                out: Linear::new(&out, exact)?,
             })
         })
     }
@@ -158,7 +161,7 @@ impl Magnitude {
     fn new(c: &Checkpoint, config: &Config, on: Backend) -> Result<Self, Error> {
         let layer = |n: usize| Affine::read(c, &format!("inception_model.magnitude_block.{n}"));
         let (first, rest) = (MAG_LAYERS[0], &MAG_LAYERS[1..MAG_LAYERS.len() - 1]);
-        let packed = |&n: &usize| Ok(Linear::new(&layer(n)?, on, on.rows())?);
+        let packed = |&n: &usize| Ok(Linear::new(&layer(n)?, on)?);
         let exact = on.with(Kind::Float);
         let whitening = config.preprocess.mag.tensors()?;
         let whitening = whitening.map(|[mean, matrix]| {
@@ -166,7 +169,7 @@ impl Magnitude {
         });
         Ok(Self {
             whitening: whitening.transpose()?,
-            first: Linear::new(&layer(first)?, exact, on.rows())?,
+            first: Linear::new(&layer(first)?, exact)?,
             rest: rest.iter().map(packed).collect::<Result<_, Error>>()?,
             kind: on.kind,
         })

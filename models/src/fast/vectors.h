@@ -66,6 +66,13 @@ inline void store(bf16 *p, V x) {
 }
 
 // The first n lanes; the others are zero, and are not written.
+#if defined(__AVX512F__)
+inline uint32_t first_lanes(size_t n) { return n >= LANES ? 0xffff : (1u << n) - 1; }
+inline V load(const float *p, size_t n) { return (V)_mm512_maskz_loadu_ps(first_lanes(n), p); }
+inline V load(const bf16 *p, size_t n) { return widen((H)_mm256_maskz_loadu_epi16(first_lanes(n), p)); }
+inline void store(float *p, V x, size_t n) { _mm512_mask_storeu_ps(p, first_lanes(n), (__m512)x); }
+inline void store(bf16 *p, V x, size_t n) { _mm256_mask_storeu_epi16(p, first_lanes(n), (__m256i)narrow(x)); }
+#else
 template <class T> inline V load(const T *p, size_t n) {
     if (n >= LANES) return load(p);
     T lanes[LANES] = {};
@@ -79,6 +86,7 @@ template <class T> inline void store(T *p, V x, size_t n) {
     store(lanes, x);
     memcpy(p, lanes, n * sizeof(T));
 }
+#endif
 
 // Halves on each other: few sums wait for the one before.
 #if defined(__AVX512F__)
