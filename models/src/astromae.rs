@@ -60,8 +60,18 @@ impl AstroMae {
         device: Device,
         precision: Precision,
     ) -> Result<Self, Error> {
-        let kind = precision.kind();
-        let fast = Fast::new(&checkpoint, config, Backend::new(device, kind))?;
+        let backend = Backend::new(device, precision.kind());
+        Self::on(id, config, checkpoint, backend)
+    }
+
+    pub(crate) fn on(
+        id: &str,
+        config: &Config,
+        checkpoint: Checkpoint,
+        backend: Backend,
+    ) -> Result<Self, Error> {
+        let Backend { device, kind, .. } = backend;
+        let fast = Fast::new(&checkpoint, config, backend)?;
         Ok(Self {
             id: id.to_owned(),
             config: config.clone(),

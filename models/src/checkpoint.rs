@@ -180,7 +180,17 @@ fn to_tensor(path: &Path, name: &str, view: &TensorView<'_>) -> Result<Tensor, E
     // Little-endian in the file, and on every processor that libtorch runs on.
     let shape: Vec<i64> = view.shape().iter().map(|&side| side as i64).collect();
     let stored = Tensor::f_from_data_size(view.data(), &shape, kind)?;
-    Ok(stored.f_to_kind(Kind::Float)?)
+    let tensor = stored.f_to_kind(Kind::Float)?;
+    if tensor.f_isfinite()?.f_all()?.f_int64_value(&[])? == 0 {
+        return Err(Error::Tensor {
+            path: path.to_owned(),
+            tensor: name.to_owned(),
+            reason: "holds numbers that are not finite, so every prediction would be wrong; train the model again, \
+                     or copy its weights again from their source"
+                .to_owned(),
+        });
+    }
+    Ok(tensor)
 }
 
 /// Tensors by name.

@@ -90,11 +90,24 @@ pub enum Precision {
 impl Precision {
     /// What predictions are fastest in on a device: bfloat16 on a GPU, and on a CPU that multiplies in it.
     pub fn fastest(device: Device) -> Self {
-        if device.is_cuda() || InstructionSet::Avx512Bf16.is_available() {
+        if device.is_cuda() {
+            return Precision::Bf16;
+        }
+        Self::fastest_with(InstructionSet::fastest_for(Kind::BFloat16))
+    }
+
+    /// What predictions are fastest in with these instructions of a CPU.
+    pub fn fastest_with(instructions: InstructionSet) -> Self {
+        if instructions >= InstructionSet::Avx512Bf16 {
             Precision::Bf16
         } else {
             Precision::Fp32
         }
+    }
+
+    /// The instructions that this CPU is fastest with.
+    pub fn instructions(self) -> InstructionSet {
+        InstructionSet::fastest_for(self.kind())
     }
 
     pub(crate) fn kind(self) -> Kind {

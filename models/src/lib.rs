@@ -36,10 +36,12 @@ use std::path::{Path, PathBuf};
 use sha2::{Digest, Sha256};
 use tch::{Device, Kind, Tensor};
 
+use fast::Backend;
+
 pub use astromae::{AstroMae, Taps};
 pub use checkpoint::Checkpoint;
 pub use config::{Architecture, Branch, Config};
-pub use device::{Precision, single_threaded};
+pub use device::{InstructionSet, Precision, single_threaded};
 pub use error::{Error, Found};
 pub use inspect::{Check, Inspection, Module, check, inspect};
 
@@ -150,11 +152,27 @@ pub fn host_tensor(shape: &[i64]) -> Result<Tensor, Error> {
 /// [`Error::Io`] and [`Error::Config`] where a file is missing or not understood; where the weights
 /// do not fit the configuration, [`Error::Misfit`] or [`Error::Unexpected`] names the tensor.
 pub fn load(dir: &Path, device: Device, precision: Precision) -> Result<Box<dyn Model>, Error> {
+    load_with(dir, device, precision, precision.instructions())
+}
+
+/// The same with an instruction set of the CPU: predictions of processors that differ are the same to the bit where they are
+/// made with the same one. A GPU knows none.
+///
+/// # Errors
+/// As [`load`], and [`Error::Device`] where this processor has no such instructions.
+pub fn load_with(
+    dir: &Path,
+    device: Device,
+    precision: Precision,
+    instructions: InstructionSet,
+) -> Result<Box<dyn Model>, Error> {
     let directory = Directory::read(dir)?;
     match directory.architecture()? {
-        Architecture::AstroMae => Ok(Box::new(AstroMae::from_directory(
-            &directory, device, precision,
-        )?)),
+        Architecture::AstroMae => {
+            instructions.check()?;
+            let backend = Backend::with_instructions(device, precision.kind(), instructions);
+            Ok(Box::new(AstroMae::from_directory(&directory, backend)?))
+        }
         Architecture::Mae => Err(Error::Config {
             path: directory.config_path,
             reason: "`architecture` is mae: a pretrained encoder, which predicts nothing yet; \
@@ -170,17 +188,14 @@ impl AstroMae {
     /// # Errors
     /// As [`load`].
     pub fn load(dir: &Path, device: Device, precision: Precision) -> Result<Self, Error> {
-        Self::from_directory(&Directory::read(dir)?, device, precision)
+        let backend = Backend::new(device, precision.kind());
+        Self::from_directory(&Directory::read(dir)?, backend)
     }
 
-    fn from_directory(
-        directory: &Directory,
-        device: Device,
-        precision: Precision,
-    ) -> Result<Self, Error> {
+    fn from_directory(directory: &Directory, backend: Backend) -> Result<Self, Error> {
         let config = directory.config()?;
         let checkpoint = Checkpoint::parse(&directory.weights_path, &directory.weights, &config)?;
-        Self::new(&directory.id(), &config, checkpoint, device, precision)
+        Self::on(&directory.id(), &config, checkpoint, backend)
     }
 }
 

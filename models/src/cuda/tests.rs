@@ -7,7 +7,7 @@ use tch::Tensor;
 
 use super::{library, shim};
 use crate::device::DeviceChoice;
-use crate::{AstroMae, Config, Directory, Inputs, Model, Precision, init};
+use crate::{AstroMae, Config, Inputs, Model, Precision, init};
 
 #[test]
 #[ignore = "needs PyTorch's CUDA libraries"]
@@ -23,7 +23,7 @@ fn model(precision: Precision) -> AstroMae {
     config.encoder.depth = 2;
     init::init(dir.path(), &config, "").unwrap();
     let gpu = DeviceChoice::Cuda(None).resolve(0).unwrap();
-    AstroMae::from_directory(&Directory::read(dir.path()).unwrap(), gpu, precision).unwrap()
+    AstroMae::load(dir.path(), gpu, precision).unwrap()
 }
 
 fn predict(model: &dyn Model, inputs: &Inputs) -> Vec<f32> {

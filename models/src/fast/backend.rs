@@ -11,8 +11,8 @@ use crate::preprocess;
 /// Where the network computes, and in which numbers.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Backend {
-    pub(super) device: Device,
-    pub(super) kind: Kind,
+    pub(crate) device: Device,
+    pub(crate) kind: Kind,
     /// The instructions of our own loops where they compute; they know the CPU alone.
     pub(super) set: Option<InstructionSet>,
 }
@@ -20,7 +20,12 @@ pub(crate) struct Backend {
 impl Backend {
     /// The fastest on this device.
     pub(crate) fn new(device: Device, kind: Kind) -> Self {
-        let set = (device == Device::Cpu).then(|| InstructionSet::fastest(kind));
+        Self::with_instructions(device, kind, InstructionSet::fastest_for(kind))
+    }
+
+    /// With the loops for an instruction set that this processor has, where they compute.
+    pub(crate) fn with_instructions(device: Device, kind: Kind, set: InstructionSet) -> Self {
+        let set = (device == Device::Cpu).then_some(set);
         Self { device, kind, set }
     }
 

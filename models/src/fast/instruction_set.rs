@@ -64,8 +64,21 @@ impl InstructionSet {
         }
     }
 
+    /// An error that says what this processor has, unless it has these instructions.
+    pub(crate) fn check(self) -> Result<(), Error> {
+        if self.is_available() {
+            return Ok(());
+        }
+        let there = Self::ALL.into_iter().filter(|set| set.is_available());
+        let there: Vec<String> = there.map(|set| set.to_string()).collect();
+        Err(Error::Device(format!(
+            "this machine has no {self} instructions: use one of {}, or a machine that has them",
+            there.join(", ")
+        )))
+    }
+
     /// The fastest of this processor for numbers of `kind`: products of bfloat16 are of no use to float32.
-    pub(crate) fn fastest(kind: Kind) -> Self {
+    pub(crate) fn fastest_for(kind: Kind) -> Self {
         let useful = |set: &Self| kind == Kind::BFloat16 || *set <= Self::Avx512;
         let mut best_first = Self::ALL.into_iter().rev().filter(useful);
         best_first
@@ -93,7 +106,7 @@ impl FromStr for InstructionSet {
         let mut all = Self::ALL.into_iter();
         all.find(|set| set.to_string() == text).ok_or_else(|| {
             Error::Device(format!(
-                "no instruction set `{text}`: use auto, {}",
+                "no instruction set `{text}`: use {}",
                 Self::ALL.map(|set| set.to_string()).join(", ")
             ))
         })

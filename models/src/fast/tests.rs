@@ -43,7 +43,7 @@ fn checkpoint(directory: &Directory, config: &Config, kind: Kind) -> Checkpoint 
 
 fn model(config: &Config, precision: Precision) -> AstroMae {
     let directory = directory(config);
-    AstroMae::from_directory(&directory, Device::Cpu, precision).unwrap()
+    AstroMae::from_directory(&directory, Backend::new(Device::Cpu, precision.kind())).unwrap()
 }
 
 fn preset(name: &str, depth: usize) -> Config {
