@@ -27,9 +27,12 @@ pub mod location;
 pub mod output;
 pub mod part;
 pub mod read;
+pub mod scheme;
 pub mod sighting;
 pub mod sky;
 pub mod split;
+mod store;
+pub mod text;
 
 pub use catalog::{Catalog, DropBy, DropListing, DropPlan, Input};
 pub use error::Error;

@@ -2,7 +2,7 @@
 //!
 //! | URL | store | credentials |
 //! |---|---|---|
-//! | `s3://bucket/prefix` | Amazon S3 and all that speak it | `AWS_…`: keys, web identity, container and instance roles, `AWS_PROFILE`, `AWS_SKIP_SIGNATURE`, `AWS_ENDPOINT_URL` |
+//! | `s3://bucket/prefix` | Amazon S3 and all that speak it | `AWS_…`: keys, web identity, container and instance roles, `AWS_PROFILE`, `AWS_SKIP_SIGNATURE`, `AWS_ENDPOINT_URL_S3`, `AWS_ENDPOINT_URL` |
 //! | `gs://bucket/prefix` | Google Cloud Storage | `GOOGLE_…`: service account, application default, `GOOGLE_SKIP_SIGNATURE` |
 //! | `az://container/prefix` | Azure Blob Storage | `AZURE_STORAGE_…`: account and key, SAS, service principal, managed identity |
 //! | `file:///path`, `path` | local files | |
@@ -10,19 +10,15 @@ use std::{
     fmt,
     path::{Component, PathBuf},
     sync::Arc,
-    time::Duration,
 };
 
-use object_store::{
-    ClientOptions, ObjectStore, PutMode, PutPayload, RetryConfig,
-    aws::{AmazonS3Builder, AmazonS3ConfigKey},
-    azure::MicrosoftAzureBuilder,
-    gcp::GoogleCloudStorageBuilder,
-    local::LocalFileSystem,
-    path::Path,
-};
+use object_store::{ObjectStore, PutMode, PutPayload, local::LocalFileSystem, path::Path};
 
-use crate::{Error, aws_profile};
+use crate::{
+    Error,
+    scheme::{check_bucket, check_components, kind_of, redacted, scheme},
+    store,
+};
 
 /// Options of stores by their lower-case names, as `aws_endpoint_url`: what the environment says, handed in by the caller.
 pub type StoreOptions = [(String, String)];
@@ -53,37 +49,27 @@ impl Location {
     /// [`Error::Url`] where the URL or an option cannot be understood.
     pub fn open(url: &str, options: &StoreOptions) -> Result<Self, Error> {
         let bad = |reason: String| Error::Url {
-            url: url.to_owned(),
+            url: redacted(url),
             reason,
         };
-        let Some((scheme, rest)) = url.split_once("://") else {
+        let Some(scheme) = scheme(url)? else {
             return Self::local(url, url);
         };
-        let key = rest
-            .split_once('/')
-            .map_or("", |(_bucket, key)| key)
-            .trim_end_matches('/');
-        let store: Arc<dyn ObjectStore> = match scheme {
-            "file" => {
-                let path = url::Url::parse(url)
-                    .ok()
-                    .and_then(|parsed| parsed.to_file_path().ok());
-                let path = path
-                    .ok_or_else(|| bad("no path of this machine; write file:///path".to_owned()))?;
-                return Self::local(url, &path.display().to_string());
-            }
-            "s3" | "s3a" => Arc::new(s3(url, options).map_err(|error| bad(error.to_string()))?),
-            "gs" => Arc::new(gcs(url, options).map_err(|error| bad(error.to_string()))?),
-            "az" | "azure" | "abfs" | "abfss" => {
-                Arc::new(azure(url, options).map_err(|error| bad(error.to_string()))?)
-            }
-            other => {
-                return Err(bad(format!(
-                    "unknown scheme {other}; known are s3, gs, az, file and plain paths"
-                )));
-            }
+        let Some(kind) = kind_of(scheme) else {
+            let parsed = url::Url::parse(url).ok();
+            let parsed =
+                parsed.filter(|parsed| parsed.query().is_none() && parsed.fragment().is_none());
+            let path = parsed.and_then(|parsed| parsed.to_file_path().ok());
+            let path =
+                path.ok_or_else(|| bad("no path of this machine; write file:///path".to_owned()))?;
+            return Self::local(url, &path.display().to_string());
         };
-        let prefix = Path::parse(key).map_err(|error| bad(error.to_string()))?;
+        let rest = &url[scheme.len() + "://".len()..];
+        let (bucket, key) = rest.split_once('/').unwrap_or((rest, ""));
+        check_bucket(kind, bucket, key).map_err(bad)?;
+        let store = store::open(kind, url, options).map_err(bad)?;
+        let prefix =
+            Path::parse(key.trim_end_matches('/')).map_err(|error| bad(error.to_string()))?;
         Ok(Self {
             store,
             prefix,
@@ -95,7 +81,7 @@ impl Location {
     /// A place on the local file system.
     fn local(url: &str, path: &str) -> Result<Self, Error> {
         let bad = |reason: String| Error::Url {
-            url: url.to_owned(),
+            url: redacted(url),
             reason,
         };
         if path.is_empty() {
@@ -103,6 +89,7 @@ impl Location {
         }
         let path = std::path::absolute(path).map_err(|error| bad(error.to_string()))?;
         let path = without_parents(&path);
+        check_components(&path.display().to_string()).map_err(bad)?;
         let prefix = Path::from_absolute_path(&path).map_err(|error| bad(error.to_string()))?;
         // Without a slash at the end.
         let path = PathBuf::from("/").join(prefix.as_ref());
@@ -224,21 +211,6 @@ fn resolved(path: &std::path::Path) -> PathBuf {
     }
 }
 
-/// Requests are made again for half a minute; a body may take long on a slow line.
-fn patience() -> (RetryConfig, ClientOptions) {
-    let retry = RetryConfig {
-        max_retries: 6,
-        retry_timeout: Duration::from_secs(30),
-        ..Default::default()
-    };
-    (
-        retry,
-        ClientOptions::new()
-            .with_timeout(Duration::from_secs(300))
-            .with_connect_timeout(Duration::from_secs(5)),
-    )
-}
-
 /// A path without `..`: of a link, that is the folder above the one it leads to.
 fn without_parents(path: &std::path::Path) -> PathBuf {
     let mut plain = PathBuf::new();
@@ -251,81 +223,6 @@ fn without_parents(path: &std::path::Path) -> PathBuf {
         }
     }
     plain
-}
-
-/// The options that begin with `family`, without those the store does not know.
-fn known<'a, K: std::str::FromStr>(
-    options: &'a StoreOptions,
-    family: &'a str,
-) -> impl Iterator<Item = (K, &'a str)> + 'a {
-    options
-        .iter()
-        .filter(move |(name, _)| name.starts_with(family))
-        .filter_map(|(name, value)| Some((name.parse().ok()?, value.as_str())))
-}
-
-/// An S3 server's endpoint; object_store panics where it cannot be asked over HTTP.
-fn http(endpoint: &str) -> object_store::Result<url::Url> {
-    let url = url::Url::parse(endpoint).ok();
-    let url = url.filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
-    url.ok_or_else(|| object_store::Error::Generic {
-        store: "S3",
-        source: format!("AWS_ENDPOINT_URL is {endpoint:?}, and not like http://host:9000").into(),
-    })
-}
-
-fn s3(url: &str, options: &StoreOptions) -> object_store::Result<impl ObjectStore> {
-    let (retry, client) = patience();
-    let options: Vec<(String, String)> = options
-        .iter()
-        .cloned()
-        .chain(aws_profile::options(options))
-        .collect();
-    let endpoint = known::<AmazonS3ConfigKey>(&options, "aws_")
-        .filter(|(key, _)| *key == AmazonS3ConfigKey::Endpoint)
-        .last();
-    let endpoint = endpoint.map(|(_, value)| http(value)).transpose()?;
-    let plain_http = endpoint.is_some_and(|endpoint| endpoint.scheme() == "http");
-    let builder = AmazonS3Builder::new()
-        .with_url(url)
-        .with_retry(retry)
-        .with_client_options(client);
-    let builder = known(&options, "aws_").fold(builder, |builder, (key, value)| {
-        builder.with_config(key, value)
-    });
-    // Whoever names an http endpoint has decided: no second switch.
-    if plain_http {
-        builder.with_allow_http(true)
-    } else {
-        builder
-    }
-    .build()
-}
-
-fn gcs(url: &str, options: &StoreOptions) -> object_store::Result<impl ObjectStore> {
-    let (retry, client) = patience();
-    let builder = GoogleCloudStorageBuilder::new()
-        .with_url(url)
-        .with_retry(retry)
-        .with_client_options(client);
-    known(options, "google_")
-        .fold(builder, |builder, (key, value)| {
-            builder.with_config(key, value)
-        })
-        .build()
-}
-
-fn azure(url: &str, options: &StoreOptions) -> object_store::Result<impl ObjectStore> {
-    let (retry, client) = patience();
-    let builder = MicrosoftAzureBuilder::new()
-        .with_url(url)
-        .with_retry(retry)
-        .with_client_options(client);
-    known(options, "azure_")
-        .fold(builder, |builder, (key, value)| {
-            builder.with_config(key, value)
-        })
-        .build()
 }
 
 #[cfg(test)]

@@ -5,10 +5,12 @@ use std::{
     ffi::OsString,
     io::IsTerminal,
     path::{Path, PathBuf},
+    sync::{Arc, Barrier},
     time::Duration,
 };
 
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
+use connectors::text::read_text;
 use models::{
     Config, Precision,
     config::PRESETS,
@@ -25,12 +27,12 @@ use crate::{
     demo,
     export::export,
     import::{ImportCommand, import},
-    job::{Job, Places, Plan, StoreOptions, model_directory},
+    job::{Job, Places, Plan, StoreOptions, cores, model_directory},
     memory,
     report::report,
     run::run,
     sample::{SampleArgs, sample},
-    settings::{Bytes, CatalogArgs, RunArgs, WatchArgs},
+    settings::{Bytes, CatalogArgs, LocalPath, RunArgs, WatchArgs},
     signals,
     status::status,
     supervise,
@@ -39,6 +41,10 @@ use crate::{
     watch::Watch,
 };
 
+/// Upper bound on the size of a file of settings.
+const SETTINGS_BYTES_MAX: u64 = 1 << 20;
+/// Threads that a process has beside those of its runtime, model and workers: for files, signals, heartbeats.
+const THREADS_BESIDE: usize = 8;
 /// How long a process that has lost a worker waits for the reason.
 const LAST_WORD: Duration = Duration::from_secs(1);
 
@@ -49,7 +55,7 @@ struct Cli {
     #[command(subcommand)]
     command: Command,
     /// A TOML file with settings, by the names of the flags
-    #[arg(long, global = true, value_name = "FILE")]
+    #[arg(long, global = true, value_name = "FILE", value_parser = LocalPath)]
     settings: Option<PathBuf>,
 }
 
@@ -137,7 +143,7 @@ struct ReportArgs {
     /// The output
     out: String,
     /// Where the page goes
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = LocalPath)]
     html: PathBuf,
 }
 
@@ -160,6 +166,7 @@ enum ModelCommand {
     /// Print what a model is: architecture, tensors, parameters, id
     Inspect {
         /// The model's directory; `bundled` is the one that comes along
+        #[arg(value_parser = LocalPath)]
         dir: PathBuf,
         /// Print one JSON object
         #[arg(long)]
@@ -168,6 +175,7 @@ enum ModelCommand {
     /// Load a model and predict a few made-up galaxies with it
     Check {
         /// The model's directory; `bundled` is the one that comes along
+        #[arg(value_parser = LocalPath)]
         dir: PathBuf,
         /// Where it runs
         #[arg(long, default_value = "auto")]
@@ -179,6 +187,7 @@ enum ModelCommand {
     /// Make a model with initial weights: it can be run, and its redshifts mean nothing
     Init {
         /// Where it goes
+        #[arg(value_parser = LocalPath)]
         dir: PathBuf,
         /// The network
         #[arg(long, default_value = "astromae", value_parser = clap::builder::PossibleValuesParser::new(PRESETS))]
@@ -228,10 +237,11 @@ fn execute(command: Command) -> Result<u8, Error> {
         }
         Command::Watch(_) => {
             memory::give_back();
-            Some(signals::stop_on_signals())
+            Some(signals::stop_on_signals()?)
         }
         _ => None,
     };
+    check_threads(threads_of(&command))?;
     let runtime = Runtime::new().map_err(|source| Error::io("starting the runtime", source))?;
     let options = store_options();
     match command {
@@ -286,6 +296,36 @@ fn execute(command: Command) -> Result<u8, Error> {
     }
 }
 
+/// How many threads a command is going to start, about.
+fn threads_of(command: &Command) -> usize {
+    let asked = match command {
+        Command::Run(args) => args.threads.unwrap_or(0) + args.workers as usize,
+        Command::Watch(args) => args.run.threads.unwrap_or(0) + args.run.workers as usize,
+        _ => 0,
+    };
+    cores() + THREADS_BESIDE + asked
+}
+
+/// Makes sure that this many threads can be started: the libraries that start them panic where they cannot.
+fn check_threads(count: usize) -> Result<(), Error> {
+    let gate = Arc::new(Barrier::new(count + 1));
+    for started in 0..count {
+        let waiting = gate.clone();
+        let thread = std::thread::Builder::new()
+            .stack_size(1 << 16)
+            .spawn(move || waiting.wait());
+        if let Err(source) = thread {
+            let reason = format!("{started} of {count} threads were started");
+            return Err(Error::no_threads(std::io::Error::new(
+                source.kind(),
+                format!("{reason}: {source}"),
+            )));
+        }
+    }
+    gate.wait();
+    Ok(())
+}
+
 fn run_command(
     args: &RunArgs,
     watch: Option<Watch>,
@@ -304,8 +344,10 @@ fn run_command(
         ));
     }
     if args.supervised.is_some() {
-        supervise::end_with_supervisor();
+        supervise::end_with_supervisor()?;
     }
+    // Before anything begins, in a cluster too.
+    Places::open(&args.catalog, options)?;
     if let (Some(processes), None) = (args.local, args.process) {
         let ours: Vec<OsString> = std::env::args_os().skip(1).collect();
         let stop = watch.map(|watch| watch.stop);
@@ -386,7 +428,7 @@ async fn sample_command(command: &SampleCommand, options: &StoreOptions) -> Resu
     print(format_args!(
         "{}: {}",
         command.out,
-        made.map_err(|error| Error::Output(format!("{}: {error}", command.out)))?
+        made.map_err(|error| Error::sample(&command.out, error))?
     ))?;
     Ok(0)
 }
@@ -504,8 +546,8 @@ fn settings_file(args: &[OsString]) -> Option<PathBuf> {
 }
 
 fn read_settings(file: &Path) -> Result<toml::Table, Error> {
-    let text = std::fs::read_to_string(file)
-        .map_err(|source| Error::io(file.display().to_string(), source))?;
+    let text = read_text(file, SETTINGS_BYTES_MAX)
+        .map_err(|error| Error::Usage(format!("--settings {}: {error}", file.display())))?;
     text.parse()
         .map_err(|error| Error::Usage(format!("{}: {error}", file.display())))
 }

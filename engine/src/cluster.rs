@@ -2,11 +2,12 @@
 use std::{
     any::Any,
     io::{ErrorKind, Read, Write},
-    net::{TcpListener, TcpStream},
+    net::{TcpListener, TcpStream, ToSocketAddrs},
     path::Path,
     time::Duration,
 };
 
+use connectors::text::read_text;
 use serde::{Deserialize, Serialize};
 use timely::communication::{
     AllocatorBuilder, Config, Hooks,
@@ -25,11 +26,15 @@ use crate::{
 
 /// How long processes wait for each other at the start.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// How long a greeting may take.
+/// How long a greeting may take, and how long a host may take to answer that it is there.
 const GREETING: Duration = Duration::from_secs(5);
 const RETRY: Duration = Duration::from_millis(50);
-/// A greeting is longer than no sensible settings.
+/// Upper bound on the size of a greeting.
 const GREETING_BYTES_MAX: u32 = 1 << 20;
+/// Upper bound on the size of a hosts file.
+const HOSTS_BYTES_MAX: u64 = 1 << 20;
+/// Upper bound on the workers of all processes together.
+const WORKERS_MAX: usize = 4096;
 
 /// A process that is one of its cluster.
 pub struct Joined {
@@ -59,6 +64,9 @@ struct Greeting {
     /// Whether this connection is for heartbeats; else it is for the workers.
     heartbeats: bool,
     agreement: serde_json::Map<String, serde_json::Value>,
+    /// Why the other side may not join.
+    #[serde(default)]
+    refusal: Option<String>,
 }
 
 impl Cluster {
@@ -68,21 +76,32 @@ impl Cluster {
     /// [`Error::Usage`] where the hosts do not fit.
     pub fn new(args: &RunArgs) -> Result<Self, Error> {
         let workers = args.workers as usize;
-        let (Some(processes), Some(process), Some(file)) =
-            (args.processes, args.process, &args.hosts)
-        else {
+        let (Some(processes), Some(process)) = (args.processes, args.process) else {
             return Ok(Self {
                 hosts: vec!["localhost:0".to_owned()],
                 process: 0,
                 workers,
             });
         };
-        let hosts = hosts(file)?;
+        let hosts = match &args.hosts {
+            _ if !args.addresses.is_empty() => args.addresses.clone(),
+            Some(file) => hosts(file)?,
+            None => {
+                return Err(Error::Usage(
+                    "--process needs --hosts, a file with a line HOST:PORT for each process"
+                        .to_owned(),
+                ));
+            }
+        };
         if hosts.len() < processes || process >= processes {
             return Err(Error::Usage(format!(
-                "--process {process} of --processes {processes}, and {} names {} hosts; give each process a line HOST:PORT and a number below --processes",
-                file.display(),
+                "--process {process} of --processes {processes}, and --hosts names {} hosts; give each process a line HOST:PORT and a number below --processes",
                 hosts.len()
+            )));
+        }
+        if processes.saturating_mul(workers) > WORKERS_MAX {
+            return Err(Error::Usage(format!(
+                "--processes {processes} of --workers {workers} each are more than {WORKERS_MAX} workers; take fewer of either"
             )));
         }
         Ok(Self {
@@ -169,6 +188,7 @@ impl Cluster {
             process: self.process,
             heartbeats,
             agreement: agreement.clone(),
+            refusal: None,
         };
         let deadline = clock() + PATIENCE;
         let address = &self.hosts[self.process];
@@ -195,7 +215,16 @@ impl Cluster {
             let (mut socket, greeting) = (self.dial(peer, deadline)?, greeting(heartbeats));
             let greeted =
                 greet(&mut socket, &greeting).map_err(|source| self.lost(peer, source))?;
+            if let Some(reason) = greeted.refusal {
+                return Err(Error::Cluster(reason));
+            }
             agree(&greeting, &greeted)?;
+            if greeted.process != peer {
+                return Err(Error::Cluster(format!(
+                    "process {} answers at {}, where --hosts has process {peer}; give all processes the same hosts file",
+                    greeted.process, self.hosts[peer]
+                )));
+            }
             places[usize::from(heartbeats)][peer] = Some(socket);
         }
         Ok(())
@@ -213,15 +242,7 @@ impl Cluster {
         {
             match listener.accept() {
                 // Whoever does not greet is none of us.
-                Ok((mut socket, _)) => {
-                    if let Ok(greeted) = greet(&mut socket, greeting) {
-                        agree(greeting, &greeted)?;
-                        let sockets = &mut places[usize::from(greeted.heartbeats)];
-                        if let Some(place) = sockets.get_mut(greeted.process) {
-                            *place = Some(socket);
-                        }
-                    }
-                }
+                Ok((socket, _)) => self.accept(socket, places, greeting)?,
                 Err(error) if error.kind() == ErrorKind::WouldBlock && clock() < deadline => {
                     std::thread::sleep(RETRY)
                 }
@@ -231,9 +252,52 @@ impl Cluster {
         Ok(())
     }
 
+    /// Takes in a process that has dialled. Of two that say the same number the second is told to go.
+    fn accept(
+        &self,
+        mut socket: TcpStream,
+        places: &mut [Sockets; 2],
+        greeting: &Greeting,
+    ) -> Result<(), Error> {
+        let Ok(greeted) = prepare(&socket).and_then(|()| hear(&mut socket)) else {
+            return Ok(());
+        };
+        let is_later = (self.process + 1..self.hosts.len()).contains(&greeted.process);
+        let place = &mut places[usize::from(greeted.heartbeats)];
+        let place = place.get_mut(greeted.process).filter(|_| is_later);
+        let is_taken = match &place {
+            None => true,
+            Some(Some(there)) => is_connected(there),
+            Some(None) => false,
+        };
+        let answer = Greeting {
+            agreement: greeting.agreement.clone(),
+            refusal: is_taken.then(|| {
+                format!(
+                    "another process {} has joined this cluster; give each process a number of its own",
+                    greeted.process
+                )
+            }),
+            ..*greeting
+        };
+        let told = tell_greeting(&mut socket, &answer).and_then(|()| settle(&socket));
+        if is_taken {
+            tell(format_args!(
+                "hubbleflow: a second process {} was refused; give each process a number of its own",
+                greeted.process
+            ));
+            return Ok(());
+        }
+        agree(greeting, &greeted)?;
+        if let (Some(place), Ok(())) = (place, told) {
+            *place = Some(socket);
+        }
+        Ok(())
+    }
+
     fn dial(&self, peer: usize, deadline: Duration) -> Result<TcpStream, Error> {
         loop {
-            match TcpStream::connect(&self.hosts[peer]) {
+            match connect(&self.hosts[peer]) {
                 Ok(socket) => return Ok(socket),
                 Err(_) if clock() < deadline => std::thread::sleep(RETRY),
                 Err(source) => return Err(self.lost(peer, source)),
@@ -259,8 +323,8 @@ fn end_without(lost: &str) {
 
 /// The addresses in a hosts file.
 fn hosts(file: &Path) -> Result<Vec<String>, Error> {
-    let text = std::fs::read_to_string(file)
-        .map_err(|source| Error::io(file.display().to_string(), source))?;
+    let text = read_text(file, HOSTS_BYTES_MAX)
+        .map_err(|error| Error::Usage(format!("--hosts {}: {error}", file.display())))?;
     let mut hosts: Vec<String> = Vec::new();
     let lines = text.lines().map(str::trim).zip(1..);
     for (line, number) in lines.filter(|(line, _)| !line.is_empty()) {
@@ -302,14 +366,60 @@ fn agreement(job: &Job) -> serde_json::Map<String, serde_json::Value> {
     agreement
 }
 
+/// Connects to a host that answers within [`GREETING`], at any of its addresses.
+fn connect(host: &str) -> std::io::Result<TcpStream> {
+    let mut failed = ErrorKind::AddrNotAvailable.into();
+    for address in host.to_socket_addrs()? {
+        match TcpStream::connect_timeout(&address, GREETING) {
+            Ok(socket) => return Ok(socket),
+            Err(error) => failed = error,
+        }
+    }
+    Err(failed)
+}
+
+/// Whether the other side of a connection on which nothing is said is still there.
+fn is_connected(socket: &TcpStream) -> bool {
+    let looked = socket
+        .set_nonblocking(true)
+        .and_then(|()| socket.peek(&mut [0]));
+    let is_there = match looked {
+        Ok(bytes) => bytes > 0,
+        Err(error) => error.kind() == ErrorKind::WouldBlock,
+    };
+    is_there && socket.set_nonblocking(false).is_ok()
+}
+
 /// Tells the other side who this is, and hears who it is.
 fn greet(socket: &mut TcpStream, greeting: &Greeting) -> std::io::Result<Greeting> {
+    prepare(socket)?;
+    tell_greeting(socket, greeting)?;
+    let greeted = hear(socket)?;
+    settle(socket)?;
+    Ok(greeted)
+}
+
+/// A greeting is waited for, and not for long.
+fn prepare(socket: &TcpStream) -> std::io::Result<()> {
     socket.set_nonblocking(false)?;
     socket.set_nodelay(true)?;
-    socket.set_read_timeout(Some(GREETING))?;
+    socket.set_write_timeout(Some(GREETING))?;
+    socket.set_read_timeout(Some(GREETING))
+}
+
+/// After the greetings there may be silence.
+fn settle(socket: &TcpStream) -> std::io::Result<()> {
+    socket.set_write_timeout(None)?;
+    socket.set_read_timeout(None)
+}
+
+fn tell_greeting(socket: &mut TcpStream, greeting: &Greeting) -> std::io::Result<()> {
     let text = serde_json::to_vec(greeting)?;
     socket.write_all(&(text.len() as u32).to_le_bytes())?;
-    socket.write_all(&text)?;
+    socket.write_all(&text)
+}
+
+fn hear(socket: &mut TcpStream) -> std::io::Result<Greeting> {
     let mut length = [0; 4];
     socket.read_exact(&mut length)?;
     let length = u32::from_le_bytes(length);
@@ -318,7 +428,6 @@ fn greet(socket: &mut TcpStream, greeting: &Greeting) -> std::io::Result<Greetin
     }
     let mut text = vec![0; length as usize];
     socket.read_exact(&mut text)?;
-    socket.set_read_timeout(None)?;
     Ok(serde_json::from_slice(&text)?)
 }
 
@@ -352,8 +461,66 @@ pub fn fuzz_greeting(socket: &mut TcpStream) {
         process: 1,
         heartbeats: false,
         agreement: serde_json::Map::new(),
+        refusal: None,
     };
     if let Ok(theirs) = greet(socket, &ours) {
         let _ = agree(&ours, &theirs);
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn greeting(process: usize) -> Greeting {
+        Greeting {
+            process,
+            heartbeats: false,
+            agreement: serde_json::Map::new(),
+            refusal: None,
+        }
+    }
+
+    /// The second of two processes with one number took the place of the first.
+    #[test]
+    fn a_second_process_with_the_same_number_is_refused() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let cluster = Cluster {
+            hosts: vec![address.clone(), "127.0.0.1:1".to_owned()],
+            process: 0,
+            workers: 1,
+        };
+        let mut places: [Sockets; 2] = [vec![None, None], vec![None, None]];
+        let mut join = |process| {
+            let address = address.clone();
+            let other = std::thread::spawn(move || {
+                let mut socket = connect(&address).unwrap();
+                let greeted = greet(&mut socket, &greeting(process)).unwrap();
+                (greeted.refusal, socket)
+            });
+            let accepted = listener.accept().unwrap().0;
+            cluster.accept(accepted, &mut places, &greeting(0)).unwrap();
+            other.join().unwrap()
+        };
+        let (refusal, first) = join(1);
+        assert_eq!(refusal, None);
+        assert!(join(1).0.unwrap().contains("process 1"));
+        // A number that no process has, and the leader's own.
+        assert!(join(2).0.is_some());
+        assert!(join(0).0.is_some());
+        // One that has gone may come back.
+        drop(first);
+        std::thread::sleep(Duration::from_millis(50));
+        assert_eq!(join(1).0, None);
+    }
+
+    #[test]
+    fn a_hosts_file_without_an_end_is_a_usage_error() {
+        for file in ["/dev/zero", "/no/such/file", "/"] {
+            let error = hosts(Path::new(file)).unwrap_err();
+            assert!(matches!(error, Error::Usage(_)), "{error}");
+        }
     }
 }

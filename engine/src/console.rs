@@ -12,7 +12,7 @@ use crate::Error;
 /// [`Error::Io`] where it cannot be written, as on a full disk.
 pub fn print(line: impl Display) -> Result<(), Error> {
     let mut out = std::io::stdout().lock();
-    match writeln!(out, "{line}").and_then(|()| out.flush()) {
+    match writeln!(out, "{}", visible(line)).and_then(|()| out.flush()) {
         Err(error) if error.kind() != ErrorKind::BrokenPipe => {
             Err(Error::io("standard output", error))
         }
@@ -39,5 +39,34 @@ pub fn json(value: &impl serde::Serialize) -> String {
 
 /// Tells how it goes. That nobody can be told stops no work.
 pub fn tell(line: impl Display) {
-    let _ = writeln!(std::io::stderr(), "{line}");
+    let _ = writeln!(std::io::stderr(), "{}", visible(line));
+}
+
+/// A text for a terminal, its control characters written out as in JSON: names of models, drops and files may hold what
+/// a terminal would obey.
+fn visible(line: impl Display) -> String {
+    let line = line.to_string();
+    let is_plain = |c: char| !c.is_control() || c == '\n' || c == '\t';
+    if line.chars().all(is_plain) {
+        return line;
+    }
+    let written = |c: char| match is_plain(c) {
+        true => c.to_string(),
+        false => format!("\\u{:04x}", u32::from(c)),
+    };
+    line.chars().map(written).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::visible;
+
+    #[test]
+    fn a_terminal_is_told_nothing_that_it_would_obey() {
+        let said = visible("name \u{1b}[31m\u{9b}2J\u{7}\r\nlast\tword é");
+        assert_eq!(
+            said,
+            "name \\u001b[31m\\u009b2J\\u0007\\u000d\nlast\tword é"
+        );
+    }
 }

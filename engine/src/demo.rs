@@ -15,6 +15,7 @@ use crate::{
     report::report,
     s3_server::S3Server,
     sample::{SampleArgs, sample},
+    settings::{LocalPath, local},
     status::status,
     supervise::supervise,
 };
@@ -31,13 +32,13 @@ const OUT: &str = "s3://survey/photoz";
 #[command(mut_arg("parents", |parents| parents.default_value("test")))]
 pub struct DemoArgs {
     /// Where everything goes
-    #[arg(long, default_value = ".demo")]
+    #[arg(long, default_value = ".demo", value_parser = LocalPath)]
     pub dir: PathBuf,
     /// Processes of the cluster
-    #[arg(long, default_value_t = 2)]
+    #[arg(long, default_value_t = 2, value_parser = local)]
     pub local: usize,
     /// A model's directory, in place of the bundled one
-    #[arg(long, default_value = bundled::NAME)]
+    #[arg(long, default_value = bundled::NAME, value_parser = LocalPath)]
     pub model: PathBuf,
     #[command(flatten)]
     sample: SampleArgs,
@@ -140,7 +141,7 @@ async fn survey(args: &DemoArgs, options: &StoreOptions) -> Result<(), Error> {
     let made = sample(place.store, place.prefix, &args.sample, |_rows| ()).await;
     print(format_args!(
         "{}",
-        made.map_err(|error| Error::Output(error.to_string()))?
+        made.map_err(|error| Error::sample(CATALOG, error))?
     ))?;
     Ok(())
 }

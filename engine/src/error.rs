@@ -1,5 +1,9 @@
 //! What can go wrong with a job as a whole, and the exit code it ends with.
 
+use connectors::drop_writer::WriteError;
+
+use crate::sample::SampleError;
+
 /// An error that ends a job. What is committed stays.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -29,6 +33,9 @@ pub enum Error {
         /// What the system said.
         source: std::io::Error,
     },
+    /// A sample survey.
+    #[error(transparent)]
+    Sample(#[from] SampleError),
     /// A worker stopped.
     #[error("a worker stopped: {0}; what is committed stays, run again to go on")]
     Worker(String),
@@ -40,9 +47,29 @@ impl Error {
         match self {
             Self::Usage(_) => 2,
             Self::Connectors(connectors::Error::Url { .. }) => 2,
+            Self::Models(models::Error::Exists { .. }) => 2,
             Self::Import(error) if error.is_usage() => 2,
+            Self::Sample(error) if error.is_usage() => 2,
             _ => 1,
         }
+    }
+
+    /// Why there is no sample survey at a URL; what a store says is sorted by what to do about it.
+    pub fn sample(url: &str, error: SampleError) -> Self {
+        match error {
+            SampleError::Store(source) | SampleError::Drop(WriteError::Store(source)) => {
+                connectors::Error::store(url, source).into()
+            }
+            error => error.into(),
+        }
+    }
+
+    /// The system starts no more threads for this process.
+    pub fn no_threads(source: std::io::Error) -> Self {
+        Self::io(
+            "the system starts no more threads for this user; raise the limit (ulimit -u), or lower --threads and --workers",
+            source,
+        )
     }
 
     /// An error of this machine.

@@ -75,7 +75,7 @@ impl fmt::Display for Exported {
 /// Writes the objects of an output as they stand, or stood after the newest entry of `as_of`, to an empty place.
 ///
 /// # Errors
-/// [`Error::Output`] where the place is not empty or lies in the output, there is no such drop, or a file is not what was
+/// [`Error::Usage`] where the place is not empty or lies in the output; [`Error::Output`] where a file is not what was
 /// committed, or was replaced since; the store's.
 pub async fn export(
     out: &str,
@@ -86,7 +86,7 @@ pub async fn export(
 ) -> Result<Exported, Error> {
     let (from, place) = (Location::open(out, options)?, Location::open(to, options)?);
     if from.overlaps(&place) {
-        return Err(Error::Output(format!(
+        return Err(Error::Usage(format!(
             "{to} and the output {out} lie in each other, so one would be read as the other; choose another --to"
         )));
     }
@@ -98,7 +98,7 @@ pub async fn export(
         .map_err(|source| StoreError::store(to, source))?
         .is_some()
     {
-        return Err(Error::Output(format!(
+        return Err(Error::Usage(format!(
             "{to} is not empty; an export goes to a place of its own"
         )));
     }

@@ -13,6 +13,7 @@ use crate::{
     Error,
     console::{json, print},
     job::StoreOptions,
+    settings::LocalPath,
 };
 
 /// What can be imported.
@@ -28,7 +29,7 @@ pub enum ImportCommand {
 #[derive(Args)]
 pub struct ImagesArgs {
     /// The files, in the order of the rows
-    #[arg(required = true, value_name = "FILE")]
+    #[arg(required = true, value_name = "FILE", value_parser = LocalPath)]
     files: Vec<PathBuf>,
     /// The new drop: a URL or a path, CATALOG/NAME
     #[arg(long, value_name = "CATALOG/NAME")]
@@ -40,7 +41,7 @@ pub struct ImagesArgs {
     #[arg(long, value_name = "N")]
     first_id: Option<i64>,
     /// A CSV file with the columns ra and dec (perhaps object_id) and a line for each row
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = LocalPath)]
     positions: Option<PathBuf>,
     /// Do without what the files do not have: positions (every row at ra 0, dec 0), mags
     #[arg(long, value_enum, value_name = "WHAT")]
@@ -54,9 +55,10 @@ pub struct ImagesArgs {
 #[derive(Args)]
 pub struct ModelArgs {
     /// What torch.save has written
+    #[arg(value_parser = LocalPath)]
     file: PathBuf,
     /// The model's directory
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", value_parser = LocalPath)]
     to: PathBuf,
     /// Heads of the attention, where the file does not tell (a state_dict)
     #[arg(long, value_name = "N")]

@@ -5,6 +5,7 @@ use connectors::{
     Catalog, DropBy, Location, Output,
     budget::Budget,
     galaxy::{ColumnNames, KeptTypes, Request, check_kept},
+    scheme::scheme,
 };
 use models::{Model, Precision};
 use operators::{Inference, Reader, Rules, Writer};
@@ -15,7 +16,7 @@ use crate::{
     Error, bundled,
     clock::clock,
     cluster::Cluster,
-    settings::{CatalogArgs, RunArgs, check_mags, check_z_spec},
+    settings::{BATCH_MAX, CatalogArgs, RunArgs, check_mags, check_z_spec},
     supervise::Start,
 };
 
@@ -155,6 +156,16 @@ impl Plan {
     }
 }
 
+/// Refuses a batch that no model can take: a ledger may say one too.
+fn check_batch(batch: Option<u32>) -> Result<(), Error> {
+    match batch {
+        Some(batch) if !(1..=BATCH_MAX).contains(&batch) => Err(Error::Usage(format!(
+            "a batch of {batch} galaxies; a model takes 1 to {BATCH_MAX} at a time"
+        ))),
+        _ => Ok(()),
+    }
+}
+
 /// The settings of reading that change results, as the ledger keeps them.
 fn settings_of(
     args: &CatalogArgs,
@@ -186,11 +197,11 @@ impl Job {
     /// [`Error::Usage`], or the model's.
     pub fn new(args: &RunArgs, options: &StoreOptions, runtime: &Handle) -> Result<Self, Error> {
         models::single_threaded();
+        let places = Places::open(&args.catalog, options)?;
         let device = args.device.resolve(args.process.unwrap_or(0))?;
         let precision = args.precision.or(Precision::fastest(device));
         let dir = runtime.block_on(model_directory(&args.catalog.model, options))?;
         let model = models::load(&dir.path, device, precision)?;
-        let places = Places::open(&args.catalog, options)?;
         Self::on_device(args, model, places, runtime, device, precision)
     }
 
@@ -230,12 +241,13 @@ impl Job {
         precision: Precision,
     ) -> Result<Self, Error> {
         let split_bytes = args.catalog.split_bytes;
-        if args.memory.0 < 4 * split_bytes.0 {
+        if args.memory.0 / 4 < split_bytes.0 {
             let memory = args.memory;
             return Err(Error::Usage(format!(
                 "--memory {memory} is less than four splits of --split-bytes {split_bytes}; raise the one or lower the other"
             )));
         }
+        check_batch(args.batch)?;
         let mut plan = Plan::new(&args.catalog, model.as_ref(), places)?;
         let kind = if device.is_cuda() { "cuda" } else { "cpu" };
         plan.batch = args.batch(device);
@@ -324,7 +336,7 @@ pub async fn model_directory(url: &str, options: &StoreOptions) -> Result<ModelD
         path,
         _fetched: None,
     };
-    if !url.contains("://") {
+    if scheme(url)?.is_none() {
         return bundled::resolve(url.into()).map(here);
     }
     let place = Location::open(url, options)?;

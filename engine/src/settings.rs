@@ -1,12 +1,29 @@
 //! The settings of a job as a user writes them: flags, `HUBBLEFLOW_…` variables, or a TOML file.
-use std::{cmp::Ordering, path::PathBuf, time::Duration};
+use std::{cmp::Ordering, ffi::OsStr, path::PathBuf, time::Duration};
 
-use clap::{Args, Command, ValueEnum};
-use connectors::galaxy::KeptTypes;
+use clap::{
+    Args, Command, ValueEnum,
+    builder::{PathBufValueParser, TypedValueParser},
+    error::ErrorKind,
+};
+use connectors::{galaxy::KeptTypes, scheme::scheme};
 use models::device::{DeviceChoice, PrecisionChoice};
 use tch::Device;
 
 use crate::{Error, supervise::Start};
+
+/// Upper bound on the workers of a process: each of them has a channel to each other one.
+pub const WORKERS_MAX: u32 = 128;
+/// Upper bound on the threads that run a model in a process.
+pub const THREADS_MAX: usize = 1024;
+/// Upper bound on the processes that are started on one machine.
+pub const LOCAL_MAX: usize = 128;
+/// Upper bound on the galaxies that a model takes at a time.
+pub const BATCH_MAX: u32 = 65_536;
+/// The shortest pause between two looks at a catalog.
+const POLL_MIN: Duration = Duration::from_millis(10);
+/// The longest while: a year.
+const WHILE_MAX: Duration = Duration::from_secs(366 * 24 * 3600);
 
 /// A number of bytes, written as `25MB`, `1GiB` or `1048576`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,15 +86,66 @@ impl std::str::FromStr for While {
             _ => return Err(bad()),
         };
         let number: f64 = number.parse().map_err(|_| bad())?;
-        Duration::try_from_secs_f64(number * seconds)
-            .map(Self)
-            .map_err(|_| bad())
+        let length = Duration::try_from_secs_f64(number * seconds).map_err(|_| bad())?;
+        if length > WHILE_MAX {
+            return Err(format!("{text:?} is longer than a year"));
+        }
+        Ok(Self(length))
     }
 }
 
-fn positive(text: &str) -> Result<usize, String> {
-    let number = text.parse().ok().filter(|&number| number > 0);
-    number.ok_or_else(|| "a number from 1".to_owned())
+fn poll(text: &str) -> Result<While, String> {
+    let poll: While = text.parse()?;
+    if poll.0 < POLL_MIN {
+        let least = POLL_MIN.as_millis();
+        return Err(format!("a catalog is looked at every {least}ms at most"));
+    }
+    Ok(poll)
+}
+
+fn from_1_to(most: usize) -> impl Fn(&str) -> Result<usize, String> + Clone {
+    move |text| {
+        let number = text.parse::<usize>().ok();
+        let number = number.filter(|number| (1..=most).contains(number));
+        number.ok_or_else(|| format!("a number from 1 to {most}"))
+    }
+}
+
+pub(crate) fn threads(text: &str) -> Result<usize, String> {
+    from_1_to(THREADS_MAX)(text)
+}
+
+pub(crate) fn local(text: &str) -> Result<usize, String> {
+    from_1_to(LOCAL_MAX)(text)
+}
+
+/// A path of this machine; a URL is refused, since it would become a folder `s3:`.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct LocalPath;
+
+impl TypedValueParser for LocalPath {
+    type Value = PathBuf;
+
+    fn parse_ref(
+        &self,
+        command: &Command,
+        arg: Option<&clap::Arg>,
+        value: &OsStr,
+    ) -> Result<PathBuf, clap::Error> {
+        let refuse = |reason: String| {
+            let name = arg.map(|arg| format!("{arg}: ")).unwrap_or_default();
+            // Not clap's own words, which repeat the value: it may hold a password.
+            let reason = format!("{name}{reason}\n");
+            clap::Error::raw(ErrorKind::ValueValidation, reason).with_cmd(command)
+        };
+        match value.to_str().map(scheme) {
+            Some(Err(error)) => Err(refuse(error.to_string())),
+            Some(Ok(Some(scheme))) => Err(refuse(format!(
+                "a {scheme} URL, and this must be a path of this machine"
+            ))),
+            _ => PathBufValueParser::new().parse_ref(command, arg, value),
+        }
+    }
 }
 
 /// How objects make drops.
@@ -197,32 +265,35 @@ pub struct RunArgs {
     #[arg(long, default_value = "auto")]
     pub precision: PrecisionChoice,
     /// Galaxies that the model takes at a time [default: 128, on a GPU 1024]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=i64::from(BATCH_MAX)))]
     pub batch: Option<u32>,
     /// The bound on what a process has in flight: fetched, decoded, waiting, not yet written
     #[arg(long, default_value = "512MB")]
     pub memory: Bytes,
     /// Threads that run the model in a process [default: its share of the cores, on a GPU 3]
-    #[arg(long, value_name = "N", value_parser = positive)]
+    #[arg(long, value_name = "N", value_parser = threads)]
     pub threads: Option<usize>,
     /// Workers of the dataflow in a process
-    #[arg(long, value_name = "W", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "W", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=i64::from(WORKERS_MAX)))]
     pub workers: u32,
     /// How often a local cluster is started again after one of its processes crashed
     #[arg(long, default_value_t = 3)]
     pub restarts: u32,
     /// Run as a cluster of N processes on this machine
-    #[arg(long, value_name = "N", value_parser = positive)]
+    #[arg(long, value_name = "N", value_parser = local)]
     pub local: Option<usize>,
     /// How many processes the cluster has
     #[arg(long, value_name = "N", requires = "process")]
     pub processes: Option<usize>,
     /// Which of them this is, from 0
-    #[arg(long, value_name = "I", requires = "hosts")]
+    #[arg(long, value_name = "I", requires = "processes")]
     pub process: Option<usize>,
     /// A file with a line HOST:PORT for each process
-    #[arg(long, value_name = "FILE", requires = "processes")]
+    #[arg(long, value_name = "FILE", requires = "processes", value_parser = LocalPath)]
     pub hosts: Option<PathBuf>,
+    /// The lines of such a file, from a supervisor
+    #[arg(long, hide = true, value_name = "HOST:PORT", value_delimiter = ',')]
+    pub addresses: Vec<String>,
     /// Started by a supervisor, for this command: ends when standard input does
     #[arg(long, hide = true, value_name = "COMMAND@SECONDS")]
     pub supervised: Option<Start>,
@@ -235,7 +306,7 @@ pub struct WatchArgs {
     #[command(flatten)]
     pub run: RunArgs,
     /// How long to wait between two looks at the catalog
-    #[arg(long, default_value = "500ms")]
+    #[arg(long, default_value = "500ms", value_parser = poll)]
     pub poll: While,
     /// A drop without _SUCCESS is whole when nothing in it has changed for this long
     #[arg(long, default_value = "10s")]
@@ -281,7 +352,48 @@ pub(crate) fn defaults<A: Args>(words: &[&str]) -> A {
 mod tests {
     use std::time::Duration;
 
-    use super::{Bytes, While};
+    use clap::Parser;
+
+    use super::{Bytes, WatchArgs, While};
+
+    #[derive(Debug, Parser)]
+    struct Watched {
+        #[command(flatten)]
+        watch: WatchArgs,
+    }
+
+    fn refusal(flags: &[&str]) -> String {
+        let words = ["watch", "catalog", "--out", "out", "--model", "model"];
+        let parsed = Watched::try_parse_from(words.iter().chain(flags));
+        parsed.unwrap_err().to_string()
+    }
+
+    /// These took all memory, or panicked.
+    #[test]
+    fn numbers_beyond_their_bounds_are_refused() {
+        for flags in [
+            ["--workers", "5000"],
+            ["--workers", "0"],
+            ["--threads", "1000000"],
+            ["--local", "100000"],
+            ["--local", "0"],
+            ["--batch", "4294967295"],
+            ["--poll", "0ms"],
+            ["--poll", "9ms"],
+            ["--settle", "1e300h"],
+        ] {
+            assert!(refusal(&flags).contains(flags[0]), "{flags:?}");
+        }
+    }
+
+    #[test]
+    fn a_url_is_no_path_and_its_password_is_not_printed() {
+        for url in ["s3://a:secret@b/hosts", "s3:/b/hosts", "https://x/hosts"] {
+            let said = refusal(&["--processes", "2", "--process", "0", "--hosts", url]);
+            assert!(said.contains("--hosts"), "{said}");
+            assert!(!said.contains("secret"), "{said}");
+        }
+    }
 
     #[test]
     fn whiles_are_read_as_people_write_them() {
@@ -295,7 +407,7 @@ mod tests {
             let expected = While(Duration::from_millis(milliseconds));
             assert_eq!(text.parse(), Ok(expected), "{text}");
         }
-        for text in ["10", "s", "-1s", "1 parsec", ""] {
+        for text in ["10", "s", "-1s", "1 parsec", "", "9000h"] {
             assert!(text.parse::<While>().is_err(), "{text}");
         }
     }

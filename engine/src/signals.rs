@@ -1,7 +1,7 @@
 //! SIGTERM and SIGINT: the first asks the process to end when what is in flight is settled, the second ends it at once.
 use tokio::sync::watch;
 
-use crate::console::tell;
+use crate::{Error, console::tell};
 
 /// Whether the process was asked to end.
 pub type Stop = watch::Receiver<bool>;
@@ -11,10 +11,13 @@ const ASK: [(libc::c_int, &str); 2] = [(libc::SIGTERM, "SIGTERM"), (libc::SIGINT
 
 /// Takes these signals from now on; to be called before the first thread is started, since threads inherit that they
 /// leave them alone. Processes that are started do not.
-pub fn stop_on_signals() -> Stop {
+///
+/// # Errors
+/// [`Error::Io`] where no thread can be started.
+pub fn stop_on_signals() -> Result<Stop, Error> {
     let signals = hold_back();
     let (send, told) = watch::channel(false);
-    std::thread::spawn(move || {
+    let wait_for_both = move || {
         let (_, name) = wait(&signals);
         tell(format_args!(
             "{name}: ending when what is in flight is settled (of a cluster, process 0 is to be told); a second one ends at once"
@@ -25,8 +28,10 @@ pub fn stop_on_signals() -> Stop {
             "{name} again: ending; what is committed stays, and the next start goes on"
         ));
         end_at_once(128 + signal);
-    });
-    told
+    };
+    let thread = std::thread::Builder::new().spawn(wait_for_both);
+    thread.map_err(Error::no_threads)?;
+    Ok(told)
 }
 
 /// Keeps the signals from ending this thread and those that it starts.

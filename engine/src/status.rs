@@ -90,7 +90,7 @@ pub async fn status(
 /// The number of the newest entry of `as_of`, or of the newest at all.
 ///
 /// # Errors
-/// [`Error::Output`] where nothing is committed, or no such drop.
+/// [`Error::Output`] where nothing is committed, [`Error::Usage`] where no such drop is.
 pub fn sequence_of(ledger: &Ledger, out: &str, as_of: Option<&str>) -> Result<u64, Error> {
     let newest = ledger.entries().last().ok_or_else(|| {
         Error::Output(format!(
@@ -103,7 +103,7 @@ pub fn sequence_of(ledger: &Ledger, out: &str, as_of: Option<&str>) -> Result<u6
     let entry = ledger.newest(drop);
     entry
         .map(|entry| entry.sequence)
-        .ok_or_else(|| Error::Output(format!("{out} holds no drop {drop}")))
+        .ok_or_else(|| Error::Usage(format!("{out} holds no drop {drop}")))
 }
 
 /// The metrics of what was committed up to an entry: as they were written, or made again where they are missing.

@@ -2,7 +2,7 @@
 use std::{
     ffi::OsString,
     fmt,
-    io::{Read, Write},
+    io::Read,
     net::TcpListener,
     os::unix::process::CommandExt,
     process::{Child, Command, ExitStatus, Stdio},
@@ -118,14 +118,9 @@ fn start_all(
 ) -> Result<Processes, Error> {
     let io = |what: &'static str| move |source| Error::io(what, source);
     let program = std::env::current_exe().map_err(io("finding this program"))?;
-    let mut hosts = tempfile::NamedTempFile::new().map_err(io("writing the hosts file"))?;
-    for port in free_ports(processes).map_err(io("finding free ports"))? {
-        writeln!(hosts, "127.0.0.1:{port}").map_err(io("writing the hosts file"))?;
-    }
-    // The processes may read the file as long as the machine runs: it is a few bytes.
-    let (_file, hosts) = hosts
-        .keep()
-        .map_err(|error| Error::io("keeping the hosts file", error.error))?;
+    let ports = free_ports(processes).map_err(io("finding free ports"))?;
+    let addresses = ports.iter().map(|port| format!("127.0.0.1:{port}"));
+    let addresses = addresses.collect::<Vec<_>>().join(",");
     let mut children = Processes(Vec::new());
     for process in 0..processes {
         let child = Command::new(&program)
@@ -138,9 +133,9 @@ fn start_all(
                 &process.to_string(),
                 "--supervised",
                 &start.to_string(),
-                "--hosts",
+                "--addresses",
+                &addresses,
             ])
-            .arg(&hosts)
             // What a terminal sends to its foreground comes to the supervisor alone, and is passed on once.
             .process_group(0)
             .stdin(Stdio::piped())
@@ -184,11 +179,10 @@ fn watch(mut processes: Processes, is_told: impl Fn() -> bool) -> Result<Option<
         }
         if is_told() && !asked {
             asked = true;
-            processes
-                .0
-                .iter()
-                .take(1)
-                .for_each(|leader| ask_to_end(leader.id()));
+            // Once it has ended, its number may be another process's.
+            if let ([leader, ..], [None, ..]) = (&*processes.0, &*ended) {
+                ask_to_end(leader.id());
+            }
         }
         let gave_up = |status: &ExitStatus| !matches!(status.code(), Some(0 | 3));
         if ended.iter().flatten().any(gave_up) {
@@ -215,14 +209,19 @@ pub fn end_with_cluster() -> ! {
 }
 
 /// Ends this process when its standard input does: when whoever supervises it is gone.
-pub fn end_with_supervisor() {
+///
+/// # Errors
+/// [`Error::Io`] where no thread can be started.
+pub fn end_with_supervisor() -> Result<(), Error> {
     SUPERVISED.store(true, Ordering::Relaxed);
-    std::thread::spawn(|| {
+    let wait = || {
         let mut byte = [0];
         while std::io::stdin()
             .read(&mut byte)
             .is_ok_and(|bytes| bytes > 0)
         {}
         end_with_cluster();
-    });
+    };
+    let thread = std::thread::Builder::new().spawn(wait);
+    thread.map(|_| ()).map_err(Error::no_threads)
 }

@@ -258,7 +258,13 @@ impl Verified {
         });
         let ran = ran
             .await
-            .expect("a run does not panic: its errors are values")?;
+            .expect("a run does not panic: its errors are values");
+        if let Err(Error::Usage(reason)) = &ran {
+            self.faults
+                .push(format!("{name}: its settings cannot be used: {reason}"));
+            return Ok(());
+        }
+        ran?;
         let made = Ledger::open(&Location::open(&place.path().display().to_string(), &[])?).await?;
         self.drops_predicted_again += 1;
         match made.newest(&entry.drop) {
@@ -359,10 +365,10 @@ fn args_of(entry: &Entry, again: &Again, out: &str) -> RunArgs {
     }
     if let Some(bytes) = setting("split_bytes").as_u64() {
         args.catalog.split_bytes.0 = bytes;
-        args.memory.0 = args.memory.0.max(4 * bytes);
+        args.memory.0 = args.memory.0.max(bytes.saturating_mul(4));
     }
     if let Some(batch) = setting("batch").as_u64() {
-        args.batch = Some(batch as u32);
+        args.batch = Some(u32::try_from(batch).unwrap_or(u32::MAX));
     }
     let parsed = |name: &str| setting(name).as_str().unwrap_or("auto").to_owned();
     args.device = parsed("device").parse().unwrap_or(args.device);

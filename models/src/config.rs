@@ -80,6 +80,15 @@ pub struct Encoder {
 /// Blocks that a network can have: far more than any has, and few enough to look for the tensors of each.
 const DEPTH_MAX: usize = 1024;
 
+/// Channels of a token: far more than any network has. With these bounds no product of sizes wraps.
+const WIDTH_MAX: usize = 1 << 16;
+/// Units of `width` in a hidden layer.
+const MLP_RATIO_MAX: usize = 256;
+/// Side of a cutout.
+const CUTOUT_PX_MAX: usize = 4096;
+/// Side of the PCM's convolutions.
+const PCM_KERNEL_MAX: usize = 255;
+
 fn one() -> usize {
     1
 }
@@ -223,7 +232,24 @@ impl Config {
         let is_mae = self.architecture == Architecture::Mae;
         let divides =
             |part: usize, whole: usize| part > 0 && whole > 0 && whole.is_multiple_of(part);
+        let decoder_width = self.decoder.as_ref().map_or(0, |decoder| decoder.width);
         let rules = [
+            (
+                width.max(decoder_width) <= WIDTH_MAX,
+                format!("`width` is {}, above {WIDTH_MAX}", width.max(decoder_width)),
+            ),
+            (
+                mlp_ratio <= MLP_RATIO_MAX,
+                format!("`mlp_ratio` is {mlp_ratio}, above {MLP_RATIO_MAX}"),
+            ),
+            (
+                self.cutout_px <= CUTOUT_PX_MAX,
+                format!("`cutout_px` is {}, above {CUTOUT_PX_MAX}", self.cutout_px),
+            ),
+            (
+                kind == EncoderKind::Plain || pcm_kernel <= PCM_KERNEL_MAX,
+                format!("`pcm_kernel` is {pcm_kernel}, above {PCM_KERNEL_MAX}"),
+            ),
             (
                 self.bands == BANDS,
                 format!("`bands` is {:?}, and must be {BANDS:?}", self.bands),
@@ -328,4 +354,31 @@ impl Config {
 pub(crate) struct Header {
     /// Decides which reader takes the rest.
     pub(crate) architecture: Architecture,
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    /// `width * mlp_ratio` wrapped to the size that the weights had.
+    #[test]
+    fn sizes_whose_products_would_wrap_are_refused_by_name() {
+        let changes: [(&str, fn(&mut Config)); 5] = [
+            ("mlp_ratio", |c| c.encoder.mlp_ratio = (1 << 58) + 4),
+            ("width", |c| c.encoder.width = 3 << 60),
+            ("cutout_px", |c| c.cutout_px = 1 << 40),
+            ("pcm_kernel", |c| c.encoder.pcm_kernel = usize::MAX),
+            ("width", |c| {
+                *c = c.pretraining();
+                c.decoder.as_mut().unwrap().width = 3 << 60;
+            }),
+        ];
+        for (name, change) in changes {
+            let mut config = Config::preset("astromae").unwrap();
+            change(&mut config);
+            let reason = config.validate().unwrap_err();
+            assert!(reason.contains(&format!("`{name}` is ")), "{reason}");
+        }
+    }
 }

@@ -211,7 +211,7 @@ impl Directory {
     fn read(dir: &Path) -> Result<Self, Error> {
         let (config_path, weights_path) = (dir.join(CONFIG_FILE), dir.join(WEIGHTS_FILE));
         let read = |path: &Path| {
-            fs::read(path).map_err(|source| Error::Io {
+            read_file(path).map_err(|source| Error::Io {
                 path: path.to_owned(),
                 what: "cannot read it; a model is a directory of config.json and model.safetensors",
                 source,
@@ -263,6 +263,18 @@ impl Directory {
             .finalize();
         digest.iter().map(|byte| format!("{byte:02x}")).collect()
     }
+}
+
+/// Reads a regular file; a device may have no end.
+fn read_file(path: &Path) -> std::io::Result<Vec<u8>> {
+    if !fs::metadata(path)?.is_file() {
+        let reason = "it is no regular file";
+        return Err(std::io::Error::new(
+            std::io::ErrorKind::InvalidInput,
+            reason,
+        ));
+    }
+    fs::read(path)
 }
 
 /// Writes a file that is not there yet; one with these very bytes is left alone.

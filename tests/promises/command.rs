@@ -10,8 +10,8 @@ use std::{
 use crate::{
     same_answer::Hosts,
     survey::{
-        Program, committed, copy, drops, end, folder, galaxies, int64, model, put, survey, text,
-        with, without, write,
+        Program, S3, committed, copy, drops, end, folder, galaxies, int64, model, put, survey,
+        text, with, without, write,
     },
 };
 
@@ -83,6 +83,18 @@ fn numbers_that_make_no_sense_are_usage() {
             "train finetune CATALOG --out MADE --mag-min nan",
             "--mag-min",
         ),
+        ("bench exchange --workers 5000", "--workers"),
+        (
+            "run CATALOG --out MADE --model m --workers 5000",
+            "--workers",
+        ),
+        (
+            "run CATALOG --out MADE --model m --threads 1000000",
+            "--threads",
+        ),
+        ("run CATALOG --out MADE --model m --local 100000", "--local"),
+        ("watch CATALOG --out MADE --model m --poll 0ms", "--poll"),
+        ("demo --local 100000", "--local"),
         (
             "train pretrain CATALOG --out MADE --drop drop-9",
             "no drop drop-9",
@@ -175,4 +187,120 @@ fn galaxies_whose_cutouts_have_another_name_are_not_spec_z_in_silence() {
     assert!(!said.stderr.contains('\u{1b}'), "colours are for terminals");
     let said = run("--again --column cutout=image --json");
     assert_eq!(said.json()["rows_written"], 8);
+}
+
+/// `str(Path("s3://sky"))` in Python is `s3:/sky`: it became a folder `s3:`.
+#[test]
+fn what_is_meant_as_a_url_makes_no_folder() {
+    let place = folder();
+    let model = text(model());
+    for command in [
+        "run CATALOG --out s3:/sky/photoz --model MODEL",
+        "run CATALOG --out s3:/sky/photoz --model MODEL --local 2",
+        "run s3:/sky/survey --out MADE --model MODEL",
+        "run CATALOG --out MADE --model s3:/sky/model",
+        "watch CATALOG --out S3:/sky/photoz --model MODEL",
+        "plan CATALOG --out hdfs:/sky/photoz --model MODEL",
+        "status gs:/sky/photoz",
+        "verify file:/sky/photoz",
+        "export CATALOG --to s3:/sky/current",
+        "report s3:/sky/photoz --html MADE",
+        "report CATALOG --html s3://sky/report.html",
+        "sample s3:/sky/survey",
+        "import images MADE --to s3:/sky/drop",
+        "import model MADE --to s3://sky/model",
+        "model init s3://sky/model",
+        "model init s3:/sky/model",
+        "model inspect s3:/sky/model",
+        "train pretrain CATALOG --out s3://sky/model",
+        "train pretrain s3:/sky/survey --out MADE",
+        "bench read s3:/sky/survey",
+        "demo --dir s3:/sky",
+    ] {
+        let command = command.replace("MODEL", &model);
+        on_survey(&command, place.path())
+            .within(place.path())
+            .ends(2)
+            .says(&["URL"]);
+        let there: Vec<_> = fs::read_dir(place.path()).unwrap().collect();
+        assert!(there.is_empty(), "{command}: {there:?}");
+    }
+}
+
+#[test]
+fn a_variable_of_a_store_that_is_no_url_is_named() {
+    let out = folder();
+    for (catalog, name, value) in [
+        ("s3://sky/x", "AWS_ENDPOINT_URL", "localhost:9000"),
+        ("s3://sky/x", "AWS_ENDPOINT_URL_S3", "localhost:9000"),
+        (
+            "s3://sky/x",
+            "AWS_ENDPOINT_URL",
+            "http://user:secret@localhost:9000",
+        ),
+        ("gs://sky/x", "GOOGLE_BASE_URL", "localhost:9000"),
+        ("s3://sky/x", "AWS_PROFILE", "no-such-profile"),
+    ] {
+        let run = Program::run(catalog, &out).env(name, value).ends(2);
+        run.says(&[name]);
+        assert!(!run.stderr.contains("secret"), "{}", run.stderr);
+    }
+}
+
+#[test]
+fn an_endpoint_of_s3_alone_is_taken_and_an_empty_one_is_unset() {
+    let (s3, out) = (S3::start(), folder());
+    copy(survey(), &s3.bucket().join("survey"));
+    let run = Program::run("s3://sky/survey", &out).at(&s3);
+    let run = run.env("AWS_ENDPOINT_URL", "");
+    run.env("AWS_ENDPOINT_URL_S3", &s3.endpoint()).ends(0);
+    assert_eq!(drops(out.path()).len(), 3);
+}
+
+#[test]
+fn files_without_an_end_are_usage() {
+    let out = folder();
+    for flags in [
+        "--settings /dev/zero",
+        "--processes 2 --process 0 --hosts /dev/zero",
+        "--processes 2 --process 0 --hosts /no/such/file",
+        "--settings /no/such/file",
+    ] {
+        let file = flags.rsplit(' ').next().unwrap();
+        let run = Program::run(survey(), &out).with(flags);
+        run.ends(2).says(&[file]);
+    }
+}
+
+#[test]
+fn a_local_cluster_leaves_nothing_in_the_temporary_folder() {
+    let (out, temporary) = (folder(), folder());
+    let run = Program::run(survey(), &out).with("--local 2 --limit 10");
+    run.env("TMPDIR", &text(temporary.path())).ends(0);
+    let there: Vec<_> = fs::read_dir(temporary.path()).unwrap().collect();
+    assert!(there.is_empty(), "{there:?}");
+}
+
+#[test]
+fn the_name_of_a_model_moves_no_cursor() {
+    let place = folder();
+    copy(model(), place.path());
+    let config = fs::read_to_string(place.path().join("config.json")).unwrap();
+    let named = config.replacen("\"name\": \"", "\"name\": \"\\u001b[2J\\u009b", 1);
+    assert_ne!(config, named);
+    put(place.path().join("config.json"), named);
+    for command in ["inspect", "check"] {
+        let told = Program::new(["model", command, &text(place.path())]).ends(0);
+        assert!(!told.stdout.contains(['\u{1b}', '\u{9b}']), "{command}");
+    }
+}
+
+#[test]
+fn a_survey_that_a_store_refuses_says_why() {
+    let s3 = S3::start();
+    Program::new(["sample", "s3://sky/survey", "--galaxies", "10"])
+        .at(&s3)
+        .env("AWS_SECRET_ACCESS_KEY", "guess")
+        .ends(1)
+        .says(&["s3://sky/survey", "access denied"]);
 }

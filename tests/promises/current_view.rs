@@ -113,13 +113,13 @@ fn an_export_holds_the_latest_row_of_each_object_and_no_withdrawn_one() {
         .at(&s3)
         .ends(0);
     assert_same(&tree(&now), &tree(&s3.bucket().join("current")));
-    export(out.path(), &now).ends(1).says(&["is not empty"]);
+    export(out.path(), &now).ends(2).says(&["is not empty"]);
     export(out.path(), &out.path().join("photoz"))
-        .ends(1)
+        .ends(2)
         .says(&["lie in each other"]);
     export(out.path(), &to.path().join("none"))
         .with("--as-of drop-7")
-        .ends(1)
+        .ends(2)
         .says(&["drop-7"]);
 }
 

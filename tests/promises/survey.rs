@@ -105,6 +105,12 @@ impl Program {
         self
     }
 
+    /// In this folder.
+    pub fn within(mut self, folder: &Path) -> Self {
+        self.0.current_dir(folder);
+        self
+    }
+
     /// Where the result goes.
     pub fn printing_to(mut self, place: Stdio) -> Self {
         self.0.stdout(place);

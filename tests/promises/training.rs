@@ -146,7 +146,7 @@ fn what_cannot_be_trained_is_refused() {
         .says(&["--learn-preprocess"]);
     finetune_on(&out, "0:0.7").with("--epochs 1").ends(0);
     // A model is not overwritten, and another training's state not gone on with.
-    finetune(&out).ends(1).says(&["whose training is over"]);
+    finetune(&out).ends(2).says(&["whose training is over"]);
     assert!(out.join("model.safetensors").exists());
     let other = dir.path().join("other");
     kill_further_on(&other);

@@ -359,7 +359,7 @@ fn settings_with_an_unknown_key_are_usage() {
     fs::remove_file(&file).unwrap();
     held.run()
         .args(["--settings", &text(&file)])
-        .ends(1)
+        .ends(2)
         .says(&[&text(&file)]);
     held.holds(&["drop-1"]);
 }
@@ -685,7 +685,7 @@ fn an_output_without_a_ledger_has_no_status() {
         .says(&[&text(nothing.path()), "nothing is committed there"]);
     let held = Held::new();
     Program::new(["status", &text(held.out.path()), "--as-of", "drop-7"])
-        .ends(1)
+        .ends(2)
         .says(&["holds no drop drop-7"]);
 }
 

@@ -1,7 +1,7 @@
 //! Positions, and ids if they are there, of rows that have none of their own: a CSV file with a line for each row.
 //!
 //! The first line names the columns: `ra` and `dec`, in degrees, and perhaps `object_id`, a whole number; others are
-//! passed over. Fields have no quotes.
+//! passed over. A field may stand in double quotes, as other programs write names; no field holds a comma.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader};
@@ -37,7 +37,7 @@ impl Positions {
         let header = header.trim_start_matches('\u{feff}');
         let column = |name: &str| {
             let mut names = header.split(',');
-            names.position(|field| field.trim().eq_ignore_ascii_case(name))
+            names.position(|field| unquoted(field).eq_ignore_ascii_case(name))
         };
         let need = |name: &str| {
             let reason = format!(
@@ -104,7 +104,7 @@ impl Positions {
     }
 
     fn number<N: FromStr>(&self, line: &str, column: usize) -> Result<N, ImportError> {
-        let field = line.split(',').nth(column).unwrap_or_default().trim();
+        let field = unquoted(line.split(',').nth(column).unwrap_or_default());
         field.parse().map_err(|_| {
             let reason = format!(
                 "row {}: {field:?} in column {} is no number",
@@ -113,5 +113,35 @@ impl Positions {
             );
             ImportError::columns(&self.file, reason)
         })
+    }
+}
+
+/// A field without blanks around it, and without its quotes.
+fn unquoted(field: &str) -> &str {
+    let field = field.trim();
+    let inner = field
+        .strip_prefix('"')
+        .and_then(|rest| rest.strip_suffix('"'));
+    inner.map_or(field, str::trim)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_and_numbers_may_stand_in_quotes() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(
+            file.path(),
+            "\u{feff}\"object_id\",\"RA\", \"dec\"\r\n\"7\",\"1.5\",-2\r\n",
+        )
+        .unwrap();
+        let mut positions = Positions::open(file.path()).unwrap();
+        let places = positions.take(1).unwrap();
+        assert_eq!(places.ids, Some(vec![7]));
+        assert_eq!((places.ra_deg[0], places.dec_deg[0]), (1.5, -2.0));
+        positions.end().unwrap();
     }
 }

@@ -28,7 +28,7 @@ use timely::{
 };
 
 use super::rounds::{Timing, Work};
-use crate::{Error, job::cores};
+use crate::{Error, job::cores, settings::WORKERS_MAX};
 
 /// Predictions of a parcel: those of a split of 25 MB.
 const ROWS: usize = 1_220;
@@ -40,7 +40,7 @@ pub struct ExchangeArgs {
     #[arg(long, default_value_t = 2_000_000, value_parser = clap::value_parser!(u64).range(1..))]
     galaxies: u64,
     /// Workers that exchange them [default: the cores]
-    #[arg(long, value_name = "W", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "W", value_parser = clap::value_parser!(u32).range(1..=i64::from(WORKERS_MAX)))]
     workers: Option<u32>,
     /// How often they do
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]

@@ -14,7 +14,7 @@ use crate::{
     Error,
     clock::{clock, thread_cpu, usage},
     job::{StoreOptions, device_name, model_directory},
-    settings::Bytes,
+    settings::{BATCH_MAX, Bytes, THREADS_MAX},
 };
 
 /// Rounds that the time is spread over: enough for a median.
@@ -32,10 +32,10 @@ pub struct ModelArgs {
     #[arg(long, default_value = "auto")]
     precision: PrecisionChoice,
     /// Galaxies that it takes at a time [default: 128, on a GPU 1024]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=i64::from(BATCH_MAX)))]
     batch: Option<u32>,
     /// Threads that run it, each with a batch of its own [default: 1, on a GPU 3]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=THREADS_MAX as i64))]
     threads: Option<u32>,
     /// About how long it is timed
     #[arg(long, default_value_t = 5.0, value_name = "SECONDS")]

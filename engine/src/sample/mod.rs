@@ -55,6 +55,9 @@ use survey::{ImageDrop, Survey};
 /// Row groups being rendered or waiting to be compressed.
 const BATCHES_AHEAD: usize = 2;
 
+/// Upper bound on the size of a table of real galaxies.
+const PHOTOMETRY_BYTES_MAX: u64 = 1 << 30;
+
 /// Another part is written at the same time for every so many threads that render.
 const THREADS_PER_PART: usize = 3;
 
@@ -77,7 +80,7 @@ pub struct SampleArgs {
     #[arg(long, value_enum, default_value_t = ParentSplit::All)]
     pub parents: ParentSplit,
     /// A table of real galaxies instead of the bundled one: a line "#zs u g r i z", then their rows
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = crate::settings::LocalPath)]
     pub photometry: Option<PathBuf>,
     /// Share of a drop's rows, from the second drop on, that correct an object of an earlier drop
     #[arg(long, default_value_t = 0.01)]
@@ -187,6 +190,19 @@ pub enum SampleError {
     Stopped(#[from] tokio::task::JoinError),
 }
 
+impl SampleError {
+    /// Whether the command is wrong, and not the store or this machine.
+    pub fn is_usage(&self) -> bool {
+        matches!(
+            self,
+            Self::Arguments(_)
+                | Self::NotEmpty(_)
+                | Self::PhotometryFile { .. }
+                | Self::Photometry { .. }
+        )
+    }
+}
+
 /// What was written.
 #[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize)]
 pub struct SampleSummary {
@@ -292,9 +308,11 @@ fn read_photometry(args: &SampleArgs) -> Result<(String, String), SampleError> {
     let Some(path) = &args.photometry else {
         return Ok((photometry::BUNDLED_NAME.into(), photometry::BUNDLED.into()));
     };
-    let text = std::fs::read_to_string(path).map_err(|source| SampleError::PhotometryFile {
-        path: path.clone(),
-        source,
+    let text = connectors::text::read_text(path, PHOTOMETRY_BYTES_MAX).map_err(|source| {
+        SampleError::PhotometryFile {
+            path: path.clone(),
+            source,
+        }
     })?;
     Ok((path.display().to_string(), text))
 }

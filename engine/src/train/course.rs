@@ -242,7 +242,7 @@ impl<'a> Course<'a> {
             log: args.out.join("log.jsonl"),
         };
         if args.out.join(WEIGHTS_FILE).exists() && !course.state.exists() {
-            return Err(Error::Output(format!(
+            return Err(Error::Usage(format!(
                 "{}: holds a model whose training is over; choose another --out",
                 args.out.display()
             )));

@@ -10,7 +10,7 @@ use models::{
     train::{Loss, Schedule},
 };
 
-use crate::settings::defaults;
+use crate::settings::{BATCH_MAX, LocalPath, THREADS_MAX, defaults};
 
 /// A stretch of the line from 0 to 1 on which the hash of `object_id` puts every object, written `0.8:0.9`.
 ///
@@ -67,7 +67,7 @@ pub struct TrainArgs {
     /// The catalog: s3://bucket/prefix, gs://…, az://…, file:///… or a path
     pub catalog: String,
     /// Where the model goes: a directory, new or of this very training
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", value_parser = LocalPath)]
     pub out: PathBuf,
     /// Take this drop alone (may be given several times)
     #[arg(long, value_name = "NAME")]
@@ -88,7 +88,7 @@ pub struct TrainArgs {
     #[arg(long)]
     pub learn_preprocess: bool,
     /// Rows of a step
-    #[arg(long, default_value_t = 256, value_parser = clap::value_parser!(i64).range(8..))]
+    #[arg(long, default_value_t = 256, value_parser = clap::value_parser!(i64).range(8..=i64::from(BATCH_MAX)))]
     pub batch: i64,
     /// Epochs over which the learning rate rises
     #[arg(long, default_value_t = 1.0)]
@@ -121,7 +121,7 @@ pub struct TrainArgs {
     #[arg(long, default_value = "auto")]
     pub precision: PrecisionChoice,
     /// Threads of the CPU [default: all]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=THREADS_MAX as i64))]
     pub threads: Option<u32>,
     /// Store matrices in half the bytes, 11 bits a number
     #[arg(long)]
@@ -170,10 +170,10 @@ pub struct FinetuneArgs {
     #[command(flatten)]
     pub train: TrainArgs,
     /// A directory that pretraining made
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", value_parser = LocalPath)]
     pub pretrained: Option<PathBuf>,
     /// A model to go on from, its architecture and its scales with it: a directory, or `bundled`
-    #[arg(long, value_name = "MODEL", conflicts_with_all = ["pretrained", "branches", "preset", "depth", "learn_preprocess"])]
+    #[arg(long, value_name = "MODEL", value_parser = LocalPath, conflicts_with_all = ["pretrained", "branches", "preset", "depth", "learn_preprocess"])]
     pub from: Option<PathBuf>,
     /// What becomes of the encoder [default: frozen with --pretrained, tuned with --from, scratch otherwise]
     #[arg(long, value_enum)]

@@ -1,0 +1,254 @@
+//! The stores of other machines, from the variables that their own tools read.
+//!
+//! An empty variable counts as unset. A variable that cannot be used is named in the error, and what may be a password
+//! is never printed.
+use std::{str::FromStr, sync::Arc, time::Duration};
+
+use object_store::{
+    ClientOptions, ObjectStore, RetryConfig,
+    aws::{AmazonS3Builder, AmazonS3ConfigKey},
+    azure::{AzureConfigKey, MicrosoftAzureBuilder},
+    gcp::{GoogleCloudStorageBuilder, GoogleConfigKey},
+};
+
+use crate::{aws_profile::with_profile, location::StoreOptions, scheme::redacted};
+
+/// A kind of store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    S3,
+    Google,
+    Azure,
+}
+
+/// Variables that are URLs.
+const URLS: [&str; 14] = [
+    "aws_endpoint_url",
+    "aws_endpoint",
+    "aws_endpoint_url_s3",
+    "aws_endpoint_url_sts",
+    "aws_metadata_endpoint",
+    "aws_container_credentials_full_uri",
+    "google_base_url",
+    "azure_storage_endpoint",
+    "azure_endpoint",
+    "azure_storage_authority_host",
+    "azure_authority_host",
+    "azure_msi_endpoint",
+    "azure_identity_endpoint",
+    "azurite_blob_storage_url",
+];
+/// Those of them at which the objects are.
+const ENDPOINTS: [&str; 5] = [
+    "aws_endpoint_url",
+    "aws_endpoint",
+    "aws_endpoint_url_s3",
+    "azure_storage_endpoint",
+    "azure_endpoint",
+];
+
+/// Opens the store of a URL. Nothing is asked of the store yet.
+///
+/// # Errors
+/// What is wrong with the URL or with a variable.
+pub(crate) fn open(
+    kind: Kind,
+    url: &str,
+    options: &StoreOptions,
+) -> Result<Arc<dyn ObjectStore>, String> {
+    let set: Vec<(String, String)> = options
+        .iter()
+        .filter(|(_, value)| !value.is_empty())
+        .cloned()
+        .collect();
+    let options = match kind {
+        Kind::S3 => known::<AmazonS3ConfigKey>(&with_profile(&set)?, "aws_"),
+        Kind::Google => known::<GoogleConfigKey>(&set, "google_"),
+        Kind::Azure => {
+            check_emulator(options)?;
+            known::<AzureConfigKey>(&set, "azure_")
+        }
+    };
+    for (name, value) in &options {
+        check(name, value)?;
+    }
+    let build = |options: &StoreOptions| match kind {
+        Kind::S3 => s3(url, options),
+        Kind::Google => google(url, options),
+        Kind::Azure => azure(url, options),
+    };
+    build(&options).map_err(|error| explain(&error, &options, build))
+}
+
+/// The options of a family that its store knows.
+fn known<K: FromStr>(options: &StoreOptions, family: &str) -> Vec<(String, String)> {
+    let is_known = |name: &str| name.starts_with(family) && name.parse::<K>().is_ok();
+    let options = options.iter().filter(|(name, _)| is_known(name));
+    options.cloned().collect()
+}
+
+/// Whether a switch is on, as object_store reads it.
+pub(crate) fn is_on(value: &str) -> bool {
+    let value = value.to_ascii_lowercase();
+    ["1", "true", "on", "yes", "y"].contains(&value.as_str())
+}
+
+/// object_store reads this variable itself, an empty one too.
+fn check_emulator(options: &StoreOptions) -> Result<(), String> {
+    let get = |name: &str| options.iter().find(|(key, _)| key == name);
+    let is_used = get("azure_storage_use_emulator").is_some_and(|(_, value)| is_on(value));
+    match get("azurite_blob_storage_url") {
+        Some((name, value)) if is_used => check(name, value),
+        _ => Ok(()),
+    }
+}
+
+/// Refuses a variable that its store would choke on.
+fn check(name: &str, value: &str) -> Result<(), String> {
+    let variable = name.to_ascii_uppercase();
+    let is_free = ["file", "path", "service_account", "credentials", "cert"]
+        .iter()
+        .any(|word| name.contains(word));
+    if URLS.contains(&name) {
+        return check_url(&variable, value);
+    }
+    // Most of them go into the headers of a request.
+    if !is_free && !value.chars().all(|c| matches!(c, ' '..='~')) {
+        return Err(format!(
+            "{variable} holds a line break or another character that no request can carry; set it again"
+        ));
+    }
+    let is_region = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+    if ["aws_region", "aws_default_region"].contains(&name) && !value.chars().all(is_region) {
+        return Err(format!(
+            "{variable} is {value:?}, and must be like us-east-1"
+        ));
+    }
+    Ok(())
+}
+
+/// Makes sure that a variable is the URL of a server: object_store panics or is silent where it is not.
+pub(crate) fn check_url(variable: &str, value: &str) -> Result<(), String> {
+    let url = url::Url::parse(value).ok();
+    let url = url.filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
+    let Some(url) = url.filter(|_| !value.contains(|c: char| c.is_whitespace() || c.is_control()))
+    else {
+        return Err(format!(
+            "{variable} is {:?}, and must be like http://host:9000 or https://host",
+            redacted(value)
+        ));
+    };
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err(format!(
+            "{variable} holds a user name or a password; give keys in the variables of the store, and the host alone here"
+        ));
+    }
+    if url.query().is_some() || url.fragment().is_some() {
+        return Err(format!(
+            "{variable} goes on after its path with ? or #; give the host alone, and a token in its own variable"
+        ));
+    }
+    Ok(())
+}
+
+/// Names the variable without which a store can be opened, or fails in another way.
+fn explain(
+    error: &object_store::Error,
+    options: &StoreOptions,
+    build: impl Fn(&StoreOptions) -> object_store::Result<Arc<dyn ObjectStore>>,
+) -> String {
+    let whole = error.to_string();
+    let without = |left_out: usize| {
+        let others = options.iter().enumerate();
+        let others = others.filter(|(place, _)| *place != left_out);
+        let others: Vec<_> = others.map(|(_, option)| option.clone()).collect();
+        build(&others).err().map(|error| error.to_string())
+    };
+    let outcomes: Vec<Option<String>> = (0..options.len()).map(without).collect();
+    let culprit = outcomes.iter().position(Option::is_none).or_else(|| {
+        let mut outcomes = outcomes.iter();
+        outcomes.position(|outcome| outcome.as_ref() != Some(&whole))
+    });
+    match culprit.map(|place| &options[place]) {
+        None => whole,
+        Some((name, value)) => {
+            let whole = whole.replace(value.as_str(), "…");
+            format!("{}: {whole}", name.to_ascii_uppercase())
+        }
+    }
+}
+
+/// Requests are made again for half a minute; a body may take long on a slow line.
+fn patience() -> (RetryConfig, ClientOptions) {
+    let retry = RetryConfig {
+        max_retries: 6,
+        retry_timeout: Duration::from_secs(30),
+        ..Default::default()
+    };
+    (
+        retry,
+        ClientOptions::new()
+            .with_timeout(Duration::from_secs(300))
+            .with_connect_timeout(Duration::from_secs(5)),
+    )
+}
+
+/// Whether an endpoint is asked without encryption: whoever names such a one has decided, and needs no second switch.
+fn is_plain_http(options: &StoreOptions) -> bool {
+    options.iter().any(|(name, value)| {
+        let is_http = value.trim_start().to_ascii_lowercase().starts_with("http:");
+        ENDPOINTS.contains(&name.as_str()) && is_http
+    })
+}
+
+/// The options as a builder takes them.
+fn parsed<K: FromStr>(options: &StoreOptions) -> impl Iterator<Item = (K, &str)> {
+    let options = options.iter();
+    options.filter_map(|(name, value)| Some((name.parse().ok()?, value.as_str())))
+}
+
+fn s3(url: &str, options: &StoreOptions) -> object_store::Result<Arc<dyn ObjectStore>> {
+    let (retry, client) = patience();
+    let builder = AmazonS3Builder::new()
+        .with_url(url)
+        .with_retry(retry)
+        .with_client_options(client);
+    let builder = parsed(options).fold(builder, |builder, (key, value)| {
+        builder.with_config(key, value)
+    });
+    let builder = match is_plain_http(options) {
+        true => builder.with_allow_http(true),
+        false => builder,
+    };
+    Ok(Arc::new(builder.build()?))
+}
+
+fn google(url: &str, options: &StoreOptions) -> object_store::Result<Arc<dyn ObjectStore>> {
+    let (retry, client) = patience();
+    // As object_store does by itself: emulators are asked without encryption.
+    let client = client.with_allow_http(true);
+    let builder = GoogleCloudStorageBuilder::new()
+        .with_url(url)
+        .with_retry(retry)
+        .with_client_options(client);
+    let builder = parsed(options).fold(builder, |builder, (key, value)| {
+        builder.with_config(key, value)
+    });
+    Ok(Arc::new(builder.build()?))
+}
+
+fn azure(url: &str, options: &StoreOptions) -> object_store::Result<Arc<dyn ObjectStore>> {
+    let (retry, client) = patience();
+    let builder = MicrosoftAzureBuilder::new()
+        .with_url(url)
+        .with_retry(retry)
+        .with_client_options(client);
+    let builder = parsed(options).fold(builder, |builder, (key, value)| {
+        builder.with_config(key, value)
+    });
+    let builder = match is_plain_http(options) {
+        true => builder.with_allow_http(true),
+        false => builder,
+    };
+    Ok(Arc::new(builder.build()?))
+}
