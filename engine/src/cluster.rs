@@ -1,14 +1,13 @@
 //! The processes of a cluster: how they find each other, and that they agree on what they do.
 use std::{
     any::Any,
-    io::{ErrorKind, Read, Write},
-    net::{TcpListener, TcpStream, ToSocketAddrs},
+    io::ErrorKind,
+    net::{TcpListener, TcpStream},
     path::Path,
     time::Duration,
 };
 
 use connectors::text::read_text;
-use serde::{Deserialize, Serialize};
 use timely::communication::{
     AllocatorBuilder, Config, Hooks,
     allocator::{ProcessBuilder, zero_copy::initialize::initialize_networking_from_sockets},
@@ -18,6 +17,9 @@ use crate::{
     Error,
     clock::clock,
     console::tell,
+    greeting::{
+        Greeting, agree, connect, greet, hear, is_connected, prepare, settle, tell_greeting,
+    },
     heartbeat::{Heartbeats, Peer},
     job::Job,
     settings::RunArgs,
@@ -26,11 +28,7 @@ use crate::{
 
 /// How long processes wait for each other at the start.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// How long a greeting may take, and how long a host may take to answer that it is there.
-const GREETING: Duration = Duration::from_secs(5);
 const RETRY: Duration = Duration::from_millis(50);
-/// Upper bound on the size of a greeting.
-const GREETING_BYTES_MAX: u32 = 1 << 20;
 /// Upper bound on the size of a hosts file.
 const HOSTS_BYTES_MAX: u64 = 1 << 20;
 /// Upper bound on the workers of all processes together.
@@ -55,18 +53,6 @@ pub struct Cluster {
     hosts: Vec<String>,
     process: usize,
     workers: usize,
-}
-
-/// What processes tell each other first.
-#[derive(Serialize, Deserialize)]
-struct Greeting {
-    process: usize,
-    /// Whether this connection is for heartbeats; else it is for the workers.
-    heartbeats: bool,
-    agreement: serde_json::Map<String, serde_json::Value>,
-    /// Why the other side may not join.
-    #[serde(default)]
-    refusal: Option<String>,
 }
 
 impl Cluster {
@@ -265,11 +251,13 @@ impl Cluster {
         let is_later = (self.process + 1..self.hosts.len()).contains(&greeted.process);
         let place = &mut places[usize::from(greeted.heartbeats)];
         let place = place.get_mut(greeted.process).filter(|_| is_later);
-        let is_taken = match &place {
-            None => true,
-            Some(Some(there)) => is_connected(there),
-            Some(None) => false,
-        };
+        let agreed = agree(greeting, &greeted);
+        let is_taken = agreed.is_ok()
+            && match &place {
+                None => true,
+                Some(Some(there)) => is_connected(there),
+                Some(None) => false,
+            };
         let answer = Greeting {
             agreement: greeting.agreement.clone(),
             refusal: is_taken.then(|| {
@@ -288,7 +276,7 @@ impl Cluster {
             ));
             return Ok(());
         }
-        agree(greeting, &greeted)?;
+        agreed?;
         if let (Some(place), Ok(())) = (place, told) {
             *place = Some(socket);
         }
@@ -364,108 +352,6 @@ fn agreement(job: &Job) -> serde_json::Map<String, serde_json::Value> {
     agreement.insert("workers".to_owned(), job.cluster.workers.into());
     agreement.insert("processes".to_owned(), job.cluster.hosts.len().into());
     agreement
-}
-
-/// Connects to a host that answers within [`GREETING`], at any of its addresses.
-fn connect(host: &str) -> std::io::Result<TcpStream> {
-    let mut failed = ErrorKind::AddrNotAvailable.into();
-    for address in host.to_socket_addrs()? {
-        match TcpStream::connect_timeout(&address, GREETING) {
-            Ok(socket) => return Ok(socket),
-            Err(error) => failed = error,
-        }
-    }
-    Err(failed)
-}
-
-/// Whether the other side of a connection on which nothing is said is still there.
-fn is_connected(socket: &TcpStream) -> bool {
-    let looked = socket
-        .set_nonblocking(true)
-        .and_then(|()| socket.peek(&mut [0]));
-    let is_there = match looked {
-        Ok(bytes) => bytes > 0,
-        Err(error) => error.kind() == ErrorKind::WouldBlock,
-    };
-    is_there && socket.set_nonblocking(false).is_ok()
-}
-
-/// Tells the other side who this is, and hears who it is.
-fn greet(socket: &mut TcpStream, greeting: &Greeting) -> std::io::Result<Greeting> {
-    prepare(socket)?;
-    tell_greeting(socket, greeting)?;
-    let greeted = hear(socket)?;
-    settle(socket)?;
-    Ok(greeted)
-}
-
-/// A greeting is waited for, and not for long.
-fn prepare(socket: &TcpStream) -> std::io::Result<()> {
-    socket.set_nonblocking(false)?;
-    socket.set_nodelay(true)?;
-    socket.set_write_timeout(Some(GREETING))?;
-    socket.set_read_timeout(Some(GREETING))
-}
-
-/// After the greetings there may be silence.
-fn settle(socket: &TcpStream) -> std::io::Result<()> {
-    socket.set_write_timeout(None)?;
-    socket.set_read_timeout(None)
-}
-
-fn tell_greeting(socket: &mut TcpStream, greeting: &Greeting) -> std::io::Result<()> {
-    let text = serde_json::to_vec(greeting)?;
-    socket.write_all(&(text.len() as u32).to_le_bytes())?;
-    socket.write_all(&text)
-}
-
-fn hear(socket: &mut TcpStream) -> std::io::Result<Greeting> {
-    let mut length = [0; 4];
-    socket.read_exact(&mut length)?;
-    let length = u32::from_le_bytes(length);
-    if length > GREETING_BYTES_MAX {
-        return Err(ErrorKind::InvalidData.into());
-    }
-    let mut text = vec![0; length as usize];
-    socket.read_exact(&mut text)?;
-    Ok(serde_json::from_slice(&text)?)
-}
-
-fn agree(ours: &Greeting, theirs: &Greeting) -> Result<(), Error> {
-    let keys = ours.agreement.keys().chain(theirs.agreement.keys());
-    let Some(key) = keys
-        .into_iter()
-        .find(|key| ours.agreement.get(*key) != theirs.agreement.get(*key))
-    else {
-        return Ok(());
-    };
-    let show = |greeting: &Greeting| {
-        greeting
-            .agreement
-            .get(key)
-            .map_or("not set".to_owned(), ToString::to_string)
-    };
-    Err(Error::Cluster(format!(
-        "processes {} and {} disagree: {key} is {} here and {} there; start all processes with the same settings",
-        ours.process,
-        theirs.process,
-        show(ours),
-        show(theirs)
-    )))
-}
-
-/// Greets whoever is at the other end, for the fuzzer.
-#[cfg(fuzzing)]
-pub fn fuzz_greeting(socket: &mut TcpStream) {
-    let ours = Greeting {
-        process: 1,
-        heartbeats: false,
-        agreement: serde_json::Map::new(),
-        refusal: None,
-    };
-    if let Ok(theirs) = greet(socket, &ours) {
-        let _ = agree(&ours, &theirs);
-    }
 }
 
 #[cfg(test)]

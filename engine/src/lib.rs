@@ -19,6 +19,10 @@ pub mod dataflow;
 pub mod demo;
 mod error;
 pub mod export;
+#[cfg(not(fuzzing))]
+mod greeting;
+#[cfg(fuzzing)]
+pub mod greeting;
 pub mod heartbeat;
 pub mod import;
 pub mod job;

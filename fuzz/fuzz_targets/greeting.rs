@@ -15,5 +15,5 @@ fuzz_target!(|data: &[u8]| {
     // Then it hangs up; what this side says to it is lost.
     let _ = theirs.write_all(data);
     let _ = theirs.shutdown(std::net::Shutdown::Write);
-    engine::cluster::fuzz_greeting(&mut ours);
+    engine::greeting::fuzz_greeting(&mut ours);
 });
