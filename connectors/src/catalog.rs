@@ -68,6 +68,16 @@ pub struct DropListing {
     pub(crate) object: Option<ObjectRef>,
 }
 
+impl DropListing {
+    /// A drop that is committed already, of which no more than its name is needed.
+    pub fn committed(name: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            object: None,
+        }
+    }
+}
+
 /// An object of a drop, with the rows its footer promises.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Input {

@@ -111,6 +111,24 @@ pub enum Error {
         /// The output.
         output: String,
     },
+    /// The store said that it had written or deleted an object, and it has not.
+    #[error(
+        "{object}: the store said yes, but the object {reason}; run again, and check the store if this comes back"
+    )]
+    NotWritten {
+        /// What was written or deleted.
+        object: String,
+        /// What is there instead.
+        reason: String,
+    },
+    /// A folder of the output is a symbolic link: what lies behind it is not deleted.
+    #[error(
+        "{object}: is a symbolic link, and nothing is deleted behind links; replace it by the folder that it leads to"
+    )]
+    Link {
+        /// The link.
+        object: String,
+    },
     /// A drop is in the ledger, but its files may not all be where readers look for them.
     #[error(
         "it is in the ledger as {sequence}, but publishing its files did not come to an end: {source}; the next run goes on with it"
@@ -192,7 +210,7 @@ impl Error {
 
     /// Whether the same request may succeed when it is made again.
     pub fn is_transient(&self) -> bool {
-        matches!(self, Self::Store { .. })
+        matches!(self, Self::Store { .. } | Self::NotWritten { .. })
     }
 }
 

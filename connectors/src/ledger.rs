@@ -270,13 +270,15 @@ impl Ledger {
             self.check_kept(&entry.drop, &entry.keep)?;
             self.check_model(&entry, began)?;
             entry.sequence = self.next();
-            match self.create(&entry).await {
-                Ok(()) => self.entries.push(entry.clone()),
-                // Somebody's is there: ours, where an answer was lost.
-                Err(error) => match self.get(self.next()).await? {
-                    Some(theirs) => self.entries.push(theirs),
-                    None => return Err(error),
-                },
+            self.check_last().await?;
+            let created = self.create(&entry).await;
+            // What is there counts, whatever the store has answered: it may have lost its answer, or say yes and mean no.
+            match (self.get(self.next()).await, created) {
+                (Ok(Some(there)), _) => self.entries.push(there),
+                (_, Err(error)) | (Err(error), _) => return Err(error),
+                (Ok(None), Ok(())) => {
+                    return Err(self.output.not_written(&name(self.next()), None, 0));
+                }
             }
         }
     }
@@ -356,6 +358,20 @@ impl Ledger {
                 Kind::Drop if entry.drop == drop => Some(Appended::Overtaken(entry.sequence)),
                 _ => None,
             })
+    }
+
+    /// Makes sure that the entry before the next one is still there, so that no number is left out.
+    async fn check_last(&self) -> Result<(), Error> {
+        let Some(last) = self.entries.last() else {
+            return Ok(());
+        };
+        if self.get(last.sequence).await?.as_ref() == Some(last) {
+            return Ok(());
+        }
+        Err(Error::Ledger {
+            object: self.output.url_of(&name(last.sequence)),
+            reason: "is not there any more, or is not the entry that this run has read: the output was deleted or replaced while this run went on; restore the output, or start the run again".to_owned(),
+        })
     }
 
     async fn create(&self, entry: &Entry) -> Result<(), Error> {

@@ -11,6 +11,8 @@
 //! part ── output ── ledger ── committed                what goes out, and what is there
 //! import ── drop_writer                                what people have, as a drop
 //! ```
+mod answers;
+mod arrival;
 mod aws_profile;
 pub mod budget;
 pub mod catalog;

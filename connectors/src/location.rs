@@ -140,18 +140,20 @@ impl Location {
     /// Puts an object where there is none; whether it did.
     ///
     /// # Errors
-    /// The store's.
+    /// The store's, or [`Error::NotWritten`].
     pub async fn create(
         &self,
         relative: &str,
         bytes: impl Into<PutPayload>,
     ) -> Result<bool, Error> {
-        let path = self.path(relative)?;
-        let put = self
-            .store
-            .put_opts(&path, bytes.into(), PutMode::Create.into());
+        let (path, payload): (Path, PutPayload) = (self.path(relative)?, bytes.into());
+        let bytes = payload.content_length() as u64;
+        let put = self.store.put_opts(&path, payload, PutMode::Create.into());
         match put.await {
-            Ok(_) => Ok(true),
+            Ok(_) => match self.find(relative).await?.map(|meta| meta.size) {
+                Some(found) if found == bytes => Ok(true),
+                found => Err(self.not_written(relative, found, bytes)),
+            },
             Err(
                 object_store::Error::AlreadyExists { .. }
                 | object_store::Error::Precondition { .. },

@@ -11,7 +11,7 @@ use object_store::{
     gcp::{GoogleCloudStorageBuilder, GoogleConfigKey},
 };
 
-use crate::{aws_profile::with_profile, location::StoreOptions, scheme::redacted};
+use crate::{answers::CheckedConnector, aws_profile::with_profile, location::StoreOptions, scheme::redacted};
 
 /// A kind of store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -211,6 +211,7 @@ fn s3(url: &str, options: &StoreOptions) -> object_store::Result<Arc<dyn ObjectS
     let (retry, client) = patience();
     let builder = AmazonS3Builder::new()
         .with_url(url)
+        .with_http_connector(CheckedConnector::default())
         .with_retry(retry)
         .with_client_options(client);
     let builder = parsed(options).fold(builder, |builder, (key, value)| {
@@ -229,6 +230,7 @@ fn google(url: &str, options: &StoreOptions) -> object_store::Result<Arc<dyn Obj
     let client = client.with_allow_http(true);
     let builder = GoogleCloudStorageBuilder::new()
         .with_url(url)
+        .with_http_connector(CheckedConnector::default())
         .with_retry(retry)
         .with_client_options(client);
     let builder = parsed(options).fold(builder, |builder, (key, value)| {
@@ -241,6 +243,7 @@ fn azure(url: &str, options: &StoreOptions) -> object_store::Result<Arc<dyn Obje
     let (retry, client) = patience();
     let builder = MicrosoftAzureBuilder::new()
         .with_url(url)
+        .with_http_connector(CheckedConnector::default())
         .with_retry(retry)
         .with_client_options(client);
     let builder = parsed(options).fold(builder, |builder, (key, value)| {

@@ -30,6 +30,7 @@ pub mod memory;
 pub mod observe;
 pub mod plan;
 pub mod report;
+mod retry;
 pub mod run;
 pub mod s3_server;
 pub mod sample;

@@ -85,10 +85,19 @@ impl Observer {
 
     /// Tells how a drop ended.
     pub fn settled(&self, settled: &Settled) {
+        if let Outcome::Known(_) = settled.outcome {
+            // Its metrics are made again, and told when they are.
+            return;
+        }
         if let Some(bar) = &self.bar {
             bar.inc(1);
         }
         self.say(describe(settled));
+    }
+
+    /// Tells of a drop of an earlier run that could not be published.
+    pub fn failed(&self, drop: &str, reason: &str) {
+        self.say(describe_failure(drop, reason));
     }
 
     /// Tells what the user should know.
@@ -176,6 +185,10 @@ pub fn one_line(numbers: &Numbers) -> String {
     )
 }
 
+fn describe_failure(drop: &str, reason: &str) -> String {
+    format!("{drop}: FAILED: {reason}")
+}
+
 /// One line on a drop; a failed one has a line for each reason.
 fn describe(settled: &Settled) -> String {
     let (drop, rows, tally) = (&settled.drop, &settled.rows, &settled.tally);
@@ -193,6 +206,7 @@ fn describe(settled: &Settled) -> String {
             tally.infer_seconds,
             tally.write_seconds,
         ),
+        Outcome::Known(sequence) => format!("{drop}: is committed as {sequence}"),
         Outcome::Overtaken(sequence) => {
             format!("{drop}: another run has committed it as {sequence}")
         }
@@ -202,7 +216,7 @@ fn describe(settled: &Settled) -> String {
         Outcome::Failed(reasons) => {
             let reasons: Vec<String> = reasons
                 .iter()
-                .map(|reason| format!("{drop}: FAILED: {reason}"))
+                .map(|reason| describe_failure(drop, reason))
                 .collect();
             reasons.join("\n")
         }

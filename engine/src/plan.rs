@@ -201,7 +201,9 @@ pub struct Planner {
 impl Planner {
     /// Takes the drops through. Ends when there are no more to come and the last is settled, or when the dataflow is gone.
     pub async fn take(mut self) {
-        let (mut out, mut again): (Vec<DropListing>, VecDeque<DropListing>) = Default::default();
+        // What is out, and of how many rows.
+        let mut out: Vec<(DropListing, u64)> = Vec::new();
+        let mut again: VecDeque<DropListing> = VecDeque::new();
         let (mut left, mut more) = (self.plan.limit, true);
         loop {
             let room = out.len() < DROPS_AT_ONCE && left != Some(0);
@@ -215,9 +217,14 @@ impl Planner {
                     }
                     settled = self.settled.recv(), if !out.is_empty() => {
                         let Some(settled) = settled else { return };
-                        let place = out.iter().position(|listing| listing.name == settled.drop);
-                        let listing = place.map(|place| out.remove(place));
-                        again.extend(listing.filter(|_| settled.outcome == Outcome::Abandoned));
+                        let place = out.iter().position(|(listing, _)| listing.name == settled.drop);
+                        if let Some((listing, rows)) = place.map(|place| out.remove(place))
+                            && settled.outcome == Outcome::Abandoned
+                        {
+                            // None of its rows was taken.
+                            left = left.map(|left| left + rows);
+                            again.push_back(listing);
+                        }
                         None
                     }
                     else => return,
@@ -225,7 +232,7 @@ impl Planner {
             };
             if let Some(listing) = next {
                 let plan = self.plan_next(&listing, &mut left).await;
-                out.push(listing);
+                out.push((listing, plan.rows));
                 if !self.feeder.put(plan) {
                     return;
                 }

@@ -11,9 +11,11 @@ use std::{
 use connectors::{
     DropListing, Ledger,
     ledger::{Kind, Rows},
+    output::Unpublished,
 };
 use operators::{
-    Committer, Outcome, Progress, Scorer, Settled,
+    Committer, Outcome, Progress, Published, Scorer, Settled, Unfinished,
+    commit::may_be_published_later,
     feed::{Feed, Feeder, feeder},
     offload::panic_message,
     publish, score,
@@ -34,6 +36,7 @@ use crate::{
     job::{Job, Plan},
     observe::Observer,
     plan::{Pending, Planner, Todo},
+    retry::Retries,
     supervise::Start,
     watch::{Watch, Watcher},
 };
@@ -95,7 +98,16 @@ impl Count {
         count
     }
 
+    /// Counts a drop that could not be committed, or not be published.
+    fn failed(&mut self, drop: &str, reason: String) {
+        self.summary.failures.insert(drop.to_owned(), vec![reason]);
+        self.summary.drops_failed = self.summary.failures.len() as u64;
+    }
+
     fn one(&mut self, settled: &Settled) {
+        if let Outcome::Known(_) = settled.outcome {
+            return;
+        }
         // A watch may try a drop again.
         let failures = &mut self.summary.failures;
         match &settled.outcome {
@@ -163,6 +175,7 @@ fn go(
         ledger,
         pending,
         first,
+        unpublished,
     } = match leader {
         true => runtime.block_on(prepare(&job, &run, watch.is_some()))?,
         false => Prepared::nothing(&job),
@@ -173,15 +186,24 @@ fn go(
     let count = Arc::new(Mutex::new(Count::before(&ledger, &job)));
     let ledger = Arc::new(tokio::sync::Mutex::new(ledger));
     let committer = committer(&job, ledger.clone(), runtime);
+    tell_unpublished(
+        unpublished,
+        observer.as_ref(),
+        &count,
+        &committer.unfinished,
+    );
     let scorer = scorer(&job, ledger.clone(), first, runtime);
     let (feeder, feed) = feeder();
     let [(tell, told), (tell_watcher, settled)] = [(); 2].map(|()| mpsc::unbounded_channel());
+    let (tell_scored, scored) = mpsc::unbounded_channel();
     let planning = observer.clone().map(|observer| {
         let lead = Lead {
             plan: job.plan.clone(),
             ledger,
             feeder,
             settled: [told, settled],
+            scored,
+            unfinished: committer.unfinished.clone(),
             progress: progress.clone(),
             run,
             observer,
@@ -199,6 +221,7 @@ fn go(
             count: count.clone(),
             observer,
             tell: [tell, tell_watcher],
+            tell_scored,
         },
         panicked: OnceLock::new(),
     });
@@ -233,6 +256,9 @@ struct Lead {
     feeder: Feeder,
     /// What has become of the drops, for the planner and for the watcher.
     settled: [mpsc::UnboundedReceiver<Settled>; 2],
+    /// What has become of the metrics.
+    scored: mpsc::UnboundedReceiver<Published>,
+    unfinished: Unfinished,
     progress: Progress,
     run: String,
     observer: Observer,
@@ -251,6 +277,15 @@ impl Lead {
         let [to_planner, to_watcher] = self.settled;
         match watch {
             Some(watch) => {
+                let retries = Retries {
+                    ledger: self.ledger.clone(),
+                    unfinished: self.unfinished,
+                    scored: self.scored,
+                    drops: hand_in.clone(),
+                    stop: watch.stop.clone(),
+                    observer: self.observer.clone(),
+                };
+                runtime.spawn(retries.retry());
                 let watcher = Watcher {
                     watch,
                     plan: self.plan.clone(),
@@ -296,7 +331,32 @@ fn committer(job: &Job, ledger: Arc<tokio::sync::Mutex<Ledger>>, runtime: &Handl
         model_id: job.plan.model_id.clone(),
         engine: env!("CARGO_PKG_VERSION").to_owned(),
         settings: job.plan.settings.clone().into(),
+        unfinished: Unfinished::default(),
         runtime: runtime.clone(),
+    }
+}
+
+/// Tells of the drops that an earlier run has committed and that cannot be published now. A watch tries again.
+fn tell_unpublished(
+    unpublished: Vec<Unpublished>,
+    observer: Option<&Observer>,
+    count: &Mutex<Count>,
+    unfinished: &Unfinished,
+) {
+    for Unpublished {
+        drop,
+        attempt,
+        error,
+    } in unpublished
+    {
+        if may_be_published_later(&error) {
+            unfinished.add(&attempt, &drop);
+        }
+        let reason = error.to_string();
+        if let Some(observer) = observer {
+            observer.failed(&drop, &reason);
+        }
+        lock(count).failed(&drop, reason);
     }
 }
 
@@ -321,6 +381,8 @@ struct Prepared {
     /// The entries up to which metrics are made before any drop is settled: those where they are missing, and the newest
     /// where there is a drop to come, whose metrics go on from there.
     first: Vec<u64>,
+    /// What could not be published of earlier runs' drops.
+    unpublished: Vec<Unpublished>,
 }
 
 impl Prepared {
@@ -330,6 +392,7 @@ impl Prepared {
             ledger: Ledger::unread(job.plan.output.location()),
             pending: Vec::new(),
             first: Vec::new(),
+            unpublished: Vec::new(),
         }
     }
 }
@@ -349,7 +412,8 @@ async fn prepare(job: &Job, run: &str, watches: bool) -> Result<Prepared, Error>
     plan.output.check(run).await?;
     let mut ledger = Ledger::open(plan.output.location()).await?;
     plan.check_model(&ledger)?;
-    plan.output
+    let unpublished = plan
+        .output
         .recover(&mut ledger, env!("CARGO_PKG_VERSION"))
         .await?;
     let pending = match watches {
@@ -369,6 +433,7 @@ async fn prepare(job: &Job, run: &str, watches: bool) -> Result<Prepared, Error>
         ledger,
         pending,
         first,
+        unpublished,
     })
 }
 
@@ -390,7 +455,7 @@ impl Process {
     fn work(&self, worker: &mut Worker) {
         let drops = lock(&self.drops).take_if(|_| worker.index() == 0);
         let here = worker.index().is_multiple_of(self.job.cluster.workers());
-        let (tell, observer) = (self.settle.clone(), self.settle.observer.clone());
+        let (tell, settle) = (self.settle.clone(), self.settle.clone());
         let Self {
             job,
             committer,
@@ -401,11 +466,7 @@ impl Process {
         worker.dataflow(|scope| {
             let (settled, metrics) =
                 dataflow::build(scope, drops, job, committer, scorer, progress);
-            metrics.inspect(move |metrics| {
-                if let Some(observer) = &observer {
-                    observer.scored(metrics);
-                }
-            });
+            metrics.inspect(move |metrics| settle.scored(metrics));
             settled.broadcast().inspect(move |settled| {
                 if here {
                     tell.one(settled);
@@ -441,9 +502,19 @@ struct Settle {
     observer: Option<Observer>,
     /// The planner, and the watcher, of the leader.
     tell: [mpsc::UnboundedSender<Settled>; 2],
+    /// Whoever tries again, where the leader watches.
+    tell_scored: mpsc::UnboundedSender<Published>,
 }
 
 impl Settle {
+    fn scored(&self, metrics: &Published) {
+        if let Some(observer) = &self.observer {
+            observer.scored(metrics);
+        }
+        // A run has nobody who tries again.
+        let _ = self.tell_scored.send(metrics.clone());
+    }
+
     fn one(&self, settled: &Settled) {
         lock(&self.count).one(settled);
         if let Some(observer) = &self.observer {

@@ -131,7 +131,15 @@ impl Verified {
     async fn check_files(&mut self, output: &Output, entry: &Entry) -> Result<(), Error> {
         let name = format!("entry {} ({})", entry.sequence, entry.drop);
         let mut by_folder = BTreeMap::new();
-        let mut checks = stream::iter(&entry.files)
+        let (own, foreign): (Vec<_>, Vec<_>) = entry
+            .files
+            .iter()
+            .partition(|file| entry.may_list(&file.path));
+        self.faults.extend(foreign.into_iter().map(|file| {
+            let path = &file.path;
+            format!("{name}: {path}: is not in a folder of this drop, and is not looked at")
+        }));
+        let mut checks = stream::iter(own)
             .map(|file| async move { (file, damage(output, file).await) })
             .buffered(FILES_AT_ONCE);
         while let Some((file, fault)) = checks.next().await {

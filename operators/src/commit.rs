@@ -1,5 +1,8 @@
 //! Settle each drop when all of its parts are staged: enter it in the ledger, or say why not.
-use std::sync::Arc;
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex as Lock, PoisonError},
+};
 
 use connectors::{
     DropPlan, Error, Ledger, Output,
@@ -27,8 +30,40 @@ pub struct Committer {
     pub engine: String,
     /// The settings that change results.
     pub settings: serde_json::Value,
+    /// What is to be published later.
+    pub unfinished: Unfinished,
     /// Where requests run.
     pub runtime: Handle,
+}
+
+/// Attempts whose entries are or may be in the ledger and whose files are not all published, each with its drop. A drop
+/// that is handed in again is published again.
+#[derive(Clone, Debug, Default)]
+pub struct Unfinished(Arc<Lock<BTreeMap<String, String>>>);
+
+impl Unfinished {
+    /// Adds an attempt at a drop.
+    pub fn add(&self, attempt: &str, drop: &str) {
+        self.attempts().insert(attempt.to_owned(), drop.to_owned());
+    }
+
+    /// Takes an attempt out, when it is published or proves not to be in the ledger.
+    pub fn remove(&self, attempt: &str) {
+        self.attempts().remove(attempt);
+    }
+
+    /// All of them.
+    pub fn all(&self) -> BTreeMap<String, String> {
+        self.attempts().clone()
+    }
+
+    fn has(&self, attempt: &str) -> bool {
+        self.attempts().contains_key(attempt)
+    }
+
+    fn attempts(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, String>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// How a drop ended.
@@ -38,6 +73,8 @@ pub enum Outcome {
     Committed(u64),
     /// Another run committed it first, under this number.
     Overtaken(u64),
+    /// This run has committed it before, under this number.
+    Known(u64),
     /// Another run abandoned this attempt; the drop is to be taken in again.
     Abandoned,
     /// It is not committed, for these reasons; the next run takes it in again.
@@ -70,14 +107,14 @@ enum Told {
 /// ```
 /// # use std::sync::Arc;
 /// # use connectors::{DropPlan, Ledger, Location, Output, galaxy::FileKind, ledger::Rows};
-/// use operators::{Commit, Committer, Outcome, Staged, Tally};
+/// use operators::{Commit, Committer, Outcome, Staged, Tally, Unfinished};
 /// use timely::dataflow::operators::{Inspect, ToStream};
 /// # let runtime = tokio::runtime::Runtime::new().unwrap();
 /// # let folder = tempfile::tempdir().unwrap();
 /// # let place = Location::open(folder.path().to_str().unwrap(), &[]).unwrap();
 /// # let ledger = Arc::new(tokio::sync::Mutex::new(runtime.block_on(Ledger::open(&place)).unwrap()));
 /// # let (output, model_id, engine) = (Output::new(place), "0123456789ab".to_owned(), "0.1.0".to_owned());
-/// # let committer = Committer { output, ledger, model_id, engine, settings: serde_json::Value::Null, runtime: runtime.handle().clone() };
+/// # let committer = Committer { output, ledger, model_id, engine, settings: serde_json::Value::Null, unfinished: Unfinished::default(), runtime: runtime.handle().clone() };
 /// # let (name, attempt, kind) = ("night-1".to_owned(), "first".to_owned(), FileKind::Galaxies);
 /// # let plan = DropPlan { name, attempt, began: 1, kind, id_kind: None, keep: Default::default(), inputs: vec![], rows: 2, parts: 1, failure: None, splits: vec![] };
 /// # let staged = Staged { files: vec![], rows: Rows { read: 2, written: 0, learned: 0, rejected: 2 }, failures: vec![], tally: Tally::default() };
@@ -145,27 +182,28 @@ impl Committer {
                 "{promised} rows were promised by the footers, and {read} came through"
             ));
         }
-        let count = files.len() as u64;
-        let outcome = if failures.is_empty() {
-            self.commit(plan, rows, files).await
-        } else {
-            self.fail(&plan, failures).await
-        };
-        let outcome = outcome.unwrap_or_else(|error| Outcome::Failed(vec![error.to_string()]));
-        Some(Settled {
+        let mut settled = Settled {
             drop,
-            outcome,
+            outcome: Outcome::Abandoned,
             rows,
-            files: count,
+            files: files.len() as u64,
             tally,
-        })
+        };
+        if failures.is_empty() {
+            let committed = self.commit(plan, files, &mut settled).await;
+            settled.outcome =
+                committed.unwrap_or_else(|error| Outcome::Failed(vec![error.to_string()]));
+        } else {
+            settled.outcome = self.fail(&plan, failures).await;
+        }
+        Some(settled)
     }
 
     async fn commit(
         &self,
         plan: DropPlan,
-        rows: Rows,
         mut files: Vec<FileRecord>,
+        settled: &mut Settled,
     ) -> Result<Outcome, Error> {
         files.sort_by(|a, b| a.path.cmp(&b.path));
         let entry = Entry {
@@ -180,32 +218,97 @@ impl Committer {
             object_id: plan.id_kind,
             keep: plan.keep,
             inputs: plan.inputs,
-            rows,
+            rows: settled.rows,
             files,
         };
+        let attempt = entry.attempt.clone();
         let mut ledger = self.ledger.lock().await;
-        self.output
-            .commit(&mut ledger, entry, plan.began)
-            .await
-            .map(Outcome::from)
+        let appended = self.output.commit(&mut ledger, entry, plan.began).await;
+        match appended {
+            Ok(Appended::Overtaken(sequence)) => {
+                self.overtaken(&mut ledger, &attempt, sequence, settled)
+                    .await
+            }
+            Ok(appended) => Ok(appended.into()),
+            Err(error) => {
+                if may_be_published_later(&error) {
+                    self.unfinished.add(&attempt, &settled.drop);
+                }
+                Err(error)
+            }
+        }
+    }
+
+    /// What becomes of a drop that has an entry already: where its files are not all published, they are.
+    async fn overtaken(
+        &self,
+        ledger: &mut Ledger,
+        attempt: &str,
+        sequence: u64,
+        settled: &mut Settled,
+    ) -> Result<Outcome, Error> {
+        let newest = ledger.newest(&settled.drop);
+        let Some(entry) = newest.filter(|newest| newest.sequence == sequence).cloned() else {
+            return Ok(Outcome::Overtaken(sequence));
+        };
+        let is_ours = run_of(&entry.attempt) == run_of(attempt);
+        if !self.unfinished.has(&entry.attempt) {
+            return Ok(match is_ours {
+                true => Outcome::Known(sequence),
+                false => Outcome::Overtaken(sequence),
+            });
+        }
+        let published = self.output.publish(ledger, &entry).await;
+        published.map_err(|source| Error::Unpublished {
+            sequence,
+            source: Box::new(source),
+        })?;
+        self.unfinished.remove(&entry.attempt);
+        if !is_ours {
+            return Ok(Outcome::Overtaken(sequence));
+        }
+        (settled.rows, settled.files) = (entry.rows, entry.files.len() as u64);
+        Ok(Outcome::Committed(sequence))
     }
 
     /// What becomes of a drop that cannot be committed. Where another run has taken this attempt's stage away, the
     /// failures are no more than that.
-    async fn fail(&self, plan: &DropPlan, mut failures: Vec<String>) -> Result<Outcome, Error> {
+    async fn fail(&self, plan: &DropPlan, mut failures: Vec<String>) -> Outcome {
         failures.sort();
         failures.dedup();
         let verdict = {
             let mut ledger = self.ledger.lock().await;
-            ledger.refresh().await?;
-            ledger.verdict(&plan.attempt, &plan.name, plan.began)
+            let known = ledger.refresh().await;
+            let verdict = ledger.verdict(&plan.attempt, &plan.name, plan.began);
+            // What keeps the ledger from being read is one more failure: the others are as true as before.
+            failures.extend(known.err().map(|error| error.to_string()));
+            verdict
         };
         // What was staged is of no use; where it cannot be removed, the next run does.
         if let Err(error) = self.output.clear_stage(&plan.attempt).await {
             failures.push(error.to_string());
         }
-        Ok(verdict.map_or(Outcome::Failed(failures), Outcome::from))
+        verdict.map_or(Outcome::Failed(failures), Outcome::from)
     }
+}
+
+/// Whether a drop that was not committed or not published for this reason may be in the ledger, and can be published when
+/// that is tried again. It cannot where the entry itself is wrong.
+pub fn may_be_published_later(error: &Error) -> bool {
+    match error {
+        Error::Unpublished { source, .. } => may_be_published_later(source),
+        Error::Mixed { .. }
+        | Error::Ledger { .. }
+        | Error::Link { .. }
+        | Error::Format { .. }
+        | Error::Url { .. } => false,
+        _ => true,
+    }
+}
+
+/// The run that makes an attempt: attempts are named by their run and counted.
+fn run_of(attempt: &str) -> &str {
+    attempt.rsplit_once('-').map_or(attempt, |(run, _)| run)
 }
 
 impl From<Appended> for Outcome {

@@ -27,7 +27,7 @@ use std::time::Duration;
 use connectors::Split;
 use timely::dataflow::Stream;
 
-pub use commit::{Commit, Committer, Outcome, Settled};
+pub use commit::{Commit, Committer, Outcome, Settled, Unfinished};
 pub use deal::{Deal, HandBack, HandedBack};
 pub use infer::{Infer, Inference, Parcel};
 pub use metrics::Metrics;

@@ -180,6 +180,85 @@ fn a_faulty_bucket_commits_nothing_wrong() {
     }
 }
 
+/// What S3 may answer to a copy that it has not made.
+const YES_AND_NO: Verdict = Verdict::Answer(
+    "200 OK",
+    "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<Error><Code>ServiceUnavailable</Code></Error>",
+);
+
+/// A survey in a bucket, a run on it behind a gate, and the same run without.
+fn behind(
+    s3: &S3,
+    judge: impl Fn(&Head) -> Option<Verdict> + Send + Sync + 'static,
+) -> [Program; 2] {
+    copy(survey(), &s3.bucket().join("survey"));
+    let endpoint = s3.endpoint();
+    let gate = gate(move |head| judge(head).unwrap_or_else(|| Verdict::Pass(endpoint.clone())));
+    let run = || {
+        Program::run("s3://sky/survey", "s3://sky/out")
+            .with("--precision fp32 --device cpu")
+            .at(s3)
+    };
+    [run().env("AWS_ENDPOINT_URL", &gate), run()]
+}
+
+fn copies(head: &Head) -> bool {
+    head.method() == "PUT"
+        && ["photoz", "rejects"]
+            .iter()
+            .any(|folder| head.target().contains(&format!("out/{folder}")))
+}
+
+/// The file was nowhere, the stage was cleared, and the run said committed.
+#[test]
+fn an_error_inside_a_yes_is_asked_again() {
+    let (s3, expected) = (S3::start(), undisturbed());
+    let lies = std::sync::atomic::AtomicUsize::new(0);
+    let [run, _] = behind(&s3, move |head| {
+        let lie = copies(head) && lies.fetch_add(1, std::sync::atomic::Ordering::SeqCst) % 2 == 0;
+        lie.then_some(YES_AND_NO)
+    });
+    run.runs().ends(0);
+    let out = s3.bucket().join("out");
+    assert_same(&expected, &committed(&out));
+    assert!(tree(&out.join("_hubbleflow/staging")).is_empty());
+    Program::new(["verify", "s3://sky/out"]).at(&s3).ends(0);
+}
+
+#[test]
+fn what_has_not_arrived_is_not_published() {
+    for answer in [("200 OK", ""), ("200 OK", "<CopyObjectResult/>")] {
+        let (s3, expected) = (S3::start(), undisturbed());
+        let [run, again] = behind(&s3, move |head| {
+            copies(head).then_some(Verdict::Answer(answer.0, answer.1))
+        });
+        let ended = run.runs().ends(3);
+        ended.says(&[
+            "drop-0001: FAILED",
+            "the store said yes",
+            "the next run goes on with it",
+        ]);
+        let out = s3.bucket().join("out");
+        assert!(!tree(&out.join("_hubbleflow/staging")).is_empty());
+        again.runs().ends(0);
+        assert_same(&expected, &committed(&out));
+        assert!(tree(&out.join("_hubbleflow/staging")).is_empty());
+    }
+}
+
+/// A listing that is an error was a catalog without drops.
+#[test]
+fn a_listing_that_is_an_error_is_no_empty_catalog() {
+    let s3 = S3::start();
+    let first = std::sync::atomic::AtomicBool::new(true);
+    let [run, _] = behind(&s3, move |head| {
+        let lists = head.target().contains("list-type=2") && head.target().contains("survey");
+        (lists && first.swap(false, std::sync::atomic::Ordering::SeqCst)).then_some(YES_AND_NO)
+    });
+    run.runs().ends(0);
+    assert_eq!(drops(&s3.bucket().join("out")).len(), 3);
+}
+
 fn right_so_far(out: &Path, expected: &Tree) {
     let now = committed(out);
     let wrong = now

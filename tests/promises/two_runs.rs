@@ -23,7 +23,7 @@ const DROPS: [&str; 3] = ["drop-0001", "drop-0002", "drop-0003-specz"];
 fn sleeps(before: impl Fn(&Head) -> bool + Send + Sync + 'static, is_abandoned: bool) {
     let undisturbed = folder();
     Program::run(survey(), &undisturbed).ends(0);
-    let (s3, sleeper) = while_asleep(before, model(), "");
+    let (s3, sleeper) = while_asleep(before, "", model(), "");
     sleeper.ends(0);
 
     let out = s3.bucket().join("out");
@@ -38,6 +38,7 @@ fn sleeps(before: impl Fn(&Head) -> bool + Send + Sync + 'static, is_abandoned: 
 /// A run that has slept before a request while another ran from start to end; it is awake now.
 fn while_asleep(
     before: impl Fn(&Head) -> bool + Send + Sync + 'static,
+    own_flags: &str,
     model_of_another: &Path,
     flags: &str,
 ) -> (S3, Running) {
@@ -51,7 +52,10 @@ fn while_asleep(
         Verdict::Pass(endpoint.clone())
     });
     let run = |model| Program::on("run", "s3://sky/survey", "s3://sky/out", model).at(&s3);
-    let sleeper = run(model()).env("AWS_ENDPOINT_URL", &gate).runs();
+    let sleeper = run(model())
+        .with(own_flags)
+        .env("AWS_ENDPOINT_URL", &gate)
+        .runs();
     moment.wait();
     sleeper.signal("STOP");
     run(model_of_another).with(flags).ends(0);
@@ -96,11 +100,31 @@ fn a_run_sleeps_before_its_second_commit() {
     sleeps(second, false);
 }
 
+/// Its rows were counted as taken: nothing was tried again, nothing was committed, and the exit code was 0.
+#[test]
+fn a_limited_run_whose_attempt_is_abandoned_tries_again() {
+    let before = |head: &Head| writes(head, "_hubbleflow/ledger/");
+    let (s3, sleeper) = while_asleep(before, "--limit 5", model(), "--drop drop-0002");
+    let ended = sleeper.ends(0);
+    ended.says(&[
+        "drop-0001: another run has abandoned this attempt",
+        "drop-0001: committed as",
+    ]);
+    let committed = ledger(&s3.bucket().join("out"));
+    let rows: Vec<_> = committed
+        .iter()
+        .filter(|entry| entry["drop"] == "drop-0001")
+        .map(|entry| entry["rows"]["read"].clone())
+        .collect();
+    assert_eq!(rows, [5]);
+}
+
 #[test]
 fn a_run_sleeps_while_another_model_predicts() {
     for place in ["_hubbleflow/staging/", "_hubbleflow/ledger/"] {
         let (s3, sleeper) = while_asleep(
             move |head| writes(head, place),
+            "",
             other_model(),
             "--drop drop-0001",
         );

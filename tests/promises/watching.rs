@@ -3,15 +3,15 @@ use std::{
     path::Path,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
 };
 
 use crate::{
-    gate::{DENIED, Moment, Verdict, gate},
+    gate::{DENIED, Head, Moment, Verdict, gate},
     survey::{
         Program, Running, S3, assert_same, committed, drops, folder, galaxies, int64, ledger,
-        model, parquet, put, text, tree, until,
+        metrics_files, model, parquet, put, some_galaxies, text, tree, until,
     },
 };
 
@@ -264,4 +264,92 @@ fn a_store_that_fails_for_a_while_is_asked_again() {
     until_committed(out.path(), 2);
     assert!(watch.has_said("the store answers again"));
     assert_eq!(stop(watch), 2);
+}
+
+/// A watch behind a gate that refuses some requests for a while.
+fn refused_at_first(
+    s3: &S3,
+    times: usize,
+    refused: impl Fn(&Head) -> bool + Send + Sync + 'static,
+) -> Program {
+    let (endpoint, count) = (s3.endpoint(), AtomicUsize::new(0));
+    let gate =
+        gate(
+            move |head| match refused(head) && count.fetch_add(1, Ordering::SeqCst) < times {
+                true => DENIED,
+                false => Verdict::Pass(endpoint.clone()),
+            },
+        );
+    s3.put("survey/a/1.parquet", parquet(&some_galaxies(4), 100));
+    s3.put("survey/a/_SUCCESS", Vec::new());
+    let watch = watch("s3://sky/survey", "s3://sky/out").at(s3);
+    watch.env("AWS_ENDPOINT_URL", &gate)
+}
+
+/// The drop was in the ledger and so not pending, and stayed unpublished until a restart.
+#[test]
+fn publishing_that_fails_is_tried_again() {
+    let s3 = S3::start();
+    let copies = |head: &Head| head.method() == "PUT" && head.target().contains("out/photoz");
+    let watch = refused_at_first(&s3, 2, copies).runs();
+    watch.until_it_says("a: FAILED: it is in the ledger as 1");
+    watch.until_it_says("publishing is tried again in 1s");
+    watch.until_it_says("a: committed as 1: 4 rows read");
+    watch.until_it_says("a: metrics up to 1: n ");
+    let out = s3.bucket().join("out");
+    assert_eq!(tree(&out.join("photoz")).len(), 1);
+    assert!(tree(&out.join("_hubbleflow/staging")).is_empty());
+    watch.signal("TERM");
+    let summary = watch.ends(0).json();
+    assert_eq!(
+        (&summary["drops_committed"], &summary["drops_failed"]),
+        (&1.into(), &0.into())
+    );
+    assert_eq!(summary["rows_read"], 4);
+    assert_eq!(drops(&out), ["a"]);
+}
+
+/// Whether an entry was made was not known, and the drop was neither committed nor published until a restart.
+#[test]
+fn a_commit_that_nobody_has_seen_is_published() {
+    let s3 = S3::start();
+    let reads = |head: &Head| {
+        head.method() == "GET"
+            && head
+                .target()
+                .ends_with("_hubbleflow/ledger/00000000000000000001.json")
+    };
+    // The first is of opening the ledger.
+    let seen = AtomicUsize::new(0);
+    let watch = refused_at_first(&s3, 2, move |head| {
+        reads(head) && seen.fetch_add(1, Ordering::SeqCst) > 0
+    })
+    .runs();
+    watch.until_it_says("a: FAILED");
+    watch.until_it_says("a: committed as 1: 4 rows read");
+    watch.signal("TERM");
+    watch.ends(0);
+    assert_eq!(drops(&s3.bucket().join("out")), ["a"]);
+}
+
+/// There were no metrics for the rest of the process.
+#[test]
+fn metrics_that_fail_are_tried_again() {
+    let reads = |head: &Head| head.method() == "GET" && head.target().contains("out/photoz/");
+    let writes =
+        |head: &Head| head.method() == "PUT" && head.target().contains("_hubbleflow/metrics/");
+    let cases: [fn(&Head) -> bool; 2] = [reads, writes];
+    for refused in cases {
+        let s3 = S3::start();
+        let watch = refused_at_first(&s3, 2, refused).runs();
+        watch.until_it_says("a: NO METRICS up to 1");
+        watch.until_it_says("a: metrics up to 1: n ");
+        s3.put("survey/b/1.parquet", four(900));
+        s3.put("survey/b/_SUCCESS", Vec::new());
+        watch.until_it_says("b: metrics up to 2: n ");
+        assert_eq!(stop(watch), 2);
+        let out = s3.bucket().join("out");
+        assert_eq!(metrics_files(&out).len(), 2);
+        Program::new(["verify", "s3://sky/out"]).at(&s3).ends(0);
+    }
 }

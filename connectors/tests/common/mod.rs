@@ -22,7 +22,7 @@ use connectors::{
     Catalog, DropBy, DropPlan, Error, Location, Split,
     budget::Budget,
     galaxy::{ColumnNames, Request},
-    ledger::{Entry, FileRecord, Kind},
+    ledger::{Entry, FileRecord, Kind, checksum},
 };
 use futures::{
     FutureExt, StreamExt, TryFutureExt, TryStreamExt, future::BoxFuture, stream::BoxStream,
@@ -118,13 +118,13 @@ pub async fn staged(here: &Location) -> Vec<String> {
         .collect()
 }
 
-/// An entry that commits files of a drop.
+/// An entry that commits files of a drop, each of which holds the attempt's name.
 pub fn entry(drop: &str, attempt: &str, files: &[&str]) -> Entry {
     let record = |path: &&str| FileRecord {
         path: (*path).to_owned(),
         rows: 1,
-        bytes: 1,
-        sha256: String::new(),
+        bytes: attempt.len() as u64,
+        sha256: checksum(attempt.as_bytes()),
     };
     Entry {
         kind: Kind::Drop,
@@ -319,6 +319,8 @@ pub enum Fault {
     CutBody,
     /// It overwrites what it was to create.
     Overwrite,
+    /// Of a write: it is not carried out, and the answer says that it is.
+    Pretend,
     /// Something else happens first.
     After(BoxFuture<'static, ()>),
     /// Something else happens, and it is not carried out: a request that is given up on.
@@ -389,7 +391,7 @@ fn broken<T>() -> Result<T> {
 /// Carries a request out, or not.
 async fn befall<T>(fault: Fault, request: impl Future<Output = Result<T>>) -> Result<T> {
     match fault {
-        Fault::None | Fault::CutBody | Fault::Overwrite => request.await,
+        Fault::None | Fault::CutBody | Fault::Overwrite | Fault::Pretend => request.await,
         Fault::Refuse => broken(),
         Fault::LoseAnswer => {
             request.await?;
@@ -452,6 +454,14 @@ impl ObjectStore for Faulty {
         if matches!(fault, Fault::Overwrite) {
             options.mode = PutMode::Overwrite;
         }
+        if matches!(fault, Fault::Pretend) {
+            let done = PutResult {
+                e_tag: None,
+                version: None,
+                extensions: Default::default(),
+            };
+            return Box::pin(std::future::ready(Ok(done)));
+        }
         Box::pin(befall(
             fault,
             self.inner.put_opts(location, payload, options),
@@ -506,7 +516,10 @@ impl ObjectStore for Faulty {
                     what: What::Delete,
                     path: path.as_ref(),
                 };
-                befall(fault(&asked), inner.delete(&path)).await?;
+                let fault = fault(&asked);
+                if !matches!(fault, Fault::Pretend) {
+                    befall(fault, inner.delete(&path)).await?;
+                }
                 Ok(path)
             }
         };
@@ -547,10 +560,11 @@ impl ObjectStore for Faulty {
         'b: 'f,
         Self: 'f,
     {
-        Box::pin(befall(
-            self.fault_of(What::Copy, to),
-            self.inner.copy_opts(from, to, options),
-        ))
+        let fault = self.fault_of(What::Copy, to);
+        if matches!(fault, Fault::Pretend) {
+            return Box::pin(std::future::ready(Ok(())));
+        }
+        Box::pin(befall(fault, self.inner.copy_opts(from, to, options)))
     }
 }
 

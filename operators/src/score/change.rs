@@ -1,7 +1,10 @@
 //! What a commit changes: which entries stand now and did not, which no longer do, and where else to look.
 use std::{
     collections::{BTreeMap, VecDeque},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use connectors::{
@@ -81,18 +84,37 @@ fn number(sequence: u64) -> u32 {
     u32::try_from(sequence).expect("a ledger has less than four billion entries")
 }
 
+/// Whether a file that was scanned could not be read, so that rows are missing until it is. The first worker's alone is
+/// looked at.
+#[derive(Clone, Debug, Default)]
+pub struct Unread(Arc<AtomicBool>);
+
+impl Unread {
+    /// Says so after each change.
+    pub fn set(&self, is_unread: bool) {
+        self.0.store(is_unread, Ordering::Release);
+    }
+
+    fn is_set(&self) -> bool {
+        self.0.load(Ordering::Acquire)
+    }
+}
+
 /// Follows the ledger, entry by entry.
 #[derive(Debug, Default)]
 pub struct Follower {
+    /// Whether rows are missing.
+    unread: Unread,
     /// The entry of each drop, as it was scored last.
     stands: BTreeMap<String, u64>,
     sequence: u64,
 }
 
 impl Follower {
-    /// What has changed up to an entry; nothing where it was passed before.
+    /// What has changed up to an entry; nothing where it was passed before. The entry that was scored last may be scored
+    /// again: files are read that could not be read then.
     pub fn follow(&mut self, entries: &[Entry], sequence: u64) -> Option<Change> {
-        if sequence <= self.sequence {
+        if sequence < self.sequence {
             return None;
         }
         let now = standing(entries, sequence);
@@ -110,7 +132,8 @@ impl Follower {
             let before = self.stands.insert((*drop).to_owned(), entry.sequence);
             change.superseded.extend(before.map(number));
         }
-        change.rescan = rescan(&change, now.into_values());
+        let now = now.into_values();
+        change.rescan = rescan(&change, now, self.unread.is_set());
         self.sequence = sequence;
         Some(change)
     }
@@ -120,9 +143,14 @@ impl Follower {
 ///
 /// Of an object that has its first spec-z by its latest row, no earlier row counts: so a drop of the last name, which is
 /// the rule, makes nobody look. Spec-z that come alone may be of any row; and where an entry is superseded, an object
-/// that is in it no longer goes back to its row before.
-fn rescan<'a>(change: &Change, now: impl Iterator<Item = &'a Entry>) -> Vec<Standing> {
-    let anywhere = !change.superseded.is_empty() || change.added.iter().any(Standing::teaches);
+/// that is in it no longer goes back to its row before. A file that could not be read may now be, whatever its drop.
+fn rescan<'a>(
+    change: &Change,
+    now: impl Iterator<Item = &'a Entry>,
+    is_unread: bool,
+) -> Vec<Standing> {
+    let anywhere =
+        is_unread || !change.superseded.is_empty() || change.added.iter().any(Standing::teaches);
     let first = change.added.iter().find(|added| added.predicts());
     let after = |name: &str| first.is_some_and(|first| name > first.drop.as_str());
     now.filter(|entry| anywhere || after(&entry.drop))
@@ -160,8 +188,9 @@ pub fn in_turn<'s>(
         move |_frontiers| {
             input.for_each_time(|time, data| {
                 for settled in data.flat_map(|items| items.drain(..)) {
-                    if let Outcome::Committed(sequence) | Outcome::Overtaken(sequence) =
-                        settled.outcome
+                    if let Outcome::Committed(sequence)
+                    | Outcome::Overtaken(sequence)
+                    | Outcome::Known(sequence) = settled.outcome
                     {
                         let after = time.time() + shift;
                         waiting.push_back((time.delayed(&after, 0), sequence));
@@ -187,9 +216,13 @@ pub fn in_turn<'s>(
 pub fn changes<'s>(
     sequences: Flow<'s, u64>,
     ledger: Arc<Mutex<Ledger>>,
+    unread: &Unread,
     runtime: Handle,
 ) -> Flow<'s, Change> {
-    let follower = Arc::new(Mutex::new(Follower::default()));
+    let follower = Arc::new(Mutex::new(Follower {
+        unread: unread.clone(),
+        ..Follower::default()
+    }));
     offload(sequences, Pipeline, "Changes", 1, move |sequence, reply| {
         let (ledger, follower) = (ledger.clone(), follower.clone());
         runtime.spawn(async move {

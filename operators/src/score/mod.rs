@@ -30,7 +30,7 @@ use timely::dataflow::{
 use tokio::{runtime::Handle, sync::Mutex};
 
 use crate::{DropId, Flow, Settled, gather::gather, metrics::Metrics};
-use change::{Change, changes, in_turn};
+use change::{Change, Unread, changes, in_turn};
 use sample::{SharedSample, admit, hold};
 use scan::{Failed, Found, Scan, Wanted, scan};
 
@@ -91,8 +91,9 @@ impl<'s> Score<'s> for Flow<'s, Settled> {
             objects,
             changes,
             failures,
+            unread,
         } = stand(self, scorer, &done);
-        tabulate::tabulate(objects, changes, failures).probe_with(&done)
+        tabulate::tabulate(objects, changes, failures, unread).probe_with(&done)
     }
 }
 
@@ -211,6 +212,8 @@ struct Objects<'s> {
     objects: VecCollection<'s, DropId, (Key, Row)>,
     changes: Flow<'s, Change>,
     failures: Flow<'s, Failed>,
+    /// To be set after each change.
+    unread: Unread,
 }
 
 /// Follows what is committed with the collection of the objects that have a spec-z.
@@ -227,17 +230,19 @@ fn stand<'s>(
     } = scorer;
     let (sample, names) = (SharedSample::default(), Names::default());
     let in_turn = in_turn(settled, first, done.clone());
-    let changes = changes(in_turn, ledger.clone(), runtime.clone());
+    let unread = Unread::default();
+    let changes = changes(in_turn, ledger.clone(), &unread, runtime.clone());
     let everywhere = changes.clone().broadcast();
 
     let added = everywhere.clone().map(|change| Scan {
         entries: change.added,
+        superseded: change.superseded,
         wanted: match change.from_nothing {
             true => Wanted::WithSpecZ,
             false => Wanted::All,
         },
     });
-    let (rows, unread) = split(scan(added, output, runtime));
+    let (rows, failed) = split(scan(added, output, runtime));
     let wanted = admit(rows, everywhere.clone(), sample.clone(), names.clone());
     let again = scan(look_again(wanted, everywhere.clone()), output, runtime);
     let (found, not_found) = split(again);
@@ -252,7 +257,8 @@ fn stand<'s>(
     Objects {
         objects,
         changes,
-        failures: unread.concat(not_found),
+        failures: failed.concat(not_found),
+        unread,
     }
 }
 
@@ -278,18 +284,24 @@ enum Told {
 fn look_again<'s>(wanted: Flow<'s, Vec<Key>>, changes: Flow<'s, Change>) -> Flow<'s, Scan> {
     let wanted = wanted.broadcast().map(Told::Wanted);
     let told = changes.map(Told::Change).concat(wanted);
-    gather(told, Pipeline, "LookAgain", |_| (), |_| 0, u64::MAX).flat_map(|told| {
-        let (mut keys, mut entries) = (HashSet::new(), Vec::new());
+    gather(told, Pipeline, "LookAgain", |_| (), |_| 0, u64::MAX).map(|told| {
+        let (mut keys, mut entries, mut superseded) = (HashSet::new(), Vec::new(), Vec::new());
         for told in told.items {
             match told {
-                Told::Change(change) => entries = change.rescan,
+                Told::Change(change) => {
+                    (entries, superseded) = (change.rescan, change.superseded);
+                }
                 Told::Wanted(more) => keys.extend(more),
             }
         }
-        let wanted = Wanted::Of(Arc::new(keys));
-        match &wanted {
-            Wanted::Of(keys) if keys.is_empty() => None,
-            _ => Some(Scan { entries, wanted }),
+        // Where no object is wanted, there may be files left that could not be read before.
+        if keys.is_empty() {
+            entries.clear();
+        }
+        Scan {
+            entries,
+            superseded,
+            wanted: Wanted::Of(Arc::new(keys)),
         }
     })
 }

@@ -1,5 +1,8 @@
 //! Read committed rows: each worker its share of the files, whatever worker wrote them.
-use std::{collections::HashSet, sync::Arc};
+use std::{
+    collections::HashSet,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use connectors::{
     Error, Output,
@@ -33,6 +36,8 @@ pub enum Wanted {
 pub struct Scan {
     /// The entries.
     pub entries: Vec<Standing>,
+    /// Entries whose files are no longer of interest.
+    pub superseded: Vec<u32>,
     /// The rows that are wanted of them.
     pub wanted: Wanted,
 }
@@ -55,20 +60,32 @@ pub struct Failed {
     pub reason: String,
 }
 
-/// Reads this worker's share of the files, one after another.
+/// A file to be read.
+#[derive(Clone, Debug)]
+struct ToRead {
+    entry: u32,
+    file: CommittedFile,
+    wanted: Wanted,
+}
+
+/// Reads this worker's share of the files, one after another, and before them those that could not be read earlier. Some
+/// rows of these may come twice.
 pub fn scan<'s>(scans: Flow<'s, Scan>, output: &Output, runtime: &Handle) -> Flow<'s, Found> {
     let worker = scans.scope().worker();
     let (index, peers) = (worker.index(), worker.peers());
     let (output, runtime) = (output.clone(), runtime.clone());
+    let unread: Arc<Mutex<Vec<ToRead>>> = Arc::default();
     offload(scans, Pipeline, "Scan", 1, move |scan, reply| {
-        let (output, files) = (output.clone(), share(&scan.entries, index, peers));
+        let (output, unread) = (output.clone(), unread.clone());
+        let mut files = std::mem::take(&mut *lock(&unread));
+        files.retain(|earlier| !scan.superseded.contains(&earlier.entry));
+        files.extend(share(scan, index, peers));
         runtime.spawn(async move {
-            for (entry, file) in files {
-                let read = read(&file, entry, &output, &scan.wanted, |rows| {
-                    reply.send(Found::Rows(rows));
-                });
+            for file in files {
+                let read = read(&file, &output, |rows| reply.send(Found::Rows(rows)));
                 if let Err(error) = read.await {
-                    let reason = error.to_string();
+                    let (entry, reason) = (file.entry, error.to_string());
+                    lock(&unread).push(file);
                     reply.send(Found::Failed(Failed { entry, reason }));
                 }
             }
@@ -77,13 +94,21 @@ pub fn scan<'s>(scans: Flow<'s, Scan>, output: &Output, runtime: &Handle) -> Flo
     })
 }
 
-/// A worker's share of the files, each with the number of its entry.
-fn share(entries: &[Standing], index: usize, peers: usize) -> Vec<(u32, CommittedFile)> {
+fn lock(files: &Mutex<Vec<ToRead>>) -> std::sync::MutexGuard<'_, Vec<ToRead>> {
+    files.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A worker's share of the files.
+fn share(scan: Scan, index: usize, peers: usize) -> Vec<ToRead> {
     let mut files = Vec::new();
-    for standing in entries {
-        let of_rows = |file: &&CommittedFile| file.folder != Folder::Rejects;
-        let of_entry = standing.files.iter().filter(of_rows);
-        files.extend(of_entry.map(|file| (standing.entry, file.clone())));
+    for standing in scan.entries {
+        let of_rows = |file: &CommittedFile| file.folder != Folder::Rejects;
+        let of_entry = standing.files.into_iter().filter(of_rows);
+        files.extend(of_entry.map(|file| ToRead {
+            entry: standing.entry,
+            file,
+            wanted: scan.wanted.clone(),
+        }));
     }
     let of_worker = files.into_iter().skip(index).step_by(peers);
     of_worker.collect()
@@ -91,12 +116,15 @@ fn share(entries: &[Standing], index: usize, peers: usize) -> Vec<(u32, Committe
 
 /// Reads the wanted rows of a file, a few thousand at a time.
 async fn read(
-    file: &CommittedFile,
-    entry: u32,
+    to_read: &ToRead,
     output: &Output,
-    wanted: &Wanted,
     mut found: impl FnMut(Vec<(Key, Row)>),
 ) -> Result<(), Error> {
+    let ToRead {
+        entry,
+        file,
+        wanted,
+    } = to_read;
     let columns: &[&str] = match file.folder {
         Folder::SpecZ => &SPECZ_COLUMNS,
         _ => &PHOTOZ_COLUMNS,
@@ -111,7 +139,7 @@ async fn read(
         }
     })?;
     while let Some(batch) = batches.try_next().await? {
-        let mut rows = rows_of(&batch, file.folder, entry).map_err(|reason| Error::Corrupt {
+        let mut rows = rows_of(&batch, file.folder, *entry).map_err(|reason| Error::Corrupt {
             object: output.location().url_of(&file.path),
             reason,
         })?;

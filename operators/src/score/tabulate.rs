@@ -10,7 +10,7 @@ use timely::dataflow::{
 };
 
 use super::{
-    change::Change,
+    change::{Change, Unread},
     row::{Key, Row},
     scan::Failed,
 };
@@ -61,7 +61,6 @@ enum Told {
         sequence: u64,
         drop: String,
         added: Vec<(u32, String)>,
-        superseded: Vec<u32>,
     },
     Sums(Table),
     Failed(Failed),
@@ -83,6 +82,7 @@ pub fn tabulate<'s>(
     objects: VecCollection<'s, DropId, (Key, Row)>,
     changes: Flow<'s, Change>,
     failures: Flow<'s, Failed>,
+    unread: Unread,
 ) -> Flow<'s, Scored> {
     let changes = changes.map(|change| Told::Change {
         sequence: change.sequence,
@@ -92,14 +92,17 @@ pub fn tabulate<'s>(
             .into_iter()
             .map(|added| (added.entry, added.drop))
             .collect(),
-        superseded: change.superseded,
     });
     let sums = add_up(objects).map(Told::Sums);
     let told = changes.concat(sums).concat(failures.map(Told::Failed));
     let first = Exchange::new(|_: &Told| 0);
     let told = gather(told, first, "Sums", |_| (), |_| 0, u64::MAX);
     let mut board = Board::default();
-    told.flat_map(move |told| board.take(told.items))
+    told.flat_map(move |told| {
+        let scored = board.take(told.items);
+        unread.set(!board.unread.is_empty());
+        scored
+    })
 }
 
 /// What each worker's objects add to the sums.
@@ -133,7 +136,8 @@ struct Board {
     table: Table,
     numbers: BTreeMap<Slice, Numbers>,
     drops: BTreeMap<u32, String>,
-    /// Entries whose rows could not be read, and why: no metrics are known while they stand.
+    /// Entries whose rows could not be read in the last change, and why: no metrics are known until they are. Each change
+    /// tries again.
     unread: BTreeMap<u32, String>,
 }
 
@@ -142,6 +146,7 @@ impl Board {
     fn take(&mut self, told: Vec<Told>) -> Option<Scored> {
         let mut change = None;
         let mut changed = BTreeSet::new();
+        self.unread.clear();
         for told in told {
             match told {
                 Told::Sums(sums) => {
@@ -155,15 +160,13 @@ impl Board {
                     sequence,
                     drop,
                     added,
-                    superseded,
                 } => {
                     self.drops.extend(added);
-                    change = Some((sequence, drop, superseded));
+                    change = Some((sequence, drop));
                 }
             }
         }
-        let (sequence, drop, superseded) = change?;
-        self.unread.retain(|entry, _| !superseded.contains(entry));
+        let (sequence, drop) = change?;
         for slice in changed {
             match self.table.slices.get(&slice) {
                 Some(scores) => self.numbers.insert(slice, scores.numbers()),

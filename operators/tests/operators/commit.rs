@@ -3,7 +3,7 @@ use std::sync::{Arc, Barrier, Mutex};
 use connectors::{DropPlan, Ledger, ledger::Rows};
 use models::Error;
 use operators::{
-    Commit, Committer, Infer, Inference, Outcome, Read, Settled, Validate, Write,
+    Commit, Committer, Infer, Inference, Outcome, Read, Settled, Unfinished, Validate, Write,
     feed::{feed, feeder},
 };
 use timely::dataflow::operators::{Capture, vec::Map};
@@ -12,18 +12,31 @@ use crate::survey::{CLOCK, RULES, Row, Survey, inference, items, tenth};
 
 /// Takes drops through the whole dataflow; answers them as they were settled, with their times.
 fn settle(survey: &Survey, plans: Vec<DropPlan>, inference: Inference) -> Vec<(u64, Settled)> {
+    settle_by(survey, plans, inference, committer(survey))
+}
+
+fn committer(survey: &Survey) -> Committer {
     let ledger = survey
         .runtime
         .block_on(Ledger::open(survey.output.location()))
         .unwrap();
-    let committer = Committer {
+    Committer {
         output: survey.output.clone(),
         ledger: Arc::new(tokio::sync::Mutex::new(ledger)),
         model_id: "0123456789abcdef".to_owned(),
         engine: "0.0.0".to_owned(),
         settings: serde_json::json!({"batch": 8}),
+        unfinished: Unfinished::default(),
         runtime: survey.runtime.handle().clone(),
-    };
+    }
+}
+
+fn settle_by(
+    survey: &Survey,
+    plans: Vec<DropPlan>,
+    inference: Inference,
+    committer: Committer,
+) -> Vec<(u64, Settled)> {
     let (reader, writer) = (survey.reader(), survey.writer(u64::MAX));
     let (feeder, drops) = feeder();
     plans.into_iter().for_each(|plan| assert!(feeder.put(plan)));
@@ -229,4 +242,25 @@ fn an_object_that_was_replaced_fails_its_drop() {
         "{reasons:?}"
     );
     assert_eq!(settled[1].1.outcome, Outcome::Committed(1));
+}
+
+/// Of a drop that failed while the ledger could not be read, only the latter was told.
+#[test]
+fn the_reasons_of_a_failure_are_told_though_the_ledger_cannot_be_read() {
+    let survey = Survey::new();
+    put(&survey, "a", &[10.0]);
+    let mut plans = survey.plan();
+    plans[0].failure = Some("no galaxies here".to_owned());
+    plans[0].splits.clear();
+    let committer = committer(&survey);
+    let place = survey.output.location();
+    let entry = "_hubbleflow/ledger/00000000000000000001.json";
+    let created = survey.runtime.block_on(place.create(entry, "no entry"));
+    assert!(created.unwrap());
+    let settled = settle_by(&survey, plans, inference(1, 8, tenth), committer);
+    let Outcome::Failed(reasons) = &settled[0].1.outcome else {
+        panic!("{settled:?}")
+    };
+    assert_eq!(reasons[0], "no galaxies here");
+    assert!(reasons[1].contains("is no ledger entry"), "{reasons:?}");
 }

@@ -1,0 +1,140 @@
+//! What a watch tries again: publishing what is in the ledger, and metrics that could not be made.
+//!
+//! ```text
+//! failed ── pause ── drop handed in again ── planned as committed ── published, or scored again
+//!             ▲                                                                │
+//!             └───────────────────── a longer pause ◄──────────────────────────┘ failed again
+//! ```
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use connectors::{DropListing, Ledger};
+use operators::{Published, Unfinished};
+use tokio::sync::{
+    Mutex,
+    mpsc::{Sender, UnboundedReceiver},
+};
+
+use crate::{clock::clock, observe::Observer, signals::Stop};
+
+/// The first pause; each is twice as long as the one before.
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+/// How often it is looked whether a pause is over.
+const LOOK_EVERY: Duration = Duration::from_millis(250);
+
+/// Hands drops in again that are committed and not yet as readers should find them.
+pub(crate) struct Retries {
+    /// What is committed.
+    pub ledger: Arc<Mutex<Ledger>>,
+    /// What is not published.
+    pub unfinished: Unfinished,
+    /// What became of the metrics.
+    pub scored: UnboundedReceiver<Published>,
+    /// The way to the planner.
+    pub drops: Sender<DropListing>,
+    /// Ends the watch.
+    pub stop: Stop,
+    /// Who tells the user.
+    pub observer: Observer,
+}
+
+/// When something is tried again.
+struct Due {
+    at: Duration,
+    pause: Duration,
+}
+
+impl Due {
+    fn first() -> Self {
+        Self {
+            at: clock() + FIRST_PAUSE,
+            pause: FIRST_PAUSE,
+        }
+    }
+
+    /// Whether it is time. Where it is, the next time is later.
+    fn is_now(&mut self) -> bool {
+        let is_now = clock() >= self.at;
+        if is_now {
+            self.pause = LONGEST_PAUSE.min(2 * self.pause);
+            self.at = clock() + self.pause;
+        }
+        is_now
+    }
+}
+
+impl Retries {
+    /// Tries again until the watch is told to stop, or until nobody takes drops any more.
+    pub async fn retry(mut self) {
+        let (mut stop, drops) = (self.stop.clone(), self.drops.clone());
+        tokio::select! {
+            // An error says that whoever could have told it is gone.
+            _ = stop.wait_for(|&stop| stop) => (),
+            () = drops.closed() => (),
+            () = self.look() => (),
+        }
+    }
+
+    /// Looks for ever at what is due.
+    async fn look(&mut self) {
+        let mut publishing: BTreeMap<String, Due> = BTreeMap::new();
+        let mut scoring: Option<(String, Due)> = None;
+        loop {
+            tokio::time::sleep(LOOK_EVERY).await;
+            self.hear(&mut scoring);
+            if let Some((drop, due)) = &mut scoring
+                && due.is_now()
+            {
+                self.hand_in(drop).await;
+            }
+            let unfinished = self.unfinished.all();
+            publishing.retain(|attempt, _| unfinished.contains_key(attempt));
+            for (attempt, drop) in unfinished {
+                let due = publishing.entry(attempt.clone()).or_insert_with(|| {
+                    self.observer
+                        .warn(&format!("{drop}: publishing is tried again in {FIRST_PAUSE:?}, and then with growing pauses"));
+                    Due::first()
+                });
+                if due.is_now() {
+                    self.publish(&attempt, &drop).await;
+                }
+            }
+        }
+    }
+
+    /// Takes in what became of the metrics: those of the newest entry count.
+    fn hear(&mut self, scoring: &mut Option<(String, Due)>) {
+        while let Ok(Published { drop, all, .. }) = self.scored.try_recv() {
+            match (all, scoring.as_mut()) {
+                (Ok(_), _) => *scoring = None,
+                (Err(_), Some((of_drop, _due))) => *of_drop = drop,
+                (Err(_), None) => {
+                    self.observer
+                        .warn(&format!("the metrics are tried again in {FIRST_PAUSE:?}, and then with growing pauses"));
+                    *scoring = Some((drop, Due::first()));
+                }
+            }
+        }
+    }
+
+    /// Has a drop published, where its entry has come into the ledger and still stands.
+    async fn publish(&self, attempt: &str, drop: &str) {
+        {
+            let mut ledger = self.ledger.lock().await;
+            if ledger.refresh().await.is_err() {
+                return;
+            }
+            let newest = ledger.newest(drop);
+            if newest.is_none_or(|newest| newest.attempt != attempt) {
+                self.unfinished.remove(attempt);
+                return;
+            }
+        }
+        self.hand_in(drop).await;
+    }
+
+    async fn hand_in(&self, drop: &str) {
+        // Fails only where nobody takes drops any more, and then the watch is over.
+        let _ = self.drops.send(DropListing::committed(drop)).await;
+    }
+}
