@@ -2,7 +2,11 @@
 //! ends with the same files as if it had not.
 use std::{
     path::Path,
-    sync::{Arc, Mutex, mpsc},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+        mpsc,
+    },
     time::Duration,
 };
 
@@ -213,9 +217,9 @@ fn copies(head: &Head) -> bool {
 #[test]
 fn an_error_inside_a_yes_is_asked_again() {
     let (s3, expected) = (S3::start(), undisturbed());
-    let lies = std::sync::atomic::AtomicUsize::new(0);
+    let lies = AtomicUsize::new(0);
     let [run, _] = behind(&s3, move |head| {
-        let lie = copies(head) && lies.fetch_add(1, std::sync::atomic::Ordering::SeqCst) % 2 == 0;
+        let lie = copies(head) && lies.fetch_add(1, Ordering::SeqCst).is_multiple_of(2);
         lie.then_some(YES_AND_NO)
     });
     run.runs().ends(0);
@@ -250,10 +254,10 @@ fn what_has_not_arrived_is_not_published() {
 #[test]
 fn a_listing_that_is_an_error_is_no_empty_catalog() {
     let s3 = S3::start();
-    let first = std::sync::atomic::AtomicBool::new(true);
+    let first = AtomicBool::new(true);
     let [run, _] = behind(&s3, move |head| {
         let lists = head.target().contains("list-type=2") && head.target().contains("survey");
-        (lists && first.swap(false, std::sync::atomic::Ordering::SeqCst)).then_some(YES_AND_NO)
+        (lists && first.swap(false, Ordering::SeqCst)).then_some(YES_AND_NO)
     });
     run.runs().ends(0);
     assert_eq!(drops(&s3.bucket().join("out")).len(), 3);
