@@ -12,10 +12,11 @@ use tokio::sync::OnceCell;
 
 use crate::{
     Error, Location,
+    etag::{is_etag, version},
     fetch::ObjectReader,
     file::File,
     galaxy::{FileKind, IdKind, KeptTypes, Request, kept::comparable},
-    sighting::sightings,
+    sighting::{Sighting, sightings},
     split::{ObjectRef, Split, cut},
 };
 
@@ -66,6 +67,8 @@ pub struct DropListing {
     pub name: String,
     /// Where it is one object, the object; a folder is listed when the drop is taken.
     pub(crate) object: Option<ObjectRef>,
+    /// Why it cannot be taken, where the listing shows that.
+    pub fault: Option<String>,
 }
 
 impl DropListing {
@@ -74,6 +77,7 @@ impl DropListing {
         Self {
             name: name.to_owned(),
             object: None,
+            fault: None,
         }
     }
 }
@@ -83,7 +87,7 @@ impl DropListing {
 pub struct Input {
     /// Where it lies below the catalog.
     pub path: String,
-    /// Its ETag.
+    /// Its ETag; where the store gives none, its date.
     pub etag: Option<String>,
     /// Its size.
     pub bytes: u64,
@@ -112,6 +116,8 @@ pub struct DropPlan {
     pub keep: KeptTypes,
     /// Its objects, in the byte order of their paths.
     pub inputs: Vec<Input>,
+    /// Files of it that are not read, by their paths below the catalog.
+    pub ignored: Vec<String>,
     /// Its rows that are taken.
     pub rows: u64,
     /// In how many parts its predictions are written.
@@ -146,6 +152,7 @@ impl DropPlan {
             id_kind: None,
             keep: KeptTypes::new(),
             inputs: Vec::new(),
+            ignored: Vec::new(),
             rows: 0,
             parts: 1,
             failure: None,
@@ -201,7 +208,7 @@ impl Catalog {
     }
 
     /// How its objects make drops.
-    pub(crate) fn drop_by(&self) -> DropBy {
+    pub fn drop_by(&self) -> DropBy {
         self.drop_by
     }
 
@@ -218,32 +225,27 @@ impl Catalog {
     /// # Errors
     /// The store's.
     pub async fn objects(&self, drop: &DropListing) -> Result<Vec<ObjectRef>, Error> {
-        if let Some(object) = &drop.object {
-            return Ok(vec![object.clone()]);
+        Ok(self.listed(drop).await?.0)
+    }
+
+    /// The objects of a drop, and the files in it that are ignored.
+    async fn listed(&self, drop: &DropListing) -> Result<(Vec<ObjectRef>, Vec<String>), Error> {
+        let cannot = |reason: String| Error::Mixed {
+            drop: drop.name.clone(),
+            reason,
+        };
+        if let Some(fault) = &drop.fault {
+            return Err(cannot(fault.clone()));
         }
-        let folder = match self.drop_by {
-            DropBy::Child => self.location.path(&drop.name)?,
-            DropBy::All => self.location.prefix.clone(),
-        };
-        let below = Some(&folder).filter(|folder| !folder.is_root());
-        let listed: Vec<ObjectMeta> = self
-            .location
-            .store
-            .list(below)
-            .try_collect()
-            .await
-            .map_err(|source| Error::store(self.location.url_of(&drop.name), source))?;
-        let inside = |meta: &&ObjectMeta| {
-            let path = meta.location.as_ref()[folder.as_ref().len()..].trim_start_matches('/');
-            is_parquet(path)
-        };
-        let mut objects: Vec<ObjectRef> = listed
-            .iter()
-            .filter(inside)
-            .map(|meta| object_ref(&self.location, meta))
-            .collect();
-        objects.sort_by(|a, b| a.path.as_bytes().cmp(b.path.as_bytes()));
-        Ok(objects)
+        if let Some(object) = &drop.object {
+            return Ok((vec![object.clone()], Vec::new()));
+        }
+        let now = self.sighting(&drop.name).await?;
+        let now = now.ok_or_else(|| cannot("went away since it was listed".to_owned()))?;
+        match now.listing.fault {
+            Some(fault) => Err(cannot(fault)),
+            None => Ok((now.objects, now.ignored)),
+        }
     }
 
     /// Reads a drop's footers and cuts its rows, for a model that takes `batch` of them at a time.
@@ -258,7 +260,9 @@ impl Catalog {
         split_bytes: u64,
         batch: usize,
     ) -> Result<DropPlan, Error> {
-        let objects = self.with_etags(self.objects(drop).await?).await?;
+        check_name(&drop.name)?;
+        let (objects, ignored) = self.listed(drop).await?;
+        let objects = self.with_etags(objects).await?;
         let opened: Vec<_> = objects.iter().map(|object| self.file(object)).collect();
         let files: Vec<Arc<File>> = futures::stream::iter(opened)
             .buffered(FOOTERS_AT_ONCE)
@@ -315,6 +319,7 @@ impl Catalog {
             id_kind,
             keep,
             inputs: inputs.collect(),
+            ignored,
             rows,
             parts,
             failure: None,
@@ -363,7 +368,7 @@ impl Catalog {
     /// Asks for the ETags that the listing of some stores lacks: a drop must be read as it was listed.
     async fn with_etags(&self, objects: Vec<ObjectRef>) -> Result<Vec<ObjectRef>, Error> {
         let complete = objects.into_iter().map(async |object: ObjectRef| {
-            if object.etag.is_some() {
+            if object.etag.as_deref().is_some_and(is_etag) {
                 return Ok(object);
             }
             let meta = self
@@ -408,13 +413,13 @@ impl Catalog {
     }
 }
 
-/// The drops below a prefix in the byte order of their names: those that hold a `.parquet` object.
+/// The drops below a prefix in the byte order of their names: those that hold a Parquet object, or cannot be taken.
 ///
 /// # Errors
 /// As [`sightings`].
 pub async fn drops(location: &Location, drop_by: DropBy) -> Result<Vec<DropListing>, Error> {
-    let sightings = sightings(location, drop_by).await?.into_iter();
-    let with_rows = sightings.filter(|sighting| !sighting.objects.is_empty());
+    let sightings = sightings(location, drop_by).await?.drops.into_iter();
+    let with_rows = sightings.filter(Sighting::is_drop);
     Ok(with_rows.map(|sighting| sighting.listing).collect())
 }
 
@@ -425,25 +430,23 @@ pub(crate) fn all_in_one(location: &Location) -> String {
     name.unwrap_or("all").to_owned()
 }
 
-/// Refuses two drops of one name among those in the order of their names.
-pub(crate) fn refuse_twins<'a>(drops: impl Iterator<Item = &'a DropListing>) -> Result<(), Error> {
-    let mut before = None;
-    for drop in drops {
-        if before.replace(&drop.name) == Some(&drop.name) {
-            return Err(Error::Mixed {
-                drop: drop.name.clone(),
-                reason: "is a folder and an object at once; move one of the two away".to_owned(),
-            });
-        }
+/// Refuses names by which readers of the output would take a drop's folder for a Hive partition: DuckDB, pyarrow and
+/// others then put the folder's value into a column of that name, in place of what the files hold.
+fn check_name(drop: &str) -> Result<(), Error> {
+    if !drop.contains('=') {
+        return Ok(());
     }
-    Ok(())
+    Err(Error::Mixed {
+        drop: drop.to_owned(),
+        reason: "readers take a folder named KEY=VALUE for a partition, and its value for a column, and the predictions are written to a folder of the drop's name; rename the drop, or take the whole catalog as one drop (--drop-by all)".to_owned(),
+    })
 }
 
 pub(crate) fn object_ref(location: &Location, meta: &ObjectMeta) -> ObjectRef {
     let path = location.relative(&meta.location).to_owned();
     ObjectRef {
         path,
-        etag: meta.e_tag.clone(),
+        etag: Some(version(meta)),
         bytes: meta.size,
     }
 }
@@ -453,8 +456,14 @@ pub(crate) fn is_name(name: &str) -> bool {
     !name.is_empty() && !name.starts_with(['_', '.'])
 }
 
+/// Whether an object is read: its name ends as names of Parquet files do, in capitals or not.
 pub(crate) fn is_parquet(path: &str) -> bool {
-    path.ends_with(".parquet") && path.split('/').all(is_name)
+    let suffix = path.rsplit_once('.').map_or("", |(_, suffix)| suffix);
+    let suffixes = ["parquet", "parq", "pq", "pqt"];
+    suffixes
+        .iter()
+        .any(|known| suffix.eq_ignore_ascii_case(known))
+        && path.split('/').all(is_name)
 }
 
 /// The kind of a drop's files and the type of their ids, which must be the same in all.

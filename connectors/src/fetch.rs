@@ -19,7 +19,11 @@ use parquet::{
 };
 use tokio::runtime::Handle;
 
-use crate::{Error, Location, split::ObjectRef};
+use crate::{
+    Error, Location,
+    etag::{differ, version},
+    split::ObjectRef,
+};
 
 /// Ranges closer than this are fetched as one: a request costs more than the bytes between them.
 const GAP_BYTES_MAX: u64 = 1 << 20;
@@ -71,7 +75,6 @@ impl ObjectReader {
     pub async fn get(&self, range: Range<u64>) -> Result<Bytes, Error> {
         let options = GetOptions {
             range: Some(GetRange::Bounded(range.clone())),
-            if_match: self.object.etag.clone(),
             ..Default::default()
         };
         let fail = |source| Error::store(self.name(), source);
@@ -81,11 +84,9 @@ impl ObjectReader {
             .get_opts(&self.path, options)
             .await
             .map_err(fail)?;
-        // Not every store heeds If-Match on reads.
-        if answer.meta.size != self.object.bytes
-            || (self.object.etag.is_some()
-                && answer.meta.e_tag.is_some()
-                && answer.meta.e_tag != self.object.etag)
+        // Not every store heeds If-Match, or writes an ETag the same way everywhere: the answer's own is compared.
+        let is_other = |listed: &String| differ(listed, &version(&answer.meta));
+        if answer.meta.size != self.object.bytes || self.object.etag.as_ref().is_some_and(is_other)
         {
             return Err(Error::Changed {
                 object: self.name(),

@@ -112,6 +112,9 @@ pub struct Entry {
     /// The objects read.
     #[serde(default)]
     pub inputs: Vec<Input>,
+    /// Files of the drop that were not read, by their paths below the catalog.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ignored: Vec<String>,
     /// The rows by door.
     #[serde(default)]
     pub rows: Rows,
@@ -151,6 +154,7 @@ impl Entry {
             object_id: None,
             keep: KeptTypes::new(),
             inputs: Vec::new(),
+            ignored: Vec::new(),
             rows: Rows::default(),
             files: Vec::new(),
         }

@@ -12,7 +12,9 @@ use std::{
     sync::Arc,
 };
 
-use object_store::{ObjectStore, PutMode, PutPayload, local::LocalFileSystem, path::Path};
+use object_store::{
+    ObjectStore, PutMode, PutPayload, list::PaginatedListStore, local::LocalFileSystem, path::Path,
+};
 
 use crate::{
     Error,
@@ -34,6 +36,8 @@ pub struct Location {
     pub url: String,
     /// The folder, where it is one of this machine.
     pub folder: Option<PathBuf>,
+    /// The store again, where it lists page by page.
+    pub pages: Option<Arc<dyn PaginatedListStore>>,
 }
 
 impl fmt::Debug for Location {
@@ -67,7 +71,7 @@ impl Location {
         let rest = &url[scheme.len() + "://".len()..];
         let (bucket, key) = rest.split_once('/').unwrap_or((rest, ""));
         check_bucket(kind, bucket, key).map_err(bad)?;
-        let store = store::open(kind, url, options).map_err(bad)?;
+        let (store, pages) = store::open(kind, url, options).map_err(bad)?;
         let prefix =
             Path::parse(key.trim_end_matches('/')).map_err(|error| bad(error.to_string()))?;
         Ok(Self {
@@ -75,6 +79,7 @@ impl Location {
             prefix,
             url: url.trim_end_matches('/').to_owned(),
             folder: None,
+            pages,
         })
     }
 
@@ -98,6 +103,7 @@ impl Location {
             prefix,
             url: path.display().to_string(),
             folder: Some(path),
+            pages: None,
         })
     }
 

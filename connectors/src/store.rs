@@ -9,9 +9,12 @@ use object_store::{
     aws::{AmazonS3Builder, AmazonS3ConfigKey},
     azure::{AzureConfigKey, MicrosoftAzureBuilder},
     gcp::{GoogleCloudStorageBuilder, GoogleConfigKey},
+    list::PaginatedListStore,
 };
 
-use crate::{answers::CheckedConnector, aws_profile::with_profile, location::StoreOptions, scheme::redacted};
+use crate::{
+    answers::CheckedConnector, aws_profile::with_profile, location::StoreOptions, scheme::redacted,
+};
 
 /// A kind of store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,11 +54,7 @@ const ENDPOINTS: [&str; 5] = [
 ///
 /// # Errors
 /// What is wrong with the URL or with a variable.
-pub(crate) fn open(
-    kind: Kind,
-    url: &str,
-    options: &StoreOptions,
-) -> Result<Arc<dyn ObjectStore>, String> {
+pub(crate) fn open(kind: Kind, url: &str, options: &StoreOptions) -> Result<Shared, String> {
     let set: Vec<(String, String)> = options
         .iter()
         .filter(|(_, value)| !value.is_empty())
@@ -155,7 +154,7 @@ pub(crate) fn check_url(variable: &str, value: &str) -> Result<(), String> {
 fn explain(
     error: &object_store::Error,
     options: &StoreOptions,
-    build: impl Fn(&StoreOptions) -> object_store::Result<Arc<dyn ObjectStore>>,
+    build: impl Fn(&StoreOptions) -> object_store::Result<Shared>,
 ) -> String {
     let whole = error.to_string();
     let without = |left_out: usize| {
@@ -176,6 +175,14 @@ fn explain(
             format!("{}: {whole}", name.to_ascii_uppercase())
         }
     }
+}
+
+/// A store as what reads and writes objects, and as what lists them page by page.
+pub(crate) type Shared = (Arc<dyn ObjectStore>, Option<Arc<dyn PaginatedListStore>>);
+
+fn shared(store: impl ObjectStore + PaginatedListStore) -> Shared {
+    let store = Arc::new(store);
+    (store.clone(), Some(store))
 }
 
 /// Requests are made again for half a minute; a body may take long on a slow line.
@@ -207,7 +214,7 @@ fn parsed<K: FromStr>(options: &StoreOptions) -> impl Iterator<Item = (K, &str)>
     options.filter_map(|(name, value)| Some((name.parse().ok()?, value.as_str())))
 }
 
-fn s3(url: &str, options: &StoreOptions) -> object_store::Result<Arc<dyn ObjectStore>> {
+fn s3(url: &str, options: &StoreOptions) -> object_store::Result<Shared> {
     let (retry, client) = patience();
     let builder = AmazonS3Builder::new()
         .with_url(url)
@@ -221,10 +228,10 @@ fn s3(url: &str, options: &StoreOptions) -> object_store::Result<Arc<dyn ObjectS
         true => builder.with_allow_http(true),
         false => builder,
     };
-    Ok(Arc::new(builder.build()?))
+    Ok(shared(builder.build()?))
 }
 
-fn google(url: &str, options: &StoreOptions) -> object_store::Result<Arc<dyn ObjectStore>> {
+fn google(url: &str, options: &StoreOptions) -> object_store::Result<Shared> {
     let (retry, client) = patience();
     // As object_store does by itself: emulators are asked without encryption.
     let client = client.with_allow_http(true);
@@ -236,10 +243,10 @@ fn google(url: &str, options: &StoreOptions) -> object_store::Result<Arc<dyn Obj
     let builder = parsed(options).fold(builder, |builder, (key, value)| {
         builder.with_config(key, value)
     });
-    Ok(Arc::new(builder.build()?))
+    Ok(shared(builder.build()?))
 }
 
-fn azure(url: &str, options: &StoreOptions) -> object_store::Result<Arc<dyn ObjectStore>> {
+fn azure(url: &str, options: &StoreOptions) -> object_store::Result<Shared> {
     let (retry, client) = patience();
     let builder = MicrosoftAzureBuilder::new()
         .with_url(url)
@@ -253,5 +260,5 @@ fn azure(url: &str, options: &StoreOptions) -> object_store::Result<Arc<dyn Obje
         true => builder.with_allow_http(true),
         false => builder,
     };
-    Ok(Arc::new(builder.build()?))
+    Ok(shared(builder.build()?))
 }

@@ -1,7 +1,7 @@
 //! Whether a committed drop is still what was committed.
 use std::{collections::BTreeMap, fmt};
 
-use connectors::{Input, Sighting, ledger::Entry};
+use connectors::{Input, Sighting, etag::differ, ledger::Entry};
 use serde::Serialize;
 
 /// A drop whose objects are others than those that were committed.
@@ -41,8 +41,8 @@ impl Changed {
                 changed.added.push(object.path.clone());
                 continue;
             };
-            // Not every listing tells ETags.
-            let other_etag = same_place && object.etag.is_some() && object.etag != input.etag;
+            let etags = object.etag.as_ref().zip(input.etag.as_ref());
+            let other_etag = same_place && etags.is_some_and(|(now, then)| differ(now, then));
             if other_etag || object.bytes != input.bytes {
                 changed.replaced.push(object.path.clone());
             }

@@ -17,6 +17,9 @@ use crate::{clock::clock, console::tell, plan::Pending, settings::Bytes};
 const REDRAW: Duration = Duration::from_millis(200);
 const LOG_EVERY: Duration = Duration::from_secs(10);
 
+/// Reasons of a failed drop that are shown; a drop of thousands of splits may have one for each.
+const REASONS_MAX: usize = 5;
+
 /// Shows a run on standard error: a bar on a terminal, plain lines elsewhere.
 #[derive(Clone)]
 pub struct Observer {
@@ -214,11 +217,18 @@ fn describe(settled: &Settled) -> String {
             format!("{drop}: another run has abandoned this attempt; taking it in again")
         }
         Outcome::Failed(reasons) => {
-            let reasons: Vec<String> = reasons
+            let mut lines: Vec<String> = reasons
                 .iter()
+                .take(REASONS_MAX)
                 .map(|reason| describe_failure(drop, reason))
                 .collect();
-            reasons.join("\n")
+            match reasons.len().saturating_sub(REASONS_MAX) {
+                0 => (),
+                more => lines.push(format!(
+                    "{drop}: FAILED: and {more} more reasons like these"
+                )),
+            }
+            lines.join("\n")
         }
     }
 }

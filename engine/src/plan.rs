@@ -6,9 +6,10 @@ use std::{
 };
 
 use connectors::{
-    DropListing, DropPlan, Error as ConnectorError, Ledger, Sighting,
+    DropListing, DropPlan, Error as ConnectorError, Ledger, Sighting, Sightings,
     galaxy::{IdKind, KeptTypes},
     ledger::Entry,
+    sighting::ignored_line,
 };
 use operators::{Outcome, Progress, Settled, feed::Feeder};
 use serde::Serialize;
@@ -39,12 +40,19 @@ pub struct Todo {
     pub pending: Vec<Pending>,
     /// The drops that are not what was committed any more.
     pub changed: Vec<Changed>,
+    /// What else the user should know: an empty catalog, files that are ignored.
+    pub warnings: Vec<String>,
 }
 
 impl Plan {
     /// Whether a drop is one of those that were asked for.
     pub fn wants(&self, listing: &DropListing) -> bool {
         self.drops.is_empty() || self.drops.contains(&listing.name)
+    }
+
+    /// Whether the whole catalog is one drop.
+    pub fn is_one_drop(&self) -> bool {
+        self.catalog.drop_by() == connectors::DropBy::All
     }
 
     /// Whether a drop with this newest entry is to be taken: those that are not committed, or all, with `--again`.
@@ -61,20 +69,26 @@ impl Plan {
     ///
     /// # Errors
     /// [`Error::Usage`] where a drop that was asked for is not among the `sightings`.
-    pub fn todo(&self, ledger: &Ledger, sightings: Vec<Sighting>) -> Result<Todo, Error> {
-        self.check_names(&sightings)?;
-        let mut todo = Todo::default();
-        for sighting in sightings {
+    pub fn todo(&self, ledger: &Ledger, sightings: Sightings) -> Result<Todo, Error> {
+        self.check_names(&sightings.drops)?;
+        let mut todo = Todo {
+            warnings: self.warnings(&sightings),
+            ..Todo::default()
+        };
+        for sighting in sightings.drops {
             if !self.wants(&sighting.listing) {
                 continue;
             }
             let entry = ledger.newest(&sighting.listing.name);
             if !self.is_pending(entry) {
                 todo.changed.extend(self.changed(entry, &sighting));
-            } else if sighting.objects.is_empty() {
+            } else if !sighting.is_drop() {
                 let name = &sighting.listing.name;
-                tracing::warn!("{name} holds no .parquet object and is no drop");
+                let warning = format!("{name} holds no Parquet object and is no drop");
+                todo.warnings.push(warning);
+                todo.warnings.extend(sighting.ignored_line());
             } else {
+                todo.warnings.extend(sighting.ignored_line());
                 todo.pending.push(Pending {
                     bytes: sighting.bytes(),
                     listing: sighting.listing,
@@ -83,6 +97,21 @@ impl Plan {
             }
         }
         Ok(todo)
+    }
+
+    /// What is wrong with the catalog as a whole.
+    fn warnings(&self, sightings: &Sightings) -> Vec<String> {
+        let url = &self.catalog.location().url;
+        let pattern = if url.contains(['*', '?', '[']) {
+            " (`*`, `?` and `[` stand for themselves: give the prefix, and --drop for some of its drops)"
+        } else {
+            ""
+        };
+        let empty = sightings.drops.is_empty().then(|| {
+            format!("{url} holds no drop: no folder and no Parquet object; check the URL{pattern}")
+        });
+        let beside = ignored_line(&sightings.ignored).map(|line| format!("{url}: {line}"));
+        empty.into_iter().chain(beside).collect()
     }
 
     /// Makes sure that the drops that were asked for are there.
@@ -283,6 +312,8 @@ pub struct Preview {
     pub drops: Vec<DropPreview>,
     /// The drops that are not what was committed any more.
     pub changed: Vec<Changed>,
+    /// What else the user should know: an empty catalog, files that are ignored.
+    pub warnings: Vec<String>,
 }
 
 /// A drop that would be taken.
@@ -359,7 +390,11 @@ impl Plan {
         let ledger = Ledger::open(self.output.location()).await?;
         self.check_model(&ledger)?;
         let (mut drops, mut left, mut first) = (Vec::new(), self.limit, First::default());
-        let Todo { pending, changed } = self.todo(&ledger, self.catalog.sightings().await?)?;
+        let Todo {
+            pending,
+            changed,
+            warnings,
+        } = self.todo(&ledger, self.catalog.sightings().await?)?;
         for Pending {
             listing,
             bytes,
@@ -391,6 +426,7 @@ impl Plan {
             output,
             drops,
             changed,
+            warnings,
         })
     }
 }
@@ -435,6 +471,9 @@ impl fmt::Display for Preview {
             "{:>12} rows in all",
             self.drops.iter().map(|drop| drop.rows).sum::<u64>()
         )?;
+        self.warnings
+            .iter()
+            .try_for_each(|warning| write!(f, "\nwarning: {warning}"))?;
         self.changed
             .iter()
             .try_for_each(|changed| write!(f, "\nwarning: {changed}"))

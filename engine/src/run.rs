@@ -403,12 +403,6 @@ async fn prepare(job: &Job, run: &str, watches: bool) -> Result<Prepared, Error>
     let plan = &job.plan;
     // The catalog first: a mistyped one should not leave an output behind.
     let sightings = plan.catalog.sightings().await?;
-    if sightings.is_empty() && !watches {
-        let catalog = &plan.catalog.location().url;
-        tell(format_args!(
-            "warning: {catalog} holds no drop: no folder and no .parquet object; check the URL"
-        ));
-    }
     plan.output.check(run).await?;
     let mut ledger = Ledger::open(plan.output.location()).await?;
     plan.check_model(&ledger)?;
@@ -419,7 +413,14 @@ async fn prepare(job: &Job, run: &str, watches: bool) -> Result<Prepared, Error>
     let pending = match watches {
         true => Vec::new(),
         false => {
-            let Todo { pending, changed } = plan.todo(&ledger, sightings)?;
+            let Todo {
+                pending,
+                changed,
+                warnings,
+            } = plan.todo(&ledger, sightings)?;
+            for warning in warnings {
+                tell(format_args!("warning: {warning}"));
+            }
             for changed in changed {
                 tell(format_args!("warning: {changed}"));
             }

@@ -272,7 +272,7 @@ impl Verified {
                 .push(format!("{name}: its settings cannot be used: {reason}"));
             return Ok(());
         }
-        ran?;
+        let ran = ran?;
         let made = Ledger::open(&Location::open(&place.path().display().to_string(), &[])?).await?;
         self.drops_predicted_again += 1;
         match made.newest(&entry.drop) {

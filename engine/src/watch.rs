@@ -5,14 +5,14 @@
 //!          _SUCCESS, or unchanged          └─► failed ───── changed? ──── whole?
 //!          for --settle
 //! ```
-//! One listing of the catalog a poll tells all of it; of a drop nothing is kept but a fingerprint of what it held.
+//! Listings of the whole catalog take a fiftieth of the time at most: the larger the catalog, the rarer the listing. In between, each poll looks for new names, and at the drops that are not taken yet.
 use std::{
     collections::{HashMap, HashSet},
     sync::Arc,
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
-use connectors::{DropListing, Error, Ledger, Sighting};
+use connectors::{DropListing, Error, Ledger, Sighting, sighting::ignored_line};
 use operators::{Outcome, Settled};
 use tokio::sync::{
     Mutex,
@@ -20,6 +20,15 @@ use tokio::sync::{
 };
 
 use crate::{changed::Changed, clock::clock, job::Plan, observe::Observer, signals::Stop};
+
+/// Of the time, listings of the whole catalog take one part in this number.
+const LISTING_SHARE: u32 = 50;
+/// Upper bound on the pause between two listings of the whole catalog.
+const LISTING_PAUSE_MAX: Duration = Duration::from_secs(300);
+/// How long new names are looked for after a child of a local catalog came or went: its files may come later.
+const LOOK_AFTER_CHANGE: Duration = Duration::from_secs(60);
+/// Drops that are not taken yet and looked at in each poll.
+const OPEN_DROPS_MAX: usize = 100;
 
 /// How a catalog is watched, and until when.
 #[derive(Clone, Debug)]
@@ -48,6 +57,22 @@ pub(crate) struct Watcher {
     pub observer: Observer,
 }
 
+/// The catalog as it was seen last.
+#[derive(Default)]
+struct View {
+    /// The drops.
+    seen: HashMap<String, Seen>,
+    /// Names of all drops, wanted or not.
+    known: HashSet<String>,
+    /// When to list the whole catalog again.
+    list_at: Duration,
+    /// When a child of a local catalog last came or went, and until when new names are looked for since.
+    children: Option<SystemTime>,
+    look_until: Duration,
+    /// Files beside the drops that were reported as ignored.
+    ignored: Vec<String>,
+}
+
 /// A drop as it was seen last.
 struct Seen {
     /// Of what it held.
@@ -58,6 +83,8 @@ struct Seen {
     tried: Option<u64>,
     /// Whether it was handed in and is not settled.
     is_out: bool,
+    /// Whether it is to be taken, and not whole yet.
+    is_open: bool,
     /// The entry since which it is known to have changed.
     reported: Option<u64>,
 }
@@ -76,10 +103,10 @@ impl Watcher {
 
     /// Polls for ever. That the catalog cannot be listed is said when it begins, and when it is over.
     async fn poll(&mut self) {
-        let (mut seen, mut failing) = (HashMap::new(), None);
+        let (mut view, mut failing) = (View::default(), None);
         loop {
             let failure = self
-                .look(&mut seen)
+                .look(&mut view)
                 .await
                 .err()
                 .map(|error| error.to_string());
@@ -97,30 +124,98 @@ impl Watcher {
     }
 
     /// Looks once: reports what has changed, and hands in what is whole.
-    async fn look(&mut self, seen: &mut HashMap<String, Seen>) -> Result<(), Error> {
+    async fn look(&mut self, view: &mut View) -> Result<(), Error> {
         // Before the listing: a drop is compared with a listing that is younger than its entry.
         while let Ok(settled) = self.settled.try_recv() {
-            if let Some(drop) = seen.get_mut(&settled.drop) {
+            if let Some(drop) = view.seen.get_mut(&settled.drop) {
                 // One that was abandoned is taken in again by the planner itself.
                 drop.is_out = settled.outcome == Outcome::Abandoned;
             }
         }
-        let sightings = self.plan.catalog.sightings().await?;
-        let names: HashSet<&str> = sightings
-            .iter()
-            .map(|sighting| sighting.listing.name.as_str())
-            .collect();
-        seen.retain(|name, drop| drop.is_out || names.contains(name.as_str()));
-        let (whole, suspects) = self.sort(seen, &sightings).await;
-        self.report(seen, &suspects).await?;
+        let sightings = if clock() >= view.list_at {
+            self.list_all(view).await?
+        } else if self.plan.is_one_drop() {
+            Vec::new()
+        } else {
+            self.list_new(view).await?
+        };
+        let (whole, suspects) = self.sort(&mut view.seen, &sightings).await;
+        self.report(&mut view.seen, &suspects).await?;
         for sighting in whole {
-            if let Some(drop) = seen.get_mut(&sighting.listing.name) {
-                (drop.tried, drop.is_out) = (Some(sighting.fingerprint), true);
+            if let Some(drop) = view.seen.get_mut(&sighting.listing.name) {
+                (drop.tried, drop.is_out, drop.is_open) = (Some(sighting.fingerprint), true, false);
+            }
+            if let Some(line) = sighting.ignored_line() {
+                self.observer.warn(&line);
             }
             // Waits while enough drops are in flight; where nobody takes them any more, the watch is over.
             let _ = self.drops.send(sighting.listing.clone()).await;
         }
         Ok(())
+    }
+
+    /// Lists the whole catalog, and says when to do so again.
+    async fn list_all(&self, view: &mut View) -> Result<Vec<Sighting>, Error> {
+        let began = clock();
+        let sightings = self.plan.catalog.sightings().await?;
+        let (now, poll) = (clock(), self.watch.poll);
+        let pause = (now - began) * LISTING_SHARE;
+        view.list_at = now + pause.min(LISTING_PAUSE_MAX).max(poll);
+        if view.ignored != sightings.ignored {
+            if let Some(line) = ignored_line(&sightings.ignored) {
+                self.observer.warn(&line);
+            }
+            view.ignored = sightings.ignored;
+        }
+        let drops = sightings.drops;
+        view.known = drops
+            .iter()
+            .map(|sighting| sighting.listing.name.clone())
+            .collect();
+        let known = &view.known;
+        view.seen
+            .retain(|name, drop| drop.is_out || known.contains(name));
+        Ok(drops)
+    }
+
+    /// Lists the drops that came since the last look, and those that are not taken yet.
+    async fn list_new(&self, view: &mut View) -> Result<Vec<Sighting>, Error> {
+        let (catalog, now) = (&self.plan.catalog, clock());
+        let children = catalog.children_changed();
+        if children.is_none() || children != view.children {
+            (view.children, view.look_until) = (children, now + LOOK_AFTER_CHANGE);
+        }
+        let mut sightings = Vec::new();
+        if now < view.look_until {
+            sightings = catalog.new_sightings(&view.known).await?;
+            let names = sightings
+                .iter()
+                .map(|sighting| sighting.listing.name.clone());
+            view.known.extend(names);
+        }
+        let is_new = |name: &str| {
+            sightings
+                .iter()
+                .any(|new: &Sighting| new.listing.name == name)
+        };
+        let open = view
+            .seen
+            .iter()
+            .filter(|(name, drop)| drop.is_open && !is_new(name));
+        let open: Vec<String> = open
+            .map(|(name, _)| name.clone())
+            .take(OPEN_DROPS_MAX)
+            .collect();
+        for name in open {
+            match catalog.sighting(&name).await? {
+                Some(sighting) => sightings.push(sighting),
+                None => {
+                    view.seen.remove(&name);
+                }
+            }
+        }
+        sightings.sort_by(|a, b| a.listing.name.cmp(&b.listing.name));
+        Ok(sightings)
     }
 
     /// The drops that are whole and to be taken, and those that seem to have changed since they were committed.
@@ -131,9 +226,8 @@ impl Watcher {
     ) -> (Vec<&'a Sighting>, Vec<&'a Sighting>) {
         let (mut whole, mut suspects) = (Vec::new(), Vec::new());
         let (now, ledger) = (clock(), self.ledger.lock().await);
-        let wanted = |sighting: &&Sighting| {
-            self.plan.wants(&sighting.listing) && !sighting.objects.is_empty()
-        };
+        let wanted =
+            |sighting: &&Sighting| self.plan.wants(&sighting.listing) && sighting.is_drop();
         for sighting in sightings.iter().filter(wanted) {
             let drop = seen
                 .entry(sighting.listing.name.clone())
@@ -142,7 +236,11 @@ impl Watcher {
             let entry = ledger.newest(&sighting.listing.name);
             if drop.is_out {
                 continue;
-            } else if self.plan.is_pending(entry) {
+            }
+            let is_pending = self.plan.is_pending(entry);
+            let can_be_taken = sighting.listing.fault.is_none();
+            drop.is_open = is_pending && can_be_taken && drop.tried != Some(drop.fingerprint);
+            if is_pending {
                 if drop.is_to_be_taken(sighting, now, self.watch.settle) {
                     whole.push(sighting);
                 }
@@ -187,6 +285,7 @@ impl Seen {
             since: now,
             tried: None,
             is_out: false,
+            is_open: true,
             reported: None,
         }
     }
@@ -199,7 +298,9 @@ impl Seen {
 
     /// Whether it is whole, and not as it was when it failed.
     fn is_to_be_taken(&self, sighting: &Sighting, now: Duration, settle: Duration) -> bool {
-        let is_whole = sighting.is_whole || now - self.since >= settle;
+        // Two looks at the same content: a copy that is going on changes it.
+        let is_unchanged = now > self.since;
+        let is_whole = (sighting.is_whole && is_unchanged) || now - self.since >= settle;
         is_whole && self.tried != Some(self.fingerprint)
     }
 

@@ -49,6 +49,7 @@ pub fn with_store(store: Arc<dyn ObjectStore>) -> Location {
         prefix: Path::from("survey"),
         url: "memory://survey".to_owned(),
         folder: None,
+        pages: None,
     }
 }
 
@@ -77,6 +78,7 @@ pub fn below(location: &Location, name: &str) -> Location {
             std::fs::create_dir_all(folder.join(name)).unwrap();
             folder.join(name)
         }),
+        pages: location.pages.clone(),
     }
 }
 

@@ -6,6 +6,7 @@ mod common;
 mod import;
 mod kept;
 mod ledger;
+mod listing;
 mod output;
 mod part;
 mod read;

@@ -21,6 +21,7 @@ fn plan(name: &str) -> DropPlan {
         id_kind: None,
         keep: Default::default(),
         inputs: Vec::new(),
+        ignored: Vec::new(),
         rows: 0,
         parts: 1,
         failure: None,

@@ -155,6 +155,7 @@ impl Committed {
             prefix: Path::from("out"),
             url: "memory:/out".to_owned(),
             folder: None,
+            pages: None,
         };
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)

@@ -140,6 +140,7 @@ impl Survey {
             prefix: Path::from(prefix),
             url: format!("memory:/{prefix}"),
             folder: None,
+            pages: None,
         };
         let request = Request {
             names: ColumnNames::default(),
