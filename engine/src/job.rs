@@ -7,7 +7,7 @@ use connectors::{
     galaxy::{ColumnNames, KeptTypes, Request, check_kept},
     scheme::scheme,
 };
-use models::{Model, Precision};
+use models::{InstructionSet, Model, Precision};
 use operators::{Inference, Reader, Rules, Writer};
 use tch::Device;
 use tokio::runtime::Handle;
@@ -199,10 +199,16 @@ impl Job {
         models::single_threaded();
         let places = Places::open(&args.catalog, options)?;
         let device = args.device.resolve(args.process.unwrap_or(0))?;
-        let precision = args.precision.or(Precision::fastest(device));
+        let fastest = match args.instructions {
+            Some(set) if !device.is_cuda() => Precision::fastest_with(set),
+            _ => Precision::fastest(device),
+        };
+        let precision = args.precision.or(fastest);
+        let set = args.instructions.unwrap_or(precision.instructions());
         let dir = runtime.block_on(model_directory(&args.catalog.model, options))?;
-        let model = models::load(&dir.path, device, precision)?;
-        Self::on_device(args, model, places, runtime, device, precision)
+        let model = models::load_with(&dir.path, device, precision, set)?;
+        let set = (!device.is_cuda()).then_some(set);
+        Self::on_device(args, model, places, runtime, device, precision, set)
     }
 
     /// A job with a model of one's own, which runs on the CPU.
@@ -229,7 +235,7 @@ impl Job {
         runtime: &Handle,
     ) -> Result<Self, Error> {
         let (model, device, precision) = (model.replica()?, Device::Cpu, Precision::Fp32);
-        Self::on_device(args, model, places, runtime, device, precision)
+        Self::on_device(args, model, places, runtime, device, precision, None)
     }
 
     fn on_device(
@@ -239,6 +245,7 @@ impl Job {
         runtime: &Handle,
         device: Device,
         precision: Precision,
+        instructions: Option<InstructionSet>,
     ) -> Result<Self, Error> {
         let split_bytes = args.catalog.split_bytes;
         if args.memory.0 / 4 < split_bytes.0 {
@@ -255,6 +262,10 @@ impl Job {
         plan.settings.insert("device".to_owned(), kind.into());
         plan.settings
             .insert("precision".to_owned(), precision.to_string().into());
+        if let Some(set) = instructions {
+            plan.settings
+                .insert("instructions".to_owned(), set.to_string().into());
+        }
         let cluster = Cluster::new(args)?;
         let workers = cluster.workers();
         let cores = (cores() / cluster.processes_here()).max(1);

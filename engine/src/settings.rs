@@ -7,7 +7,7 @@ use clap::{
     error::ErrorKind,
 };
 use connectors::{galaxy::KeptTypes, scheme::scheme};
-use models::device::{DeviceChoice, PrecisionChoice};
+use models::device::{DeviceChoice, InstructionSet, PrecisionChoice};
 use tch::Device;
 
 use crate::{Error, supervise::Start};
@@ -252,7 +252,7 @@ pub struct CatalogArgs {
     pub json: bool,
 }
 
-/// How a job runs: none of these changes a prediction but device, precision and batch.
+/// How a job runs: none of these changes a prediction but device, precision, instructions and batch.
 #[derive(Args, Clone, Debug)]
 pub struct RunArgs {
     /// What is read, and where it goes.
@@ -264,6 +264,10 @@ pub struct RunArgs {
     /// The model's arithmetic: auto, fp32 or bf16
     #[arg(long, default_value = "auto")]
     pub precision: PrecisionChoice,
+    /// Instructions of the CPU that the model uses: any, avx2, avx512, avx512_bf16 or amx [default: the fastest of this
+    /// machine]. Machines that differ give the same bits where they use the same
+    #[arg(long, value_name = "SET")]
+    pub instructions: Option<InstructionSet>,
     /// Galaxies that the model takes at a time [default: 128, on a GPU 1024]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=i64::from(BATCH_MAX)))]
     pub batch: Option<u32>,

@@ -381,5 +381,6 @@ fn args_of(entry: &Entry, again: &Again, out: &str) -> RunArgs {
     let parsed = |name: &str| setting(name).as_str().unwrap_or("auto").to_owned();
     args.device = parsed("device").parse().unwrap_or(args.device);
     args.precision = parsed("precision").parse().unwrap_or(args.precision);
+    args.instructions = parsed("instructions").parse().ok();
     args
 }
