@@ -155,6 +155,14 @@ fn processes_that_disagree_do_not_start() {
             .any(|said| said.contains("disagree: model is")),
         "{models:?}"
     );
+    // The last bits of a prediction depend on them.
+    let instructions = disagree(["--instructions any", ""], [model(), model()]);
+    assert!(
+        instructions
+            .iter()
+            .any(|said| said.contains("disagree: instructions is")),
+        "{instructions:?}"
+    );
 }
 
 /// Starts two processes that cannot work together; what they say as they end.

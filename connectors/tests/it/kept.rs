@@ -166,7 +166,9 @@ fn values(data_type: &DataType, rows: usize, numbers: &mut Numbers) -> ArrayRef 
         let nulls = numbers.nulls(rows);
         let data = ArrayData::builder(data_type.clone()).len(rows).nulls(nulls);
         assert_eq!(bytes.len(), rows * width);
-        make_array(data.add_buffer(Buffer::from(bytes)).build().unwrap())
+        // Bytes may lie anywhere, numbers may not.
+        let data = data.add_buffer(Buffer::from(bytes)).align_buffers(true);
+        make_array(data.build().unwrap())
     };
     let lengths =
         |numbers: &mut Numbers| -> Vec<usize> { (0..rows).map(|_| numbers.below(4)).collect() };
