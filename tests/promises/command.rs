@@ -161,13 +161,21 @@ fn a_model_that_predicts_nothing_fails_its_check() {
     let place = folder();
     copy(model(), place.path());
     let weights = place.path().join("model.safetensors");
-    let mut bytes = fs::read(&weights).unwrap();
-    // Numbers are behind the header, whose length comes first; none of them is one now.
+    let bytes = fs::read(&weights).unwrap();
+    // Numbers are behind the header, whose length comes first.
     let header = u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
-    bytes[8 + header..].fill(0xff);
-    put(&weights, bytes);
-    let check = Program::new(["model", "check", &text(place.path())]).ends(1);
-    assert!(check.stdout.contains("NOT FINITE"), "{}", check.stdout);
+    let filled = |byte| {
+        let mut bytes = bytes.clone();
+        bytes[8 + header..].fill(byte);
+        put(&weights, bytes);
+        Program::new(["model", "check", &text(place.path())]).ends(1)
+    };
+    // All are NaN.
+    filled(0xff).says(&["tensor `", "holds numbers that are not finite"]);
+    // All are finite, 6e4 in float16 and 1e36 in float32: sums of them are not.
+    let check = filled(0x7b);
+    let said = format!("{}{}", check.stdout, check.stderr);
+    assert!(said.contains("NOT FINITE"), "{said}");
 }
 
 #[test]
