@@ -10,6 +10,7 @@ import pathlib
 import sys
 
 import duckdb
+import numpy as np
 import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -185,8 +186,9 @@ def write(folder):
     for form in (pa.string(), pa.large_string(), pa.string_view()):
         save(galaxies(rows, cutout, ids=names.cast(form)), folder, "string", str(form))
 
-    # A sky without a galaxy: one value, which a dictionary stores in a few bytes.
-    flat_sky = flat(pa.repeat(pa.scalar(0.25, pa.float32()), rows * PIXELS), rows)
+    # A sky of two values, which a dictionary stores in a few bytes. (Of one value it would be rejected.)
+    two_values = np.where(np.arange(rows * PIXELS) % 7 == 0, 0.5, 0.25).astype(np.float32)
+    flat_sky = flat(pa.array(two_values), rows)
     for form, dictionary in (("dictionary", True), ("plain", False)):
         save(galaxies(rows, flat_sky), folder, "constant", form, use_dictionary=dictionary)
 
