@@ -344,10 +344,8 @@ mod tests {
         let ranges: Vec<_> = (0..50).map(small).collect();
         assert_eq!(coalesce(ranges.clone()), ranges);
         // A small column between large ones is worth no request.
-        assert_eq!(
-            coalesce(vec![0..4 * mib, 4 * mib + 900 * kib..9 * mib]),
-            [0..9 * mib]
-        );
+        let joined = coalesce(vec![0..4 * mib, 4 * mib + 900 * kib..9 * mib]);
+        assert_eq!(joined, std::slice::from_ref(&(0..9 * mib)));
     }
 
     #[test]

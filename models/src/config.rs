@@ -364,7 +364,8 @@ mod tests {
     /// `width * mlp_ratio` wrapped to the size that the weights had.
     #[test]
     fn sizes_whose_products_would_wrap_are_refused_by_name() {
-        let changes: [(&str, fn(&mut Config)); 5] = [
+        type Change = fn(&mut Config);
+        let changes: [(&str, Change); 5] = [
             ("mlp_ratio", |c| c.encoder.mlp_ratio = (1 << 58) + 4),
             ("width", |c| c.encoder.width = 3 << 60),
             ("cutout_px", |c| c.cutout_px = 1 << 40),

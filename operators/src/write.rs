@@ -190,15 +190,6 @@ fn hash(text: &str) -> u64 {
     XxHash3_64::oneshot(text.as_bytes())
 }
 
-#[cfg(test)]
-mod tests {
-    #[test]
-    fn parts_are_routed_alike_by_every_compiler() {
-        // The reference's number for this text.
-        assert_eq!(super::hash(""), 0x2d06_8005_38d3_94c2);
-    }
-}
-
 fn unpack(key: PartKey, parcels: Vec<Parcel>) -> Waiting {
     let mut waiting = Waiting {
         key,
@@ -295,5 +286,14 @@ impl Writer {
             object: self.output.location().url_of(name),
             reason,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn parts_are_routed_alike_by_every_compiler() {
+        // The reference's number for this text.
+        assert_eq!(super::hash(""), 0x2d06_8005_38d3_94c2);
     }
 }

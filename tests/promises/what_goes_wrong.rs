@@ -553,7 +553,7 @@ fn a_model_that_panics_in_a_program_of_ones_own_ends_the_run() {
         std::thread::spawn(move || {
             let runtime = Runtime::new().unwrap();
             let job = Job::with_model(&args, &Constant { panics }, &[], runtime.handle()).unwrap();
-            tell.send(engine::run(job, runtime.handle()))
+            let _the_test_may_have_given_up = tell.send(engine::run(job, runtime.handle()));
         });
         told.recv_timeout(Duration::from_secs(120))
             .expect("the run comes to an end")

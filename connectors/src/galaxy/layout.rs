@@ -56,6 +56,9 @@ struct Places {
     deleted: Option<usize>,
 }
 
+/// Magnitudes where the file has them, and by row the faults of its lists.
+type Mags = (Option<[Float32Array; 5]>, BTreeMap<usize, String>);
+
 impl Layout {
     /// Finds the columns of a file, and refuses a file that lacks one or has it in a type that
     /// cannot be taken.
@@ -224,7 +227,7 @@ impl Layout {
         &self,
         batch: &RecordBatch,
         float32: impl Fn(Option<usize>) -> Result<Float32Array, SchemaError>,
-    ) -> Result<(Option<[Float32Array; 5]>, BTreeMap<usize, String>), SchemaError> {
+    ) -> Result<Mags, SchemaError> {
         if let Some((name, array)) = self.column(batch, self.places.mag_list) {
             let (mags, faults) = convert::mag_list(name, array)?;
             return Ok((Some(mags), faults));

@@ -164,7 +164,7 @@ impl TorchFile {
     fn check_globals(&self) -> Result<(), ImportError> {
         for global in self.pickle.globals() {
             let is_known = |known: &&str| global.is(known);
-            if dtype_of(global).is_none() && !TENSOR_GLOBALS.iter().any(|known| is_known(&known)) {
+            if dtype_of(global).is_none() && !TENSOR_GLOBALS.iter().any(is_known) {
                 let reason = format!(
                     "it holds a {global}, which is no tensor; save the tensors alone \
                      (torch.save((image, magnitude, redshift), FILE))"
