@@ -160,7 +160,7 @@ fn without_field_id(field: &FieldRef) -> FieldRef {
     Arc::new(plain.with_metadata(metadata))
 }
 
-/// The types of kept columns by their names, as Arrow names types: [`comparable`] ones. A column whose type no file says
+/// The types of kept columns by their names, as Arrow names types: `comparable` ones. A column whose type no file says
 /// (a file that withdraws may lack it) has the type `Null`.
 pub type KeptTypes = BTreeMap<String, String>;
 
