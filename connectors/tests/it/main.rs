@@ -3,7 +3,6 @@
 mod codec;
 #[path = "../common/mod.rs"]
 mod common;
-mod hostile;
 mod import;
 mod kept;
 mod ledger;
