@@ -45,7 +45,9 @@ impl Checkpoint {
                     return Err(misfit(Found::Shape(view.shape().to_vec())));
                 }
                 Some(view) if entry.required => {
-                    tensors.insert(entry.name.clone(), to_tensor(path, &entry.name, &view)?);
+                    let tensor = to_tensor(path, &entry.name, &view)?;
+                    check_finite(path, &entry.name, &tensor)?;
+                    tensors.insert(entry.name.clone(), tensor);
                 }
                 None if entry.required => return Err(misfit(Found::Nothing)),
                 _ => {}
@@ -180,17 +182,21 @@ fn to_tensor(path: &Path, name: &str, view: &TensorView<'_>) -> Result<Tensor, E
     // Little-endian in the file, and on every processor that libtorch runs on.
     let shape: Vec<i64> = view.shape().iter().map(|&side| side as i64).collect();
     let stored = Tensor::f_from_data_size(view.data(), &shape, kind)?;
-    let tensor = stored.f_to_kind(Kind::Float)?;
-    if tensor.f_isfinite()?.f_all()?.f_int64_value(&[])? == 0 {
-        return Err(Error::Tensor {
-            path: path.to_owned(),
-            tensor: name.to_owned(),
-            reason: "holds numbers that are not finite, so every prediction would be wrong; train the model again, \
-                     or copy its weights again from their source"
-                .to_owned(),
-        });
+    Ok(stored.f_to_kind(Kind::Float)?)
+}
+
+/// Refuses numbers that would make every prediction wrong.
+fn check_finite(path: &Path, name: &str, tensor: &Tensor) -> Result<(), Error> {
+    if tensor.f_isfinite()?.f_all()?.f_int64_value(&[])? != 0 {
+        return Ok(());
     }
-    Ok(tensor)
+    Err(Error::Tensor {
+        path: path.to_owned(),
+        tensor: name.to_owned(),
+        reason: "holds numbers that are not finite, so every prediction would be wrong; train the model again, \
+                 or copy its weights again from their source"
+            .to_owned(),
+    })
 }
 
 /// Tensors by name.

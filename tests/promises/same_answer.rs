@@ -156,7 +156,10 @@ fn processes_that_disagree_do_not_start() {
         "{models:?}"
     );
     // The last bits of a prediction depend on them.
-    let instructions = disagree(["--instructions any", ""], [model(), model()]);
+    let instructions = disagree(
+        ["--precision fp32 --instructions any", "--precision fp32"],
+        [model(), model()],
+    );
     assert!(
         instructions
             .iter()

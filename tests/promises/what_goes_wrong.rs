@@ -810,10 +810,10 @@ fn a_path_may_go_up() {
 #[test]
 fn an_endpoint_that_is_no_url_is_refused() {
     let out = folder();
-    for endpoint in ["", "minio:9000", "127.0.0.1:9000", "http://"] {
+    for endpoint in ["minio:9000", "127.0.0.1:9000", "http://"] {
         let run = Program::run("s3://sky/survey", &out).at(&S3::start());
         run.env("AWS_ENDPOINT_URL", endpoint)
             .ends(2)
-            .says(&["AWS_ENDPOINT_URL is", "not like http://"]);
+            .says(&["AWS_ENDPOINT_URL is", "must be like http://"]);
     }
 }
