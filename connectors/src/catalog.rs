@@ -348,11 +348,7 @@ impl Catalog {
                 let Ok(file) = self.file(object).await else {
                     continue;
                 };
-                let types = file
-                    .layout
-                    .keep_fields()
-                    .iter()
-                    .map(|field| kept_type(field));
+                let types = file.layout.keep_fields().iter().map(kept_type);
                 found.extend(
                     types.filter(|(name, known)| columns.contains(name) && known != UNTYPED),
                 );
