@@ -185,19 +185,20 @@ fn shared(store: impl ObjectStore + PaginatedListStore) -> Shared {
     (store.clone(), Some(store))
 }
 
-/// Requests are made again for half a minute; a body may take long on a slow line.
-fn patience() -> (RetryConfig, ClientOptions) {
-    let retry = RetryConfig {
+/// Requests are made again for half a minute.
+fn retries() -> RetryConfig {
+    RetryConfig {
         max_retries: 6,
         retry_timeout: Duration::from_secs(30),
         ..Default::default()
-    };
-    (
-        retry,
-        ClientOptions::new()
-            .with_timeout(Duration::from_secs(300))
-            .with_connect_timeout(Duration::from_secs(5)),
-    )
+    }
+}
+
+/// A body may take long on a slow line.
+fn patience() -> ClientOptions {
+    ClientOptions::new()
+        .with_timeout(Duration::from_secs(300))
+        .with_connect_timeout(Duration::from_secs(5))
 }
 
 /// Whether an endpoint is asked without encryption: whoever names such a one has decided, and needs no second switch.
@@ -208,22 +209,24 @@ fn is_plain_http(options: &StoreOptions) -> bool {
     })
 }
 
-/// The options as a builder takes them.
-fn parsed<K: FromStr>(options: &StoreOptions) -> impl Iterator<Item = (K, &str)> {
-    let options = options.iter();
-    options.filter_map(|(name, value)| Some((name.parse().ok()?, value.as_str())))
+/// Makes a builder with the settings that all stores share. (object_store's builders share no trait.)
+macro_rules! builder {
+    ($builder:ident, $url:expr, $options:expr, $client:expr) => {{
+        let builder = $builder::new()
+            .with_url($url)
+            .with_http_connector(CheckedConnector::default())
+            .with_retry(retries())
+            .with_client_options($client);
+        let options = $options.iter();
+        let parsed = options.filter_map(|(name, value)| Some((name.parse().ok()?, value)));
+        parsed.fold(builder, |builder, (key, value)| {
+            builder.with_config(key, value)
+        })
+    }};
 }
 
 fn s3(url: &str, options: &StoreOptions) -> object_store::Result<Shared> {
-    let (retry, client) = patience();
-    let builder = AmazonS3Builder::new()
-        .with_url(url)
-        .with_http_connector(CheckedConnector::default())
-        .with_retry(retry)
-        .with_client_options(client);
-    let builder = parsed(options).fold(builder, |builder, (key, value)| {
-        builder.with_config(key, value)
-    });
+    let builder = builder!(AmazonS3Builder, url, options, patience());
     let builder = match is_plain_http(options) {
         true => builder.with_allow_http(true),
         false => builder,
@@ -232,30 +235,15 @@ fn s3(url: &str, options: &StoreOptions) -> object_store::Result<Shared> {
 }
 
 fn google(url: &str, options: &StoreOptions) -> object_store::Result<Shared> {
-    let (retry, client) = patience();
     // As object_store does by itself: emulators are asked without encryption.
-    let client = client.with_allow_http(true);
-    let builder = GoogleCloudStorageBuilder::new()
-        .with_url(url)
-        .with_http_connector(CheckedConnector::default())
-        .with_retry(retry)
-        .with_client_options(client);
-    let builder = parsed(options).fold(builder, |builder, (key, value)| {
-        builder.with_config(key, value)
-    });
-    Ok(shared(builder.build()?))
+    let client = patience().with_allow_http(true);
+    Ok(shared(
+        builder!(GoogleCloudStorageBuilder, url, options, client).build()?,
+    ))
 }
 
 fn azure(url: &str, options: &StoreOptions) -> object_store::Result<Shared> {
-    let (retry, client) = patience();
-    let builder = MicrosoftAzureBuilder::new()
-        .with_url(url)
-        .with_http_connector(CheckedConnector::default())
-        .with_retry(retry)
-        .with_client_options(client);
-    let builder = parsed(options).fold(builder, |builder, (key, value)| {
-        builder.with_config(key, value)
-    });
+    let builder = builder!(MicrosoftAzureBuilder, url, options, patience());
     let builder = match is_plain_http(options) {
         true => builder.with_allow_http(true),
         false => builder,

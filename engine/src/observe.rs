@@ -23,7 +23,7 @@ const REASONS_MAX: usize = 5;
 /// Shows a run on standard error: a bar on a terminal, plain lines elsewhere.
 #[derive(Clone)]
 pub struct Observer {
-    /// None where nothing is shown.
+    /// `None` where nothing is shown.
     bar: Option<ProgressBar>,
     _shown: Option<Arc<Shown>>,
 }

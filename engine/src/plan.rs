@@ -250,7 +250,7 @@ impl Planner {
                         if let Some((listing, rows)) = place.map(|place| out.remove(place))
                             && settled.outcome == Outcome::Abandoned
                         {
-                            // None of its rows was taken.
+                            // No row of the drop was taken.
                             left = left.map(|left| left + rows);
                             again.push_back(listing);
                         }

@@ -26,7 +26,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(250);
 pub(crate) struct Retries {
     /// What is committed.
     pub ledger: Arc<Mutex<Ledger>>,
-    /// What is not published.
+    /// The committed drops that are not published yet.
     pub unfinished: Unfinished,
     /// What became of the metrics.
     pub scored: UnboundedReceiver<Published>,
@@ -75,7 +75,7 @@ impl Retries {
         }
     }
 
-    /// Looks for ever at what is due.
+    /// Hands in drops when their pause is over, for ever.
     async fn look(&mut self) {
         let mut publishing: BTreeMap<String, Due> = BTreeMap::new();
         let mut scoring: Option<(String, Due)> = None;

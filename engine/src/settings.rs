@@ -179,7 +179,7 @@ pub(crate) fn check_mags(min: f32, max: f32) -> Result<(), Error> {
     }
 }
 
-/// Makes sure that there are redshifts between two bounds.
+/// Checks the two bounds of redshifts.
 ///
 /// # Errors
 /// [`Error::Usage`] where there are none, or where a redshift of -1 or less is to count: 1 + z is a ratio of wavelengths.
@@ -241,7 +241,7 @@ pub struct CatalogArgs {
     /// A z_spec below this is ignored; so is one of exactly 0
     #[arg(long, default_value_t = -0.01, allow_negative_numbers = true)]
     pub z_spec_min: f32,
-    /// A z_spec above this is ignored: 99 and 9999 are how tables say that there is none
+    /// A z_spec above this is ignored: many tables write 99 or 9999 for a missing redshift
     #[arg(long, default_value_t = 10.0)]
     pub z_spec_max: f32,
     /// Go on in an output that holds another model's predictions
@@ -252,7 +252,7 @@ pub struct CatalogArgs {
     pub json: bool,
 }
 
-/// How a job runs: none of these changes a prediction but device, precision, instructions and batch.
+/// How a job runs. Only device, precision, instructions and batch change predictions.
 #[derive(Args, Clone, Debug)]
 pub struct RunArgs {
     /// What is read, and where it goes.

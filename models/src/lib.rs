@@ -156,7 +156,7 @@ pub fn load(dir: &Path, device: Device, precision: Precision) -> Result<Box<dyn 
 }
 
 /// The same with an instruction set of the CPU: predictions of processors that differ are the same to the bit where they are
-/// made with the same one. A GPU knows none.
+/// made with the same instruction set. A GPU ignores the instruction set.
 ///
 /// # Errors
 /// As [`load`], and [`Error::Device`] where this processor has no such instructions.

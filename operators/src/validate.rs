@@ -23,12 +23,12 @@ pub struct Rules {
     pub mag_max: f32,
     /// The smallest redshift that a z_spec may be.
     pub z_spec_min: f32,
-    /// The largest redshift that a z_spec may be: 99 and 9999 are how tables say "none".
+    /// The largest redshift that a z_spec may be: many tables write 99 or 9999 for a missing redshift.
     pub z_spec_max: f32,
 }
 
 impl Rules {
-    /// Whether a z_spec is a redshift. Exactly 0 is how tables say "none", so it never is one.
+    /// Whether a z_spec is a redshift. Many tables write exactly 0 for a missing redshift, so 0 never counts.
     pub fn is_redshift(&self, z_spec: f32) -> bool {
         // NaN is in no range.
         (self.z_spec_min..=self.z_spec_max).contains(&z_spec) && z_spec != 0.0

@@ -126,7 +126,7 @@ impl Values<'_> {
         self.is_predicted(row).then(|| self.outcomes.z_phot[row])
     }
 
-    /// Null where it is ignored; NaN says that there is none.
+    /// Null where the value is ignored; NaN means a missing value.
     fn z_spec(&self, row: usize) -> Option<f32> {
         let z_spec = self.of_predicted(row, &self.galaxies.z_spec)?;
         let counts = !z_spec.is_nan() && self.outcomes.flags[row] & Z_SPEC_IGNORED == 0;

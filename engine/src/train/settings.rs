@@ -135,7 +135,7 @@ pub struct TrainArgs {
     /// A z_spec below this is ignored; so is one of exactly 0
     #[arg(long, default_value_t = -0.01, allow_negative_numbers = true)]
     pub z_spec_min: f32,
-    /// A z_spec above this is ignored: 99 and 9999 are how tables say that there is none
+    /// A z_spec above this is ignored: many tables write 99 or 9999 for a missing redshift
     #[arg(long, default_value_t = 10.0)]
     pub z_spec_max: f32,
 }

@@ -6,7 +6,7 @@ constexpr float ROUND = 12582912.0f;
 // e^x to 1e-7 of it where products and sums are fused, 4e-6 elsewhere; 1e-38 below -87, 2e38 above 88. The polynomial is
 // that of Cephes' expf (S. Moshier).
 inline V exponential(V x) {
-    // Bounds come first: of a NaN the second is what is left.
+    // The bound is the first argument: for a NaN these functions return the second.
     x = least(all(88.0f), most(all(-87.0f), x));
     V shifted = x * 1.44269504f + ROUND;
     V r = x - (shifted - ROUND) * 0.693147181f;

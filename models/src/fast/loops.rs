@@ -448,7 +448,7 @@ pub(super) fn convolve(conv: &Conv, x: &mut Tensor, from: i64, side: i64) -> Res
     let loops = loops(conv.set, kind);
     let padded = side as usize + conv.kernel - 1;
     let inputs = conv.channels.next_multiple_of(loops.step);
-    // Whoever takes steps together reads as many beyond the last.
+    // A loop that takes several steps together reads that number of steps beyond the last.
     let mut scratch = vec![0.0_f32; padded * padded * inputs + loops.step * loops.together];
     let batch = (pixels / side / side) as usize;
     let x = numbers(x, kind, pixels * x_row).cast::<u8>();
@@ -538,9 +538,7 @@ pub(super) fn whole_steps(set: InstructionSet, inputs: i64, kind: Kind) -> i64 {
     whole(inputs, loops(set, kind).step)
 }
 
-/// Whether [`linear`] takes layers of this number of inputs: whole steps of what is multiplied, or any where the last are
-/// copied. It is as fast as oneDNN's or faster,
-/// and no sum of its depends on how many rows there are.
+/// Whether [`linear`] handles this number of inputs: whole steps, or any number where it copies the last inputs.
 pub(super) fn has_linear(set: InstructionSet, inputs: i64, kind: Kind) -> bool {
     let loops = loops(set, kind);
     loops.linear.is_some() && (loops.together > 1 || inputs % loops.step as i64 == 0)

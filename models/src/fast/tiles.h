@@ -22,9 +22,10 @@ struct alignas(64) Shapes {
     uint8_t rows[16];
 };
 
-// The compiler is not told what instructions of tiles read: what they are to find must be written before this.
+// Makes the compiler write memory before tiles are loaded: the instructions do not tell the compiler which memory they read.
 inline void written() { __asm__ volatile("" ::: "memory"); }
 
+// Sets the number of rows of each tile.
 inline void shape(const uint8_t (&rows)[8]) {
     Shapes s = {1, 0, {}, {}, {}};
     for (int tile = 0; tile < 8; tile++) {
@@ -36,13 +37,13 @@ inline void shape(const uint8_t (&rows)[8]) {
     _tile_loadconfig(&s);
 }
 
-// For up to 32 rows in two tiles, as `linear` has them: 0, 1 and 4 for the first 16 rows, 2, 3 and 5 for the rest.
+// Shapes tiles for up to 32 rows, as `linear` uses them: tiles 0, 1 and 4 hold the first 16 rows, tiles 2, 3 and 5 the rest.
 inline void shape_two(size_t rows) {
     const uint8_t first = at_most(rows, TILE), second = rows - first;
     shape({first, first, second, second, first, second, TILE, TILE});
 }
 
-// For `rows` rows in each tile of sums and inputs, as `convolve` has them.
+// Shapes all tiles of sums and inputs for `rows` rows, as `convolve` uses them.
 inline void shape_each(size_t rows) {
     const uint8_t r = rows;
     shape({r, r, r, r, r, r, TILE, TILE});
@@ -68,12 +69,22 @@ template <int R, int N> inline void add_tiles(const bf16 *x, size_t x_row, const
 // Outputs that two tiles beside each other sum up.
 constexpr size_t ACROSS = 2 * TILE;
 
+// The sums of R tiles of rows and N tiles of outputs, to [R * 16][ACROSS].
+template <int R, int N> inline void store_tiles(float *sums) {
+    _tile_stored(0, sums, 4 * ACROSS);
+    if constexpr (N > 1) _tile_stored(1, sums + TILE, 4 * ACROSS);
+    if constexpr (R > 1) {
+        _tile_stored(2, sums + TILE * ACROSS, 4 * ACROSS);
+        if constexpr (N > 1) _tile_stored(3, sums + TILE * ACROSS + TILE, 4 * ACROSS);
+    }
+}
+
 // sums [R * 16][ACROSS] = x W^T + b, of N tiles of outputs, for `tiles` whole tiles of inputs, and one more, `rest`, unless it is
 // null. Vectors are free while tiles are multiplied: `meanwhile` is called for each tile of inputs.
 template <int R, int N, class Meanwhile>
 inline void tile_sums(const bf16 *x, size_t x_row, size_t tiles, const bf16 *rest, const bf16 *weight, const float *bias,
                       float *sums, Meanwhile meanwhile) {
-    // Of a bias all rows are the same.
+    // A stride of zero repeats the bias in all rows.
     _tile_loadd(0, bias, 0);
     if constexpr (N > 1) _tile_loadd(1, bias + TILE, 0);
     if constexpr (R > 1) {
@@ -85,15 +96,10 @@ inline void tile_sums(const bf16 *x, size_t x_row, size_t tiles, const bf16 *res
         meanwhile();
     }
     if (rest) add_tiles<R, N>(rest, TILE_INPUTS, weight);
-    _tile_stored(0, sums, 4 * ACROSS);
-    if constexpr (N > 1) _tile_stored(1, sums + TILE, 4 * ACROSS);
-    if constexpr (R > 1) {
-        _tile_stored(2, sums + TILE * ACROSS, 4 * ACROSS);
-        if constexpr (N > 1) _tile_stored(3, sums + TILE * ACROSS + TILE, 4 * ACROSS);
-    }
+    store_tiles<R, N>(sums);
 }
 
-// Rows that see all panels before the next rows do: their inputs and a panel of weights stay in the first cache.
+// Rows that go through all panels before the next rows do: their inputs and a panel of weights fit into the first cache.
 constexpr size_t TILE_BLOCK = 64;
 
 // What follows a layer.
@@ -132,7 +138,7 @@ template <class After> struct Unwritten {
 template <class After>
 void linear_then(const HubbleflowLinear *l, const bf16 *x, size_t rows, const bf16 *other, bf16 *y, size_t y_row) {
     const size_t tiles = l->inputs / TILE_INPUTS, left = l->inputs % TILE_INPUTS;
-    // The last inputs, where they fill no tile: what follows them in memory is another row's, which may hold a NaN.
+    // A copy of the last inputs, where they fill no tile: the numbers behind them belong to the next row, and may be NaN.
     alignas(64) bf16 rest[TILE_BLOCK * TILE_INPUTS] = {};
     alignas(64) float sums[2][ACROSS * ACROSS];
     Unwritten<After> before = {nullptr, 0, nullptr, nullptr, 0, 0};
@@ -243,23 +249,6 @@ void convolve_by_tiles(bf16 *x, size_t x_row, size_t batch, const HubbleflowConv
     _tile_release();
 }
 
-// The four tiles of sums, or the first two.
-inline void zero_tiles(bool all) {
-    _tile_zero(0);
-    _tile_zero(1);
-    if (!all) return;
-    _tile_zero(2);
-    _tile_zero(3);
-}
-
-inline void store_tiles(bool all, float *sums) {
-    _tile_stored(0, sums, 4 * ACROSS);
-    _tile_stored(1, sums + TILE, 4 * ACROSS);
-    if (!all) return;
-    _tile_stored(2, sums + TILE * ACROSS, 4 * ACROSS);
-    _tile_stored(3, sums + TILE * ACROSS + TILE, 4 * ACROSS);
-}
-
 // The most tokens that attention by tiles takes, two tiles of them, and the most channels of a head.
 constexpr size_t TOKENS_MAX = 2 * TILE, DEPTH_MAX = 128;
 
@@ -289,7 +278,7 @@ inline void transpose(V (&r)[TILE]) {
     }
 }
 
-// What the attention of one head needs: pairs of numbers are one float each. What no token reaches stays zero.
+// Working memory for one head's attention. A float holds a pair of bfloat16. Places without a token stay zero.
 struct Head {
     // [pair of channels][query]
     alignas(64) float queries[DEPTH_MAX / 2][TOKENS_MAX];
@@ -303,7 +292,7 @@ struct Head {
     alignas(64) float mixed[TOKENS_MAX][TOKENS_MAX];
 };
 
-// The columns of `from`, TILE rows of TOKENS_MAX, up to `columns`, to rows of `to`.
+// Transposes TILE rows of `from`, the first `columns` of each.
 inline void columns_to_rows(const float (*from)[TOKENS_MAX], float (*to)[TILE], size_t columns) {
     V block[TILE];
     for (size_t row = 0; row < TILE; row++) block[row] = load(from[row]);
@@ -313,7 +302,7 @@ inline void columns_to_rows(const float (*from)[TOKENS_MAX], float (*to)[TILE], 
         for (size_t row = 0; row < TILE; row++) to[column][row] = from[row][column];
 }
 
-// The queries of a head, rows `row` numbers apart, to columns.
+// Transposes the queries of a head, whose tokens are `row` numbers apart.
 inline void rows_to_columns(const bf16 *q, size_t row, size_t tokens, size_t depth, Head &h) {
     for (size_t pair = 0; pair < depth / 2; pair += TILE) {
         V block[TILE] = {};
@@ -325,7 +314,7 @@ inline void rows_to_columns(const bf16 *q, size_t row, size_t tokens, size_t dep
         for (size_t pair = 0; pair < depth / 2; pair++) memcpy(&h.queries[pair][token], q + token * row + 2 * pair, 4);
 }
 
-// The values of a head, each two tokens' beside each other.
+// Interleaves the values of two tokens at a time.
 inline void pair_values(const bf16 *v, size_t row, size_t tokens, size_t depth, Head &h) {
     for (size_t token = 0; token < tokens; token += 2)
         for (size_t i = 0; i < depth; i += LANES) {
@@ -335,44 +324,58 @@ inline void pair_values(const bf16 *v, size_t row, size_t tokens, size_t depth, 
         }
 }
 
+// Two tiles of columns of sums, for R tiles of rows, from zero.
+template <int R> inline void zero_tiles() {
+    _tile_zero(0);
+    _tile_zero(1);
+    if constexpr (R > 1) {
+        _tile_zero(2);
+        _tile_zero(3);
+    }
+}
+
+// Attention of one head: R tiles of tokens. Its queries, keys and values are `q`, `q + width` and `q + 2 * width`, tokens `row`
+// apart; `mixed` has tokens `mixed_row` apart.
+template <int R>
+inline void attend_head(const bf16 *q, size_t width, size_t row, size_t tokens, size_t depth, bf16 *mixed, size_t mixed_row,
+                        Head &h) {
+    rows_to_columns(q, row, tokens, depth, h);
+    written();
+    zero_tiles<R>();
+    for (size_t i = 0; i < depth; i += TILE_INPUTS)
+        add_tiles<R, 2>(q + width + i, row, reinterpret_cast<const bf16 *>(h.queries[i / 2]));
+    store_tiles<R, 2>(h.scores[0]);
+    softmax<bf16>(h.scores[0], h.weights[0], tokens, TOKENS_MAX);
+    columns_to_rows(h.weights, h.by_query, tokens);
+    pair_values(q + 2 * width, row, tokens, depth, h);
+    written();
+    for (size_t i = 0; i < depth; i += TILE_INPUTS) {
+        zero_tiles<R>();
+        add_tiles<R, 2>(reinterpret_cast<const bf16 *>(h.by_query[0]), TILE_INPUTS,
+                        reinterpret_cast<const bf16 *>(h.values[i / 32][0]));
+        store_tiles<R, 2>(h.mixed[0]);
+        for (size_t token = 0; token < tokens; token++)
+            for (size_t j = 0; j < TILE_INPUTS; j += LANES)
+                store(mixed + token * mixed_row + i + j, load(&h.mixed[token][j]));
+    }
+}
+
 // Attention by tiles: see `attend` in loops.cpp. For up to TOKENS_MAX tokens, and whole tiles of channels up to DEPTH_MAX.
 void attend_by_tiles(const bf16 *qkv, bf16 *mixed, size_t tokens, size_t batch, size_t heads, size_t depth) {
-    const size_t width = heads * depth, row = 3 * width * batch;
-    const bool two = tokens > TILE;
+    const size_t width = heads * depth, row = 3 * width * batch, mixed_row = width * batch;
+    auto attend = tokens > TILE ? attend_head<2> : attend_head<1>;
     Head h = {};
     shape_two(tokens);
     for (size_t galaxy = 0; galaxy < batch; galaxy++)
         for (size_t head = 0; head < width; head += depth) {
-            const bf16 *q = qkv + galaxy * 3 * width + head, *k = q + width, *v = k + width;
-            // The tokens of one galaxy are far apart: the next one's are fetched meanwhile.
+            const bf16 *q = qkv + galaxy * 3 * width + head;
+            bf16 *to = mixed + galaxy * width + head;
+            // The tokens of one galaxy are far apart: the next galaxy's are fetched meanwhile.
             for (size_t token = 0; token < tokens; token++) {
                 for (size_t part = 3; part < 6; part++) prefetch<0>(q + token * row + part * width, depth);
-                prefetch<1>(mixed + (token * batch + galaxy) * width + head, depth);
+                prefetch<1>(to + token * mixed_row, depth);
             }
-            rows_to_columns(q, row, tokens, depth, h);
-            written();
-            zero_tiles(two);
-            for (size_t i = 0; i < depth; i += TILE_INPUTS) {
-                const bf16 *pairs = reinterpret_cast<const bf16 *>(h.queries[i / 2]);
-                if (two) add_tiles<2, 2>(k + i, row, pairs);
-                else add_tiles<1, 2>(k + i, row, pairs);
-            }
-            store_tiles(two, h.scores[0]);
-            softmax<bf16>(h.scores[0], h.weights[0], tokens, TOKENS_MAX);
-            columns_to_rows(h.weights, h.by_query, tokens);
-            pair_values(v, row, tokens, depth, h);
-            written();
-            for (size_t i = 0; i < depth; i += TILE_INPUTS) {
-                zero_tiles(two);
-                const bf16 *by_query = reinterpret_cast<const bf16 *>(h.by_query[0]);
-                const bf16 *values = reinterpret_cast<const bf16 *>(h.values[i / 32][0]);
-                if (two) add_tiles<2, 2>(by_query, TILE_INPUTS, values);
-                else add_tiles<1, 2>(by_query, TILE_INPUTS, values);
-                store_tiles(two, h.mixed[0]);
-                for (size_t token = 0; token < tokens; token++)
-                    for (size_t j = 0; j < TILE_INPUTS; j += LANES)
-                        store(mixed + (token * batch + galaxy) * width + head + i + j, load(&h.mixed[token][j]));
-            }
+            attend(q, width, row, tokens, depth, to, mixed_row, h);
         }
     _tile_release();
 }
