@@ -268,7 +268,13 @@ impl Output {
         self.location.check_no_link(STAGING).await?;
         // A store would look behind links. Of a link, this removes the link alone.
         match tokio::fs::remove_dir_all(folder.join(&stage)).await {
-            Err(error) if error.kind() != ErrorKind::NotFound => {
+            // Another run may be removing the stage too, or write to it: its attempt is void, and it clears up itself.
+            Err(error)
+                if !matches!(
+                    error.kind(),
+                    ErrorKind::NotFound | ErrorKind::DirectoryNotEmpty
+                ) =>
+            {
                 let source = object_store::Error::Generic {
                     store: "LocalFileSystem",
                     source: error.into(),

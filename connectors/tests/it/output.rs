@@ -424,6 +424,36 @@ async fn the_stage_of_one_attempt_is_cleared_alone() {
     assert_eq!(staged(&here).await.len(), 1);
 }
 
+/// A stage that another run still wrote to could not be cleared, which ended the run that cleared it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stage_that_is_written_to_is_cleared_all_the_same() {
+    let folder = tempfile::tempdir().unwrap();
+    let here = Location::open(folder.path().to_str().unwrap(), &[]).unwrap();
+    let output = Output::new(here);
+    let stage = folder.path().join("_hubbleflow/staging/first/photoz/a");
+    let over = Arc::new(AtomicBool::new(false));
+    let writer = std::thread::spawn({
+        let over = over.clone();
+        move || {
+            for n in 0_u64.. {
+                if over.load(Ordering::SeqCst) {
+                    break;
+                }
+                // Either may fail while the stage is being cleared.
+                let _ = std::fs::create_dir_all(&stage);
+                let _ = std::fs::write(stage.join(n.to_string()), "");
+            }
+        }
+    });
+    for _ in 0..300 {
+        output.clear_stage("first").await.unwrap();
+    }
+    over.store(true, Ordering::SeqCst);
+    writer.join().unwrap();
+    output.clear_stage("first").await.unwrap();
+    assert!(!folder.path().join("_hubbleflow/staging").exists());
+}
+
 /// A run beside a deleted output made an entry 2 without a 1.
 #[tokio::test]
 async fn an_entry_comes_after_the_one_before_it() {
