@@ -1,19 +1,19 @@
 # Hubbleflow. `make demo` and `make test` set up all that they need.
 #
 #   make demo      a sample survey on an S3 server, a cluster of two processes, predictions
-#   make test      every test; what other Parquet readers see is tested in a Python venv
+#   make test      every test, also of other Parquet readers, in a Python venv
 #   make chaos     two hundred clusters killed at random moments
 #   make test-moto the conformance suite against moto, an S3 of another make
-#   make test-cuda what needs a GPU, with PyTorch's libraries for it (a download of up to 3 GB)
-#   make test-torch imports of what PyTorch itself has saved (a download of up to 3 GB)
-#   make fuzz      what comes from outside, made by a fuzzer: a minute for each kind (FUZZ_SECONDS=600)
+#   make test-cuda tests that need a GPU, with PyTorch's libraries for it (a download of up to 3 GB)
+#   make test-torch imports of files that PyTorch itself saved (a download of up to 3 GB)
+#   make fuzz      input of each kind, made by a fuzzer for a minute (FUZZ_SECONDS=600)
 #   make lint      format, clippy, documentation
 #   make deny      licences and sources of all dependencies
 #   make bench     timings of this machine (the model beside PyTorch: scripts/bench-inference.sh)
 #   make bench-peers the same job as others do it: PyTorch as CAI runs it, Ray Data, Daft (a download of up to 4 GB)
 #   make install   PREFIX=/usr/local: bin/hubbleflow and lib/hubbleflow, which can be moved together
 #
-# Everything is built for release and as one: dependencies are compiled once, and what is tested is what runs.
+# Everything is built for release, together: dependencies are compiled once, and the tests run what users run.
 
 SHELL    := bash
 CARGO    := cargo
@@ -27,7 +27,7 @@ PYTHON   := .venv/bin/python
 build: .libtorch
 	$(CARGO) build --release --workspace --all-targets
 
-# The program alone: tests and examples would take as long again.
+# Builds the program only: tests and examples would take as long again.
 demo: .libtorch
 	$(CARGO) build --release --workspace --bin hubbleflow
 	$(TARGET)/release/hubbleflow demo
@@ -35,7 +35,7 @@ demo: .libtorch
 test: build .venv/ready
 	$(CARGO) test --release --workspace --no-fail-fast
 
-# Of which half are on local files, half on a bucket.
+# Half of the trials use local files, half a bucket.
 chaos: export HUBBLEFLOW_CHAOS_TRIALS ?= 100
 chaos: export HUBBLEFLOW_CHAOS_SEED ?= $(shell echo $$RANDOM)
 chaos: build
