@@ -27,6 +27,7 @@ use sha2::{Digest, Sha256};
 
 use crate::{
     Error, Ledger, Location, Output,
+    contradiction::contradiction,
     fetch::ObjectReader,
     ledger::{Entry, FileRecord, Kind},
     output::staged,
@@ -99,15 +100,17 @@ pub struct CommittedFile {
 
 /// The files of an entry.
 pub fn files_of(entry: &Entry) -> Vec<CommittedFile> {
-    let file = |record: &FileRecord| {
-        Some(CommittedFile {
-            folder: Folder::of(&record.path)?,
-            path: record.path.clone(),
-            attempt: entry.attempt.clone(),
-            bytes: record.bytes,
-        })
-    };
-    entry.files.iter().filter_map(file).collect()
+    let files = entry.files.iter();
+    files.filter_map(|record| file_of(entry, record)).collect()
+}
+
+fn file_of(entry: &Entry, record: &FileRecord) -> Option<CommittedFile> {
+    Some(CommittedFile {
+        folder: Folder::of(&record.path)?,
+        path: record.path.clone(),
+        attempt: entry.attempt.clone(),
+        bytes: record.bytes,
+    })
 }
 
 /// A committed file that is open: its footer is read.
@@ -203,7 +206,29 @@ pub async fn damage(output: &Output, file: &FileRecord) -> Result<Option<String>
     })
 }
 
+/// What is wrong with a published file of an entry, if anything: its bytes, or what it says of the entry.
+///
+/// # Errors
+/// The store's.
+pub async fn fault_of(
+    output: &Output,
+    entry: &Entry,
+    file: &FileRecord,
+) -> Result<Option<String>, Error> {
+    let damage = damage(output, file).await?;
+    let Some(of_entry) = file_of(entry, file).filter(|_| damage.is_none()) else {
+        return Ok(damage);
+    };
+    let rows = of_entry.open(output).await?;
+    contradiction(entry, of_entry.folder, rows).await
+}
+
 impl CommittedRows {
+    /// The footer.
+    pub(crate) fn metadata(&self) -> &ParquetMetaData {
+        self.builder.metadata()
+    }
+
     /// The columns.
     pub fn schema(&self) -> SchemaRef {
         self.builder.schema().clone()

@@ -5,15 +5,19 @@
 //! ```
 //! Creating the next number is the commit point: whoever creates it has committed, everybody else takes it in and goes
 //! on from there. No clocks and no leases: an attempt learns that it was abandoned, or that another run was faster, from
-//! the entries that came before its own.
+//! the entries that came before its own. A run also keeps copies of many entries in one object (`compacted.rs`), from which
+//! a long ledger opens in few requests.
 use futures::{StreamExt, TryStreamExt};
-use object_store::{ObjectStoreExt, PutMode};
+use object_store::PutMode;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::{
     Error, Input, Location,
+    compacted::{self, Copied},
     galaxy::{IdKind, KeptTypes},
+    ledger_index::LedgerIndex,
+    seal,
 };
 
 /// The newest format this engine writes and reads.
@@ -176,7 +180,9 @@ pub enum Appended {
 #[derive(Clone, Debug)]
 pub struct Ledger {
     output: Location,
-    entries: Vec<Entry>,
+    index: LedgerIndex,
+    /// How far there are copies of the entries.
+    copied: Copied,
 }
 
 impl Ledger {
@@ -184,7 +190,8 @@ impl Ledger {
     pub fn unread(output: &Location) -> Self {
         Self {
             output: output.clone(),
-            entries: Vec::new(),
+            index: LedgerIndex::default(),
+            copied: Copied::default(),
         }
     }
 
@@ -193,33 +200,19 @@ impl Ledger {
     /// # Errors
     /// The store's, [`Error::Format`], or [`Error::Ledger`] where a number is missing.
     pub async fn open(output: &Location) -> Result<Self, Error> {
-        let mut ledger = Self {
-            output: output.clone(),
-            entries: Vec::new(),
-        };
-        let folder = output.path(FOLDER)?;
-        let listed = output
-            .store
-            .list(Some(&folder))
-            .try_collect::<Vec<_>>()
-            .await;
-        let listed = listed.map_err(|source| Error::store(output.url_of(FOLDER), source))?;
-        let count = listed
-            .iter()
-            .filter(|meta| meta.location.filename().is_some_and(is_entry))
-            .count() as u64;
-        let reads: Vec<_> = (1..=count).map(|sequence| ledger.get(sequence)).collect();
-        let read: Vec<Option<Entry>> = futures::stream::iter(reads)
-            .buffered(READS_AT_ONCE)
-            .try_collect()
-            .await?;
-        for (sequence, entry) in (1..).zip(read) {
-            ledger.entries.push(entry.ok_or_else(|| Error::Ledger {
-                object: output.url_of(&name(sequence)),
-                reason: format!(
-                    "is missing, though {count} entries are there; restore it from a backup"
-                ),
-            })?);
+        let mut ledger = Self::unread(output);
+        let (copies, copied) = compacted::read(output).await?;
+        copies
+            .into_iter()
+            .for_each(|entry| ledger.index.push(entry));
+        ledger.copied = copied;
+        let count = ledger.next() - 1 + count_after(output, ledger.next() - 1).await?;
+        let reads = (ledger.next()..=count).map(|sequence| read_entry(output, sequence));
+        let mut reads = futures::stream::iter(reads.collect::<Vec<_>>()).buffered(READS_AT_ONCE);
+        while let Some(entry) = reads.try_next().await? {
+            let missing = || missing(output, ledger.next(), count);
+            let entry = entry.ok_or_else(missing)?;
+            ledger.index.push(entry);
         }
         ledger.refresh().await?;
         Ok(ledger)
@@ -227,25 +220,36 @@ impl Ledger {
 
     /// The entries in the order of their numbers.
     pub fn entries(&self) -> &[Entry] {
-        &self.entries
+        self.index.entries()
     }
 
     /// The number the next entry will have: an attempt that begins now is judged by the entries from here on.
     pub fn next(&self) -> u64 {
-        self.entries.len() as u64 + 1
+        self.entries().len() as u64 + 1
+    }
+
+    /// The entries that committed a drop, the oldest first.
+    pub fn of_drop(&self, drop: &str) -> impl DoubleEndedIterator<Item = &Entry> {
+        self.index.of_drop(drop)
     }
 
     /// The newest entry of a drop.
     pub fn newest(&self, drop: &str) -> Option<&Entry> {
-        self.entries
-            .iter()
-            .rev()
-            .find(|entry| entry.kind == Kind::Drop && entry.drop == drop)
+        self.of_drop(drop).next_back()
     }
 
     /// Whether an attempt has committed, and as what.
     pub fn of_attempt(&self, attempt: &str) -> Option<&Entry> {
-        self.entries.iter().find(|entry| entry.attempt == attempt)
+        self.index.of_attempt(attempt)
+    }
+
+    /// Makes the copies of entries that are due, one for every hundred. They are derived: where one cannot be made, a
+    /// warning says so, and it is tried again after the next hundred entries.
+    pub async fn compact(&mut self) {
+        let count = self.next() - 1;
+        if let Err(error) = compacted::write(&self.output, &mut self.copied, count).await {
+            tracing::warn!("the ledger is not compacted, and opens slowly: {error}");
+        }
     }
 
     /// Takes in what other runs have appended.
@@ -253,8 +257,8 @@ impl Ledger {
     /// # Errors
     /// The store's, or [`Error::Format`].
     pub async fn refresh(&mut self) -> Result<(), Error> {
-        while let Some(entry) = self.get(self.next()).await? {
-            self.entries.push(entry);
+        while let Some(entry) = read_entry(&self.output, self.next()).await? {
+            self.index.push(entry);
         }
         Ok(())
     }
@@ -277,8 +281,8 @@ impl Ledger {
             self.check_last().await?;
             let created = self.create(&entry).await;
             // What is there counts, whatever the store has answered: it may have lost its answer, or say yes and mean no.
-            match (self.get(self.next()).await, created) {
-                (Ok(Some(there)), _) => self.entries.push(there),
+            match (read_entry(&self.output, self.next()).await, created) {
+                (Ok(Some(there)), _) => self.index.push(there),
                 (_, Err(error)) | (Err(error), _) => return Err(error),
                 (Ok(None), Ok(())) => {
                     return Err(self.output.not_written(&name(self.next()), None, 0));
@@ -292,13 +296,7 @@ impl Ledger {
     /// # Errors
     /// [`Error::Mixed`] naming both types and the other drop.
     pub fn check_ids(&self, drop: &str, ids: Option<IdKind>) -> Result<(), Error> {
-        let mut others = self.entries.iter().filter(|entry| entry.drop != drop);
-        let known = others.find_map(|entry| {
-            let ids = (entry.object_id?, entry.drop.as_str());
-            let newest = self.newest(&entry.drop)?;
-            (newest.sequence == entry.sequence).then_some(ids)
-        });
-        match ids.zip(known) {
+        match ids.zip(self.index.ids_of_others(drop)) {
             Some((here, (there, other))) if here != there => {
                 Err(Error::mixed_ids(drop, here, there, other))
             }
@@ -308,13 +306,7 @@ impl Ledger {
 
     /// The type of a kept column in the newest of the other drops that have it, as they stand, and that drop's name.
     pub fn kept_type(&self, drop: &str, column: &str) -> Option<(&str, &str)> {
-        let others = self.entries.iter().rev().filter(|entry| entry.drop != drop);
-        others.into_iter().find_map(|entry| {
-            let known = entry.keep.get(column).filter(|known| *known != "Null")?;
-            let newest = self.newest(&entry.drop)?;
-            let stands = newest.sequence == entry.sequence;
-            stands.then_some((known.as_str(), entry.drop.as_str()))
-        })
+        self.index.kept_by_others(drop, column)
     }
 
     /// Makes sure that the kept columns of a drop have the types that they have in the other drops.
@@ -335,7 +327,7 @@ impl Ledger {
 
     /// Makes sure that no other model has predicted since `began`: of those before, whoever runs has decided.
     fn check_model(&self, entry: &Entry, began: u64) -> Result<(), Error> {
-        let since = self.entries.iter().skip(began.saturating_sub(1) as usize);
+        let since = self.entries().iter().skip(began.saturating_sub(1) as usize);
         let mut others = since.filter(|other| other.predicts() && entry.predicts());
         match others.find(|other| other.model_id != entry.model_id) {
             None => Ok(()),
@@ -351,7 +343,7 @@ impl Ledger {
 
     /// What the entries from `began` on say of an attempt at a drop: the first that settles it.
     pub fn verdict(&self, attempt: &str, drop: &str, began: u64) -> Option<Appended> {
-        self.entries
+        self.entries()
             .iter()
             .skip(began.saturating_sub(1) as usize)
             .find_map(|entry| match entry.kind {
@@ -366,10 +358,11 @@ impl Ledger {
 
     /// Makes sure that the entry before the next one is still there, so that no number is left out.
     async fn check_last(&self) -> Result<(), Error> {
-        let Some(last) = self.entries.last() else {
+        let Some(last) = self.entries().last() else {
             return Ok(());
         };
-        if self.get(last.sequence).await?.as_ref() == Some(last) {
+        let there = read_entry(&self.output, last.sequence).await?;
+        if there.as_ref() == Some(last) {
             return Ok(());
         }
         Err(Error::Ledger {
@@ -380,7 +373,7 @@ impl Ledger {
 
     async fn create(&self, entry: &Entry) -> Result<(), Error> {
         let name = name(entry.sequence);
-        let text = serde_json::to_vec_pretty(entry).expect("an entry is plain data");
+        let text = seal::sealed(entry);
         let put = self
             .output
             .store
@@ -393,29 +386,47 @@ impl Ledger {
         put.map(|_| ())
             .map_err(|source| Error::store(self.output.url_of(&name), source))
     }
+}
 
-    async fn get(&self, sequence: u64) -> Result<Option<Entry>, Error> {
-        let name = name(sequence);
-        let object = self.output.url_of(&name);
-        let answer = match self.output.store.get(&self.output.path(&name)?).await {
-            Ok(answer) => answer.bytes().await,
-            Err(error) => Err(error),
-        };
-        let text = match answer {
-            Ok(text) => text,
-            Err(object_store::Error::NotFound { .. }) => return Ok(None),
-            Err(source) => return Err(Error::store(object, source)),
-        };
-        let entry = parse(&text, object.clone())?;
-        if entry.sequence != sequence {
-            let reason = format!("holds entry {}; restore it from a backup", entry.sequence);
-            return Err(Error::Ledger { object, reason });
-        }
-        Ok(Some(entry))
+/// How many entries lie in the ledger after a number. Where they begin, a store lists no more than these.
+async fn count_after(output: &Location, sequence: u64) -> Result<u64, Error> {
+    let (folder, offset) = (output.path(FOLDER)?, output.path(&name(sequence))?);
+    let listed = output.store.list_with_offset(Some(&folder), &offset);
+    let entries = listed.try_filter(|meta| {
+        let is_entry = meta.location.filename().is_some_and(is_entry);
+        std::future::ready(is_entry)
+    });
+    let count = entries.try_fold(0, |count, _| std::future::ready(Ok(count + 1)));
+    count
+        .await
+        .map_err(|source| Error::store(output.url_of(FOLDER), source))
+}
+
+fn missing(output: &Location, sequence: u64, count: u64) -> Error {
+    let reason = format!("is missing, though {count} entries are there; restore it from a backup");
+    Error::Ledger {
+        object: output.url_of(&name(sequence)),
+        reason,
     }
 }
 
-fn name(sequence: u64) -> String {
+/// Reads the entry at a number of the ledger; `None` if there is none.
+pub(crate) async fn read_entry(output: &Location, sequence: u64) -> Result<Option<Entry>, Error> {
+    let name = name(sequence);
+    let Some(text) = output.read_if_there(&name).await? else {
+        return Ok(None);
+    };
+    let object = output.url_of(&name);
+    let entry = parse(&text, object.clone())?;
+    if entry.sequence != sequence {
+        let reason = format!("holds entry {}; restore it from a backup", entry.sequence);
+        return Err(Error::Ledger { object, reason });
+    }
+    Ok(Some(entry))
+}
+
+/// Where an entry lies below the output.
+pub(crate) fn name(sequence: u64) -> String {
     format!("{FOLDER}/{sequence:020}.json")
 }
 

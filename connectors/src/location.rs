@@ -12,8 +12,10 @@ use std::{
     sync::Arc,
 };
 
+use bytes::Bytes;
 use object_store::{
-    ObjectStore, PutMode, PutPayload, list::PaginatedListStore, local::LocalFileSystem, path::Path,
+    ObjectStore, ObjectStoreExt, PutMode, PutPayload, list::PaginatedListStore,
+    local::LocalFileSystem, path::Path,
 };
 
 use crate::{
@@ -164,6 +166,22 @@ impl Location {
                 object_store::Error::AlreadyExists { .. }
                 | object_store::Error::Precondition { .. },
             ) => Ok(false),
+            Err(source) => Err(Error::store(self.url_of(relative), source)),
+        }
+    }
+
+    /// Reads an object; `None` if it is not there.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn read_if_there(&self, relative: &str) -> Result<Option<Bytes>, Error> {
+        let answer = match self.store.get(&self.path(relative)?).await {
+            Ok(answer) => answer.bytes().await,
+            Err(error) => Err(error),
+        };
+        match answer {
+            Ok(bytes) => Ok(Some(bytes)),
+            Err(object_store::Error::NotFound { .. }) => Ok(None),
             Err(source) => Err(Error::store(self.url_of(relative), source)),
         }
     }

@@ -134,10 +134,15 @@ impl Output {
     /// The store's; [`Error::NotWritten`] where a file has not arrived; [`Error::Ledger`] where a committed file is neither
     /// staged nor published, or may not lie where the entry says.
     pub async fn publish(&self, ledger: &mut Ledger, entry: &Entry) -> Result<(), Error> {
+        self.publish_files(ledger, entry).await?;
+        self.clear_stage(&entry.attempt).await
+    }
+
+    /// Publishes as [`Output::publish`] does, and leaves the stage.
+    async fn publish_files(&self, ledger: &mut Ledger, entry: &Entry) -> Result<(), Error> {
         entry.check_paths(&self.location)?;
-        let before = ledger.entries().iter();
-        let before =
-            before.filter(|other| other.drop == entry.drop && other.sequence < entry.sequence);
+        let before = ledger.of_drop(&entry.drop);
+        let before = before.filter(|other| other.sequence < entry.sequence);
         let before: HashSet<&str> = before.flat_map(|other| other.paths()).collect();
         let copies: Vec<_> = entry
             .files
@@ -160,7 +165,7 @@ impl Output {
                     .newest(&entry.drop)
                     .is_some_and(|newest| newest.attempt != entry.attempt)
             {
-                self.clear_stage(&entry.attempt).await
+                Ok(())
             } else {
                 Err(error)
             };
@@ -170,19 +175,15 @@ impl Output {
         let newest = ledger
             .newest(&entry.drop)
             .map_or(entry.sequence, |newest| newest.sequence);
-        let of_drop = ledger
-            .entries()
-            .iter()
-            .filter(|other| other.kind == Kind::Drop && other.drop == entry.drop);
-        let (current, past): (Vec<&Entry>, Vec<&Entry>) =
-            of_drop.partition(|other| other.sequence == newest);
+        let (current, past): (Vec<&Entry>, Vec<&Entry>) = ledger
+            .of_drop(&entry.drop)
+            .partition(|other| other.sequence == newest);
         let kept: HashSet<&str> = current.iter().flat_map(|entry| entry.paths()).collect();
         let stale = past
             .iter()
             .flat_map(|entry| entry.paths().filter(move |path| entry.may_list(path)))
             .filter(|path| !kept.contains(path));
-        self.take_away(stale.collect()).await?;
-        self.clear_stage(&entry.attempt).await
+        self.take_away(stale.collect()).await
     }
 
     /// Deletes published files, and sees that they are gone.
@@ -334,16 +335,14 @@ impl Output {
                         unpublished.push(Unpublished {
                             drop: entry.drop,
                             attempt,
-                            error: Error::Unpublished {
-                                sequence: entry.sequence,
-                                source: Box::new(error),
-                            },
+                            error: self::unpublished(entry.sequence, error),
                         });
                     }
                 }
                 _ => self.clear_stage(&attempt).await?,
             }
         }
+        ledger.compact().await;
         Ok(unpublished)
     }
 
@@ -358,27 +357,55 @@ impl Output {
         entry: Entry,
         began: u64,
     ) -> Result<Appended, Error> {
-        let appended = self.enter(ledger, entry.clone(), began).await;
-        if let Err(Error::Mixed { .. } | Error::Ledger { .. }) = appended
-            && let Err(error) = self.clear_stage(&entry.attempt).await
-        {
-            // The next start clears it. Why the drop fails is what the user needs to know.
-            tracing::warn!("{error}");
-        }
-        let appended = appended?;
-        match appended {
-            Appended::Committed(sequence) => {
-                let published = self.publish(ledger, &Entry { sequence, ..entry }).await;
-                published.map_err(|source| Error::Unpublished {
-                    sequence,
-                    source: Box::new(source),
-                })?;
-            }
-            Appended::Overtaken(_) | Appended::Abandoned(_) => {
-                self.clear_stage(&entry.attempt).await?
-            }
+        let attempt = entry.attempt.clone();
+        let committed = self.commit_and_keep_stage(ledger, entry, began).await;
+        self.finish(&attempt, committed).await
+    }
+
+    /// The part of [`Output::commit`] that needs the ledger: [`Output::finish`] does the rest, which may take long.
+    ///
+    /// # Errors
+    /// As [`Output::commit`].
+    pub async fn commit_and_keep_stage(
+        &self,
+        ledger: &mut Ledger,
+        entry: Entry,
+        began: u64,
+    ) -> Result<Appended, Error> {
+        let appended = self.enter(ledger, entry.clone(), began).await?;
+        if let Appended::Committed(sequence) = appended {
+            let entry = Entry { sequence, ..entry };
+            let published = self.publish_files(ledger, &entry).await;
+            published.map_err(|source| unpublished(sequence, source))?;
+            ledger.compact().await;
         }
         Ok(appended)
+    }
+
+    /// Clears the stage of an attempt that is `committed` or will never be, and says what became of it.
+    ///
+    /// # Errors
+    /// The error of the attempt; the store's; [`Error::Unpublished`] where the drop is committed, and its stage not cleared.
+    pub async fn finish(
+        &self,
+        attempt: &str,
+        committed: Result<Appended, Error>,
+    ) -> Result<Appended, Error> {
+        match &committed {
+            Ok(Appended::Committed(sequence)) => {
+                let cleared = self.clear_stage(attempt).await;
+                cleared.map_err(|source| unpublished(*sequence, source))?;
+            }
+            Ok(_) => self.clear_stage(attempt).await?,
+            Err(Error::Mixed { .. } | Error::Ledger { .. }) => {
+                // The next start clears it. Why the drop fails is what the user needs to know.
+                if let Err(error) = self.clear_stage(attempt).await {
+                    tracing::warn!("{error}");
+                }
+            }
+            Err(_) => (),
+        }
+        committed
     }
 
     /// Enters a drop in the ledger when all of its files are seen to be staged.
@@ -418,18 +445,22 @@ impl Output {
     }
 
     async fn delete(&self, paths: Vec<Path>) -> Result<(), Error> {
-        let store = &self.location.store;
-        let delete = async |path: Path| match store.delete(&path).await {
-            Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
-            Err(source) => Err(Error::store(
-                self.location.url_of(self.location.relative(&path)),
-                source,
-            )),
-        };
-        for path in paths {
-            delete(path).await?;
+        let paths = futures::stream::iter(paths).map(Ok).boxed();
+        let mut deleted = self.location.store.delete_stream(paths);
+        while let Some(deleted) = deleted.next().await {
+            match deleted {
+                Ok(_) | Err(object_store::Error::NotFound { .. }) => (),
+                Err(source) => return Err(Error::store(&self.location.url, source)),
+            }
         }
         Ok(())
+    }
+}
+
+fn unpublished(sequence: u64, source: Error) -> Error {
+    Error::Unpublished {
+        sequence,
+        source: Box::new(source),
     }
 }
 

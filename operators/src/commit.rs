@@ -223,10 +223,16 @@ impl Committer {
             files,
         };
         let attempt = entry.attempt.clone();
-        let mut ledger = self.ledger.lock().await;
-        let appended = self.output.commit(&mut ledger, entry, plan.began).await;
-        match appended {
+        let committed = {
+            let mut ledger = self.ledger.lock().await;
+            let output = &self.output;
+            let committed = output.commit_and_keep_stage(&mut ledger, entry, plan.began);
+            committed.await
+        };
+        // A thousand staged files take long to delete: others may have the ledger meanwhile.
+        match self.output.finish(&attempt, committed).await {
             Ok(Appended::Overtaken(sequence)) => {
+                let mut ledger = self.ledger.lock().await;
                 self.overtaken(&mut ledger, &attempt, sequence, settled)
                     .await
             }
