@@ -14,13 +14,18 @@
 //!
 //! Sums are integers: what is added can be taken away again and leaves nothing, in any order. Redshifts and dz are
 //! summed in steps of 1e-9. Medians and quartiles come from counts of dz in steps of 1e-4, interpolated as numpy does.
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, io};
 
 use connectors::sky::ORDER_TILE;
 use serde::{Deserialize, Serialize};
+use serde_json::ser::{Formatter, Serializer};
 
-/// The newest format of a metrics file that this engine writes.
-pub const FORMAT: u32 = 1;
+/// The newest format of a metrics file that this engine reads and writes: a slice that is left out has not changed.
+pub const FORMAT: u32 = 2;
+/// The format of a complete file, which means what it always did: a slice that is left out has no object.
+const COMPLETE_FORMAT: u32 = 1;
+/// Every so many files one is complete, so this is how many files a reader puts together at most.
+pub const COMPLETE_EVERY: u64 = 64;
 /// The limits of |dz| beyond which an object is an outlier.
 pub const OUTLIER_LIMITS: [f64; 2] = [0.05, 0.15];
 
@@ -274,7 +279,8 @@ pub struct Numbers {
     pub r2: Option<f64>,
 }
 
-/// What `metrics/<sequence>.json` holds: the metrics of what is committed up to an entry.
+/// What `metrics/<sequence>.json` holds: the metrics of what is committed up to an entry, or the changes that the entry
+/// made to those before it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Metrics {
     /// Rises when a field changes its meaning.
@@ -283,6 +289,10 @@ pub struct Metrics {
     pub sequence: u64,
     /// Its drop.
     pub drop: String,
+    /// Whether all slices are here. If not, those that are left out are as they were before the entry, and those with
+    /// `n` 0 are gone.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub complete: bool,
     /// Objects that have a spec-z and are not withdrawn, predicted or not.
     pub objects: i64,
     /// Over all.
@@ -307,9 +317,10 @@ impl Metrics {
         drop_of: impl Fn(u32) -> String,
     ) -> Self {
         let mut metrics = Self {
-            format: FORMAT,
+            format: COMPLETE_FORMAT,
             sequence,
             drop: drop.to_owned(),
+            complete: true,
             objects,
             all: Numbers::default(),
             by_drop: BTreeMap::new(),
@@ -338,8 +349,109 @@ impl Metrics {
         metrics
     }
 
+    /// These metrics as the changes that their entry made: slices that are not among them did not change.
+    pub fn into_changes(self) -> Self {
+        Self {
+            format: FORMAT,
+            complete: false,
+            ..self
+        }
+    }
+
+    /// Takes in the next file: makes of the metrics up to the entry before it those up to its entry.
+    /// ```
+    /// # use operators::metrics::{Metrics, Numbers, Slice};
+    /// let one = |n| Numbers { n, ..Numbers::default() };
+    /// let metrics = |sequence, slices: &[(Slice, Numbers)]| {
+    ///     Metrics::new(sequence, "night", 3, slices.iter().map(|(slice, of)| (slice, of)), |_| String::new())
+    /// };
+    /// let mut whole = metrics(1, &[(Slice::All, one(3)), (Slice::Tile(1), one(1)), (Slice::Tile(2), one(2))]);
+    /// // An object of tile 1 is gone, and tile 3 has one.
+    /// whole.update(metrics(2, &[(Slice::All, one(3)), (Slice::Tile(1), one(0)), (Slice::Tile(3), one(1))]).into_changes());
+    /// assert_eq!(whole, metrics(2, &[(Slice::All, one(3)), (Slice::Tile(2), one(2)), (Slice::Tile(3), one(1))]));
+    /// ```
+    pub fn update(&mut self, file: Self) {
+        if file.complete {
+            *self = file;
+            return;
+        }
+        (self.sequence, self.drop) = (file.sequence, file.drop);
+        (self.objects, self.all) = (file.objects, file.all);
+        let changes = [
+            (&mut self.by_drop, file.by_drop),
+            (&mut self.by_mag_r, file.by_mag_r),
+            (&mut self.by_z_spec, file.by_z_spec),
+            (&mut self.by_tile, file.by_tile),
+        ];
+        for (slices, changed) in changes {
+            for (name, numbers) in changed {
+                match numbers.n {
+                    0 => slices.remove(&name),
+                    _ => slices.insert(name, numbers),
+                };
+            }
+        }
+    }
+
     /// The file's bytes.
     pub fn to_json(&self) -> Vec<u8> {
-        serde_json::to_vec_pretty(self).expect("metrics are plain data")
+        let mut text = Vec::new();
+        let mut json = Serializer::with_formatter(&mut text, SliceALine::default());
+        self.serialize(&mut json).expect("metrics are plain data");
+        text
+    }
+}
+
+/// Writes JSON for people, a slice a line: most of a file is slices.
+#[derive(Default)]
+struct SliceALine {
+    depth: usize,
+    has_value: bool,
+}
+
+impl SliceALine {
+    /// The depth of an object that is a slice.
+    const SLICE: usize = 3;
+
+    fn new_line(&self, to: &mut (impl io::Write + ?Sized)) -> io::Result<()> {
+        write!(to, "\n{:indent$}", "", indent = 2 * self.depth)
+    }
+}
+
+impl Formatter for SliceALine {
+    fn begin_object<W: ?Sized + io::Write>(&mut self, to: &mut W) -> io::Result<()> {
+        (self.depth, self.has_value) = (self.depth + 1, false);
+        to.write_all(b"{")
+    }
+
+    fn begin_object_key<W: ?Sized + io::Write>(
+        &mut self,
+        to: &mut W,
+        first: bool,
+    ) -> io::Result<()> {
+        match (first, self.depth < Self::SLICE) {
+            (true, true) => self.new_line(to),
+            (true, false) => Ok(()),
+            (false, true) => to.write_all(b",").and_then(|()| self.new_line(to)),
+            (false, false) => to.write_all(b", "),
+        }
+    }
+
+    fn begin_object_value<W: ?Sized + io::Write>(&mut self, to: &mut W) -> io::Result<()> {
+        to.write_all(b": ")
+    }
+
+    fn end_object_value<W: ?Sized + io::Write>(&mut self, _to: &mut W) -> io::Result<()> {
+        self.has_value = true;
+        Ok(())
+    }
+
+    fn end_object<W: ?Sized + io::Write>(&mut self, to: &mut W) -> io::Result<()> {
+        let is_slice = self.depth >= Self::SLICE;
+        self.depth -= 1;
+        if self.has_value && !is_slice {
+            self.new_line(to)?;
+        }
+        to.write_all(b"}")
     }
 }

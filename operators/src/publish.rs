@@ -4,20 +4,20 @@
 //! OUT/_hubbleflow/metrics/<sequence, 20 digits>.json
 //! ```
 //! A file is a function of what was committed up to its entry, and is written once: what a later run makes of files that
-//! have come to harm since does not take its place.
-use std::collections::BTreeSet;
+//! have come to harm since does not take its place. Most files hold what changed since the entry before, and one in
+//! [`COMPLETE_EVERY`] holds all: a reader puts the files from there on together.
+use std::{collections::BTreeSet, sync::Arc};
 
 use bytes::Bytes;
-use connectors::{Error, Ledger, Output, committed::kept};
-use futures::TryStreamExt;
-use object_store::ObjectStoreExt;
+use connectors::{Error, Ledger, Output, committed::kept, ledger::Kind};
+use futures::{StreamExt, TryStreamExt};
 use serde::Deserialize;
 use timely::dataflow::channels::pact::Pipeline;
-use tokio::runtime::Handle;
+use tokio::{runtime::Handle, sync::Mutex};
 
 use crate::{
     Flow, Metrics, Scored,
-    metrics::{FORMAT, Numbers},
+    metrics::{COMPLETE_EVERY, FORMAT, Numbers},
     offload::offload,
 };
 
@@ -31,6 +31,8 @@ pub fn path_of(sequence: u64) -> String {
 
 /// Where they all lie.
 const FOLDER: &str = "_hubbleflow/metrics";
+/// Files that are read at once.
+const FILES_AT_ONCE: usize = 8;
 
 /// Metrics that were written, in short, or why they were not.
 #[derive(Clone, Debug, PartialEq)]
@@ -71,8 +73,9 @@ pub trait Publish<'s> {
 impl<'s> Publish<'s> for Flow<'s, Scored> {
     fn publish(self, output: &Output, runtime: &Handle) -> Flow<'s, Published> {
         let (output, runtime) = (output.clone(), runtime.clone());
+        let files = Arc::new(Mutex::new(Files::default()));
         offload(self, Pipeline, "Publish", 1, move |scored, reply| {
-            let output = output.clone();
+            let (output, files) = (output.clone(), files.clone());
             runtime.spawn(async move {
                 let Scored {
                     sequence,
@@ -81,7 +84,7 @@ impl<'s> Publish<'s> for Flow<'s, Scored> {
                 } = scored;
                 let all = match metrics {
                     Ok(metrics) => {
-                        let written = write(&output, &metrics).await;
+                        let written = files.lock().await.write(&output, &metrics).await;
                         written
                             .map(|()| metrics.all)
                             .map_err(|error| error.to_string())
@@ -99,6 +102,26 @@ impl<'s> Publish<'s> for Flow<'s, Scored> {
     }
 }
 
+/// The files as they follow on each other.
+#[derive(Default)]
+struct Files {
+    /// The metrics that they come to.
+    whole: Option<Metrics>,
+    /// Whether the last file could not be written: changes to it would be of no use.
+    is_missing: bool,
+}
+
+impl Files {
+    async fn write(&mut self, output: &Output, file: &Metrics) -> Result<(), Error> {
+        let whole = self.whole.get_or_insert_with(|| file.clone());
+        whole.update(file.clone());
+        let file = if self.is_missing { whole } else { file };
+        let written = write(output, file).await;
+        self.is_missing = written.is_err();
+        written
+    }
+}
+
 /// Writes the metrics up to an entry, unless they are there.
 ///
 /// # Errors
@@ -109,15 +132,32 @@ pub async fn write(output: &Output, metrics: &Metrics) -> Result<(), Error> {
     created.map(|_was_missing| ())
 }
 
-/// The entries, in order, up to which metrics are not there and can be made: what stood then is still kept.
+/// The entries to score, in order, so that all metrics that are missing and can be made are: since a file holds what
+/// changed, the entry before it is among them.
 ///
 /// # Errors
 /// The store's.
-pub async fn missing(output: &Output, ledger: &Ledger) -> Result<Vec<u64>, Error> {
-    let there = listed(output).await?;
-    let mut missing = kept(ledger);
-    missing.retain(|&sequence| !there.contains(&path_of(sequence)));
-    Ok(missing)
+pub async fn to_score(output: &Output, ledger: &Ledger) -> Result<Vec<u64>, Error> {
+    let (there, kept) = (listed(output).await?, kept(ledger));
+    let can_be_made = |sequence: &u64| kept.binary_search(sequence).is_ok();
+    let (mut to_score, mut before) = (Vec::new(), None);
+    for sequence in drops(ledger, u64::MAX) {
+        if can_be_made(&sequence) && !there.contains(&path_of(sequence)) {
+            to_score.extend(before.filter(can_be_made));
+            to_score.push(sequence);
+        }
+        before = Some(sequence);
+    }
+    to_score.dedup();
+    Ok(to_score)
+}
+
+/// The entries up to a number that commit a drop.
+fn drops(ledger: &Ledger, sequence: u64) -> impl DoubleEndedIterator<Item = u64> {
+    let entries = ledger.entries();
+    let entries = &entries[..entries.len().min(sequence as usize)];
+    let drops = entries.iter().filter(|entry| entry.kind == Kind::Drop);
+    drops.map(|entry| entry.sequence)
 }
 
 /// The files of metrics that are there.
@@ -139,22 +179,40 @@ pub async fn listed(output: &Output) -> Result<BTreeSet<String>, Error> {
 /// # Errors
 /// The store's.
 pub async fn read_bytes(output: &Output, sequence: u64) -> Result<Option<Bytes>, Error> {
-    let (location, name) = (output.location(), path_of(sequence));
-    let answer = match location.store.get(&location.path(&name)?).await {
-        Ok(answer) => answer.bytes().await,
-        Err(error) => Err(error),
-    };
-    match answer {
-        Ok(bytes) => Ok(Some(bytes)),
-        Err(object_store::Error::NotFound { .. }) => Ok(None),
-        Err(source) => Err(Error::store(location.url_of(&name), source)),
-    }
+    output.location().read_if_there(&path_of(sequence)).await
 }
 
-/// Reads the metrics up to an entry; none where they are not there.
+/// The whole metrics up to an entry, from its file and those before it; `None` if one of them is not there.
 ///
 /// # Errors
-/// The store's, [`Error::Format`] where a newer engine wrote them, or [`Error::Ledger`] where they are none.
+/// As [`read`].
+pub async fn read_whole(
+    output: &Output,
+    ledger: &Ledger,
+    sequence: u64,
+) -> Result<Option<Metrics>, Error> {
+    let backwards = drops(ledger, sequence).rev().take(COMPLETE_EVERY as usize);
+    let reads = backwards.map(|sequence| read(output, sequence));
+    let mut files = futures::stream::iter(reads.collect::<Vec<_>>()).buffered(FILES_AT_ONCE);
+    let mut changes = Vec::new();
+    while let Some(Some(file)) = files.try_next().await? {
+        if file.complete {
+            let mut whole = file;
+            changes
+                .into_iter()
+                .rev()
+                .for_each(|file| whole.update(file));
+            return Ok(Some(whole));
+        }
+        changes.push(file);
+    }
+    Ok(None)
+}
+
+/// Reads the file of the metrics up to an entry; `None` if it is not there.
+///
+/// # Errors
+/// The store's, [`Error::Format`] if a newer engine wrote it, or [`Error::Ledger`] if it holds no metrics.
 pub async fn read(output: &Output, sequence: u64) -> Result<Option<Metrics>, Error> {
     let bytes = read_bytes(output, sequence).await?;
     bytes
@@ -184,5 +242,11 @@ pub fn parse(output: &Output, sequence: u64, bytes: &[u8]) -> Result<Metrics, Er
             known: FORMAT,
         });
     }
-    serde_json::from_slice(bytes).map_err(broken)
+    let metrics: Metrics = serde_json::from_slice(bytes).map_err(broken)?;
+    // Engines that knew no other files did not say that theirs are complete.
+    let complete = metrics.complete || format < FORMAT;
+    Ok(Metrics {
+        complete,
+        ..metrics
+    })
 }

@@ -1,6 +1,7 @@
 //! What a commit changes: which entries stand now and did not, which no longer do, and where else to look.
 use std::{
     collections::{BTreeMap, VecDeque},
+    ops::Bound::{Excluded, Unbounded},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -9,8 +10,8 @@ use std::{
 
 use connectors::{
     Ledger,
-    committed::{CommittedFile, files_of, standing},
-    ledger::Entry,
+    committed::{CommittedFile, files_of},
+    ledger::{Entry, Kind},
     part::Folder,
 };
 use serde::{Deserialize, Serialize};
@@ -69,6 +70,8 @@ pub struct Change {
     pub sequence: u64,
     /// Its drop.
     pub drop: String,
+    /// Its place among the entries that commit a drop, from 1.
+    pub place: u64,
     /// Entries that stand since.
     pub added: Vec<Standing>,
     /// Entries that stood, and were committed again.
@@ -100,13 +103,15 @@ impl Unread {
     }
 }
 
-/// Follows the ledger, entry by entry.
+/// Follows the ledger, entry by entry: a step costs what was committed since the step before.
 #[derive(Debug, Default)]
 pub struct Follower {
     /// Whether rows are missing.
     unread: Unread,
     /// The entry of each drop, as it was scored last.
     stands: BTreeMap<String, u64>,
+    /// Entries that commit a drop so far.
+    drops: u64,
     sequence: u64,
 }
 
@@ -114,49 +119,49 @@ impl Follower {
     /// What has changed up to an entry; nothing where it was passed before. The entry that was scored last may be scored
     /// again: files are read that could not be read then.
     pub fn follow(&mut self, entries: &[Entry], sequence: u64) -> Option<Change> {
-        if sequence < self.sequence {
-            return None;
-        }
-        let now = standing(entries, sequence);
+        let new = entries.get(self.sequence as usize..sequence as usize)?;
+        let new = new.iter().filter(|entry| entry.kind == Kind::Drop);
         let mut change = Change {
             sequence,
             drop: entries.get(sequence as usize - 1)?.drop.clone(),
+            place: self.drops + new.clone().count() as u64,
             from_nothing: self.stands.is_empty(),
             ..Change::default()
         };
-        for (drop, entry) in &now {
-            if self.stands.get(*drop) == Some(&entry.sequence) {
-                continue;
-            }
+        let newest: BTreeMap<&str, &Entry> =
+            new.map(|entry| (entry.drop.as_str(), entry)).collect();
+        for (drop, entry) in newest {
             change.added.push(Standing::of(entry));
-            let before = self.stands.insert((*drop).to_owned(), entry.sequence);
+            let before = self.stands.insert(drop.to_owned(), entry.sequence);
             change.superseded.extend(before.map(number));
         }
-        let now = now.into_values();
-        change.rescan = rescan(&change, now, self.unread.is_set());
-        self.sequence = sequence;
+        change.rescan = self.rescan(&change, entries);
+        (self.drops, self.sequence) = (change.place, sequence);
         Some(change)
     }
-}
 
-/// Where rows may count now that were left out: the objects they are of had no spec-z.
-///
-/// Of an object that has its first spec-z by its latest row, no earlier row counts: so a drop of the last name, which is
-/// the rule, makes nobody look. Spec-z that come alone may be of any row; and where an entry is superseded, an object
-/// that is in it no longer goes back to its row before. A file that could not be read may now be, whatever its drop.
-fn rescan<'a>(
-    change: &Change,
-    now: impl Iterator<Item = &'a Entry>,
-    is_unread: bool,
-) -> Vec<Standing> {
-    let anywhere =
-        is_unread || !change.superseded.is_empty() || change.added.iter().any(Standing::teaches);
-    let first = change.added.iter().find(|added| added.predicts());
-    let after = |name: &str| first.is_some_and(|first| name > first.drop.as_str());
-    now.filter(|entry| anywhere || after(&entry.drop))
-        .map(Standing::of)
-        .filter(Standing::predicts)
-        .collect()
+    /// Where rows may count now that were left out: the objects they are of had no spec-z.
+    ///
+    /// Of an object that has its first spec-z by its latest row, no earlier row counts: so a drop of the last name, which
+    /// is the rule, makes nobody look. Spec-z that come alone may be of any row; and where an entry is superseded, an
+    /// object that is in it no longer goes back to its row before. A file that could not be read may now be, whatever its
+    /// drop.
+    fn rescan(&self, change: &Change, entries: &[Entry]) -> Vec<Standing> {
+        let anywhere = self.unread.is_set()
+            || !change.superseded.is_empty()
+            || change.added.iter().any(Standing::teaches);
+        let first = change.added.iter().find(|added| added.predicts());
+        let after = match first {
+            _ if anywhere => Unbounded,
+            Some(first) => Excluded(first.drop.as_str()),
+            None => return Vec::new(),
+        };
+        let stands = self.stands.range::<str, _>((after, Unbounded));
+        stands
+            .map(|(_drop, &sequence)| Standing::of(&entries[sequence as usize - 1]))
+            .filter(Standing::predicts)
+            .collect()
+    }
 }
 
 /// Lets one commit through at a time: the next when `done` has passed all before it. Those of `first`, which were committed

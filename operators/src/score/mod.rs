@@ -114,32 +114,40 @@ pub fn score_up_to(
     sequence: u64,
     runtime: &Handle,
 ) -> Result<Metrics, String> {
-    let scored = score_each(output, ledger, vec![sequence], runtime).pop();
+    let last = Arc::new(Lock::new(None));
+    let told = last.clone();
+    score_each(output, ledger, vec![sequence], runtime, move |scored| {
+        *told.lock().unwrap_or_else(PoisonError::into_inner) = Some(scored);
+    });
+    let scored = last.lock().unwrap_or_else(PoisonError::into_inner).take();
     let scored = scored.ok_or("nothing is committed there")?;
     scored.metrics.map(|metrics| *metrics)
 }
 
-/// The metrics of what was committed up to each of these entries, which are in order, as [`score_up_to`] has them: each
-/// costs what has changed since the one before.
+/// Tells the metrics of what was committed up to each of these entries, which are in order, as their files are to hold
+/// them: each costs what has changed since the one before.
 pub fn score_each(
     output: &Output,
     ledger: Ledger,
     sequences: Vec<u64>,
     runtime: &Handle,
-) -> Vec<Scored> {
-    let scored = alone(
+    tell: impl FnMut(Scored) + Send + 'static,
+) {
+    let tell = Lock::new(Some(tell));
+    alone::<()>(
         output,
         ledger,
         sequences,
         runtime,
-        |settled, scorer, told| {
+        move |settled, scorer, _told| {
+            let mut tell = tell.into_inner().unwrap_or_else(PoisonError::into_inner);
             settled.score(scorer).inspect(move |scored| {
-                let mut told = told.lock().unwrap_or_else(PoisonError::into_inner);
-                told.get_or_insert_with(Vec::new).push(scored.clone());
+                if let Some(tell) = &mut tell {
+                    tell(scored.clone());
+                }
             });
         },
     );
-    scored.unwrap_or_default()
 }
 
 /// Sums over the objects as they stand after an entry, one after another, in any order; blocks until all are read.

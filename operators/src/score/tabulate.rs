@@ -17,7 +17,7 @@ use super::{
 use crate::{
     DropId, Flow,
     gather::gather,
-    metrics::{Metrics, Numbers, Scores, Slice},
+    metrics::{COMPLETE_EVERY, Metrics, Numbers, Scores, Slice},
 };
 
 /// Sums by slice.
@@ -57,13 +57,18 @@ impl Table {
 /// What a change comes to at the first worker.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 enum Told {
-    Change {
-        sequence: u64,
-        drop: String,
-        added: Vec<(u32, String)>,
-    },
+    Change(Turn),
     Sums(Table),
     Failed(Failed),
+}
+
+/// A change, but for where its rows are.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Turn {
+    sequence: u64,
+    drop: String,
+    place: u64,
+    added: Vec<(u32, String)>,
 }
 
 /// The metrics of what is committed up to an entry, or why they are not known.
@@ -73,7 +78,7 @@ pub struct Scored {
     pub sequence: u64,
     /// Its drop.
     pub drop: String,
-    /// The metrics.
+    /// What their file is to hold: the metrics, or what has changed in them.
     pub metrics: Result<Box<Metrics>, String>,
 }
 
@@ -84,14 +89,14 @@ pub fn tabulate<'s>(
     failures: Flow<'s, Failed>,
     unread: Unread,
 ) -> Flow<'s, Scored> {
-    let changes = changes.map(|change| Told::Change {
-        sequence: change.sequence,
-        drop: change.drop,
-        added: change
-            .added
-            .into_iter()
-            .map(|added| (added.entry, added.drop))
-            .collect(),
+    let changes = changes.map(|change| {
+        let added = change.added.into_iter();
+        Told::Change(Turn {
+            sequence: change.sequence,
+            drop: change.drop,
+            place: change.place,
+            added: added.map(|added| (added.entry, added.drop)).collect(),
+        })
     });
     let sums = add_up(objects).map(Told::Sums);
     let told = changes.concat(sums).concat(failures.map(Told::Failed));
@@ -139,55 +144,73 @@ struct Board {
     /// Entries whose rows could not be read in the last change, and why: no metrics are known until they are. Each change
     /// tries again.
     unread: BTreeMap<u32, String>,
+    /// The place of the entry of the last change, if its metrics are known.
+    known: Option<u64>,
 }
 
 impl Board {
     /// Takes in all that was told of a change.
     fn take(&mut self, told: Vec<Told>) -> Option<Scored> {
-        let mut change = None;
-        let mut changed = BTreeSet::new();
+        let mut turn = None;
+        let mut touched = BTreeSet::new();
         self.unread.clear();
         for told in told {
             match told {
                 Told::Sums(sums) => {
-                    changed.extend(sums.slices.keys().copied());
+                    touched.extend(sums.slices.keys().copied());
                     self.table.merge(sums);
                 }
                 Told::Failed(Failed { entry, reason }) => {
                     self.unread.insert(entry, reason);
                 }
-                Told::Change {
-                    sequence,
-                    drop,
-                    added,
-                } => {
-                    self.drops.extend(added);
-                    change = Some((sequence, drop));
-                }
+                Told::Change(change) => turn = Some(change),
             }
         }
-        let (sequence, drop) = change?;
-        for slice in changed {
-            match self.table.slices.get(&slice) {
-                Some(scores) => self.numbers.insert(slice, scores.numbers()),
-                None => self.numbers.remove(&slice),
-            };
-        }
-        let drop_of = |entry| self.drops.get(&entry).cloned().unwrap_or_default();
+        let mut turn = turn?;
+        self.drops.append(&mut turn.added.drain(..).collect());
+        let changed = self.renumber(touched);
         let metrics = match self.unread.values().next() {
             Some(reason) => Err(reason.clone()),
-            None => Ok(Box::new(Metrics::new(
-                sequence,
-                &drop,
-                self.table.objects,
-                &self.numbers,
-                drop_of,
-            ))),
+            None => Ok(Box::new(self.file(&turn, &changed))),
         };
+        self.known = metrics.is_ok().then_some(turn.place);
         Some(Scored {
-            sequence,
-            drop,
+            sequence: turn.sequence,
+            drop: turn.drop,
             metrics,
         })
+    }
+
+    /// Gives the slices whose sums were touched their new numbers. Those whose numbers changed; a slice that is gone has
+    /// the numbers of nothing.
+    fn renumber(&mut self, touched: BTreeSet<Slice>) -> BTreeMap<Slice, Numbers> {
+        let mut changed = BTreeMap::new();
+        for slice in touched {
+            let now = self.table.slices.get(&slice).map(Scores::numbers);
+            let before = match now.clone() {
+                Some(now) => self.numbers.insert(slice, now),
+                None => self.numbers.remove(&slice),
+            };
+            if before != now {
+                changed.insert(slice, now.unwrap_or_default());
+            }
+        }
+        changed
+    }
+
+    /// The file of a change: complete where no reader could add it to the file before, and every so many files.
+    fn file(&self, turn: &Turn, changed: &BTreeMap<Slice, Numbers>) -> Metrics {
+        let follows = self.known == turn.place.checked_sub(1);
+        let is_complete = !follows || turn.place.is_multiple_of(COMPLETE_EVERY);
+        let drop_of = |entry| self.drops.get(&entry).cloned().unwrap_or_default();
+        let (objects, all) = (self.table.objects, self.numbers.get(&Slice::All));
+        let new = |slices| Metrics::new(turn.sequence, &turn.drop, objects, slices, drop_of);
+        if is_complete {
+            return new(&self.numbers);
+        }
+        Metrics {
+            all: all.cloned().unwrap_or_default(),
+            ..new(changed).into_changes()
+        }
     }
 }

@@ -13,8 +13,8 @@ use connectors::{
 };
 use object_store::{memory::InMemory, path::Path};
 use operators::{
-    Metrics, Outcome, Score, Scored, Scorer, Settled, Tally,
-    score::{newest, score_up_to},
+    Metrics, Outcome, Score, Scored, Scorer, Settled, Tally, publish,
+    score::{newest, score_each, score_up_to},
 };
 use parquet::{arrow::ArrowWriter, file::properties::WriterProperties};
 use proptest::{collection::vec, option, prelude::*};
@@ -373,7 +373,7 @@ fn run(history: Vec<Step>, known: usize) -> (Arc<Committed>, Option<Metrics>) {
         });
         let mut last = None;
         for (sequence, expected) in before {
-            last = Some(check(&next(worker, &events), sequence, &expected));
+            last = Some(check(last, &next(worker, &events), sequence, &expected));
         }
         for (at, step) in history.iter().enumerate().skip(known) {
             let (sequence, expected) = commit(at);
@@ -384,22 +384,33 @@ fn run(history: Vec<Step>, known: usize) -> (Arc<Committed>, Option<Metrics>) {
             };
             input.send(settled(DROPS[step.drop], outcome));
             input.advance_to(at as u64 + 1);
-            last = Some(check(&next(worker, &events), sequence, &expected));
+            last = Some(check(last, &next(worker, &events), sequence, &expected));
         }
         last
     });
     (kept, last)
 }
 
+/// Takes in what was scored, as a reader of the files does, and checks the metrics that come of it.
 #[track_caller]
-fn check(scored: &Scored, sequence: u64, (objects, with_spec_z): &(Vec<Object>, i64)) -> Metrics {
-    let metrics = scored.metrics.as_ref().unwrap();
+fn check(
+    before: Option<Metrics>,
+    scored: &Scored,
+    sequence: u64,
+    (objects, with_spec_z): &(Vec<Object>, i64),
+) -> Metrics {
+    let file = scored.metrics.as_ref().unwrap();
+    let mut metrics = before.unwrap_or_else(|| {
+        assert!(file.complete, "there is nothing that it can be a change of");
+        file.as_ref().clone()
+    });
+    metrics.update(file.as_ref().clone());
     assert_eq!(
         (metrics.sequence, metrics.objects),
         (sequence, *with_spec_z)
     );
-    plain::assert_metrics(metrics, objects);
-    metrics.as_ref().clone()
+    plain::assert_metrics(&metrics, objects);
+    metrics
 }
 
 proptest! {
@@ -514,4 +525,64 @@ fn what_cannot_be_read_is_told_until_its_drop_is_committed_again() {
         let metrics = next(worker, &events).metrics.unwrap();
         assert_eq!(metrics.all.n, 1);
     });
+}
+
+/// Each file held all slices: 2,000 drops of three rows left 700 MB of metrics.
+#[test]
+fn the_metrics_of_many_small_drops_cost_what_they_change() {
+    const MANY: u64 = 2_000;
+    let place = Committed::new();
+    for drop in 0..MANY {
+        // Every third object is a correction of one before.
+        let row = |at: u64| {
+            let id = (3 * drop + at) / if at == 2 { 2 } else { 1 };
+            let (z_spec, error) = (0.001 * (id % 400) as f32, 0.0001 * (drop % 700) as f32);
+            // Tiles of 14,000 square degrees.
+            let cell = (id as i64 * 7_919 % 4_170) << 48;
+            let predicted = Says::Predicted {
+                z_phot: z_spec + error,
+                z_spec: Some(z_spec),
+                mag_r: Some(14.0 + (id % 40) as f32 / 10.0),
+                cell,
+            };
+            (id as i64, predicted)
+        };
+        let rows = Content::Photoz((0..3).map(row).collect());
+        place.commit(drop as usize, &format!("night-{drop:04}"), &rows);
+    }
+    let ledger = place.runtime.block_on(place.ledger.lock()).clone();
+    let (tell, told) = std::sync::mpsc::channel();
+    let sequences = (1..=MANY).collect();
+    let handle = place.runtime.handle();
+    score_each(
+        &place.output,
+        ledger.clone(),
+        sequences,
+        handle,
+        move |scored| {
+            tell.send(scored.metrics.unwrap()).unwrap();
+        },
+    );
+    let (mut all_bytes, mut largest_change) = (0, 0);
+    for metrics in told {
+        let bytes = metrics.to_json().len();
+        all_bytes += bytes;
+        let is_whole = metrics.sequence == 1 || metrics.sequence.is_multiple_of(64);
+        assert_eq!(metrics.complete, is_whole, "{}", metrics.sequence);
+        if !is_whole {
+            largest_change = largest_change.max(bytes);
+        }
+        let written = publish::write(&place.output, &metrics);
+        place.runtime.block_on(written).unwrap();
+    }
+    println!("{MANY} drops: {all_bytes} bytes, {largest_change} for a drop");
+    assert!(all_bytes < 40_000_000 && largest_change < 20_000);
+    // Put together, the files are what is made from nothing.
+    for sequence in [1, 63, 64, 65, 129, MANY] {
+        let together = publish::read_whole(&place.output, &ledger, sequence);
+        let together = place.runtime.block_on(together).unwrap().unwrap();
+        let made = score_up_to(&place.output, ledger.clone(), sequence, handle).unwrap();
+        let made: Metrics = serde_json::from_slice(&made.to_json()).unwrap();
+        assert_eq!(together, made);
+    }
 }
