@@ -196,19 +196,45 @@ impl Job {
     /// # Errors
     /// [`Error::Usage`], or the model's.
     pub fn new(args: &RunArgs, options: &StoreOptions, runtime: &Handle) -> Result<Self, Error> {
-        models::single_threaded();
         let places = Places::open(&args.catalog, options)?;
-        let device = args.device.resolve(args.process.unwrap_or(0))?;
-        let fastest = match args.instructions {
-            Some(set) if !device.is_cuda() => Precision::fastest_with(set),
-            _ => Precision::fastest(device),
-        };
-        let precision = args.precision.or(fastest);
-        let set = args.instructions.unwrap_or(precision.instructions());
-        let dir = runtime.block_on(model_directory(&args.catalog.model, options))?;
-        let model = models::load_with(&dir.path, device, precision, set)?;
-        let set = (!device.is_cuda()).then_some(set);
-        Self::on_device(args, model, places, runtime, device, precision, set)
+        let loaded = LoadedModel::load(args, options, runtime)?;
+        let LoadedModel {
+            model,
+            device,
+            precision,
+            instructions,
+        } = loaded;
+        Self::on_device(
+            args,
+            model,
+            places,
+            runtime,
+            device,
+            precision,
+            instructions,
+        )
+    }
+
+    /// A job with a model that is loaded already, for its device and precision.
+    ///
+    /// # Errors
+    /// [`Error::Usage`].
+    pub fn with_loaded(
+        args: &RunArgs,
+        loaded: &LoadedModel,
+        options: &StoreOptions,
+        runtime: &Handle,
+    ) -> Result<Self, Error> {
+        let places = Places::open(&args.catalog, options)?;
+        Self::on_device(
+            args,
+            loaded.model.replica()?,
+            places,
+            runtime,
+            loaded.device,
+            loaded.precision,
+            loaded.instructions,
+        )
     }
 
     /// A job with a model of one's own, which runs on the CPU.
@@ -304,6 +330,40 @@ impl Job {
             start: args.supervised.clone(),
             device,
             precision,
+        })
+    }
+}
+
+/// A model on its device, which several jobs can share.
+pub struct LoadedModel {
+    model: Box<dyn Model>,
+    device: Device,
+    precision: Precision,
+    /// What it computes with on a CPU.
+    instructions: Option<InstructionSet>,
+}
+
+impl LoadedModel {
+    /// Loads the model that settings name, for their device, precision and instructions.
+    ///
+    /// # Errors
+    /// The model's, or [`Error::Usage`] where there is no such device.
+    pub fn load(args: &RunArgs, options: &StoreOptions, runtime: &Handle) -> Result<Self, Error> {
+        models::single_threaded();
+        let device = args.device.resolve(args.process.unwrap_or(0))?;
+        let fastest = match args.instructions {
+            Some(set) if !device.is_cuda() => Precision::fastest_with(set),
+            _ => Precision::fastest(device),
+        };
+        let precision = args.precision.or(fastest);
+        let set = args.instructions.unwrap_or(precision.instructions());
+        let dir = runtime.block_on(model_directory(&args.catalog.model, options))?;
+        let model = models::load_with(&dir.path, device, precision, set)?;
+        Ok(Self {
+            model,
+            device,
+            precision,
+            instructions: (!device.is_cuda()).then_some(set),
         })
     }
 }

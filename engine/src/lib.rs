@@ -29,6 +29,7 @@ pub mod job;
 pub mod memory;
 pub mod observe;
 pub mod plan;
+mod predict_again;
 pub mod report;
 mod retry;
 pub mod run;

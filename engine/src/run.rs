@@ -378,8 +378,8 @@ fn scorer(
 struct Prepared {
     ledger: Ledger,
     pending: Vec<Pending>,
-    /// The entries up to which metrics are made before any drop is settled: those where they are missing, and the newest
-    /// where there is a drop to come, whose metrics go on from there.
+    /// The entries that are scored before any drop is settled: those whose metrics are missing, and the newest where there
+    /// is a drop to come, whose metrics go on from there.
     first: Vec<u64>,
     /// What could not be published of earlier runs' drops.
     unpublished: Vec<Unpublished>,
@@ -427,7 +427,7 @@ async fn prepare(job: &Job, run: &str, watches: bool) -> Result<Prepared, Error>
             pending
         }
     };
-    let mut first = publish::missing(&plan.output, &ledger).await?;
+    let mut first = publish::to_score(&plan.output, &ledger).await?;
     let newest = score::newest(&ledger).filter(|_| watches || !pending.is_empty());
     first.extend(newest.filter(|newest| first.last() != Some(newest)));
     Ok(Prepared {

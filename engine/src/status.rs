@@ -106,7 +106,7 @@ pub fn sequence_of(ledger: &Ledger, out: &str, as_of: Option<&str>) -> Result<u6
         .ok_or_else(|| Error::Usage(format!("{out} holds no drop {drop}")))
 }
 
-/// The metrics of what was committed up to an entry: as they were written, or made again where they are missing.
+/// The metrics of what was committed up to an entry: put together from the files, or made again where one is missing.
 /// None where nothing was.
 ///
 /// # Errors
@@ -121,7 +121,7 @@ pub async fn metrics(
         return Ok(None);
     };
     let sequence = entry.sequence;
-    let written = publish::read(output, sequence).await;
+    let written = publish::read_whole(output, ledger, sequence).await;
     if let Some(metrics) = written.map_err(|error| error.to_string())? {
         return Ok(Some(metrics));
     }

@@ -1,29 +1,33 @@
 //! `hubbleflow verify`: whether an output is what its ledger says, down to each byte and each metric; and, where the
 //! catalog and the model are given, whether they would give the same again.
-use std::{collections::BTreeMap, fmt};
+use std::{
+    collections::{BTreeMap, HashSet},
+    fmt,
+};
 
 use connectors::{
     Ledger, Location, Output,
-    catalog::drops,
-    committed::{damage, files_of, kept, standing},
+    committed::{fault_of, files_of, kept, standing},
     ledger::{Entry, Kind, Rows},
     part::Folder,
+    seal::entry_fault,
 };
 use futures::{StreamExt, TryStreamExt, stream};
-use operators::{Metrics, publish, score::score_each};
+use operators::{Metrics, Scored, publish, score::score_each};
 use serde::Serialize;
-use tokio::runtime::Handle;
+use tokio::{runtime::Handle, sync::mpsc};
 
 use crate::{
-    Error, Job,
+    Error,
     job::StoreOptions,
     observe::one_line,
-    run::run_quietly,
-    settings::{DropBy, RunArgs},
+    predict_again::{Predictor, differences, together},
 };
 
 /// Files that are read at once.
 const FILES_AT_ONCE: usize = 4;
+/// Entries that are read at once.
+const ENTRIES_AT_ONCE: usize = 32;
 
 /// What was compared, and what is not as it should be.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -102,15 +106,13 @@ pub async fn verify(
             "{out} has no ledger: nothing is committed there; check the URL"
         )));
     }
-    let stand: Vec<Entry> = standing(ledger.entries(), u64::MAX)
-        .into_values()
-        .cloned()
-        .collect();
+    let stand: Vec<&Entry> = standing(ledger.entries(), u64::MAX).into_values().collect();
     let mut verified = Verified {
         entries: ledger.entries().len() as u64,
         drops: stand.len() as u64,
         ..Verified::default()
     };
+    verified.check_entries(&output, &ledger).await?;
     for entry in &stand {
         verified.check_files(&output, entry).await?;
     }
@@ -119,17 +121,31 @@ pub async fn verify(
     verified.check_strays(&output, &stand).await?;
     verified.check_metrics(&output, &ledger).await?;
     if let Some(again) = again {
-        for entry in &stand {
-            verified.check_predictions(entry, again, options).await?;
+        let mut predictor = Predictor::new(again, options);
+        for entries in together(&stand) {
+            verified.check_predictions(&entries, &mut predictor).await?;
         }
     }
     Ok(verified)
 }
 
 impl Verified {
+    /// Each entry is as it was written.
+    async fn check_entries(&mut self, output: &Output, ledger: &Ledger) -> Result<(), Error> {
+        let mut checks = stream::iter(ledger.entries())
+            .map(|entry| async move { (entry, entry_fault(output.location(), entry).await) })
+            .buffered(ENTRIES_AT_ONCE);
+        while let Some((entry, fault)) = checks.next().await {
+            let name = name_of(entry);
+            self.faults
+                .extend(fault?.map(|fault| format!("{name} {fault}")));
+        }
+        Ok(())
+    }
+
     /// Each file that an entry lists has its bytes and its rows, and they add up to the entry's.
     async fn check_files(&mut self, output: &Output, entry: &Entry) -> Result<(), Error> {
-        let name = format!("entry {} ({})", entry.sequence, entry.drop);
+        let name = name_of(entry);
         let mut by_folder = BTreeMap::new();
         let (own, foreign): (Vec<_>, Vec<_>) = entry
             .files
@@ -140,7 +156,7 @@ impl Verified {
             format!("{name}: {path}: is not in a folder of this drop, and is not looked at")
         }));
         let mut checks = stream::iter(own)
-            .map(|file| async move { (file, damage(output, file).await) })
+            .map(|file| async move { (file, fault_of(output, entry, file).await) })
             .buffered(FILES_AT_ONCE);
         while let Some((file, fault)) = checks.next().await {
             self.faults
@@ -183,10 +199,10 @@ impl Verified {
     }
 
     /// No file lies where readers look that no entry lists.
-    async fn check_strays(&mut self, output: &Output, stand: &[Entry]) -> Result<(), Error> {
-        let listed: Vec<String> = stand
+    async fn check_strays(&mut self, output: &Output, stand: &[&Entry]) -> Result<(), Error> {
+        let listed: HashSet<String> = stand
             .iter()
-            .flat_map(files_of)
+            .flat_map(|entry| files_of(entry))
             .map(|file| file.path)
             .collect();
         let place = output.location();
@@ -210,9 +226,11 @@ impl Verified {
     async fn check_metrics(&mut self, output: &Output, ledger: &Ledger) -> Result<(), Error> {
         let possible = kept(ledger);
         let made = match self.metrics_compared {
-            true => score_again(output, ledger, possible.clone()).await,
-            false => BTreeMap::new(),
+            true => possible.clone(),
+            false => Vec::new(),
         };
+        let mut scored = score_again(output, ledger, made);
+        let mut whole = None;
         let mut files = publish::listed(output).await?;
         let drops = ledger.entries().iter();
         let drops = drops.filter(|entry| entry.kind == Kind::Drop);
@@ -221,15 +239,30 @@ impl Verified {
             .buffered(FILES_AT_ONCE);
         while let Some((entry, bytes)) = written.next().await {
             let sequence = entry.sequence;
+            let can_be_made = possible.binary_search(&sequence).is_ok();
+            let made = match self.metrics_compared && can_be_made {
+                true => scored.recv().await.map(|scored| scored.metrics),
+                false => None,
+            };
+            if let Some(Ok(file)) = &made {
+                let whole: &mut Metrics = whole.get_or_insert_with(|| file.as_ref().clone());
+                whole.update(file.as_ref().clone());
+            }
             let fault = match bytes? {
                 Some(bytes) => {
                     let told = publish::parse(output, sequence, &bytes);
-                    wrong_metrics(entry, told, &bytes, made.get(&sequence))
+                    match told {
+                        Err(error) => Some(error.to_string()),
+                        Ok(told) if (told.sequence, &told.drop) != (sequence, &entry.drop) => Some(
+                            "are those of another entry; delete the file, and the next run makes it".to_owned(),
+                        ),
+                        Ok(told) => {
+                            let compared = compared(output, ledger, told, made, whole.as_ref());
+                            wrong_metrics(compared.await)
+                        }
+                    }
                 }
-                None => possible
-                    .binary_search(&sequence)
-                    .is_ok()
-                    .then(|| "are missing; the next run makes them".to_owned()),
+                None => can_be_made.then(|| "are missing; the next run makes them".to_owned()),
             };
             let name = publish::path_of(sequence);
             files.remove(&name);
@@ -246,98 +279,101 @@ impl Verified {
     /// The catalog and the model give the same files again.
     async fn check_predictions(
         &mut self,
-        entry: &Entry,
-        again: &Again,
-        options: &StoreOptions,
+        entries: &[&Entry],
+        predictor: &mut Predictor<'_>,
     ) -> Result<(), Error> {
+        let there = predictor.drops_like(entries[0]).await?;
+        let (there, missing): (Vec<&Entry>, Vec<&Entry>) = entries
+            .iter()
+            .copied()
+            .partition(|entry| there.contains(&entry.drop));
+        let catalog = &predictor.again.catalog;
+        self.faults.extend(
+            missing
+                .iter()
+                .map(|entry| format!("{}: {catalog} has no such drop", name_of(entry))),
+        );
+        if there.is_empty() {
+            return Ok(());
+        }
         let place = tempfile::tempdir().map_err(|source| Error::io("making a folder", source))?;
-        let args = args_of(entry, again, &place.path().display().to_string());
-        let name = format!("entry {} ({})", entry.sequence, entry.drop);
-        let catalog = Location::open(&again.catalog, options)?;
-        let there = drops(&catalog, args.catalog.drop_by.into()).await?;
-        if !there.iter().any(|drop| drop.name == entry.drop) {
-            let fault = format!("{name}: {} has no such drop", again.catalog);
-            self.faults.push(fault);
-            return Ok(());
-        }
-        let (options, runtime) = (options.to_vec(), Handle::current());
-        let ran = tokio::task::spawn_blocking(move || {
-            run_quietly(Job::new(&args, &options, &runtime)?, &runtime)
-        });
-        let ran = ran
-            .await
-            .expect("a run does not panic: its errors are values");
-        if let Err(Error::Usage(reason)) = &ran {
-            self.faults
-                .push(format!("{name}: its settings cannot be used: {reason}"));
-            return Ok(());
-        }
-        let ran = ran?;
-        let made = Ledger::open(&Location::open(&place.path().display().to_string(), &[])?).await?;
-        self.drops_predicted_again += 1;
-        match made.newest(&entry.drop) {
-            None => {
-                let reasons = ran.failures.get(&entry.drop).cloned().unwrap_or_default();
-                let reasons = reasons.join("; ");
-                self.faults
-                    .push(format!("{name}: cannot be predicted again: {reasons}"));
+        let out = place.path().display().to_string();
+        let ran = match predictor.predict(&there, &out).await {
+            Err(Error::Usage(reason)) => {
+                self.faults.extend(there.iter().map(|entry| {
+                    format!("{}: its settings cannot be used: {reason}", name_of(entry))
+                }));
+                return Ok(());
             }
-            Some(made) if made.model_id != entry.model_id => {
-                let (made, told) = (&made.model_id, &entry.model_id);
-                self.faults.push(format!(
-                    "{name}: this is model {made:.12}, and it was {told:.12}"
-                ));
-            }
-            Some(made) => {
-                let differs = made.files.iter().filter(|file| !entry.files.contains(file));
-                self.faults.extend(
-                    differs.map(|file| format!("{name}: predicted again it is {}", file.path)),
-                );
-                if made.files.len() != entry.files.len() {
-                    self.faults.push(format!(
-                        "{name}: predicted again it has {} files",
-                        made.files.len()
-                    ));
-                }
-            }
+            ran => ran?,
+        };
+        let made = Ledger::open(&Location::open(&out, &[])?).await?;
+        for entry in there {
+            self.drops_predicted_again += 1;
+            self.faults.extend(differences(entry, &ran, &made));
         }
         Ok(())
     }
 }
 
-type Made = Result<Box<Metrics>, String>;
-
-/// The metrics up to each of these entries.
-async fn score_again(output: &Output, ledger: &Ledger, sequences: Vec<u64>) -> BTreeMap<u64, Made> {
-    let (of, entries, runtime) = (output.clone(), ledger.clone(), Handle::current());
-    let made = tokio::task::spawn_blocking(move || score_each(&of, entries, sequences, &runtime));
-    let made = made
-        .await
-        .expect("scoring does not panic: what cannot be read is an error");
-    let made = made.into_iter();
-    made.map(|scored| (scored.sequence, scored.metrics))
-        .collect()
+/// What messages call an entry.
+pub(crate) fn name_of(entry: &Entry) -> String {
+    format!("entry {} ({})", entry.sequence, entry.drop)
 }
 
-/// What is wrong with the metrics of an entry as they are `written`, and `made` again, where they were.
-fn wrong_metrics(
-    entry: &Entry,
-    told: Result<Metrics, connectors::Error>,
-    written: &[u8],
-    made: Option<&Made>,
-) -> Option<String> {
-    match (told, made) {
-        (Err(error), _) => Some(error.to_string()),
-        (Ok(told), _) if (told.sequence, &told.drop) != (entry.sequence, &entry.drop) => Some(
-            "are those of another entry; delete the file, and the next run makes it".to_owned(),
-        ),
-        (Ok(_), Some(Err(reason))) => Some(format!("cannot be computed: {reason}")),
-        // To the byte: metrics are a function of what is committed.
-        (Ok(_), Some(Ok(made))) if made.to_json() != written => Some(format!(
+/// Scores what was committed up to each of these entries, one after another, no faster than they are taken.
+fn score_again(output: &Output, ledger: &Ledger, sequences: Vec<u64>) -> mpsc::Receiver<Scored> {
+    let (tell, told) = mpsc::channel(FILES_AT_ONCE);
+    let (output, ledger, runtime) = (output.clone(), ledger.clone(), Handle::current());
+    tokio::task::spawn_blocking(move || {
+        score_each(&output, ledger, sequences, &runtime, move |scored| {
+            // Whoever listened has met an error, and told it.
+            let _ = tell.blocking_send(scored);
+        });
+    });
+    told
+}
+
+/// The metrics that a file tells, and those that it should: both whole, or both as changes.
+type Compared = (Metrics, Option<Metrics>);
+
+/// What the metrics of an entry are compared with: `made` of the committed rows as a file, or `whole` with those before.
+async fn compared(
+    output: &Output,
+    ledger: &Ledger,
+    told: Metrics,
+    made: Option<Result<Box<Metrics>, String>>,
+    whole: Option<&Metrics>,
+) -> Result<Compared, String> {
+    let made = made.transpose();
+    match made.map_err(|reason| format!("cannot be computed: {reason}"))? {
+        None => Ok((told, None)),
+        Some(_) if told.complete => Ok((told, whole.cloned())),
+        Some(made) if !made.complete => Ok((told, Some(*made))),
+        // Changes to metrics that cannot be made any more: the files tell them.
+        Some(_) => match publish::read_whole(output, ledger, told.sequence).await {
+            Ok(Some(together)) => Ok((together, whole.cloned())),
+            Ok(None) => Err(
+                "are changes to metrics that are missing; delete the file, and the next run makes it whole".to_owned(),
+            ),
+            Err(error) => Err(error.to_string()),
+        },
+    }
+}
+
+/// What is wrong with the metrics of an entry.
+fn wrong_metrics(compared: Result<Compared, String>) -> Option<String> {
+    // Numbers are compared as they are read: reading may change the last digit.
+    let is_as_told = |told: &Metrics, made: &Metrics| {
+        serde_json::from_slice::<Metrics>(&made.to_json()).is_ok_and(|made| made == *told)
+    };
+    match compared {
+        Err(reason) => Some(reason),
+        Ok((told, Some(made))) if !is_as_told(&told, &made) => Some(format!(
             "are not those of the committed rows, which are {}; delete the file, and the next run makes it",
             one_line(&made.all)
         )),
-        _ => None,
+        Ok(_) => None,
     }
 }
 
@@ -349,38 +385,4 @@ fn by_door(rows: Rows) -> String {
         ..
     } = rows;
     format!("{written} predicted or withdrawn, {learned} learned and {rejected} rejected")
-}
-
-/// The settings that an entry was made with, for another output.
-fn args_of(entry: &Entry, again: &Again, out: &str) -> RunArgs {
-    let mut args = RunArgs::new(&again.catalog, out, &again.model);
-    let setting = |name: &str| entry.settings.get(name).cloned().unwrap_or_default();
-    let list =
-        |name: &str| serde_json::from_value::<Vec<String>>(setting(name)).unwrap_or_default();
-    args.catalog.drop = vec![entry.drop.clone()];
-    (args.catalog.column, args.catalog.keep) = (list("column"), list("keep"));
-    args.catalog.kept_types = entry.keep.clone();
-    args.catalog.limit = setting("limit").as_u64().map(|_| entry.rows.read);
-    if setting("drop_by") == "all" {
-        args.catalog.drop_by = DropBy::All;
-    }
-    let number = |name: &str| setting(name).as_f64();
-    if let (Some(min), Some(max)) = (number("mag_min"), number("mag_max")) {
-        (args.catalog.mag_min, args.catalog.mag_max) = (min as f32, max as f32);
-    }
-    if let (Some(min), Some(max)) = (number("z_spec_min"), number("z_spec_max")) {
-        (args.catalog.z_spec_min, args.catalog.z_spec_max) = (min as f32, max as f32);
-    }
-    if let Some(bytes) = setting("split_bytes").as_u64() {
-        args.catalog.split_bytes.0 = bytes;
-        args.memory.0 = args.memory.0.max(bytes.saturating_mul(4));
-    }
-    if let Some(batch) = setting("batch").as_u64() {
-        args.batch = Some(u32::try_from(batch).unwrap_or(u32::MAX));
-    }
-    let parsed = |name: &str| setting(name).as_str().unwrap_or("auto").to_owned();
-    args.device = parsed("device").parse().unwrap_or(args.device);
-    args.precision = parsed("precision").parse().unwrap_or(args.precision);
-    args.instructions = parsed("instructions").parse().ok();
-    args
 }

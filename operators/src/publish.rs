@@ -115,7 +115,7 @@ impl Files {
     async fn write(&mut self, output: &Output, file: &Metrics) -> Result<(), Error> {
         let whole = self.whole.get_or_insert_with(|| file.clone());
         whole.update(file.clone());
-        let file = if self.is_missing { whole } else { file };
+        let file = if self.is_missing { &*whole } else { file };
         let written = write(output, file).await;
         self.is_missing = written.is_err();
         written

@@ -269,3 +269,59 @@ fn whatever_is_not_as_the_ledger_says_is_found() {
         assert!(!is_damage || told.stderr.contains(fault), "{}", told.stderr);
     }
 }
+
+/// `verify` looked at the rows and files of an entry alone.
+#[test]
+fn whatever_is_changed_in_an_entry_is_found() {
+    let clean = folder();
+    Program::run(survey(), &clean).ends(0);
+    let name = format!("_hubbleflow/ledger/{:020}.json", 1);
+    let entry = fs::read(clean.path().join(&name)).unwrap();
+    let entry: Value = serde_json::from_slice(&entry).unwrap();
+    let has_rejects = entry["rows"]["rejected"] != 0;
+    type Change = fn(&mut Value);
+    // What the files' own columns and metadata say otherwise is found without the checksum of the entry too.
+    let changes: [(&str, bool, Change); 7] = [
+        ("model_id", true, |entry| {
+            entry["model_id"] = "0".repeat(64).into()
+        }),
+        ("object_id", true, |entry| {
+            entry["object_id"] = "string".into()
+        }),
+        ("engine", true, |entry| entry["engine"] = "9.9.9".into()),
+        ("keep", true, |entry| {
+            entry["settings"]["keep"] = vec!["ebv"].into()
+        }),
+        ("path", has_rejects, |entry| {
+            entry["inputs"][0]["path"] = "elsewhere".into()
+        }),
+        ("etag", false, |entry| {
+            entry["inputs"][0]["etag"] = "another".into()
+        }),
+        ("bytes", false, |entry| {
+            entry["inputs"][0]["bytes"] = 1.into()
+        }),
+    ];
+    for (what, is_in_files, change) in changes {
+        for sealed in [true, false] {
+            let mut changed = entry.clone();
+            change(&mut changed);
+            if !sealed {
+                changed.as_object_mut().unwrap().remove("checksum");
+            }
+            let out = folder();
+            crate::survey::copy(clean.path(), out.path());
+            put(out.path().join(&name), changed.to_string());
+            let code = i32::from(sealed || is_in_files);
+            let told = verify(out.path()).ends(code).json();
+            let faults = told["faults"].to_string();
+            assert!(
+                code == 0 || faults.contains("entry 1 (drop-0001)"),
+                "{what}: {faults}"
+            );
+        }
+    }
+    // Spaced by another program, an entry says the same.
+    put(clean.path().join(&name), entry.to_string());
+    verify(clean.path()).ends(0);
+}
