@@ -5,8 +5,11 @@
 //! OUT/_hubbleflow/compacted/10000/<number of the last entry, 20 digits>.jsonl     10,000 entries
 //! ```
 //! The first line of a copy is its header, each other line an entry as it lies in the ledger. So 100,000 entries are 10
-//! copies, and a ledger of any length is read in its length / 10,000 requests, and 200 more at most. Copies are derived:
-//! the entries are the truth, and a copy that is missing, damaged or of another ledger is not used, and is made again.
+//! copies, and a ledger of any length is read in its length / 10,000 requests, and 200 more at most.
+//!
+//! Copies are derived: the entries are the truth, and a copy never changes what a run reads. Its header holds the checksum
+//! of its lines and that of the entry before them, so copies form a chain, and the last entry of the chain is compared with
+//! the ledger's. A copy that is missing, damaged or of another ledger is ignored, and made again.
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt};
 use object_store::ObjectStoreExt;
@@ -14,7 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Error, Location,
-    ledger::{self, Entry, FORMAT},
+    ledger::{self, Entry, FORMAT, checksum},
 };
 
 /// Where the copies lie below the output.
@@ -33,8 +36,20 @@ const ENTRIES_AT_ONCE: usize = 32;
 struct Header {
     /// The format of its entries.
     format: u32,
-    /// How many follow.
+    /// The number of its entries.
     entries: u64,
+    /// The checksum of the line of the entry before the first; empty if there is no such entry.
+    follows: String,
+    /// The checksum of all lines after the header.
+    checksum: String,
+}
+
+/// What a copy holds.
+struct Copy {
+    entries: Vec<Entry>,
+    follows: String,
+    /// The checksum of the last entry's line: what the next copy follows.
+    end: String,
 }
 
 /// Up to which number of the ledger there are copies, without a gap: by size.
@@ -46,7 +61,7 @@ pub(crate) struct Copied([u64; 2]);
 /// # Errors
 /// The store's.
 pub(crate) async fn read(output: &Location) -> Result<(Vec<Entry>, Copied), Error> {
-    let (mut entries, mut copied) = (Vec::new(), Copied::default());
+    let (mut entries, mut copied, mut end) = (Vec::new(), Copied::default(), String::new());
     for (at, size) in SIZES.into_iter().enumerate() {
         let there = listed(output, size, entries.len() as u64).await?;
         let next = (1..).map(|place| entries.len() as u64 + place * size);
@@ -58,8 +73,11 @@ pub(crate) async fn read(output: &Location) -> Result<(Vec<Entry>, Copied), Erro
         let copies = lasts.into_iter().map(|last| read_copy(output, size, last));
         let mut copies = futures::stream::iter(copies.collect::<Vec<_>>()).buffered(COPIES_AT_ONCE);
         // What comes after a copy that cannot be used is read from smaller copies, or from the entries.
-        while let Some(Some(copy)) = copies.try_next().await? {
-            entries.extend(copy);
+        while let Some(Some(copy)) = copies.try_next().await?
+            && copy.follows == end
+        {
+            entries.extend(copy.entries);
+            end = copy.end;
         }
         copied.0[at] = entries.len() as u64;
     }
@@ -82,13 +100,19 @@ pub(crate) async fn write(
     for (at, size) in SIZES.into_iter().enumerate().rev() {
         while copied[at] + size <= count {
             let last = copied[at] + size;
-            let lines = match at {
-                0 => lines_of_copies(output, last).await?,
-                _ => lines_of_entries(output, last).await?,
+            let made = match at {
+                0 => lines_of_copies(output, last).await,
+                _ => lines_of_entries(output, last).await,
             };
+            let (follows, lines) = made.inspect_err(|_| {
+                // A small copy may have been damaged since: the next time all of these are made again.
+                copied[1] = copied[1].min(copied[0]);
+            })?;
             let header = Header {
                 format: FORMAT,
                 entries: size,
+                follows,
+                checksum: checksum(&lines),
             };
             let mut text = serde_json::to_vec(&header).expect("a header is plain data");
             text.push(b'\n');
@@ -126,7 +150,7 @@ async fn listed(output: &Location, size: u64, after: u64) -> Result<Vec<u64>, Er
 }
 
 /// The entries of a copy; `None` if it cannot be used.
-async fn read_copy(output: &Location, size: u64, last: u64) -> Result<Option<Vec<Entry>>, Error> {
+async fn read_copy(output: &Location, size: u64, last: u64) -> Result<Option<Copy>, Error> {
     let name = name(size, last);
     let Some(text) = output.read_if_there(&name).await? else {
         return Ok(None);
@@ -134,7 +158,7 @@ async fn read_copy(output: &Location, size: u64, last: u64) -> Result<Option<Vec
     let first = last - size + 1;
     let parsed = tokio::task::spawn_blocking(move || parse(&text, first, size)).await;
     match parsed.unwrap_or_else(|panic| Err(panic.to_string())) {
-        Ok(entries) => Ok(Some(entries)),
+        Ok(copy) => Ok(Some(copy)),
         Err(reason) => {
             let object = output.url_of(&name);
             tracing::warn!("{object} is ignored, and the ledger's entries are read: {reason}");
@@ -144,24 +168,42 @@ async fn read_copy(output: &Location, size: u64, last: u64) -> Result<Option<Vec
 }
 
 /// Reads a copy of the `size` entries from `first` on.
-fn parse(text: &[u8], first: u64, size: u64) -> Result<Vec<Entry>, String> {
-    let mut lines = text.split(|&byte| byte == b'\n');
-    let header = lines.next().unwrap_or_default();
-    let Header { format, entries } = json(header)?;
+fn parse(text: &[u8], first: u64, size: u64) -> Result<Copy, String> {
+    let (follows, text) = lines_of(text, size)?;
+    let (mut entries, mut end) = (Vec::new(), &b""[..]);
+    for line in text.split(|&byte| byte == b'\n') {
+        if line.is_empty() {
+            continue;
+        }
+        let entry: Entry = json(line)?;
+        if entry.sequence != first + entries.len() as u64 {
+            return Err(format!("entry {} is out of order", entry.sequence));
+        }
+        entries.push(entry);
+        end = line;
+    }
+    match entries.len() as u64 == size {
+        true => Ok(Copy {
+            entries,
+            follows,
+            end: checksum(end),
+        }),
+        false => Err(format!("{} of {size} entries are there", entries.len())),
+    }
+}
+
+/// What a copy follows, and its lines: those that were written.
+fn lines_of(text: &[u8], size: u64) -> Result<(String, &[u8]), String> {
+    let end = text.iter().position(|&byte| byte == b'\n');
+    let (header, lines) = text.split_at(end.map_or(text.len(), |end| end + 1));
+    let header: Header = json(header)?;
+    let (format, entries) = (header.format, header.entries);
     if format != FORMAT || entries != size {
         return Err(format!("it holds {entries} entries of format {format}"));
     }
-    let mut read = Vec::new();
-    for line in lines.filter(|line| !line.is_empty()) {
-        let entry: Entry = json(line)?;
-        if entry.sequence != first + read.len() as u64 {
-            return Err(format!("entry {} is out of order", entry.sequence));
-        }
-        read.push(entry);
-    }
-    match read.len() as u64 == size {
-        true => Ok(read),
-        false => Err(format!("{} of {size} entries are there", read.len())),
+    match checksum(lines) == header.checksum {
+        true => Ok((header.follows, lines)),
+        false => Err("its lines have another checksum than its header says".to_owned()),
     }
 }
 
@@ -186,29 +228,42 @@ async fn is_of_this_ledger(output: &Location, last: Option<&Entry>) -> Result<bo
     Ok(same)
 }
 
-/// The lines of the small copy that ends with an entry.
-async fn lines_of_entries(output: &Location, last: u64) -> Result<Vec<u8>, Error> {
-    let reads = (last - EVERY + 1..=last).map(|sequence| async move {
-        let name = ledger::name(sequence);
-        let text = read_there(output, &name).await?;
+/// What the small copy that ends with an entry follows, and its lines.
+async fn lines_of_entries(output: &Location, last: u64) -> Result<(String, Vec<u8>), Error> {
+    let before = last - EVERY;
+    let reads = (before.max(1)..=last).map(|sequence| async move {
+        let text = read_there(output, &ledger::name(sequence)).await?;
         // Text of JSON holds no line break: what is left out lies between its parts.
         let lines = text.split(|&byte| byte == b'\n').map(<[u8]>::trim_ascii);
-        Ok::<_, Error>([&lines.collect::<Vec<_>>().concat()[..], b"\n"].concat())
+        Ok::<_, Error>(lines.collect::<Vec<_>>().concat())
     });
     let reads = futures::stream::iter(reads.collect::<Vec<_>>()).buffered(ENTRIES_AT_ONCE);
-    Ok(reads.try_collect::<Vec<_>>().await?.concat())
+    let mut lines: Vec<Vec<u8>> = reads.try_collect().await?;
+    let follows = match before {
+        0 => String::new(),
+        _ => checksum(&lines.remove(0)),
+    };
+    lines.iter_mut().for_each(|line| line.push(b'\n'));
+    Ok((follows, lines.concat()))
 }
 
-/// The lines of the large copy that ends with an entry: those of the small ones.
-async fn lines_of_copies(output: &Location, last: u64) -> Result<Vec<u8>, Error> {
+/// What the large copy that ends with an entry follows, and its lines: those of the small ones.
+async fn lines_of_copies(output: &Location, last: u64) -> Result<(String, Vec<u8>), Error> {
     let smaller = (last - SIZES[0] + EVERY..=last).step_by(EVERY as usize);
     let reads = smaller.map(|last| async move {
-        let text = read_there(output, &name(EVERY, last)).await?;
-        let lines = text.splitn(2, |&byte| byte == b'\n').nth(1);
-        Ok::<_, Error>(text.slice_ref(lines.unwrap_or_default()))
+        let name = name(EVERY, last);
+        let text = read_there(output, &name).await?;
+        let (follows, lines) = lines_of(&text, EVERY).map_err(|reason| Error::Ledger {
+            object: output.url_of(&name),
+            reason: format!("is no copy of entries, and is made again: {reason}"),
+        })?;
+        Ok::<_, Error>((follows, lines.to_vec()))
     });
     let reads = futures::stream::iter(reads.collect::<Vec<_>>()).buffered(COPIES_AT_ONCE);
-    Ok(reads.try_collect::<Vec<_>>().await?.concat())
+    let copies: Vec<(String, Vec<u8>)> = reads.try_collect().await?;
+    let follows = copies.first().map(|(follows, _)| follows.clone());
+    let lines: Vec<Vec<u8>> = copies.into_iter().map(|(_, lines)| lines).collect();
+    Ok((follows.unwrap_or_default(), lines.concat()))
 }
 
 async fn read_there(output: &Location, name: &str) -> Result<Bytes, Error> {

@@ -201,7 +201,12 @@ impl Ledger {
     /// The store's, [`Error::Format`], or [`Error::Ledger`] where a number is missing.
     pub async fn open(output: &Location) -> Result<Self, Error> {
         let mut ledger = Self::unread(output);
-        let (copies, copied) = compacted::read(output).await?;
+        // Copies save time, and that is all: where they cannot be read, the entries are.
+        let read = compacted::read(output).await;
+        let (copies, copied) = read.unwrap_or_else(|error| {
+            tracing::warn!("the ledger is read entry by entry, which is slow: {error}");
+            Default::default()
+        });
         copies
             .into_iter()
             .for_each(|entry| ledger.index.push(entry));

@@ -53,7 +53,7 @@ pub async fn entry_fault(output: &Location, entry: &Entry) -> Result<Option<Stri
             "is not as it was written: what it says has another checksum; restore it from a backup".to_owned(),
         ),
         Ok((read, ..)) if read != *entry => Some(
-            "is not what its copy in _hubbleflow/compacted says; delete that folder, and the next run makes it again".to_owned(),
+            "differs from its copy in _hubbleflow/compacted; restore the entry from a backup or, if the entry is right, delete that folder, and the next run makes it again".to_owned(),
         ),
         Ok(_) => None,
     })

@@ -20,10 +20,8 @@ use connectors::sky::ORDER_TILE;
 use serde::{Deserialize, Serialize};
 use serde_json::ser::{Formatter, Serializer};
 
-/// The newest format of a metrics file that this engine reads and writes: a slice that is left out has not changed.
-pub const FORMAT: u32 = 2;
-/// The format of a complete file, which means what it always did: a slice that is left out has no object.
-const COMPLETE_FORMAT: u32 = 1;
+/// The newest format of a metrics file that this engine reads and writes.
+pub const FORMAT: u32 = 1;
 /// Every so many files one is complete, so this is how many files a reader puts together at most.
 pub const COMPLETE_EVERY: u64 = 64;
 /// The limits of |dz| beyond which an object is an outlier.
@@ -290,8 +288,8 @@ pub struct Metrics {
     /// Its drop.
     pub drop: String,
     /// Whether all slices are here. If not, those that are left out are as they were before the entry, and those with
-    /// `n` 0 are gone.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    /// `n` 0 are gone. A file that does not say it is complete: all were, before files held changes.
+    #[serde(default = "yes")]
     pub complete: bool,
     /// Objects that have a spec-z and are not withdrawn, predicted or not.
     pub objects: i64,
@@ -307,6 +305,10 @@ pub struct Metrics {
     pub by_tile: BTreeMap<String, Numbers>,
 }
 
+fn yes() -> bool {
+    true
+}
+
 impl Metrics {
     /// Sorts the numbers of slices by what they are slices of. `drop_of` names the drop of an entry.
     pub fn new<'a>(
@@ -317,7 +319,7 @@ impl Metrics {
         drop_of: impl Fn(u32) -> String,
     ) -> Self {
         let mut metrics = Self {
-            format: COMPLETE_FORMAT,
+            format: FORMAT,
             sequence,
             drop: drop.to_owned(),
             complete: true,
@@ -352,7 +354,6 @@ impl Metrics {
     /// These metrics as the changes that their entry made: slices that are not among them did not change.
     pub fn into_changes(self) -> Self {
         Self {
-            format: FORMAT,
             complete: false,
             ..self
         }

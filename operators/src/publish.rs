@@ -242,11 +242,71 @@ pub fn parse(output: &Output, sequence: u64, bytes: &[u8]) -> Result<Metrics, Er
             known: FORMAT,
         });
     }
-    let metrics: Metrics = serde_json::from_slice(bytes).map_err(broken)?;
-    // Engines that knew no other files did not say that theirs are complete.
-    let complete = metrics.complete || format < FORMAT;
-    Ok(Metrics {
-        complete,
-        ..metrics
-    })
+    serde_json::from_slice(bytes).map_err(broken)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::fs;
+
+    use connectors::Location;
+
+    use super::*;
+    use crate::metrics::Slice;
+
+    /// The next file held changes to one that is not there, so there were no metrics up to its entry, nor up to later ones.
+    #[tokio::test]
+    async fn after_a_file_that_could_not_be_written_the_next_is_complete() {
+        let folder = tempfile::tempdir().unwrap();
+        let output = Output::new(Location::open(folder.path().to_str().unwrap(), &[]).unwrap());
+        let numbers = |n| Numbers {
+            n,
+            ..Numbers::default()
+        };
+        // Each entry adds an object to a tile of its own.
+        let metrics = |sequence: u64, tiles: std::ops::RangeInclusive<u16>| {
+            let mut slices = vec![(Slice::All, numbers(sequence as i64))];
+            slices.extend(tiles.map(|tile| (Slice::Tile(tile), numbers(1))));
+            let slices = slices.iter().map(|(slice, of)| (slice, of));
+            Metrics::new(sequence, "night", sequence as i64, slices, |_| {
+                String::new()
+            })
+        };
+        let changes = |sequence: u64| {
+            let tile = sequence as u16;
+            metrics(sequence, tile..=tile).into_changes()
+        };
+        let mut files = Files::default();
+        files.write(&output, &metrics(1, 1..=1)).await.unwrap();
+        let place = folder.path().join(FOLDER);
+        let aside = folder.path().join("aside");
+        fs::rename(&place, &aside).unwrap();
+        fs::write(&place, "a file, where there should be a folder").unwrap();
+        assert!(files.write(&output, &changes(2)).await.is_err());
+        assert!(files.write(&output, &changes(3)).await.is_err());
+        fs::remove_file(&place).unwrap();
+        fs::rename(&aside, &place).unwrap();
+        files.write(&output, &changes(4)).await.unwrap();
+        files.write(&output, &changes(5)).await.unwrap();
+        let written = async |sequence| read(&output, sequence).await.unwrap();
+        assert_eq!(written(2).await, None);
+        assert_eq!(written(3).await, None);
+        assert_eq!(written(4).await, Some(metrics(4, 1..=4)));
+        assert_eq!(written(5).await, Some(changes(5)));
+    }
+
+    /// Files were always complete before some held changes alone, and did not say so.
+    #[tokio::test]
+    async fn a_file_that_does_not_say_whether_it_is_complete_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let output = Output::new(Location::open(folder.path().to_str().unwrap(), &[]).unwrap());
+        let whole = Metrics::new(1, "night", 0, [], |_| String::new());
+        let text = String::from_utf8(whole.to_json()).unwrap();
+        let old = text.replace("\n  \"complete\": true,", "");
+        assert_ne!(old, text);
+        assert_eq!(parse(&output, 1, old.as_bytes()).unwrap(), whole);
+        let changes = whole.into_changes().to_json();
+        assert!(!parse(&output, 1, &changes).unwrap().complete);
+    }
 }

@@ -341,6 +341,9 @@ async fn a_copy_that_is_damaged_or_missing_or_of_another_ledger_is_made_again() 
     recover().await;
     let name = copy_name(100, 200);
     let whole = content(&here, &name).await;
+    // Still JSON, and still in order.
+    let tampered = String::from_utf8(whole.clone()).unwrap();
+    let tampered = tampered.replace("photoz/night-0000142", "photoz/night-0000143");
     let mut lines: Vec<&[u8]> = whole.split_inclusive(|&byte| byte == b'\n').collect();
     lines.swap(3, 4);
     let swapped = lines.concat();
@@ -350,7 +353,9 @@ async fn a_copy_that_is_damaged_or_missing_or_of_another_ledger_is_made_again() 
         &whole[..whole.len() - 10],
         &b"{\"format\": 2}"[..],
         &swapped[..],
+        tampered.as_bytes(),
     ] {
+        assert_ne!(damaged, whole);
         put(&here, &name, damaged.to_vec()).await;
         recover().await;
         assert_eq!(content(&here, &name).await, whole);
@@ -385,6 +390,92 @@ async fn a_copy_that_is_damaged_or_missing_or_of_another_ledger_is_made_again() 
         delete(&here, &entry_name(number)).await;
     }
     assert_holds(&Ledger::open(&here).await.unwrap(), 249);
+}
+
+/// A ledger was put back to what it was, and went on in another way: only its first copies are of this ledger.
+#[tokio::test]
+async fn a_copy_that_is_outdated_is_not_read() {
+    let other = |number| Entry {
+        drop: format!("other-{number}"),
+        ..full_entry(number)
+    };
+    let here = memory();
+    entries_up_to(&here, 310).await;
+    Ledger::open(&here).await.unwrap().compact().await;
+    let old: Vec<_> = (2..=3).map(|at| copy_name(100, 100 * at)).collect();
+    let old = [content(&here, &old[0]).await, content(&here, &old[1]).await];
+    for number in 101..=310 {
+        let text = serde_json::to_vec_pretty(&other(number)).unwrap();
+        put(&here, &entry_name(number), text).await;
+    }
+    let expected: Vec<Entry> = (1..=100)
+        .map(full_entry)
+        .chain((101..=310).map(other))
+        .collect();
+    let assert_all = async || assert_eq!(Ledger::open(&here).await.unwrap().entries(), expected);
+    assert_all().await;
+    Ledger::open(&here).await.unwrap().compact().await;
+    assert_all().await;
+    // One outdated copy between others, and one at the end.
+    put(&here, &copy_name(100, 200), old[0].clone()).await;
+    assert_all().await;
+    put(&here, &copy_name(100, 300), old[1].clone()).await;
+    assert_all().await;
+    Ledger::open(&here).await.unwrap().compact().await;
+    put(&here, &copy_name(100, 300), old[1].clone()).await;
+    assert_all().await;
+}
+
+/// A large copy is made of small ones, which may have been damaged since they were read.
+#[tokio::test]
+async fn a_large_copy_is_never_made_of_damaged_ones() {
+    let here = memory();
+    entries_up_to(&here, 9_990).await;
+    let mut ledger = Ledger::open(&here).await.unwrap();
+    ledger.compact().await;
+    let (name, large) = (copy_name(100, 5_000), copy_name(10_000, 10_000));
+    let whole = content(&here, &name).await;
+    let tampered = String::from_utf8(whole.clone()).unwrap();
+    put(
+        &here,
+        &name,
+        tampered
+            .replace("rejects/night-0004950", "rejects/night-0004951")
+            .into_bytes(),
+    )
+    .await;
+    for number in 9_991..=10_000 {
+        put(
+            &here,
+            &entry_name(number),
+            serde_json::to_vec_pretty(&full_entry(number)).unwrap(),
+        )
+        .await;
+    }
+    ledger.refresh().await.unwrap();
+    ledger.compact().await;
+    assert!(here.read_if_there(&large).await.unwrap().is_none());
+    // The next time the small ones are made again.
+    ledger.compact().await;
+    assert_eq!(content(&here, &name).await, whole);
+    assert!(here.read_if_there(&large).await.unwrap().is_some());
+    assert_holds(&Ledger::open(&here).await.unwrap(), 10_000);
+}
+
+#[tokio::test]
+async fn copies_that_cannot_be_read_do_not_matter() {
+    let here = memory();
+    entries_up_to(&here, 250).await;
+    Ledger::open(&here).await.unwrap().compact().await;
+    for fails in [What::List, What::Get] {
+        let refused = failing(&here, move |asked| {
+            match asked.what == fails && asked.path.contains("compacted") {
+                true => Fault::Refuse,
+                false => Fault::None,
+            }
+        });
+        assert_holds(&Ledger::open(&refused).await.unwrap(), 250);
+    }
 }
 
 #[tokio::test]

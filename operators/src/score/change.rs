@@ -239,3 +239,34 @@ pub fn changes<'s>(
         });
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn committed(drop: &str, sequence: u64) -> Entry {
+        Entry {
+            kind: Kind::Drop,
+            drop: drop.to_owned(),
+            sequence,
+            ..Entry::abandoned(&format!("attempt-{sequence}"), "0")
+        }
+    }
+
+    /// A watch scores the newest entry again when its metrics could not be made: without an answer it would try for ever.
+    #[test]
+    fn the_entry_that_was_scored_last_is_answered_again() {
+        let entries = [committed("a", 1), committed("b", 2), committed("a", 3)];
+        let mut follower = Follower::default();
+        let first = follower.follow(&entries[..2], 2).expect("a first answer");
+        assert_eq!((first.place, first.added.len()), (2, 2));
+        let again = follower.follow(&entries[..2], 2).expect("a second answer");
+        assert_eq!((again.sequence, again.place), (2, 2));
+        assert!(again.added.is_empty() && again.superseded.is_empty());
+        let next = follower.follow(&entries, 3).expect("the next entry");
+        assert_eq!((next.place, next.superseded), (3, vec![1]));
+        let again = follower.follow(&entries, 3).expect("an answer again");
+        assert_eq!((again.place, again.added.len()), (3, 0));
+        assert_eq!(follower.follow(&entries, 2), None);
+    }
+}

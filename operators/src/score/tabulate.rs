@@ -200,7 +200,7 @@ impl Board {
 
     /// The file of a change: complete where no reader could add it to the file before, and every so many files.
     fn file(&self, turn: &Turn, changed: &BTreeMap<Slice, Numbers>) -> Metrics {
-        let follows = self.known == turn.place.checked_sub(1);
+        let follows = self.known.is_some_and(|known| known + 1 == turn.place);
         let is_complete = !follows || turn.place.is_multiple_of(COMPLETE_EVERY);
         let drop_of = |entry| self.drops.get(&entry).cloned().unwrap_or_default();
         let (objects, all) = (self.table.objects, self.numbers.get(&Slice::All));
@@ -211,6 +211,50 @@ impl Board {
         Metrics {
             all: all.cloned().unwrap_or_default(),
             ..new(changed).into_changes()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn turn(place: u64) -> Told {
+        Told::Change(Turn {
+            sequence: place,
+            drop: String::new(),
+            place,
+            added: Vec::new(),
+        })
+    }
+
+    /// A file of changes is of use only to whoever has the file before it.
+    #[test]
+    fn a_file_holds_changes_only_where_the_file_before_it_is_known() {
+        let mut board = Board::default();
+        let mut is_complete = |told: Vec<Told>| {
+            let scored = board.take(told).expect("a change is told of");
+            scored.metrics.map(|metrics| metrics.complete)
+        };
+        let failed = || {
+            Told::Failed(Failed {
+                entry: 3,
+                reason: "cannot be read".to_owned(),
+            })
+        };
+        assert_eq!(is_complete(vec![turn(1)]), Ok(true));
+        assert_eq!(is_complete(vec![turn(2)]), Ok(false));
+        // Its file could not be written: nobody knows that it will be.
+        assert_eq!(is_complete(vec![turn(2)]), Ok(true));
+        let unread = is_complete(vec![turn(3), failed()]);
+        assert_eq!(unread, Err("cannot be read".to_owned()));
+        assert_eq!(is_complete(vec![turn(3)]), Ok(true));
+        // Another run has committed the fourth, and writes its file.
+        assert_eq!(is_complete(vec![turn(5)]), Ok(true));
+        assert_eq!(is_complete(vec![turn(6)]), Ok(false));
+        for place in 7..=128 {
+            let expected = place % COMPLETE_EVERY == 0;
+            assert_eq!(is_complete(vec![turn(place)]), Ok(expected), "{place}");
         }
     }
 }
