@@ -1,7 +1,7 @@
 //! A bound on bytes in flight: whoever holds bytes holds a permit for them.
 use std::sync::Arc;
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 /// Permits are counted in KiB, so that a budget of terabytes fits the semaphore's counter.
 const UNIT_BYTES: u64 = 1024;
@@ -11,6 +11,21 @@ const UNIT_BYTES: u64 = 1024;
 pub struct Budget {
     units: Arc<Semaphore>,
     all: u32,
+    /// Bytes of results that wait to be put away.
+    waiting: Arc<watch::Sender<u64>>,
+}
+
+/// Results that wait to be put away: nothing new is taken in while they weigh too much.
+#[derive(Debug)]
+pub struct Waiting {
+    bytes: u64,
+    all: Arc<watch::Sender<u64>>,
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.all.send_modify(|all| *all -= self.bytes);
+    }
 }
 
 /// The right to hold some bytes; given back when dropped.
@@ -26,6 +41,7 @@ impl Budget {
         Self {
             units: Arc::new(Semaphore::new(all as usize)),
             all,
+            waiting: Arc::new(watch::Sender::new(0)),
         }
     }
 
@@ -34,8 +50,21 @@ impl Budget {
         u64::from(self.all) * UNIT_BYTES
     }
 
-    /// Waits until so many bytes are free. What asks for more than the whole gets the whole, alone.
+    /// Counts results in that wait to be put away, until what is returned is dropped.
+    pub fn wait_with(&self, bytes: u64) -> Waiting {
+        self.waiting.send_modify(|all| *all += bytes);
+        Waiting {
+            bytes,
+            all: self.waiting.clone(),
+        }
+    }
+
+    /// Waits until so many bytes are free, and until no more than a third of the budget waits to be put away. What asks for
+    /// more than the whole gets the whole, alone.
     pub async fn acquire(&self, bytes: u64) -> Permit {
+        let few = |waiting: &u64| *waiting <= self.bytes() / 3;
+        // Fails where the sender is gone, and it is ours.
+        let _ = self.waiting.subscribe().wait_for(few).await;
         let permit = self
             .units
             .clone()
@@ -66,6 +95,19 @@ mod tests {
     use futures::FutureExt;
 
     use super::*;
+
+    #[tokio::test]
+    async fn nothing_is_taken_in_while_results_wait_to_be_put_away() {
+        let budget = Budget::new(30 << 10);
+        let few = budget.wait_with(10 << 10);
+        assert!(budget.acquire(1 << 10).now_or_never().is_some());
+        let more = budget.wait_with(1 << 10);
+        let mut next = Box::pin(budget.acquire(1 << 10));
+        assert!((&mut next).now_or_never().is_none());
+        drop(few);
+        assert!(next.now_or_never().is_some());
+        drop(more);
+    }
 
     #[tokio::test]
     async fn bytes_are_waited_for_and_given_back() {

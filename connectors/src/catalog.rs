@@ -15,9 +15,9 @@ use crate::{
     etag::{is_etag, version},
     fetch::ObjectReader,
     file::File,
-    galaxy::{FileKind, IdKind, KeptTypes, Request, kept::comparable},
+    galaxy::{FileKind, IdKind, KeptTypes, Layout, Request, kept::comparable},
     sighting::{Sighting, sightings},
-    split::{ObjectRef, Split, cut},
+    split::{ObjectRef, RowGroupShape, Source, Splits},
 };
 
 /// Rows of a part: predictions of a drop are written in as many files as its rows need.
@@ -26,6 +26,8 @@ pub const PART_ROWS: u64 = 1_000_000;
 const FOOTERS_AT_ONCE: usize = 16;
 /// Footers that are kept: splits of one file mostly come one after another.
 const FILES_KEPT: usize = 64;
+/// Bytes of footers that are kept, but for the newest.
+const FILES_KEPT_BYTES: u64 = 64 << 20;
 
 /// Drops that are looked at for the type of a kept column.
 const DROPS_LOOKED_AT: usize = 64;
@@ -126,7 +128,7 @@ pub struct DropPlan {
     pub failure: Option<String>,
     /// Its rows, cut.
     #[serde(skip)]
-    pub splits: Vec<Split>,
+    pub splits: Splits,
 }
 
 impl DropPlan {
@@ -156,7 +158,7 @@ impl DropPlan {
             rows: 0,
             parts: 1,
             failure: None,
-            splits: Vec::new(),
+            splits: Splits::default(),
         }
     }
 
@@ -173,21 +175,13 @@ impl DropPlan {
                 self.keep.insert(name, known.clone());
             }
         }
-        for split in &mut self.splits {
-            split.keep.clone_from(&self.keep);
-        }
+        self.splits.know(&self.keep);
     }
 
     /// Takes the first `rows` rows alone: a first try.
     pub fn limit(&mut self, rows: u64) {
-        let mut left = rows.min(self.rows);
-        self.rows = left;
-        for split in &mut self.splits {
-            let taken = left.min(split.cut.rows.len() as u64);
-            split.cut.rows.end = split.cut.rows.start + taken as usize;
-            left -= taken;
-        }
-        self.splits.retain(|split| !split.cut.rows.is_empty());
+        self.rows = rows.min(self.rows);
+        self.splits.limit(self.rows);
     }
 }
 
@@ -254,63 +248,56 @@ impl Catalog {
     /// [`Error::Corrupt`], [`Error::Schema`] or [`Error::Mixed`] where an object is bad or does not fit the others.
     pub async fn plan(
         &self,
-        drop: &DropListing,
+        listing: &DropListing,
         attempt: &str,
         began: u64,
         split_bytes: u64,
         batch: usize,
     ) -> Result<DropPlan, Error> {
-        check_name(&drop.name)?;
-        let (objects, ignored) = self.listed(drop).await?;
+        check_name(&listing.name)?;
+        let (objects, ignored) = self.listed(listing).await?;
         let objects = self.with_etags(objects).await?;
-        let opened: Vec<_> = objects.iter().map(|object| self.file(object)).collect();
-        let files: Vec<Arc<File>> = futures::stream::iter(opened)
-            .buffered(FOOTERS_AT_ONCE)
-            .try_collect()
-            .await?;
-        for (object, file) in objects.iter().zip(&files) {
-            let checked = file.layout.check_path(&object.path);
-            checked.map_err(|source| Error::Schema {
-                object: file.name(),
-                source,
-            })?;
-        }
-        let (kind, id_kind) = agree(&drop.name, &files)?;
-        let keep = agree_on_kept(&drop.name, &files)?;
-        if let Some(file) = files.iter().find(|file| file.layout.lacks_cutouts_alone()) {
-            tracing::warn!(
-                "drop {}: {} has magnitudes and z_spec and no column {}, so it is taken as spec-z alone and nothing of it is predicted; where its cutouts are in another column, give --column cutout=NAME",
-                drop.name,
-                file.name(),
-                self.request.names.in_file("cutout"),
-            );
-        }
-        let rows: u64 = files.iter().map(|file| file.rows()).sum();
-        let parts = rows.div_ceil(PART_ROWS).max(1) as u32;
-        let mut splits = Vec::new();
-        for (index, (object, file)) in objects.iter().zip(&files).enumerate() {
-            for cut in cut(&file.shapes(), split_bytes, batch) {
-                splits.push(Split {
-                    drop: drop.name.clone(),
-                    attempt: attempt.to_owned(),
-                    number: splits.len() as u64,
-                    kind,
-                    parts,
-                    keep: keep.clone(),
-                    object: object.clone(),
-                    object_index: index as u32,
-                    cut,
-                });
+        let looked_at: Vec<_> = objects.iter().map(|object| self.look_at(object)).collect();
+        let mut files = futures::stream::iter(looked_at).buffered(FOOTERS_AT_ONCE);
+        let (mut agreed, mut shapes, mut inputs) = (Agreed::default(), Vec::new(), Vec::new());
+        let mut warned = false;
+        for object in &objects {
+            let Some(file) = files.try_next().await? else {
+                break;
+            };
+            agreed.take(&listing.name, &object.path, &file)?;
+            if !warned
+                && file
+                    .layout
+                    .is_some_and(|layout| layout.lacks_cutouts_alone())
+            {
+                self.warn_of_no_cutouts(&listing.name, &file.name);
+                warned = true;
             }
+            shapes.push(file.shapes);
+            inputs.push(Input {
+                path: object.path.clone(),
+                etag: object.etag.clone(),
+                bytes: object.bytes,
+                rows: file.rows,
+                origin: file.origin,
+            });
         }
-        let inputs = objects.into_iter().zip(&files).map(|(object, file)| Input {
-            path: object.path,
-            etag: object.etag,
-            bytes: object.bytes,
-            rows: file.rows(),
-            origin: file.origin(),
+        drop(files);
+        let (kind, id_kind, keep) = (agreed.kind(), agreed.id_kind(), agreed.keep());
+        let rows: u64 = inputs.iter().map(|input| input.rows).sum();
+        let parts = rows.div_ceil(PART_ROWS).max(1) as u32;
+        let (name, attempt) = (listing.name.clone(), attempt.to_owned());
+        let splits = Splits::new(Source {
+            drop: name.clone(),
+            attempt: attempt.clone(),
+            kind,
+            parts,
+            keep: keep.clone(),
+            objects: objects.into_iter().zip(shapes).collect(),
+            split_bytes,
+            batch,
         });
-        let (name, attempt) = (drop.name.clone(), attempt.to_owned());
         Ok(DropPlan {
             name,
             attempt,
@@ -318,13 +305,32 @@ impl Catalog {
             kind,
             id_kind,
             keep,
-            inputs: inputs.collect(),
+            inputs,
             ignored,
             rows,
             parts,
             failure: None,
             splits,
         })
+    }
+
+    /// Reads a footer for what planning needs of it, and lets it go: a drop may have many.
+    async fn look_at(&self, object: &ObjectRef) -> Result<LookedAt, Error> {
+        let file = self.file(object).await?;
+        Ok(LookedAt {
+            name: file.name(),
+            layout: file.layout().cloned(),
+            shapes: file.shapes(),
+            rows: file.rows(),
+            origin: file.origin(),
+        })
+    }
+
+    fn warn_of_no_cutouts(&self, drop: &str, file: &str) {
+        tracing::warn!(
+            "drop {drop}: {file} has magnitudes and z_spec and no column {}, so it is taken as spec-z alone and nothing of it is predicted; where its cutouts are in another column, give --column cutout=NAME",
+            self.request.names.in_file("cutout"),
+        );
     }
 
     /// The types that kept columns have in the other drops of the catalog, of which the first few are looked at. What
@@ -348,7 +354,8 @@ impl Catalog {
                 let Ok(file) = self.file(object).await else {
                     continue;
                 };
-                let types = file.layout.keep_fields().iter().map(kept_type);
+                let fields = file.layout().map_or(&[][..], Layout::keep_fields);
+                let types = fields.iter().map(kept_type);
                 found.extend(
                     types.filter(|(name, known)| columns.contains(name) && known != UNTYPED),
                 );
@@ -391,7 +398,26 @@ impl Catalog {
                 .await
                 .map(Arc::new)
         };
-        cell.get_or_try_init(open).await.cloned()
+        let file = cell.get_or_try_init(open).await.cloned()?;
+        self.let_go();
+        Ok(file)
+    }
+
+    /// Lets go of the oldest footers, where those that are kept take too much.
+    fn let_go(&self) {
+        let files = &mut *self.files.lock().unwrap_or_else(PoisonError::into_inner);
+        let bytes = |cell: &FileCell| cell.get().map_or(0, |file| file.memory_bytes());
+        let mut all: u64 = files.cells.values().map(bytes).sum();
+        while all > FILES_KEPT_BYTES && files.order.len() > 1 {
+            let Some(cell) = files
+                .order
+                .pop_front()
+                .and_then(|oldest| files.cells.remove(&oldest))
+            else {
+                break;
+            };
+            all -= bytes(&cell).min(all);
+        }
     }
 
     fn cell(&self, object: &ObjectRef) -> FileCell {
@@ -462,39 +488,104 @@ pub(crate) fn is_parquet(path: &str) -> bool {
         && path.split('/').all(is_name)
 }
 
-/// The kind of a drop's files and the type of their ids, which must be the same in all.
+/// What planning needs of a file's footer.
+struct LookedAt {
+    name: String,
+    layout: Option<Layout>,
+    shapes: Vec<RowGroupShape>,
+    rows: u64,
+    origin: Option<String>,
+}
+
+/// What the files of a drop have agreed on so far: the type of their ids, which is one, their kind, and the types of columns
+/// to keep.
 ///
 /// A file of withdrawals may have spec-z beside files to predict: those of withdrawn rows are ignored.
-fn agree(drop: &str, files: &[Arc<File>]) -> Result<(FileKind, Option<IdKind>), Error> {
-    let Some(first) = files.first() else {
-        return Ok((FileKind::Galaxies, None));
-    };
-    let id_kind = first.layout.id_kind();
-    if let Some(file) = files.iter().find(|file| file.layout.id_kind() != id_kind) {
-        let reason = format!(
-            "object_id is {id_kind} in {}, and {} in {}; a catalog has one type",
-            first.name(),
-            file.layout.id_kind(),
-            file.name()
-        );
-        return Err(mixed(drop, reason));
+#[derive(Debug, Default)]
+struct Agreed {
+    /// The first file, and the type of its ids.
+    first: Option<(String, IdKind)>,
+    /// The first file with galaxies.
+    galaxies: Option<String>,
+    /// The first file that can have spec-z alone.
+    spec_z: Option<String>,
+    /// Of each column to keep its type, and the first file that has it.
+    kept: BTreeMap<String, (String, String)>,
+}
+
+impl Agreed {
+    fn id_kind(&self) -> Option<IdKind> {
+        self.first.as_ref().map(|(_, id_kind)| *id_kind)
     }
-    let of_kind = |kind| move |file: &&Arc<File>| file.layout.kind() == kind;
-    let Some(galaxies) = files.iter().find(of_kind(FileKind::Galaxies)) else {
-        return Ok((FileKind::SpecZ, Some(id_kind)));
-    };
-    let mut spec_z = files.iter().filter(of_kind(FileKind::SpecZ));
-    match spec_z.find(|file| !file.layout.may_withdraw()) {
-        None => Ok((FileKind::Galaxies, Some(id_kind))),
-        Some(spec_z) => Err(mixed(
-            drop,
-            format!(
-                "{} and {} are not of one kind: one has galaxies, the other z_spec and no cutouts, which makes it spec-z; deliver spec-z as a drop of its own",
-                galaxies.name(),
-                spec_z.name()
-            ),
-        )),
+
+    fn kind(&self) -> FileKind {
+        match (&self.first, &self.galaxies) {
+            (Some(_), None) => FileKind::SpecZ,
+            _ => FileKind::Galaxies,
+        }
     }
+
+    fn keep(&self) -> KeptTypes {
+        let kept = self.kept.iter();
+        kept.map(|(name, (known, _))| (name.clone(), known.clone()))
+            .collect()
+    }
+
+    /// Takes a file in, where it is like those before it. One without rows need not be.
+    fn take(&mut self, drop: &str, path: &str, file: &LookedAt) -> Result<(), Error> {
+        let Some(layout) = &file.layout else {
+            return Ok(());
+        };
+        let name = &file.name;
+        layout.check_path(path).map_err(|source| Error::Schema {
+            object: name.clone(),
+            source,
+        })?;
+        let id_kind = layout.id_kind();
+        let first = || (name.clone(), id_kind);
+        let (first, first_id_kind) = self.first.get_or_insert_with(first);
+        if *first_id_kind != id_kind {
+            let reason = format!(
+                "object_id is {first_id_kind} in {first}, and {id_kind} in {name}; a catalog has one type"
+            );
+            return Err(mixed(drop, reason));
+        }
+        match layout.kind() {
+            FileKind::Galaxies => keep_first(&mut self.galaxies, name),
+            FileKind::SpecZ if !layout.may_withdraw() => keep_first(&mut self.spec_z, name),
+            FileKind::SpecZ => {}
+        }
+        if let (Some(galaxies), Some(spec_z)) = (&self.galaxies, &self.spec_z) {
+            let reason = format!(
+                "{galaxies} and {spec_z} are not of one kind: one has galaxies, the other z_spec and no cutouts, which makes it spec-z; deliver spec-z as a drop of its own"
+            );
+            return Err(mixed(drop, reason));
+        }
+        self.take_kept(drop, layout, name)
+    }
+
+    /// Makes sure that a column to keep has one type in all files. In a file that only withdraws, and lacks the column, it has
+    /// no type.
+    fn take_kept(&mut self, drop: &str, layout: &Layout, file: &str) -> Result<(), Error> {
+        for (name, here) in layout.keep_fields().iter().map(kept_type) {
+            let first = || (here.clone(), file.to_owned());
+            let (there, other) = self.kept.entry(name.clone()).or_insert_with(first);
+            if there == UNTYPED {
+                (*there, *other) = (here, file.to_owned());
+            } else if here != UNTYPED && here != *there {
+                let reason = format!(
+                    "column `{name}` of --keep is {here} in {file}, and {there} in {other}; write it alike in both, or leave --keep out"
+                );
+                return Err(mixed(drop, reason));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Keeps the first name.
+fn keep_first(first: &mut Option<String>, name: &str) {
+    first.get_or_insert_with(|| name.to_owned());
 }
 
 fn mixed(drop: &str, reason: String) -> Error {
@@ -506,29 +597,4 @@ fn mixed(drop: &str, reason: String) -> Error {
 fn kept_type(field: &FieldRef) -> (String, String) {
     let known = comparable(field.data_type()).to_string();
     (field.name().clone(), known)
-}
-
-/// The types of a drop's kept columns, which must be the same in all of its files. In a file that only withdraws, and
-/// lacks the column, it has no type.
-fn agree_on_kept(drop: &str, files: &[Arc<File>]) -> Result<KeptTypes, Error> {
-    let mut types: BTreeMap<String, (String, &Arc<File>)> = BTreeMap::new();
-    for file in files {
-        for (name, here) in file.layout.keep_fields().iter().map(kept_type) {
-            let (there, other) = types
-                .entry(name.clone())
-                .or_insert_with(|| (here.clone(), file));
-            if there == UNTYPED {
-                (*there, *other) = (here, file);
-            } else if here != UNTYPED && here != *there {
-                let reason = format!(
-                    "column `{name}` of --keep is {here} in {}, and {there} in {}; write it alike in both, or leave --keep out",
-                    file.name(),
-                    other.name()
-                );
-                return Err(mixed(drop, reason));
-            }
-        }
-    }
-    let types = types.into_iter();
-    Ok(types.map(|(name, (known, _))| (name, known)).collect())
 }

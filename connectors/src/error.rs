@@ -79,6 +79,20 @@ pub enum Error {
         /// What the writer met.
         reason: String,
     },
+    /// Reading the object takes more memory at once than was set aside for it.
+    #[error(
+        "{object}: reading it takes {needs} bytes at once ({what}), and --memory allows {allowed}; write it with smaller pages and row groups, or give more --memory"
+    )]
+    Memory {
+        /// The object.
+        object: String,
+        /// What takes that much.
+        what: String,
+        /// Bytes that are needed at once.
+        needs: u64,
+        /// Bytes that may be held.
+        allowed: u64,
+    },
     /// The columns of a file do not make galaxies.
     #[error("{object}: {source}")]
     Schema {

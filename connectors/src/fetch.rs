@@ -7,13 +7,12 @@ use std::{
 };
 
 use bytes::Bytes;
-use futures::{StreamExt, TryStreamExt, future::BoxFuture};
+use futures::{StreamExt, TryStreamExt};
 use object_store::{GetOptions, GetRange, path::Path};
 use parquet::{
-    arrow::async_reader::MetadataFetch,
     errors::{ParquetError, Result as ParquetResult},
     file::{
-        metadata::{PageIndexPolicy, ParquetMetaData, ParquetMetaDataReader},
+        metadata::ParquetMetaData,
         reader::{ChunkReader, Length},
     },
 };
@@ -22,17 +21,21 @@ use tokio::runtime::Handle;
 use crate::{
     Error, Location,
     etag::{differ, version},
+    footer,
+    pages::Pages,
     split::ObjectRef,
 };
 
 /// Ranges closer than this are fetched as one: a request costs more than the bytes between them.
+const GAP_BYTES: u64 = 128 << 10;
+/// So are ranges closer than this, where the bytes between them are no more than those that are wanted.
 const GAP_BYTES_MAX: u64 = 1 << 20;
 /// A longer range is fetched in several requests at once.
 const REQUEST_BYTES_MAX: u64 = 16 << 20;
-/// Requests of one split that are out at once.
+/// Long requests of one split that are out at once.
 const REQUESTS_MAX: usize = 4;
-/// Footers are read with one request where they are no longer than this.
-pub const FOOTER_BYTES: usize = 64 << 10;
+/// Short requests of one split that are out at once: each is a wait and little else.
+const SHORT_REQUESTS_MAX: usize = 16;
 /// What is fetched at a time where pages are found one after another.
 const BLOCK_BYTES: u64 = 2 << 20;
 /// A page's header is shorter than this.
@@ -107,17 +110,22 @@ impl ObjectReader {
         Ok(bytes)
     }
 
-    /// Fetches ranges in few large requests, several at once; the blocks come back in order and without overlap.
+    /// Fetches ranges that [`coalesce`] has joined, several at once; the blocks come back in order and without overlap.
     ///
     /// # Errors
     /// As [`ObjectReader::get`].
-    pub async fn get_all(&self, ranges: Vec<Range<u64>>) -> Result<Vec<(u64, Bytes)>, Error> {
-        let requests: Vec<_> = coalesce(ranges)
+    pub async fn get_joined(&self, joined: Vec<Range<u64>>) -> Result<Vec<(u64, Bytes)>, Error> {
+        let is_short = |range: &Range<u64>| range.end - range.start <= GAP_BYTES_MAX;
+        let at_once = match joined.iter().all(is_short) {
+            true => SHORT_REQUESTS_MAX,
+            false => REQUESTS_MAX,
+        };
+        let requests: Vec<_> = joined
             .into_iter()
             .map(|range| self.get_large(range))
             .collect();
         futures::stream::iter(requests)
-            .buffered(REQUESTS_MAX)
+            .buffered(at_once)
             .try_collect()
             .await
     }
@@ -127,7 +135,7 @@ impl ObjectReader {
     /// # Errors
     /// As [`ObjectReader::get`].
     pub async fn get_each(&self, ranges: Vec<Range<u64>>) -> Result<Vec<Bytes>, Error> {
-        let blocks = self.get_all(ranges.clone()).await?;
+        let blocks = self.get_joined(coalesce(ranges.clone())).await?;
         let bytes_of = |range: Range<u64>| {
             let length = range.end - range.start;
             let found = blocks
@@ -143,11 +151,7 @@ impl ObjectReader {
     /// # Errors
     /// The store's, wrapped, or the decoder's.
     pub async fn footer(&self) -> ParquetResult<ParquetMetaData> {
-        ParquetMetaDataReader::new()
-            .with_prefetch_hint(Some(FOOTER_BYTES))
-            .with_page_index_policy(PageIndexPolicy::Skip)
-            .load_and_finish(self, self.object.bytes)
-            .await
+        footer::read(self, self.object.bytes, false).await
     }
 
     /// One contiguous block, in several requests where it is long.
@@ -168,29 +172,31 @@ impl ObjectReader {
     }
 }
 
-/// Sorts ranges and joins those that touch or nearly do.
-fn coalesce(mut ranges: Vec<Range<u64>>) -> Vec<Range<u64>> {
+/// Sorts ranges and joins those that touch, and those that are nearer to each other than a request is worth.
+pub fn coalesce(mut ranges: Vec<Range<u64>>) -> Vec<Range<u64>> {
     ranges.sort_by_key(|range| range.start);
     let mut joined: Vec<Range<u64>> = Vec::new();
+    // Of the last range, the bytes that are not between two that are wanted.
+    let mut wanted = 0;
     for range in ranges.into_iter().filter(|range| !range.is_empty()) {
+        let length = range.end - range.start;
         match joined.last_mut() {
-            Some(last) if range.start <= last.end + GAP_BYTES_MAX => {
-                last.end = last.end.max(range.end)
+            Some(last) if range.start <= last.end + gap_bytes(wanted, length) => {
+                wanted += range.end.saturating_sub(last.end.max(range.start));
+                last.end = last.end.max(range.end);
             }
-            _ => joined.push(range),
+            _ => {
+                wanted = length;
+                joined.push(range);
+            }
         }
     }
     joined
 }
 
-impl MetadataFetch for &ObjectReader {
-    fn fetch(&mut self, range: Range<u64>) -> BoxFuture<'_, ParquetResult<Bytes>> {
-        Box::pin(async move {
-            self.get(range)
-                .await
-                .map_err(|error| ParquetError::External(Box::new(error)))
-        })
-    }
+/// The bytes that may lie between what is `wanted` so far and the next `length` bytes, to be fetched with them.
+fn gap_bytes(wanted: u64, length: u64) -> u64 {
+    wanted.min(length).clamp(GAP_BYTES, GAP_BYTES_MAX)
 }
 
 /// The store's error that ended a decoder, which keeps but its text.
@@ -202,16 +208,18 @@ pub struct SplitBytes {
     ahead: Vec<(u64, Bytes)>,
     runtime: Handle,
     blocks: Mutex<VecDeque<(u64, Bytes)>>,
+    pages: Arc<Mutex<Pages>>,
     failure: Failure,
 }
 
 impl SplitBytes {
-    /// `ahead` is what was fetched already; what lies elsewhere is fetched by blocking on `runtime`.
-    /// A failure of the store is left in `failure`.
+    /// `ahead` is what was fetched already; what lies elsewhere is fetched by blocking on `runtime`. Each page is looked at
+    /// with `pages`. A failure of the store, or of a page, is left in `failure`.
     pub fn new(
         reader: ObjectReader,
         ahead: Vec<(u64, Bytes)>,
         runtime: Handle,
+        pages: Arc<Mutex<Pages>>,
         failure: Failure,
     ) -> Self {
         let blocks = Mutex::default();
@@ -220,15 +228,41 @@ impl SplitBytes {
             ahead,
             runtime,
             blocks,
+            pages,
             failure,
         }
     }
 
     /// The bytes from `start` to the end of the block that was fetched ahead, where `length` of them were.
     fn ahead(&self, start: u64, length: u64) -> Option<Bytes> {
-        self.ahead
-            .iter()
-            .find_map(|block| slice_from(block, start, length))
+        let after = self.ahead.partition_point(|(first, _)| *first <= start);
+        let block = self.ahead.get(after.checked_sub(1)?)?;
+        slice_from(block, start, length)
+    }
+
+    /// What a decoder is to see of the bytes from `start` on: of a page that does not know its nulls, that it has none,
+    /// which a decoder takes for "at most". `is_page` says that the bytes are one page, and not all to the end of a block.
+    fn looked_at(&self, start: u64, bytes: Bytes, is_page: bool) -> ParquetResult<Bytes> {
+        let mut pages = self.pages.lock().unwrap_or_else(PoisonError::into_inner);
+        match pages.look(start, &bytes) {
+            Ok(None) => Ok(bytes),
+            Ok(Some(nulls)) => {
+                let end = if is_page {
+                    bytes.len()
+                } else {
+                    nulls.header_bytes
+                };
+                let mut copy = bytes[..end].to_vec();
+                copy[nulls.place] = 0;
+                Ok(copy.into())
+            }
+            Err(refusal) => {
+                let error = refusal.of(&self.reader.name());
+                let text = error.to_string();
+                *self.failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+                Err(ParquetError::General(text))
+            }
+        }
     }
 
     /// The bytes from `start` on, at least `length` of them, fetched now unless a recent block holds them.
@@ -240,11 +274,11 @@ impl SplitBytes {
         {
             return Ok(bytes);
         }
-        let end = (start + length.max(BLOCK_BYTES)).min(self.reader.object.bytes);
-        if start + length > end {
+        let end = start.saturating_add(length.max(BLOCK_BYTES));
+        let end = end.min(self.reader.object.bytes);
+        if start.saturating_add(length) > end {
             return Err(ParquetError::EOF(format!(
-                "bytes {start}..{} of an object of {end}",
-                start + length
+                "{length} bytes from {start} of an object of {end}"
             )));
         }
         let fetched = self.runtime.block_on(self.reader.get(start..end));
@@ -254,7 +288,11 @@ impl SplitBytes {
             ParquetError::General(text)
         })?;
         blocks.push_back((start, bytes.clone()));
-        if blocks.len() > BLOCKS_KEPT {
+        let held = |blocks: &VecDeque<(u64, Bytes)>| {
+            let bytes = blocks.iter().map(|(_, bytes)| bytes.len() as u64);
+            bytes.sum::<u64>()
+        };
+        while blocks.len() > 1 && (blocks.len() > BLOCKS_KEPT || held(&blocks) > STREAM_BYTES) {
             blocks.pop_front();
         }
         Ok(bytes)
@@ -264,7 +302,8 @@ impl SplitBytes {
 /// What a block holds from `start` on, where that is `length` bytes at least.
 fn slice_from((first, bytes): &(u64, Bytes), start: u64, length: u64) -> Option<Bytes> {
     let offset = start.checked_sub(*first)?;
-    (offset + length <= bytes.len() as u64).then(|| bytes.slice(offset as usize..))
+    let end = offset.checked_add(length)?;
+    (end <= bytes.len() as u64).then(|| bytes.slice(offset as usize..))
 }
 
 impl Length for SplitBytes {
@@ -278,9 +317,10 @@ impl ChunkReader for SplitBytes {
 
     fn get_read(&self, start: u64) -> ParquetResult<Self::T> {
         let header = HEADER_BYTES.min(self.len().saturating_sub(start));
-        self.ahead(start, 1)
-            .map_or_else(|| self.on_demand(start, header), Ok)
-            .map(Cursor::new)
+        let bytes = self
+            .ahead(start, 1)
+            .map_or_else(|| self.on_demand(start, header), Ok)?;
+        self.looked_at(start, bytes, false).map(Cursor::new)
     }
 
     fn get_bytes(&self, start: u64, length: usize) -> ParquetResult<Bytes> {
@@ -288,13 +328,25 @@ impl ChunkReader for SplitBytes {
         let bytes = self
             .ahead(start, length)
             .map_or_else(|| self.on_demand(start, length), Ok)?;
-        Ok(bytes.slice(..length as usize))
+        self.looked_at(start, bytes.slice(..length as usize), true)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::coalesce;
+
+    #[test]
+    fn ranges_are_joined_where_that_costs_less_than_a_request() {
+        let (kib, mib) = (1 << 10, 1 << 20);
+        // Small columns of many row groups, with large ones between them.
+        let small = |group: u64| group * 800 * kib..group * 800 * kib + 2 * kib;
+        let ranges: Vec<_> = (0..50).map(small).collect();
+        assert_eq!(coalesce(ranges.clone()), ranges);
+        // A small column between large ones is worth no request.
+        let joined = coalesce(vec![0..4 * mib, 4 * mib + 900 * kib..9 * mib]);
+        assert_eq!(joined, std::slice::from_ref(&(0..9 * mib)));
+    }
 
     #[test]
     fn near_ranges_are_one_request() {

@@ -1,42 +1,59 @@
 //! One Parquet file of a drop: its footer, which of its columns make galaxies, and its rows, decoded in chunks.
+mod decoder;
+
 use std::{
     ops::Range,
-    sync::{Arc, PoisonError},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
+use arrow::datatypes::SchemaRef;
 use parquet::{
     arrow::{
         ProjectionMask,
-        arrow_reader::{
-            ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader,
-            ParquetRecordBatchReaderBuilder, RowSelection, RowSelector,
-        },
+        arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, RowSelection, RowSelector},
     },
     basic::Type,
     errors::ParquetError,
     file::{
-        metadata::{ColumnChunkMetaData, PageIndexPolicy, ParquetMetaDataReader},
+        metadata::{ColumnChunkMetaData, ParquetMetaData},
         page_index::offset_index::PageLocation,
     },
 };
-use tokio::runtime::Handle;
 
 use crate::{
     Error,
-    fetch::{FOOTER_BYTES, Failure, ObjectReader, SplitBytes},
-    galaxy::{Galaxies, Layout, Request, kept},
+    fetch::ObjectReader,
+    footer,
+    galaxy::{Layout, Request, kept},
+    pages,
     split::{Cut, RowGroupShape},
+    views,
 };
+
+/// A file has no more rows than this for each of its bytes: a thousand times what ids that count up take.
+const ROWS_PER_BYTE_MAX: u64 = 4096;
+/// What a writer puts into a page, unless its rows are longer.
+const PAGE_BYTES: u64 = 1 << 20;
 
 /// A file whose footer has been read and whose columns have been found good.
 #[derive(Debug)]
 pub struct File {
     reader: ObjectReader,
+    /// How its batches are read: text as views.
     metadata: ArrowReaderMetadata,
-    /// How its columns make galaxies.
-    pub layout: Layout,
+    /// How it says that its columns are.
+    schema: SchemaRef,
+    /// How its columns make galaxies; a file without rows may have no such columns.
+    layout: Option<Layout>,
     /// The leaf columns that are read.
     leaves: Vec<usize>,
+    /// Bytes that its footer takes.
+    memory_bytes: u64,
+    /// What a split of it has been found to take at once, where that is more than its footer promises.
+    found_bytes: AtomicU64,
 }
 
 impl File {
@@ -45,70 +62,77 @@ impl File {
     /// # Errors
     /// [`Error::Corrupt`] where it is no Parquet file, [`Error::Schema`] where its columns do not fit, or the store's.
     pub async fn open(reader: ObjectReader, bytes: u64, request: &Request) -> Result<Self, Error> {
-        let footer = ParquetMetaDataReader::new()
-            .with_prefetch_hint(Some(FOOTER_BYTES))
-            .with_column_index_policy(PageIndexPolicy::Skip)
-            .with_offset_index_policy(PageIndexPolicy::Optional)
-            .load_and_finish(&reader, bytes)
+        let footer = footer::read(&reader, bytes, true)
             .await
             .map_err(|error| corrupt(&reader, error))?;
-        let mut metadata =
-            ArrowReaderMetadata::try_new(Arc::new(footer), ArrowReaderOptions::new())
-                .map_err(|error| corrupt(&reader, error))?;
-        if let Some(schema) =
-            kept::reading_schema(metadata.schema(), metadata.metadata().file_metadata())
-        {
-            let options = ArrowReaderOptions::new().with_schema(Arc::new(schema));
-            metadata = ArrowReaderMetadata::try_new(metadata.metadata().clone(), options)
-                .map_err(|error| corrupt(&reader, error))?;
-        }
-        let layout =
-            Layout::resolve(metadata.schema(), request).map_err(|source| Error::Schema {
-                object: reader.name(),
-                source,
-            })?;
-        kept::check_intervals(layout.keep_fields(), metadata.metadata().file_metadata()).map_err(
-            |source| Error::Schema {
-                object: reader.name(),
-                source,
-            },
-        )?;
-        let schema = metadata.parquet_schema();
-        let mask = ProjectionMask::roots(schema, layout.columns().iter().copied());
-        let leaves = (0..schema.num_columns())
+        let metadata = described(Arc::new(footer)).map_err(|error| corrupt(&reader, error))?;
+        let schema = metadata.schema().clone();
+        let is_empty = metadata
+            .metadata()
+            .row_groups()
+            .iter()
+            .all(|group| group.num_rows() == 0);
+        let layout = match Layout::resolve(&schema, request) {
+            Ok(layout) => Some(layout),
+            // Whoever writes no rows may not know of what type they would be.
+            Err(_) if is_empty => None,
+            Err(source) => {
+                let object = reader.name();
+                return Err(Error::Schema { object, source });
+            }
+        };
+        let kept = layout.as_ref().map_or(&[][..], Layout::keep_fields);
+        kept::check_intervals(kept, metadata.metadata().file_metadata()).map_err(|source| {
+            let object = reader.name();
+            Error::Schema { object, source }
+        })?;
+        let parquet = metadata.parquet_schema();
+        let columns = layout.iter().flat_map(|layout| layout.columns());
+        let mask = ProjectionMask::roots(parquet, columns.copied());
+        let leaves: Vec<usize> = (0..parquet.num_columns())
             .filter(|&leaf| mask.leaf_included(leaf))
             .collect();
-        let file = Self {
+        let mut file = Self {
             reader,
             metadata,
+            schema,
             layout,
             leaves,
+            memory_bytes: 0,
+            found_bytes: AtomicU64::new(0),
         };
         file.check_footer(bytes)?;
+        file.metadata = file.prepared();
+        file.memory_bytes = file.metadata.metadata().memory_size() as u64;
         Ok(file)
+    }
+
+    /// How its batches are read: without an index that cannot be trusted, and text as views.
+    fn prepared(&self) -> ArrowReaderMetadata {
+        let mut footer = self.metadata.metadata().clone();
+        if !footer::is_index_sound(&footer, &self.leaves) {
+            tracing::warn!(
+                "{}: its page index contradicts its footer and is not used; it is read from front to back",
+                self.name()
+            );
+            footer = footer::without_index(ParquetMetaData::clone(&footer));
+        }
+        let views = ArrowReaderOptions::new().with_schema(views::with_views(&self.schema));
+        ArrowReaderMetadata::try_new(footer.clone(), views)
+            .or_else(|_no_views| described(footer))
+            .unwrap_or_else(|_| self.metadata.clone())
     }
 
     /// Refuses a footer that tells of what cannot be: decoders trust it.
     fn check_footer(&self, bytes: u64) -> Result<(), Error> {
-        let lies_inside = |chunk: &ColumnChunkMetaData| {
-            let start = chunk
-                .dictionary_page_offset()
-                .unwrap_or(chunk.data_page_offset());
-            let (start, size) = (
-                u64::try_from(start).ok(),
-                u64::try_from(chunk.compressed_size()).ok(),
-            );
-            let end = start
-                .zip(size)
-                .and_then(|(start, size)| start.checked_add(size));
-            end.is_some_and(|end| end <= bytes) && chunk.data_page_offset() >= 0
-        };
         let groups = self.metadata.metadata().row_groups();
-        let possible = groups.iter().all(|group| group.num_rows() >= 0)
-            && (0..groups.len()).all(|group| {
-                self.chunks(group).all(lies_inside) && self.pages_lie_inside(group, bytes)
-            });
-        if possible {
+        let possible = groups.iter().all(|group| {
+            let rows = group.num_rows();
+            let chunks = || self.leaves.iter().map(|&leaf| group.column(leaf));
+            rows >= 0 && chunks().all(|chunk| lies_inside(chunk, bytes) && holds(chunk, rows))
+        });
+        let total = self.total_rows();
+        if possible && total <= bytes.saturating_mul(ROWS_PER_BYTE_MAX) && !self.chunks_overlap() {
             return Ok(());
         }
         Err(Error::Corrupt {
@@ -117,21 +141,33 @@ impl File {
         })
     }
 
-    /// Whether the pages of which the offset index tells, where there is one, lie in a file of so many bytes.
-    fn pages_lie_inside(&self, group: usize, bytes: u64) -> bool {
-        let lies_inside = |page: PageLocation| {
-            let (start, size) = (
-                u64::try_from(page.offset),
-                u64::try_from(page.compressed_page_size),
-            );
-            let end = start
-                .ok()
-                .zip(size.ok())
-                .and_then(|(start, size)| start.checked_add(size));
-            end.is_some_and(|end| end <= bytes) && page.first_row_index >= 0
-        };
-        let pages = |&leaf: &usize| self.pages(group, leaf).unwrap_or_default();
-        self.leaves.iter().flat_map(pages).all(lies_inside)
+    /// Whether two column chunks that are read share bytes.
+    fn chunks_overlap(&self) -> bool {
+        let groups = 0..self.metadata.metadata().num_row_groups();
+        let chunks = groups.flat_map(|group| self.chunks(group));
+        let mut ranges: Vec<(u64, u64)> = chunks
+            .map(ColumnChunkMetaData::byte_range)
+            .filter(|(_, bytes)| *bytes > 0)
+            .collect();
+        ranges.sort_unstable();
+        let overlap = |two: &[(u64, u64)]| two[0].0.saturating_add(two[0].1) > two[1].0;
+        ranges.windows(2).any(overlap)
+    }
+
+    fn total_rows(&self) -> u64 {
+        let groups = self.metadata.metadata().row_groups().iter();
+        let rows = groups.map(|group| u64::try_from(group.num_rows()).unwrap_or(u64::MAX));
+        rows.fold(0, u64::saturating_add)
+    }
+
+    /// How its columns make galaxies; a file without rows may have no such columns.
+    pub fn layout(&self) -> Option<&Layout> {
+        self.layout.as_ref()
+    }
+
+    /// Bytes that what is kept of it takes.
+    pub fn memory_bytes(&self) -> u64 {
+        self.memory_bytes
     }
 
     /// What messages call the file.
@@ -141,17 +177,12 @@ impl File {
 
     /// Its rows.
     pub fn rows(&self) -> u64 {
-        self.metadata
-            .metadata()
-            .row_groups()
-            .iter()
-            .map(|group| group.num_rows() as u64)
-            .sum()
+        self.total_rows()
     }
 
     /// What its schema says of where the rows are from.
     pub fn origin(&self) -> Option<String> {
-        self.metadata.schema().metadata().get("origin").cloned()
+        self.schema.metadata().get("origin").cloned()
     }
 
     /// Its row groups, in the columns that are read.
@@ -160,7 +191,10 @@ impl File {
         (0..footer.num_row_groups())
             .map(|group| RowGroupShape {
                 rows: footer.row_group(group).num_rows() as usize,
-                decoded_bytes: self.chunks(group).map(decoded_bytes).sum(),
+                decoded_bytes: self
+                    .chunks(group)
+                    .map(decoded_bytes)
+                    .fold(0, u64::saturating_add),
                 seekable: self
                     .leaves
                     .iter()
@@ -182,6 +216,26 @@ impl File {
         self.share(cut, rows, decoded_bytes)
     }
 
+    /// Bytes that a decoder of a cut holds at once, beyond what was fetched, if its footer tells the truth: so many rows, and
+    /// of each column a page.
+    pub fn step_bytes(&self, cut: &Cut, rows: usize) -> u64 {
+        let step = |chunk: &ColumnChunkMetaData| {
+            let values = chunk.num_values().max(0) as u64;
+            let levels = values.saturating_mul(pages::level_bytes(chunk));
+            decoded_bytes(chunk).saturating_add(levels)
+        };
+        let in_groups = cut.row_groups.clone().flat_map(|group| self.chunks(group));
+        let encoded: u64 = in_groups.map(encoded_bytes).fold(0, u64::saturating_add);
+        let pages = encoded.min(PAGE_BYTES * self.leaves.len() as u64);
+        let step = self.share(cut, rows, step).saturating_add(pages);
+        step.max(self.found_bytes.load(Ordering::Relaxed))
+    }
+
+    /// Notes that a split of it took so many bytes at once.
+    pub fn found(&self, step_bytes: u64) {
+        self.found_bytes.fetch_max(step_bytes, Ordering::Relaxed);
+    }
+
     /// Bytes that so many rows of a cut take in the file, by the average of its row groups.
     pub fn stored_bytes(&self, cut: &Cut, rows: usize) -> u64 {
         self.share(cut, rows, |chunk| chunk.compressed_size().max(0) as u64)
@@ -189,13 +243,9 @@ impl File {
 
     fn share(&self, cut: &Cut, rows: usize, bytes_of: impl Fn(&ColumnChunkMetaData) -> u64) -> u64 {
         let all: usize = self.row_group_rows(&cut.row_groups).iter().sum();
-        let bytes: u64 = cut
-            .row_groups
-            .clone()
-            .flat_map(|group| self.chunks(group))
-            .map(bytes_of)
-            .sum();
-        (u128::from(bytes) * rows as u128 / all.max(1) as u128) as u64
+        let chunks = cut.row_groups.clone().flat_map(|group| self.chunks(group));
+        let bytes = chunks.map(bytes_of).fold(0, u64::saturating_add);
+        u64::try_from(u128::from(bytes) * rows as u128 / all.max(1) as u128).unwrap_or(u64::MAX)
     }
 
     /// The byte ranges that hold a cut's rows, and where they cannot be known but page by page, none.
@@ -242,60 +292,12 @@ impl File {
             .collect()
     }
 
-    /// A decoder of a cut's rows, `chunk_rows` at a time; `ahead` is what was fetched of them.
-    ///
-    /// # Errors
-    /// [`Error::Corrupt`], or the store's where pages are fetched one after another.
-    pub fn decoder(
-        self: &Arc<Self>,
-        cut: &Cut,
-        ahead: Vec<(u64, bytes::Bytes)>,
-        runtime: Handle,
-    ) -> Result<Decoder, Error> {
-        let failure = Failure::default();
-        let bytes = SplitBytes::new(self.reader.clone(), ahead, runtime, failure.clone());
-        let mask =
-            ProjectionMask::leaves(self.metadata.parquet_schema(), self.leaves.iter().copied());
-        let all: usize = self.row_group_rows(&cut.row_groups).iter().sum();
-        let builder =
-            ParquetRecordBatchReaderBuilder::new_with_metadata(bytes, self.metadata.clone())
-                .with_row_groups(cut.row_groups.clone().collect())
-                .with_projection(mask)
-                .with_batch_size(cut.chunk_rows);
-        let part = cut.rows.len() < all;
-        let builder = if part {
-            builder.with_row_selection(select(cut, all).into())
-        } else {
-            builder
-        };
-        let batches = builder
-            .build()
-            .map_err(|error| self.failed(&failure, error))?;
-        Ok(Decoder {
-            file: self.clone(),
-            batches,
-            failure,
-        })
-    }
-
-    /// What ended a decoder: the store, or the file is not what its name says.
-    fn failed(&self, failure: &Failure, error: impl std::fmt::Display) -> Error {
-        let stores = failure
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
-        stores.unwrap_or_else(|| Error::Corrupt {
-            object: self.name(),
-            reason: error.to_string(),
-        })
-    }
-
-    /// Fetches ranges of the file.
+    /// Fetches ranges of the file that [`crate::fetch::coalesce`] has joined.
     ///
     /// # Errors
     /// The store's.
-    pub async fn fetch(&self, ranges: Vec<Range<u64>>) -> Result<Vec<(u64, bytes::Bytes)>, Error> {
-        self.reader.get_all(ranges).await
+    pub async fn fetch(&self, joined: Vec<Range<u64>>) -> Result<Vec<(u64, bytes::Bytes)>, Error> {
+        self.reader.get_joined(joined).await
     }
 
     fn chunks(&self, group: usize) -> impl Iterator<Item = &ColumnChunkMetaData> {
@@ -314,28 +316,57 @@ impl File {
     }
 }
 
-/// The rows of a cut, in chunks.
-pub struct Decoder {
-    file: Arc<File>,
-    batches: ParquetRecordBatchReader,
-    failure: Failure,
+/// The footer with the schema that it describes. Where what Arrow's writer left there contradicts the columns, as it does
+/// after a tool that does not know of it has changed them, the columns count.
+fn described(footer: Arc<ParquetMetaData>) -> Result<ArrowReaderMetadata, ParquetError> {
+    let taken = ArrowReaderMetadata::try_new(footer.clone(), ArrowReaderOptions::new()).or_else(
+        |_stale| {
+            let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
+            ArrowReaderMetadata::try_new(footer.clone(), options)
+        },
+    )?;
+    match kept::reading_schema(taken.schema(), footer.file_metadata()) {
+        Some(schema) => {
+            let options = ArrowReaderOptions::new().with_schema(Arc::new(schema));
+            ArrowReaderMetadata::try_new(footer, options)
+        }
+        None => Ok(taken),
+    }
 }
 
-impl Decoder {
-    /// The next rows, which must come: the footer has promised them.
-    ///
-    /// # Errors
-    /// [`Error::Corrupt`], [`Error::Schema`], or the store's.
-    pub fn next(&mut self) -> Result<Galaxies, Error> {
-        let file = &self.file;
-        let batch = match self.batches.next() {
-            Some(batch) => batch.map_err(|error| file.failed(&self.failure, error))?,
-            None => return Err(file.failed(&self.failure, "fewer rows than its footer says")),
-        };
-        file.layout.decode(&batch).map_err(|source| Error::Schema {
-            object: file.name(),
-            source,
-        })
+/// Whether a column chunk lies in a file of so many bytes.
+fn lies_inside(chunk: &ColumnChunkMetaData, bytes: u64) -> bool {
+    let start = chunk
+        .dictionary_page_offset()
+        .unwrap_or(chunk.data_page_offset());
+    let (start, size) = (
+        u64::try_from(start).ok(),
+        u64::try_from(chunk.compressed_size()).ok(),
+    );
+    let end = start
+        .zip(size)
+        .and_then(|(start, size)| start.checked_add(size));
+    end.is_some_and(|end| end <= bytes) && chunk.data_page_offset() >= 0
+}
+
+/// Whether a column chunk can hold so many rows.
+fn holds(chunk: &ColumnChunkMetaData, rows: i64) -> bool {
+    match chunk.column_descr().max_rep_level() {
+        0 => chunk.num_values() == rows,
+        _ => chunk.num_values() >= rows,
+    }
+}
+
+/// Bytes of a column chunk's pages.
+fn encoded_bytes(chunk: &ColumnChunkMetaData) -> u64 {
+    chunk.uncompressed_size().max(0) as u64
+}
+
+/// Bytes of a column chunk's pages, where it has text.
+fn encoded_text_bytes(chunk: &ColumnChunkMetaData) -> u64 {
+    match chunk.column_type() {
+        Type::BYTE_ARRAY => encoded_bytes(chunk),
+        _ => 0,
     }
 }
 
@@ -351,15 +382,11 @@ fn select(cut: &Cut, all: usize) -> Vec<RowSelector> {
 /// What a column chunk takes once decoded: dictionaries make it far more than its pages.
 fn decoded_bytes(chunk: &ColumnChunkMetaData) -> u64 {
     let values = chunk.num_values().max(0) as u64;
-    let encoded = chunk.uncompressed_size().max(0) as u64;
     match chunk.column_type() {
         Type::BOOLEAN => values.div_ceil(8),
-        Type::INT32 | Type::FLOAT => values * 4,
-        Type::INT64 | Type::DOUBLE => values * 8,
-        Type::INT96 => values * 12,
-        Type::FIXED_LEN_BYTE_ARRAY => values * chunk.column_descr().type_length().max(0) as u64,
-        // Text: of unknown length behind a dictionary; what is kept of it is short.
-        Type::BYTE_ARRAY => encoded + values * 16,
+        // Views of text, and the bytes that they share.
+        Type::BYTE_ARRAY => encoded_bytes(chunk).saturating_add(values.saturating_mul(16)),
+        _ => values.saturating_mul(pages::value_bytes(chunk)),
     }
 }
 

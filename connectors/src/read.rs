@@ -1,16 +1,17 @@
 //! Reading a split: fetch its bytes, decode its rows, hand them on as galaxies, never beyond the budget.
 use std::{sync::Arc, time::Duration};
 
-use arrow::datatypes::FieldRef;
+use arrow::{array::RecordBatch, datatypes::FieldRef};
 use tokio::runtime::Handle;
 
 use crate::{
     Catalog, Error,
     budget::{Budget, Permit},
-    fetch::STREAM_BYTES,
+    fetch::{STREAM_BYTES, coalesce},
     file::File,
-    galaxy::{Galaxies, kept::with_known_types},
+    galaxy::{Galaxies, Layout, kept::with_known_types},
     split::{Cut, Split},
+    views,
 };
 
 /// Rows of a split, decoded, and the right to hold them.
@@ -55,6 +56,9 @@ impl Origin {
     }
 }
 
+/// What a split that needs more than the whole budget may take beyond it, alone: pages are as large as their writer made
+/// them, and a row cannot be cut.
+const STEP_BYTES: u64 = 256 << 20;
 /// How often a split is read without getting any further before its drop fails.
 const ATTEMPTS: u32 = 4;
 
@@ -64,7 +68,7 @@ impl Catalog {
     /// What is transient is tried again, from the first row that has not been handed on.
     ///
     /// # Errors
-    /// The store's, [`Error::Corrupt`], [`Error::Changed`], [`Error::Schema`].
+    /// The store's, [`Error::Corrupt`], [`Error::Memory`], [`Error::Changed`], [`Error::Schema`].
     pub async fn read<F>(
         self: &Arc<Self>,
         split: &Split,
@@ -75,20 +79,46 @@ impl Catalog {
         F: FnMut(Chunk) + Send + 'static,
     {
         let emit = Arc::new(std::sync::Mutex::new((emit, 0_usize)));
-        let (mut done, mut attempt) = (0, 0);
+        let memory_max = budget.bytes() + STEP_BYTES;
+        let (mut done, mut attempt, mut step_bytes) = (0, 0, 0);
         loop {
-            let rows = split.cut.rows.start + done..split.cut.rows.end;
+            // From the first row of a chunk on: where the next ones end depends on it.
+            let step_done = done - done % split.cut.chunk_rows.max(1);
+            let rows = split.cut.rows.start + step_done..split.cut.rows.end;
             let cut = Cut {
                 rows,
                 ..split.cut.clone()
             };
-            let taken = emit.clone();
+            let (taken, mut repeated) = (emit.clone(), done - step_done);
             let take = move |chunk: Chunk| {
+                if let Some(left) = repeated.checked_sub(chunk.galaxies.rows) {
+                    repeated = left;
+                    return;
+                }
                 let (emit, done) = &mut *lock(&taken);
                 *done += chunk.galaxies.rows;
                 emit(chunk);
             };
-            let error = match self.read_cut(split, cut, budget, take).await {
+            let error = match self.read_cut(split, cut, step_bytes, budget, take).await {
+                Err(Error::Memory { needs, .. }) if needs <= memory_max => {
+                    // It is found while pages are read: what was set aside may have to grow more than once.
+                    step_bytes = needs.max(2 * step_bytes).min(memory_max);
+                    done = lock(&emit).1;
+                    continue;
+                }
+                Err(Error::Memory {
+                    object,
+                    what,
+                    needs,
+                    ..
+                }) => {
+                    return Err(Error::Memory {
+                        object,
+                        what,
+                        needs,
+                        allowed: memory_max,
+                    });
+                }
                 Err(error) if error.is_transient() => error,
                 result => return result,
             };
@@ -102,46 +132,62 @@ impl Catalog {
         }
     }
 
+    /// Reads the rows of a cut, for which `step_bytes` at least are set aside while a chunk is decoded.
     async fn read_cut(
         self: &Arc<Self>,
         split: &Split,
         cut: Cut,
+        step_bytes: u64,
         budget: &Budget,
         mut emit: impl FnMut(Chunk) + Send + 'static,
     ) -> Result<(), Error> {
         let file = self.file(&split.object).await?;
-        let ranges = file.ranges(&cut);
+        file.found(step_bytes);
+        let ranges = coalesce(file.ranges(&cut));
         let ahead_bytes: u64 = ranges.iter().map(|range| range.end - range.start).sum();
         let encoded_bytes = if cut.streamed {
             STREAM_BYTES
         } else {
             ahead_bytes
         };
-        let decoded_bytes = file.decoded_bytes(&cut, cut.chunk_rows.min(cut.rows.len()));
-        let mut permit = Some(budget.acquire(encoded_bytes + decoded_bytes).await);
+        let chunk_rows = cut.chunk_rows.min(cut.rows.len());
+        let step_bytes = file.step_bytes(&cut, chunk_rows);
+        let all_bytes = encoded_bytes.saturating_add(step_bytes);
+        if all_bytes > budget.bytes() + STEP_BYTES {
+            return Err(Error::Memory {
+                object: file.name(),
+                what: format!("{chunk_rows} rows"),
+                needs: all_bytes,
+                allowed: budget.bytes(),
+            });
+        }
+        let mut permit = Some(budget.acquire(all_bytes).await);
         let ahead = file.fetch(ranges).await?;
         let split_path = split.object.path.clone();
         let (runtime, budget, split) = (Handle::current(), budget.clone(), split.clone());
         let decode = move || {
-            let mut decoder = file.decoder(&cut, ahead, runtime.clone())?;
+            let mut decoder = file.decoder(&cut, ahead, step_bytes, runtime.clone())?;
             let mut first_row = cut.rows.start;
             while first_row < cut.rows.end {
-                let acquire = || runtime.block_on(budget.acquire(encoded_bytes + decoded_bytes));
-                let mut permit = permit.take().unwrap_or_else(acquire);
-                let mut galaxies = decoder.next()?;
-                permit.shrink_to(decoded_bytes);
-                let origin = origin(&file, &split, &cut, first_row);
-                first_row += galaxies.rows;
-                let fetched_bytes = file.stored_bytes(&cut, galaxies.rows);
-                let fields = file.layout.keep_fields();
-                let keep = with_known_types(fields, &split.keep, &mut galaxies.keep);
-                emit(Chunk {
-                    galaxies,
-                    origin,
-                    keep,
-                    fetched_bytes,
-                    _permit: permit,
-                });
+                let acquire = || runtime.block_on(budget.acquire(all_bytes));
+                let mut permit_of_run = Some(permit.take().unwrap_or_else(acquire));
+                for rows in decoder.next()? {
+                    let mut permit = permit_of_run.take().unwrap_or_else(acquire);
+                    let mut galaxies = file.galaxies(&rows)?;
+                    permit.shrink_to(file.decoded_bytes(&cut, galaxies.rows) + text_of(&rows));
+                    let origin = origin(&file, &split, &cut, first_row);
+                    first_row += galaxies.rows;
+                    let fetched_bytes = file.stored_bytes(&cut, galaxies.rows);
+                    let fields = file.layout().map_or(&[][..], Layout::keep_fields);
+                    let keep = with_known_types(fields, &split.keep, &mut galaxies.keep);
+                    emit(Chunk {
+                        galaxies,
+                        origin,
+                        keep,
+                        fetched_bytes,
+                        _permit: permit,
+                    });
+                }
             }
             Ok(())
         };
@@ -154,6 +200,11 @@ impl Catalog {
             }),
         }
     }
+}
+
+/// Bytes of the text of rows.
+fn text_of(rows: &RecordBatch) -> u64 {
+    rows.columns().iter().map(views::text_bytes).sum()
 }
 
 fn origin(file: &File, split: &Split, cut: &Cut, first_row: usize) -> Origin {

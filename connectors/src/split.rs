@@ -2,7 +2,7 @@
 //!
 //! A split is the unit of reading, batching and retrying. Where a file is cut depends on the file and the
 //! settings alone, so the batches of the model, and with them the last bits of its answers, do too.
-use std::ops::Range;
+use std::{ops::Range, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
@@ -57,7 +57,7 @@ pub struct Cut {
 }
 
 /// A row group as its footer describes it, in the columns that are read.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct RowGroupShape {
     /// Rows.
     pub rows: usize,
@@ -81,63 +81,171 @@ pub struct RowGroupShape {
 /// assert_eq!(cuts.iter().map(|cut| cut.rows.clone()).collect::<Vec<_>>(), [0..200, 0..1152, 1152..2304, 2304..3456, 3456..4608, 4608..5000]);
 /// ```
 pub fn cut(row_groups: &[RowGroupShape], split_bytes: u64, batch: usize) -> Vec<Cut> {
-    let mut cuts = Vec::new();
-    let mut run: Option<(Cut, u64)> = None;
-    for (index, group) in row_groups.iter().enumerate() {
-        if group.rows == 0 {
-            continue;
-        }
-        if let Some((cut, bytes)) = &mut run
-            && *bytes + group.decoded_bytes <= split_bytes
-        {
-            cut.row_groups.end = index + 1;
-            cut.rows.end += group.rows;
-            cut.chunk_rows += group.rows;
-            *bytes += group.decoded_bytes;
-            continue;
-        }
-        cuts.extend(run.take().map(|(cut, _)| cut));
-        if group.decoded_bytes <= split_bytes {
-            let row_groups = index..index + 1;
-            let cut = Cut {
-                row_groups,
-                rows: 0..group.rows,
-                chunk_rows: group.rows,
-                streamed: false,
-            };
-            run = Some((cut, group.decoded_bytes));
-        } else {
-            cuts.extend(cut_row_group(index, group, split_bytes, batch));
-        }
-    }
-    cuts.extend(run.map(|(cut, _)| cut));
-    cuts
+    let mut place = Place::default();
+    std::iter::from_fn(|| place.next(row_groups, split_bytes, batch)).collect()
 }
 
-/// Cuts one row group into equal runs of rows.
-fn cut_row_group(index: usize, group: &RowGroupShape, split_bytes: u64, batch: usize) -> Vec<Cut> {
-    let pieces =
-        usize::try_from(group.decoded_bytes.div_ceil(split_bytes.max(1))).unwrap_or(group.rows);
-    let fit = group.rows.div_ceil(pieces.clamp(1, group.rows));
-    let chunk_rows = if fit < batch { fit } else { fit - fit % batch };
-    let row_groups = index..index + 1;
-    if !group.seekable {
-        return vec![Cut {
-            row_groups,
-            rows: 0..group.rows,
-            chunk_rows,
-            streamed: true,
-        }];
-    }
-    (0..group.rows)
-        .step_by(chunk_rows)
-        .map(|first| Cut {
-            row_groups: row_groups.clone(),
-            rows: first..(first + chunk_rows).min(group.rows),
-            chunk_rows,
+/// How far an object is cut.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+struct Place {
+    group: usize,
+    row: usize,
+}
+
+impl Place {
+    /// The next cut of an object with these row groups.
+    fn next(&mut self, groups: &[RowGroupShape], split_bytes: u64, batch: usize) -> Option<Cut> {
+        while groups.get(self.group)?.rows == 0 {
+            self.group += 1;
+        }
+        let (first, group) = (self.group, groups[self.group]);
+        if group.decoded_bytes > split_bytes {
+            return Some(self.next_of_group(&group, split_bytes, batch));
+        }
+        let (mut rows, mut bytes) = (0, 0_u64);
+        let mut end = first;
+        for (index, group) in groups.iter().enumerate().skip(first) {
+            if group.rows == 0 {
+                continue;
+            }
+            let with = bytes.saturating_add(group.decoded_bytes);
+            if with > split_bytes {
+                break;
+            }
+            (rows, bytes, end) = (rows + group.rows, with, index + 1);
+        }
+        self.group = end;
+        Some(Cut {
+            row_groups: first..end,
+            rows: 0..rows,
+            chunk_rows: rows,
             streamed: false,
         })
-        .collect()
+    }
+
+    /// The next of the equal runs of rows of one row group.
+    fn next_of_group(&mut self, group: &RowGroupShape, split_bytes: u64, batch: usize) -> Cut {
+        let pieces =
+            usize::try_from(group.decoded_bytes.div_ceil(split_bytes.max(1))).unwrap_or(group.rows);
+        let fit = group.rows.div_ceil(pieces.clamp(1, group.rows));
+        let chunk_rows = if fit < batch { fit } else { fit - fit % batch };
+        let row_groups = self.group..self.group + 1;
+        let rows = match group.seekable {
+            true => self.row..self.row.saturating_add(chunk_rows).min(group.rows),
+            false => 0..group.rows,
+        };
+        self.row = rows.end;
+        if self.row == group.rows {
+            (self.group, self.row) = (self.group + 1, 0);
+        }
+        Cut {
+            row_groups,
+            rows,
+            chunk_rows,
+            streamed: !group.seekable,
+        }
+    }
+}
+
+/// The splits of a drop, in order, each cut when it is asked for: a drop may have millions of them.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Splits {
+    of: Arc<Source>,
+    /// The object that is cut, and how far.
+    object: usize,
+    place: Place,
+    number: u64,
+    /// Rows that may still be taken, where not all are.
+    left: Option<u64>,
+}
+
+/// What the splits of a drop are cut from.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Source {
+    /// The drop.
+    pub drop: String,
+    /// The attempt at it.
+    pub attempt: String,
+    /// What its rows are for.
+    pub kind: FileKind,
+    /// In how many parts its predictions are written.
+    pub parts: u32,
+    /// The types of its kept columns.
+    pub keep: KeptTypes,
+    /// Its objects, and their row groups.
+    pub objects: Vec<(ObjectRef, Vec<RowGroupShape>)>,
+    /// Decoded bytes of a split.
+    pub split_bytes: u64,
+    /// Rows that the model takes at a time.
+    pub batch: usize,
+}
+
+impl Splits {
+    /// The splits of all that `source` has.
+    pub fn new(source: Source) -> Self {
+        Self {
+            of: Arc::new(source),
+            ..Self::default()
+        }
+    }
+
+    /// What they are cut from.
+    pub fn source(&self) -> &Source {
+        &self.of
+    }
+
+    /// Reads kept columns as of these types.
+    pub fn know(&mut self, keep: &KeptTypes) {
+        Arc::make_mut(&mut self.of).keep.clone_from(keep);
+    }
+
+    /// Ends after so many rows.
+    pub fn limit(&mut self, rows: u64) {
+        self.left = Some(rows);
+    }
+
+    /// Leaves out what is left of an object of which a split has failed, so that it fails once and not split by split.
+    pub fn skip_object(&mut self, index: u32) {
+        if self.object == index as usize {
+            (self.object, self.place) = (self.object + 1, Place::default());
+        }
+    }
+}
+
+impl Iterator for Splits {
+    type Item = Split;
+
+    fn next(&mut self) -> Option<Split> {
+        if self.left == Some(0) {
+            return None;
+        }
+        loop {
+            let of = &self.of;
+            let (object, groups) = of.objects.get(self.object)?;
+            let Some(mut cut) = self.place.next(groups, of.split_bytes, of.batch) else {
+                (self.object, self.place) = (self.object + 1, Place::default());
+                continue;
+            };
+            if let Some(left) = &mut self.left {
+                let taken = (*left).min(cut.rows.len() as u64);
+                cut.rows.end = cut.rows.start + taken as usize;
+                *left -= taken;
+            }
+            let number = self.number;
+            self.number += 1;
+            return Some(Split {
+                drop: of.drop.clone(),
+                attempt: of.attempt.clone(),
+                number,
+                kind: of.kind,
+                parts: of.parts,
+                keep: of.keep.clone(),
+                object: object.clone(),
+                object_index: self.object as u32,
+                cut,
+            });
+        }
+    }
 }
 
 #[cfg(test)]
@@ -155,6 +263,33 @@ mod tests {
             },
         );
         prop::collection::vec(shape, 0..12)
+    }
+
+    #[test]
+    fn the_first_split_of_an_endless_row_group_comes_at_once() {
+        let group = RowGroupShape {
+            rows: 1 << 50,
+            decoded_bytes: u64::MAX,
+            seekable: true,
+        };
+        let object = ObjectRef {
+            path: "a.parquet".to_owned(),
+            etag: None,
+            bytes: 1,
+        };
+        let mut splits = Splits::new(Source {
+            objects: vec![(object.clone(), vec![group]), (object, vec![group])],
+            split_bytes: 1 << 20,
+            batch: 128,
+            ..Source::default()
+        });
+        assert_eq!(splits.next().map(|split| split.cut.rows.start), Some(0));
+        splits.skip_object(0);
+        let next = splits.next();
+        assert_eq!(
+            next.map(|split| (split.number, split.object_index)),
+            Some((1, 1))
+        );
     }
 
     proptest! {

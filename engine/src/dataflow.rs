@@ -21,7 +21,7 @@ pub fn build<'s>(
     progress: &Progress,
 ) -> (Flow<'s, Settled>, Flow<'s, Published>) {
     let drops = feed(scope, drops);
-    let splits = drops.clone().flat_map(|drop| drop.splits);
+    let splits = drops.clone().map(|drop| drop.splits);
 
     let (around, handed_back) = scope.feedback(1);
     let splits = splits.deal(handed_back, job.reader.splits_in_hand);

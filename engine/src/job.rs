@@ -316,6 +316,7 @@ impl Job {
             output: plan.output.clone(),
             model_id: plan.model_id.clone(),
             held_bytes: held_bytes / workers as u64,
+            budget: reader.budget.clone(),
             runtime: runtime.clone(),
             clock,
         };

@@ -344,7 +344,7 @@ impl DropPreview {
             objects: plan.inputs.len(),
             bytes,
             rows: plan.rows,
-            splits: plan.splits.len(),
+            splits: plan.splits.count(),
             parts: plan.parts,
             replaces,
             failure: plan.failure,

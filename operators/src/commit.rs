@@ -116,7 +116,7 @@ enum Told {
 /// # let (output, model_id, engine) = (Output::new(place), "0123456789ab".to_owned(), "0.1.0".to_owned());
 /// # let committer = Committer { output, ledger, model_id, engine, settings: serde_json::Value::Null, unfinished: Unfinished::default(), runtime: runtime.handle().clone() };
 /// # let (name, attempt, kind) = ("night-1".to_owned(), "first".to_owned(), FileKind::Galaxies);
-/// # let plan = DropPlan { name, attempt, began: 1, kind, id_kind: None, keep: Default::default(), inputs: vec![], ignored: vec![], rows: 2, parts: 1, failure: None, splits: vec![] };
+/// # let plan = DropPlan { name, attempt, began: 1, kind, id_kind: None, keep: Default::default(), inputs: vec![], ignored: vec![], rows: 2, parts: 1, failure: None, splits: Default::default() };
 /// # let staged = Staged { files: vec![], rows: Rows { read: 2, written: 0, learned: 0, rejected: 2 }, failures: vec![], tally: Tally::default() };
 ///
 /// timely::example(move |scope| {

@@ -9,7 +9,8 @@
 //! the next drop's time: a loop has to let time pass, and no drop is settled before those ahead of it anyway.
 use std::collections::VecDeque;
 
-use connectors::Split;
+use connectors::{Split, split::Splits};
+use serde::{Deserialize, Serialize};
 use timely::dataflow::{
     channels::pact::{Exchange, Pipeline},
     operators::{Capability, Exchange as _, generic::Operator, vec::Map},
@@ -19,12 +20,12 @@ use crate::{DropId, Flow, Parcel};
 
 /// Deals splits out.
 /// ```
-/// use connectors::Split;
+/// use connectors::split::Splits;
 /// use operators::{Deal, DropId, Flow, HandBack, Infer, Inference, Parcel, Read, Reader, Rules, Validate};
 /// use timely::dataflow::operators::{ConnectLoop, Feedback};
 ///
 /// /// From splits to redshifts, three splits in hand of each worker.
-/// fn photoz<'s>(splits: Flow<'s, Split>, reader: &Reader, rules: Rules, inference: &Inference) -> Flow<'s, Parcel> {
+/// fn photoz<'s>(splits: Flow<'s, Splits>, reader: &Reader, rules: Rules, inference: &Inference) -> Flow<'s, Parcel> {
 ///     let (around, handed_back) = splits.scope().feedback(1);
 ///     let splits = splits.deal(handed_back, 3);
 ///     let photoz = splits.read(reader).validate(rules, reader.clock).infer(inference);
@@ -33,7 +34,8 @@ use crate::{DropId, Flow, Parcel};
 /// }
 /// ```
 pub trait Deal<'s> {
-    /// Gives each worker `in_hand` splits, and then one for each that it hands back, in their order.
+    /// Gives each worker `in_hand` splits, and then one for each that it hands back, in their order. The drops come in on the
+    /// first worker.
     ///
     /// # Panics
     /// If `in_hand` is 0: nothing would ever be dealt.
@@ -42,37 +44,58 @@ pub trait Deal<'s> {
 
 /// Says that splits are done.
 pub trait HandBack<'s> {
-    /// One for each split whose last rows go by.
+    /// One for each split whose last rows go by, or that has failed.
     fn hand_back(self) -> Flow<'s, HandedBack>;
 }
 
-/// The worker that is done with a split.
-pub type HandedBack = usize;
+/// What a worker says of a split that it had in hand.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct HandedBack {
+    /// The worker.
+    pub worker: usize,
+    /// Whether it is done with the split.
+    pub is_done: bool,
+    /// The object of which the split has failed, by its place among the drop's: its other splits need not be tried.
+    pub failed_object: Option<u32>,
+}
 
-impl<'s> Deal<'s> for Flow<'s, Split> {
+impl<'s> Deal<'s> for Flow<'s, Splits> {
     fn deal(self, handed_back: Flow<'s, HandedBack>, in_hand: usize) -> Flow<'s, Split> {
         assert!(in_hand > 0, "a worker without a split in hand never asks");
         let workers = self.scope().worker().peers();
-        let first = || Exchange::new(|_: &_| 0);
         let back_to_first = Exchange::new(|_: &HandedBack| 0);
-        let dealt = self.binary(handed_back, first(), back_to_first, "Deal", move |_, _| {
-            let mut waiting: VecDeque<(Capability<DropId>, Split)> = VecDeque::new();
+        let dealt = self.binary(handed_back, Pipeline, back_to_first, "Deal", move |_, _| {
+            let mut waiting: VecDeque<(Capability<DropId>, Splits)> = VecDeque::new();
             let mut free = vec![in_hand; workers];
             move |splits, handed_back, output| {
                 splits.for_each_time(|time, data| {
                     let splits = data.flat_map(|splits| splits.drain(..));
-                    waiting.extend(splits.map(|split| (time.retain(0), split)));
+                    waiting.extend(splits.map(|splits| (time.retain(0), splits)));
                 });
-                handed_back.for_each_time(|_, data| {
-                    data.flat_map(|workers| workers.drain(..))
-                        .for_each(|worker| free[worker] += 1);
+                handed_back.for_each_time(|time, data| {
+                    for back in data.flat_map(|backs| backs.drain(..)) {
+                        free[back.worker] += usize::from(back.is_done);
+                        // What comes around is one drop further.
+                        let of_drop = waiting
+                            .iter_mut()
+                            .filter(|(drop, _)| drop.time() + 1 == *time.time());
+                        for (_, splits) in of_drop {
+                            back.failed_object
+                                .into_iter()
+                                .for_each(|object| splits.skip_object(object));
+                        }
+                    }
                 });
                 while let Some(worker) = most_idle(&free) {
-                    let Some((capability, split)) = waiting.pop_front() else {
+                    let Some((capability, splits)) = waiting.front_mut() else {
                         break;
                     };
+                    let Some(split) = splits.next() else {
+                        waiting.pop_front();
+                        continue;
+                    };
                     free[worker] -= 1;
-                    output.session(&capability).give((worker as u64, split));
+                    output.session(&*capability).give((worker as u64, split));
                 }
             }
         });
@@ -96,8 +119,16 @@ impl<'s> HandBack<'s> for Flow<'s, Parcel> {
             move |input, output| {
                 input.for_each_time(|time, data| {
                     let parcels = data.flat_map(|parcels| parcels.drain(..));
-                    let done = parcels.filter(|parcel| parcel.ends_split).map(|_| me);
-                    output.session(&time).give_iterator(done);
+                    let told = parcels.filter_map(|parcel| {
+                        let failed_object = parcel.content.err().map(|_| parcel.object_index);
+                        let is_told = parcel.ends_split || failed_object.is_some();
+                        is_told.then_some(HandedBack {
+                            worker: me,
+                            is_done: parcel.ends_split,
+                            failed_object,
+                        })
+                    });
+                    output.session(&time).give_iterator(told);
                 });
             }
         })

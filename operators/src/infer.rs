@@ -70,6 +70,8 @@ pub struct Parcel {
     pub attempt: String,
     /// The part; failures travel to the first.
     pub part: u32,
+    /// The object that the split is of, by its place among the drop's.
+    pub object_index: u32,
     /// Rows, or what happened to the split.
     pub content: Result<Piece, String>,
     /// Whether the split is done: of its last chunk it is the last parcel.
@@ -132,6 +134,7 @@ fn failed(Failure { split, reason }: Failure, ends_split: bool) -> Parcel {
         drop: split.drop,
         attempt: split.attempt,
         part: 0,
+        object_index: split.object_index,
         content: Err(reason),
         tally: Tally::default(),
     }
@@ -308,6 +311,7 @@ fn parcels(judged: Judged, predicted: Predicted) -> Vec<Parcel> {
         drop: rows.split.drop.clone(),
         attempt: rows.split.attempt.clone(),
         part: piece.part,
+        object_index: rows.split.object_index,
         content: Ok(piece),
         ends_split: rows.is_last && n + 1 == count,
         // The first parcel tells what the chunk took.

@@ -2,7 +2,10 @@
 use std::{
     any::Any,
     collections::VecDeque,
-    sync::mpsc::{Sender, channel},
+    sync::{
+        Arc,
+        mpsc::{Sender, channel},
+    },
 };
 
 use timely::{
@@ -13,10 +16,16 @@ use timely::{
     scheduling::SyncActivator,
 };
 
+use tokio::sync::Semaphore;
+
 use crate::{DropId, Flow};
+
+/// Answers of [`Reply::send_in_turn`] that wait for the worker at once.
+const ANSWERS_MAX: usize = 16;
 
 enum Answer<O> {
     Item(O),
+    InTurn(O),
     Finished,
     Lost(String),
 }
@@ -27,6 +36,7 @@ pub struct Reply<O> {
     /// What is told last, when the reply is dropped.
     last: Answer<O>,
     answers: Sender<(usize, Answer<O>)>,
+    room: Arc<Semaphore>,
     waker: SyncActivator,
 }
 
@@ -34,6 +44,16 @@ impl<O> Reply<O> {
     /// Sends an answer into the dataflow, at the time of the item.
     pub fn send(&self, answer: O) {
         self.put(Answer::Item(answer));
+    }
+
+    /// Sends an answer when few others wait for the worker: for work that gives many answers of which nothing else bounds
+    /// the memory.
+    pub async fn send_in_turn(&self, answer: O) {
+        // The room is given back when the worker takes the answer. Fails nowhere: the semaphore is never closed.
+        if let Ok(room) = self.room.acquire().await {
+            room.forget();
+        }
+        self.put(Answer::InTurn(answer));
     }
 
     /// Lets go of the item's time. A reply dropped unfinished (its thread panicked) stops the run.
@@ -106,6 +126,7 @@ pub fn offload<'s, I: 'static, O: Send + 'static>(
     items.unary(pact, name, move |_capability, info| {
         let waker = worker.sync_activator_for(info.address.to_vec());
         let (answers, answered) = channel::<(usize, Answer<O>)>();
+        let room = Arc::new(Semaphore::new(ANSWERS_MAX));
         let mut waiting: VecDeque<(Capability<DropId>, I)> = VecDeque::new();
         let mut out: Vec<Option<Capability<DropId>>> = (0..in_flight).map(|_| None).collect();
         move |input, output| {
@@ -121,6 +142,10 @@ pub fn offload<'s, I: 'static, O: Send + 'static>(
                     .expect("an answer comes for an item that is out");
                 match answer {
                     Answer::Item(item) => output.session(capability).give(item),
+                    Answer::InTurn(item) => {
+                        room.add_permits(1);
+                        output.session(capability).give(item);
+                    }
                     Answer::Finished => out[slot] = None,
                     Answer::Lost(reason) => panic!("{reason}"),
                 }
@@ -138,6 +163,7 @@ pub fn offload<'s, I: 'static, O: Send + 'static>(
                             "work that was handed to another thread was lost".to_owned(),
                         ),
                         answers: answers.clone(),
+                        room: room.clone(),
                         waker: waker.clone(),
                     },
                 );

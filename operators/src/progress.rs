@@ -50,7 +50,7 @@ impl Progress {
 /// # let ids: ArrayRef = Arc::new(Int64Array::from(vec![1, 2, 3]));
 /// # let rows = RecordBatch::try_from_iter([("object_id", ids)]).unwrap();
 /// # let piece = Piece { part: 0, folder: Folder::Photoz, object: String::new(), object_index: 0, rows };
-/// # let parcel = Parcel { drop: String::new(), attempt: String::new(), part: 0, content: Ok(piece), ends_split: true, tally: Tally::default() };
+/// # let parcel = Parcel { drop: String::new(), attempt: String::new(), part: 0, object_index: 0, content: Ok(piece), ends_split: true, tally: Tally::default() };
 ///
 /// let progress = Progress::default();
 /// let shown = progress.clone();

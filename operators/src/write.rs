@@ -6,12 +6,17 @@
 //! A part that grows too heavy waits in the stage meanwhile, not in memory.
 use arrow::error::ArrowError;
 use connectors::{
-    Error, Output, codec,
+    Error, Output,
+    budget::Budget,
+    codec,
     ledger::{FileRecord, Rows},
     part::{PartLabel, Piece, finish},
 };
 use serde::{Deserialize, Serialize};
-use timely::dataflow::channels::pact::{Exchange, Pipeline};
+use timely::dataflow::{
+    channels::pact::{Exchange, Pipeline},
+    operators::vec::Map,
+};
 use tokio::{runtime::Handle, task::JoinError};
 use twox_hash::XxHash3_64;
 
@@ -30,6 +35,8 @@ pub struct Writer {
     pub model_id: String,
     /// Predictions that a worker keeps in memory.
     pub held_bytes: u64,
+    /// The bound on bytes in flight: nothing is read while too much waits to be put into the stage.
+    pub budget: Budget,
     /// Where encoding and requests run.
     pub runtime: Handle,
     /// The engine's clock.
@@ -78,6 +85,7 @@ struct Waiting {
 /// # use std::{sync::Arc, time::Duration};
 /// # use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray, UInt32Array, UInt64Array};
 /// # use connectors::{Location, Output, part::{Folder, Piece}};
+/// use connectors::budget::Budget;
 /// use operators::{Parcel, Tally, Write, Writer};
 /// use timely::dataflow::operators::{Inspect, ToStream};
 /// # let columns: [(&str, ArrayRef); 4] = [
@@ -93,9 +101,9 @@ struct Waiting {
 /// # let folder = tempfile::tempdir().unwrap();
 /// # let output = Output::new(Location::open(folder.path().to_str().unwrap(), &[]).unwrap());
 ///
-/// let parcel = Parcel { drop, attempt, part: 0, content: Ok(piece), ends_split: true, tally: Tally::default() };
+/// let parcel = Parcel { drop, attempt, part: 0, object_index: 0, content: Ok(piece), ends_split: true, tally: Tally::default() };
 /// let (model_id, runtime) = ("0123456789ab".to_owned(), runtime.handle().clone());
-/// let writer = Writer { output, model_id, held_bytes: 1 << 20, runtime, clock: || Duration::ZERO };
+/// let writer = Writer { output, model_id, held_bytes: 1 << 20, budget: Budget::new(1 << 20), runtime, clock: || Duration::ZERO };
 /// timely::example(move |scope| {
 ///     [parcel].to_stream(scope).container::<Vec<_>>().write(&writer).inspect(|staged| {
 ///         assert_eq!((staged.rows.rejected, staged.rows.written), (1, 0));
@@ -121,27 +129,42 @@ impl<'s> Write<'s> for Flow<'s, Parcel> {
                 .map_or(0, |piece| piece.rows.get_array_memory_size() as u64)
         };
         let groups = gather(self, by_part, "ByPart", key, weight, writer.held_bytes);
+        let budget = writer.budget.clone();
+        let groups = groups.map(move |group| {
+            let bytes = match group.complete {
+                true => 0,
+                false => group.items.iter().map(weight).sum(),
+            };
+            (group, budget.wait_with(bytes))
+        });
 
         let (spiller, mut spills) = (writer.clone(), 0_u64);
-        let waiting = offload(groups, Pipeline, "Spill", 2, move |group, reply| {
-            let mut waiting = unpack(group.key, group.items);
-            if group.complete {
-                reply.send(waiting);
-                return reply.finish();
-            }
-            let (writer, name) = (
-                spiller.clone(),
-                format!("spill/{:04}-{spills}", waiting.key.2),
-            );
-            spills += 1;
-            spiller.runtime.spawn(async move {
-                if let Err(error) = writer.spill(&mut waiting, name).await {
-                    waiting.failures.push(error.to_string());
+        let waiting = offload(
+            groups,
+            Pipeline,
+            "Spill",
+            2,
+            move |(group, weight), reply| {
+                let mut waiting = unpack(group.key, group.items);
+                if group.complete {
+                    reply.send(waiting);
+                    return reply.finish();
                 }
-                reply.send(waiting);
-                reply.finish();
-            });
-        });
+                let (writer, name) = (
+                    spiller.clone(),
+                    format!("spill/{:04}-{spills}", waiting.key.2),
+                );
+                spills += 1;
+                spiller.runtime.spawn(async move {
+                    if let Err(error) = writer.spill(&mut waiting, name).await {
+                        waiting.failures.push(error.to_string());
+                    }
+                    drop(weight);
+                    reply.send(waiting);
+                    reply.finish();
+                });
+            },
+        );
 
         let parts = gather(
             waiting,

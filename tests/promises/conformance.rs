@@ -312,7 +312,7 @@ async fn large_row_groups_are_cut_or_streamed(here: &Location) {
         let planned = plan(&catalog, drop, 10_000).await.unwrap();
         let of_first: Vec<_> = planned
             .splits
-            .iter()
+            .clone()
             .filter(|split| split.cut.row_groups == (0..1))
             .collect();
         assert_eq!(

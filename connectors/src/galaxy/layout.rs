@@ -171,6 +171,11 @@ impl Layout {
         &self.columns
     }
 
+    /// The columns to read, as the file has them.
+    pub(crate) fn fields(&self) -> &[FieldRef] {
+        &self.fields
+    }
+
     /// The fields of [`Galaxies::keep`].
     pub fn keep_fields(&self) -> &[FieldRef] {
         &self.keep_fields

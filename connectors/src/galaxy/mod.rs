@@ -88,10 +88,11 @@ impl fmt::Display for IdKind {
 }
 
 /// What a file's rows are for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum FileKind {
     /// Galaxies to predict, or to withdraw.
+    #[default]
     Galaxies,
     /// Spectroscopic redshifts alone: the rows teach the metrics and are not predicted.
     SpecZ,
@@ -122,4 +123,14 @@ pub struct Galaxies {
     pub deleted: BooleanArray,
     /// The columns of [`Layout::keep_fields`], in that order.
     pub keep: Vec<ArrayRef>,
+}
+
+impl Galaxies {
+    /// The bytes of the longest object id, where ids are text.
+    pub(crate) fn longest_id(&self) -> usize {
+        use arrow::array::AsArray;
+        let ids = self.object_id.as_string_opt::<i32>();
+        let lengths = ids.map(|ids| ids.offsets().lengths().max().unwrap_or(0));
+        lengths.unwrap_or(0)
+    }
 }

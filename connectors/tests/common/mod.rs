@@ -262,8 +262,8 @@ pub async fn read_all(
 ) -> std::result::Result<Vec<Seen>, Error> {
     let budget = Budget::new(64 << 20);
     let mut all = Vec::new();
-    for split in &plan.splits {
-        let (seen, done) = read(catalog, split, &budget).await;
+    for split in plan.splits.clone() {
+        let (seen, done) = read(catalog, &split, &budget).await;
         done?;
         all.extend(seen);
     }

@@ -622,7 +622,7 @@ fn a_kept_column_has_a_type_where_its_drop_withdraws_alone() {
     assert!(
         planned
             .splits
-            .iter()
+            .clone()
             .all(|split| split.keep["kept"] == "Int64")
     );
 }

@@ -3,6 +3,7 @@
 mod codec;
 #[path = "../common/mod.rs"]
 mod common;
+mod hostile;
 mod import;
 mod kept;
 mod ledger;

@@ -81,11 +81,11 @@ pub(crate) async fn chunks(catalog: &Arc<Catalog>, split_bytes: u64) -> Vec<Chun
     let planned = plan(catalog, "drop", split_bytes).await.unwrap();
     let budget = Budget::new(256 << 20);
     let mut all = Vec::new();
-    for split in &planned.splits {
+    for split in planned.splits.clone() {
         let read = Arc::new(Mutex::new(Vec::new()));
         let into = read.clone();
         catalog
-            .read(split, &budget, move |chunk| {
+            .read(&split, &budget, move |chunk| {
                 into.lock().unwrap().push(chunk)
             })
             .await

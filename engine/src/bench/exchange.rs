@@ -105,6 +105,7 @@ fn parcel(piece: &Piece, part: u32) -> Parcel {
         drop: "drop-0001".to_owned(),
         attempt: "0123456789abcdef-0".to_owned(),
         part,
+        object_index: 0,
         content: Ok(Piece {
             part,
             ..piece.clone()

@@ -18,7 +18,10 @@ use super::{
     change::Standing,
     row::{Key, PHOTOZ_COLUMNS, Row, SPECZ_COLUMNS, rows_of},
 };
-use crate::{Flow, offload::offload};
+use crate::{
+    Flow,
+    offload::{Reply, offload},
+};
 
 /// Which rows are wanted of the files.
 #[derive(Clone, Debug)]
@@ -82,7 +85,7 @@ pub fn scan<'s>(scans: Flow<'s, Scan>, output: &Output, runtime: &Handle) -> Flo
         files.extend(share(scan, index, peers));
         runtime.spawn(async move {
             for file in files {
-                let read = read(&file, &output, |rows| reply.send(Found::Rows(rows)));
+                let read = read(&file, &output, &reply);
                 if let Err(error) = read.await {
                     let (entry, reason) = (file.entry, error.to_string());
                     lock(&unread).push(file);
@@ -115,11 +118,7 @@ fn share(scan: Scan, index: usize, peers: usize) -> Vec<ToRead> {
 }
 
 /// Reads the wanted rows of a file, a few thousand at a time.
-async fn read(
-    to_read: &ToRead,
-    output: &Output,
-    mut found: impl FnMut(Vec<(Key, Row)>),
-) -> Result<(), Error> {
+async fn read(to_read: &ToRead, output: &Output, reply: &Reply<Found>) -> Result<(), Error> {
     let ToRead {
         entry,
         file,
@@ -150,7 +149,7 @@ async fn read(
             Wanted::Of(keys) => rows.retain(|(key, row)| !has_spec_z(row) && keys.contains(key)),
         }
         if !rows.is_empty() {
-            found(rows);
+            reply.send_in_turn(Found::Rows(rows)).await;
         }
     }
     Ok(())

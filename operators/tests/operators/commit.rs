@@ -1,6 +1,10 @@
 use std::sync::{Arc, Barrier, Mutex};
 
-use connectors::{DropPlan, Ledger, ledger::Rows};
+use connectors::{
+    DropPlan, Ledger,
+    ledger::Rows,
+    split::{Source, Splits},
+};
 use models::Error;
 use operators::{
     Commit, Committer, Infer, Inference, Outcome, Read, Settled, Unfinished, Validate, Write,
@@ -145,7 +149,7 @@ fn a_failure_fails_its_drop_and_no_other() {
     survey.put("b/1.parquet", &[Row::with_mag_r(77, 10.0)]);
     let mut plans = survey.plan();
     plans[2].failure = Some("no galaxies here".to_owned());
-    plans[2].splits.clear();
+    plans[2].splits = Splits::default();
     let fails_at_20 = |mags: &[f32]| {
         if mags[0] == 20.0 {
             Err(Error::Inputs("dark".to_owned()))
@@ -215,7 +219,10 @@ fn a_drop_that_another_run_committed_is_overtaken() {
     let ours = settle(&survey, plans.clone(), inference(1, 8, tenth));
     // Another run began when nothing was committed yet, and comes second.
     plans[0].attempt = "another".to_owned();
-    plans[0].splits[0].attempt = "another".to_owned();
+    plans[0].splits = Splits::new(Source {
+        attempt: "another".to_owned(),
+        ..plans[0].splits.source().clone()
+    });
     let theirs = settle(&survey, plans, inference(1, 8, tenth));
     assert_eq!(
         (&ours[0].1.outcome, &theirs[0].1.outcome),
@@ -251,7 +258,7 @@ fn the_reasons_of_a_failure_are_told_though_the_ledger_cannot_be_read() {
     put(&survey, "a", &[10.0]);
     let mut plans = survey.plan();
     plans[0].failure = Some("no galaxies here".to_owned());
-    plans[0].splits.clear();
+    plans[0].splits = Default::default();
     let committer = committer(&survey);
     let place = survey.output.location();
     let entry = "_hubbleflow/ledger/00000000000000000001.json";

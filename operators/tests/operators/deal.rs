@@ -2,10 +2,9 @@ use std::sync::{Arc, Mutex, mpsc::channel};
 
 use connectors::{
     Split,
-    galaxy::FileKind,
-    split::{Cut, ObjectRef},
+    split::{ObjectRef, RowGroupShape, Source, Splits},
 };
-use operators::Deal;
+use operators::{Deal, deal::HandedBack};
 use timely::{
     Config,
     dataflow::{
@@ -17,26 +16,41 @@ use timely::{
 const SPLITS: u64 = 40;
 const IN_HAND: usize = 3;
 
-fn split(number: u64) -> Split {
-    Split {
-        drop: "night-1".to_owned(),
-        attempt: String::new(),
-        number,
-        kind: FileKind::Galaxies,
-        parts: 1,
-        keep: Default::default(),
-        object: ObjectRef {
+/// The splits of a drop, each of a row group of its own, of objects with so many.
+fn splits(drop: u64, objects: &[usize]) -> Splits {
+    let object = |groups: &usize| {
+        let object = ObjectRef {
             path: "night-1/a.parquet".to_owned(),
             etag: None,
             bytes: 1,
-        },
-        object_index: 0,
-        cut: Cut {
-            row_groups: 0..1,
-            rows: 0..1,
-            chunk_rows: 1,
-            streamed: false,
-        },
+        };
+        let shape = RowGroupShape {
+            rows: 1,
+            decoded_bytes: 1,
+            seekable: false,
+        };
+        (object, vec![shape; *groups])
+    };
+    Splits::new(Source {
+        drop: drop.to_string(),
+        parts: 1,
+        objects: objects.iter().map(object).collect(),
+        split_bytes: 1,
+        batch: 1,
+        ..Source::default()
+    })
+}
+
+/// A split's number among those of all drops.
+fn number(split: &Split) -> u64 {
+    split.drop.parse::<u64>().unwrap() * SPLITS + split.number
+}
+
+fn done(worker: usize) -> HandedBack {
+    HandedBack {
+        worker,
+        is_done: true,
+        failed_object: None,
     }
 }
 
@@ -49,37 +63,37 @@ fn dealt_beside_a_slow_worker(drops: u64) -> [Vec<u64>; 2] {
         let taken = taken.clone();
         let (mut input, probe) = worker.dataflow(|scope| {
             use timely::dataflow::operators::Input;
-            let (input, splits) = scope.new_input::<Vec<Split>>();
+            let (input, planned) = scope.new_input::<Vec<Splits>>();
             let (around, handed_back) = scope.feedback(1);
             let all = (SPLITS * drops) as usize;
-            let dealt = splits.deal(handed_back, IN_HAND);
-            let done = dealt.unary(Pipeline, "Work", |_, info| {
+            let dealt = planned.deal(handed_back, IN_HAND);
+            let handed = dealt.unary(Pipeline, "Work", |_, info| {
                 let activator = scope.activator_for(info.address.clone());
                 let mut in_hand: Vec<Capability<u64>> = Vec::new();
                 move |input, output| {
                     let mut taken = taken.lock().unwrap();
                     input.for_each_time(|time, data| {
                         for split in data.flat_map(|splits| splits.drain(..)) {
-                            taken[me].push(split.number);
+                            taken[me].push(number(&split));
                             in_hand.push(time.retain(0));
                         }
                     });
                     if me == 0 || taken.iter().map(Vec::len).sum::<usize>() == all {
                         for capability in in_hand.drain(..) {
-                            output.session(&capability).give(me);
+                            output.session(&capability).give(done(me));
                         }
                     } else {
                         activator.activate();
                     }
                 }
             });
-            let (probe, done) = done.probe();
-            done.connect_loop(around);
+            let (probe, handed) = handed.probe();
+            handed.connect_loop(around);
             (input, probe)
         });
         for drop in 0..drops {
             if me == 0 {
-                (0..SPLITS).for_each(|number| input.send(split(drop * SPLITS + number)));
+                input.send(splits(drop, &[SPLITS as usize]));
             }
             input.advance_to(drop + 1);
         }
@@ -117,17 +131,34 @@ fn a_worker_alone_gets_all_in_their_order() {
         worker.dataflow::<u64, _, _>(|scope| {
             use timely::dataflow::operators::{ToStream, vec::Map};
             let (around, handed_back) = scope.feedback(1);
-            let splits = (0..SPLITS)
-                .map(split)
-                .to_stream(scope)
-                .container::<Vec<_>>();
-            let dealt = splits.deal(handed_back, 1);
+            let drops = [splits(0, &[SPLITS as usize])].to_stream(scope);
+            let dealt = drops.container::<Vec<_>>().deal(handed_back, 1);
             let dealt = dealt.inspect(move |split| tell.send(split.number).unwrap());
-            dealt.map(|_| 0).connect_loop(around);
+            dealt.map(|_| done(0)).connect_loop(around);
         });
     });
     assert_eq!(
         told.iter().collect::<Vec<_>>(),
         (0..SPLITS).collect::<Vec<_>>()
     );
+}
+
+#[test]
+fn an_object_that_has_failed_is_dealt_no_further() {
+    let (tell, told) = channel();
+    timely::execute_directly(move |worker| {
+        worker.dataflow::<u64, _, _>(|scope| {
+            use timely::dataflow::operators::{ToStream, vec::Map};
+            let (around, handed_back) = scope.feedback(1);
+            let drops = [splits(0, &[1000, 3])].to_stream(scope);
+            let dealt = drops.container::<Vec<_>>().deal(handed_back, 1);
+            let dealt = dealt.inspect(move |split| tell.send(split.object_index).unwrap());
+            let backs = dealt.map(|split| HandedBack {
+                failed_object: (split.object_index == 0).then_some(0),
+                ..done(0)
+            });
+            backs.connect_loop(around);
+        });
+    });
+    assert_eq!(told.iter().collect::<Vec<_>>(), [0, 1, 1, 1]);
 }

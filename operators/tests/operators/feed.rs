@@ -25,7 +25,7 @@ fn plan(name: &str) -> DropPlan {
         rows: 0,
         parts: 1,
         failure: None,
-        splits: Vec::new(),
+        splits: connectors::split::Splits::default(),
     }
 }
 

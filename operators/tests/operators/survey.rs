@@ -206,6 +206,7 @@ impl Survey {
             output,
             model_id: "0123456789abcdef".to_owned(),
             held_bytes,
+            budget: Budget::new(1 << 20),
             runtime,
             clock: CLOCK,
         }

@@ -5,6 +5,7 @@ use connectors::{
     DropPlan,
     ledger::FileRecord,
     part::{Folder, Piece},
+    split::{Source, Splits},
 };
 use operators::{Parcel, Staged, Tally, Write};
 use timely::dataflow::operators::{Capture, ToStream};
@@ -25,7 +26,10 @@ fn survey() -> (Survey, DropPlan) {
     }
     let mut plan = survey.plan().remove(0);
     plan.parts = 3;
-    plan.splits.iter_mut().for_each(|split| split.parts = 3);
+    plan.splits = Splits::new(Source {
+        parts: 3,
+        ..plan.splits.source().clone()
+    });
     (survey, plan)
 }
 
@@ -36,7 +40,7 @@ fn stage(survey: &Survey, plan: &DropPlan, held_bytes: u64) -> Vec<Staged> {
         survey.writer(held_bytes),
         inference(2, 8, tenth),
     );
-    let splits = plan.splits.clone();
+    let splits: Vec<_> = plan.splits.clone().collect();
     let staged = timely::execute_directly(move |worker| {
         worker.dataflow(|scope| {
             photoz(scope, splits, &reader, &inference)
@@ -140,6 +144,7 @@ fn a_panic_while_a_part_is_encoded_fails_its_drop() {
         drop: "drop".to_owned(),
         attempt: "attempt".to_owned(),
         part: 0,
+        object_index: 0,
         content: Ok(piece),
         ends_split: true,
         tally: Tally::default(),
