@@ -78,9 +78,7 @@ impl Location {
         if sums.is_none_or(|(from, to)| from == to) {
             return Ok(());
         }
-        let fail = |source| Error::store(self.url_of(&to.path), source);
-        let answer = self.store.get(&copy.location).await.map_err(fail)?;
-        match checksum(&answer.bytes().await.map_err(fail)?) == to.sha256 {
+        match checksum(&self.read(&to.path).await?) == to.sha256 {
             true => Ok(()),
             false => Err(Error::NotWritten {
                 object: self.url_of(&to.path),

@@ -6,7 +6,6 @@
 //! NAME/dataset/Norder=k/Dir=d/Npix=n.parquet
 //! NAME_margin/… NAME_index/…                margins and indexes: rows of the main table again
 //! ```
-use object_store::ObjectStoreExt;
 
 use crate::{Error, Location, catalog::is_parquet};
 
@@ -50,9 +49,7 @@ async fn collection(place: &Location, folder: &str, paths: &[&str]) -> Result<St
         "" => COLLECTION.to_owned(),
         folder => format!("{folder}/{COLLECTION}"),
     };
-    let fail = |source| Error::store(place.url_of(&path), source);
-    let answer = place.store.get(&place.path(&path)?).await.map_err(fail)?;
-    let text = answer.bytes().await.map_err(fail)?;
+    let text = place.read(&path).await?;
     let table = primary_table(&String::from_utf8_lossy(&text));
     let is_there = |table: &String| {
         let inside = format!("{table}/");

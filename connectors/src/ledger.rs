@@ -288,6 +288,10 @@ impl Ledger {
             // What is there counts, whatever the store has answered: it may have lost its answer, or say yes and mean no.
             match (read_entry(&self.output, self.next()).await, created) {
                 (Ok(Some(there)), _) => self.index.push(there),
+                // It may be ours, damaged: nobody may clear the stage as if the attempt were void.
+                (Err(Error::Ledger { object, reason }), Ok(())) => {
+                    return Err(Error::NotWritten { object, reason });
+                }
                 (_, Err(error)) | (Err(error), _) => return Err(error),
                 (Ok(None), Ok(())) => {
                     return Err(self.output.not_written(&name(self.next()), None, 0));

@@ -14,7 +14,7 @@ use std::{
 
 use bytes::Bytes;
 use object_store::{
-    ObjectStore, ObjectStoreExt, PutMode, PutPayload, list::PaginatedListStore,
+    GetResult, ObjectStore, ObjectStoreExt, PutMode, PutPayload, list::PaginatedListStore,
     local::LocalFileSystem, path::Path,
 };
 
@@ -40,6 +40,19 @@ pub struct Location {
     pub folder: Option<PathBuf>,
     /// The store again, where it lists page by page.
     pub pages: Option<Arc<dyn PaginatedListStore>>,
+}
+
+/// The body of an answer, where all of it has arrived: half of a JSON file would look like a damaged one.
+async fn whole_body(answer: GetResult) -> object_store::Result<Bytes> {
+    let promised = answer.range.end - answer.range.start;
+    let bytes = answer.bytes().await?;
+    if bytes.len() as u64 == promised {
+        return Ok(bytes);
+    }
+    Err(object_store::Error::Generic {
+        store: "object",
+        source: format!("answered {} bytes of {promised}", bytes.len()).into(),
+    })
 }
 
 impl fmt::Debug for Location {
@@ -170,19 +183,30 @@ impl Location {
         }
     }
 
+    /// Reads an object.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn read(&self, relative: &str) -> Result<Bytes, Error> {
+        let answer = self.store.get(&self.path(relative)?).await;
+        let read = match answer {
+            Ok(answer) => whole_body(answer).await,
+            Err(source) => Err(source),
+        };
+        read.map_err(|source| Error::store(self.url_of(relative), source))
+    }
+
     /// Reads an object; `None` if it is not there.
     ///
     /// # Errors
     /// The store's.
     pub async fn read_if_there(&self, relative: &str) -> Result<Option<Bytes>, Error> {
-        let answer = match self.store.get(&self.path(relative)?).await {
-            Ok(answer) => answer.bytes().await,
-            Err(error) => Err(error),
-        };
-        match answer {
-            Ok(bytes) => Ok(Some(bytes)),
-            Err(object_store::Error::NotFound { .. }) => Ok(None),
-            Err(source) => Err(Error::store(self.url_of(relative), source)),
+        match self.read(relative).await {
+            Err(Error::NotFound {
+                source: object_store::Error::NotFound { .. },
+                ..
+            }) => Ok(None),
+            read => read.map(Some),
         }
     }
 

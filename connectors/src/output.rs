@@ -95,15 +95,7 @@ impl Output {
     /// # Errors
     /// The store's.
     pub async fn read_staged(&self, attempt: &str, path: &str) -> Result<bytes::Bytes, Error> {
-        let name = staged(attempt, path);
-        let fail = |source| Error::store(self.location.url_of(&name), source);
-        let answer = self
-            .location
-            .store
-            .get(&self.location.path(&name)?)
-            .await
-            .map_err(fail)?;
-        answer.bytes().await.map_err(fail)
+        self.location.read(&staged(attempt, path)).await
     }
 
     /// Makes sure that all files of a drop are staged whole, before its entry promises them.

@@ -16,7 +16,7 @@ use timely::{
     scheduling::SyncActivator,
 };
 
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::{DropId, Flow};
 
@@ -25,7 +25,8 @@ const ANSWERS_MAX: usize = 16;
 
 enum Answer<O> {
     Item(O),
-    InTurn(O),
+    /// With its place among the few that may wait, given back when the answer is taken or thrown away.
+    InTurn(O, OwnedSemaphorePermit),
     Finished,
     Lost(String),
 }
@@ -49,11 +50,9 @@ impl<O> Reply<O> {
     /// Sends an answer when few others wait for the worker: for work that gives many answers of which nothing else bounds
     /// the memory.
     pub async fn send_in_turn(&self, answer: O) {
-        // The room is given back when the worker takes the answer. Fails nowhere: the semaphore is never closed.
-        if let Ok(room) = self.room.acquire().await {
-            room.forget();
-        }
-        self.put(Answer::InTurn(answer));
+        let place = self.room.clone().acquire_owned().await;
+        let place = place.expect("the semaphore of an operator's answers is never closed");
+        self.put(Answer::InTurn(answer, place));
     }
 
     /// Lets go of the item's time. A reply dropped unfinished (its thread panicked) stops the run.
@@ -142,8 +141,8 @@ pub fn offload<'s, I: 'static, O: Send + 'static>(
                     .expect("an answer comes for an item that is out");
                 match answer {
                     Answer::Item(item) => output.session(capability).give(item),
-                    Answer::InTurn(item) => {
-                        room.add_permits(1);
+                    Answer::InTurn(item, place) => {
+                        drop(place);
                         output.session(capability).give(item);
                     }
                     Answer::Finished => out[slot] = None,

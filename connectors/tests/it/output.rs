@@ -92,6 +92,60 @@ async fn nothing_is_written_where_readers_look() {
     assert_eq!(published.count(), 2);
 }
 
+/// The place, over a store in which `fault` befalls the first read of the first entry after it is made.
+fn before_reading_back(
+    here: &Location,
+    fault: impl Fn() -> Fault + Send + Sync + 'static,
+) -> Location {
+    let made = AtomicBool::new(false);
+    failing(here, move |asked| {
+        let is_entry = asked.path.ends_with("ledger/00000000000000000001.json");
+        match asked.what {
+            What::Put if is_entry => made.store(true, Ordering::SeqCst),
+            What::Get if is_entry && made.swap(false, Ordering::SeqCst) => return fault(),
+            _ => (),
+        }
+        Fault::None
+    })
+}
+
+/// Why a commit fails over this store.
+async fn commit_error(ill: Location) -> Error {
+    let (output, mut ledger) = (Output::new(ill.clone()), Ledger::open(&ill).await.unwrap());
+    output.stage("first", OLD, b"first".to_vec()).await.unwrap();
+    let entry = entry("a", "first", &[OLD]);
+    output.commit(&mut ledger, entry, 1).await.unwrap_err()
+}
+
+/// Half of the entry arrived when it was read back, which made it a damaged one, and what it commits was cleared away.
+#[tokio::test]
+async fn an_entry_that_is_read_back_in_part_is_published_later() {
+    let here = memory();
+    let error = commit_error(before_reading_back(&here, || Fault::CutBody)).await;
+    assert!(error.is_transient(), "{error:?}");
+    let mut ledger = Ledger::open(&here).await.unwrap();
+    Output::new(here.clone())
+        .recover(&mut ledger, "0")
+        .await
+        .unwrap();
+    assert_eq!(published(&here).await, [OLD]);
+}
+
+#[tokio::test]
+async fn an_entry_that_is_damaged_as_it_is_made_keeps_its_stage() {
+    let here = memory();
+    let of = here.clone();
+    let damage = move || {
+        let here = of.clone();
+        Fault::After(Box::pin(async move {
+            put(&here, "_hubbleflow/ledger/00000000000000000001.json", "{").await;
+        }))
+    };
+    let error = commit_error(before_reading_back(&here, damage)).await;
+    assert!(matches!(error, Error::NotWritten { .. }), "{error:?}");
+    assert_eq!(staged(&here).await.len(), 1);
+}
+
 #[tokio::test]
 async fn another_run_may_publish_and_clear_first() {
     let here = memory();
