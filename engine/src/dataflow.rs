@@ -33,5 +33,5 @@ pub fn build<'s>(
     photoz.clone().show_progress(progress);
     let settled = photoz.write(&job.writer).commit(drops, committer);
     let metrics = settled.clone().score(scorer);
-    (settled, metrics.publish(&scorer.output, &scorer.runtime))
+    (settled, metrics.publish(scorer))
 }

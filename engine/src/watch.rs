@@ -5,7 +5,8 @@
 //!          _SUCCESS, or unchanged          └─► failed ───── changed? ──── whole?
 //!          for --settle
 //! ```
-//! Listings of the whole catalog take a fiftieth of the time at most: the larger the catalog, the rarer the listing. In between, each poll looks for new names, and at the drops that are not taken yet.
+//! Listings of the whole catalog take a hundredth of the time at most: the larger the catalog, the rarer the listing. In
+//! between, each poll looks for new names, and at the drops that are not taken yet.
 use std::{
     collections::{HashMap, HashSet},
     sync::Arc,
@@ -21,8 +22,8 @@ use tokio::sync::{
 
 use crate::{changed::Changed, clock::clock, job::Plan, observe::Observer, signals::Stop};
 
-/// Of the time, listings of the whole catalog take one part in this number.
-const LISTING_SHARE: u32 = 50;
+/// Of the time, listings of the whole catalog, and what is made of them, take one part in this number.
+const LISTING_SHARE: u32 = 100;
 /// Upper bound on the pause between two listings of the whole catalog.
 const LISTING_PAUSE_MAX: Duration = Duration::from_secs(300);
 /// How long new names are looked for after a child of a local catalog came or went: its files may come later.
@@ -132,14 +133,28 @@ impl Watcher {
                 drop.is_out = settled.outcome == Outcome::Abandoned;
             }
         }
-        let sightings = if clock() >= view.list_at {
+        let began = clock();
+        let lists_all = began >= view.list_at;
+        let sightings = if lists_all {
             self.list_all(view).await?
         } else if self.plan.is_one_drop() {
             Vec::new()
         } else {
             self.list_new(view).await?
         };
-        let (whole, suspects) = self.sort(&mut view.seen, &sightings).await;
+        let listed = clock();
+        let (whole, suspects) = {
+            let ledger = self.ledger.lock().await;
+            let locked = clock();
+            let sorted = self.sort(&ledger, &mut view.seen, &sightings);
+            if lists_all {
+                // Without the wait for the ledger, which a large drop may hold long.
+                let took = (listed - began) + (clock() - locked);
+                let pause = (took * LISTING_SHARE).min(LISTING_PAUSE_MAX);
+                view.list_at = clock() + pause.max(self.watch.poll);
+            }
+            sorted
+        };
         self.report(&mut view.seen, &suspects).await?;
         for sighting in whole {
             if let Some(drop) = view.seen.get_mut(&sighting.listing.name) {
@@ -154,13 +169,9 @@ impl Watcher {
         Ok(())
     }
 
-    /// Lists the whole catalog, and says when to do so again.
+    /// Lists the whole catalog.
     async fn list_all(&self, view: &mut View) -> Result<Vec<Sighting>, Error> {
-        let began = clock();
         let sightings = self.plan.catalog.sightings().await?;
-        let (now, poll) = (clock(), self.watch.poll);
-        let pause = (now - began) * LISTING_SHARE;
-        view.list_at = now + pause.min(LISTING_PAUSE_MAX).max(poll);
         if view.ignored != sightings.ignored {
             if let Some(line) = ignored_line(&sightings.ignored) {
                 self.observer.warn(&line);
@@ -219,13 +230,14 @@ impl Watcher {
     }
 
     /// The drops that are whole and to be taken, and those that seem to have changed since they were committed.
-    async fn sort<'a>(
+    fn sort<'a>(
         &self,
+        ledger: &Ledger,
         seen: &mut HashMap<String, Seen>,
         sightings: &'a [Sighting],
     ) -> (Vec<&'a Sighting>, Vec<&'a Sighting>) {
         let (mut whole, mut suspects) = (Vec::new(), Vec::new());
-        let (now, ledger) = (clock(), self.ledger.lock().await);
+        let now = clock();
         let wanted =
             |sighting: &&Sighting| self.plan.wants(&sighting.listing) && sighting.is_drop();
         for sighting in sightings.iter().filter(wanted) {

@@ -172,17 +172,16 @@ fn next(
 fn run(place: Place) -> Result<()> {
     timely::execute_directly(move |worker| {
         let first = newest(&place.runtime.block_on(place.ledger.lock()));
-        let (output, handle) = (place.output.clone(), place.runtime.handle().clone());
         let scorer = Scorer {
-            output: output.clone(),
+            output: place.output.clone(),
             ledger: place.ledger.clone(),
             first: first.into_iter().collect(),
-            runtime: handle.clone(),
+            runtime: place.runtime.handle().clone(),
         };
         let (before, began) = (resident()?, Instant::now());
         let (mut input, events) = worker.dataflow(|scope| {
             let (input, settled) = scope.new_input::<Vec<Settled>>();
-            let metrics = settled.score(&scorer).publish(&output, &handle);
+            let metrics = settled.score(&scorer).publish(&scorer);
             (input, metrics.capture())
         });
         let objects = next(worker, &events)?;
