@@ -7,7 +7,7 @@
 #   make test-cuda tests that need a GPU, with PyTorch's libraries for it (a download of up to 3 GB)
 #   make test-torch imports of files that PyTorch itself saved (a download of up to 3 GB)
 #   make fuzz      input of each kind, made by a fuzzer for a minute (FUZZ_SECONDS=600)
-#   make lint      format, clippy, documentation
+#   make lint      format, order of the source, clippy, documentation
 #   make deny      licences and sources of all dependencies
 #   make bench     timings of this machine (the model beside PyTorch: scripts/bench-inference.sh)
 #   make bench-peers the same job as others do it: PyTorch as CAI runs it, Ray Data, Daft (a download of up to 4 GB)
@@ -42,10 +42,10 @@ chaos: build
 	$(CARGO) test --release --workspace --test promises chaos -- --nocapture
 
 test-moto: build .venv/ready
-	$(CARGO) test --release --test promises moto -- --ignored
+	$(CARGO) test --release --workspace --test promises moto -- --ignored
 
 test-torch: build .venv-torch/ready
-	$(CARGO) test --release --test promises by_pytorch -- --ignored
+	$(CARGO) test --release --workspace --test promises by_pytorch -- --ignored
 
 test-cuda: build .venv-torch/ready
 	LD_LIBRARY_PATH=$$(echo $(CURDIR)/.venv-torch/lib/python3*/site-packages/torch/lib) \
@@ -72,6 +72,7 @@ fuzz: .libtorch
 
 lint: .libtorch
 	$(CARGO) fmt --all --check
+	python3 scripts/check_house.py
 	$(CARGO) clippy --release --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --release --workspace --no-deps --quiet
 

@@ -1,11 +1,11 @@
-//! A model of one's own: a quadratic polynomial in colours and the r magnitude, fitted here and run by the engine.
+//! Runs a model of your own: a quadratic polynomial in colours and the r magnitude.
 //!
 //! ```text
 //! cargo run --release --example 02_own_model
 //! ```
-//! Whatever implements [`Model`] can be run. This one looks at magnitudes alone, so cutouts are not even read. It is
-//! fitted to one sample survey and scored on another, drawn from other real galaxies. A score on a sample survey is none
-//! on SDSS: its photometry is smoothed.
+//! Hubbleflow runs any type that implements [`Model`]. This model uses only magnitudes, so cutouts are not read. It is fitted
+//! to a sample survey and scored on a second survey that is drawn from other real galaxies. A score on a sample survey is
+//! not a score on SDSS, because the photometry is smoothed.
 use std::{
     fs::File,
     hash::{DefaultHasher, Hash, Hasher},
@@ -14,14 +14,13 @@ use std::{
 
 use anyhow::Result;
 use arrow::{array::AsArray, datatypes::Float32Type};
-use connectors::Location;
-use engine::{
-    Job,
-    sample::{ParentSplit, SampleArgs, sample},
-    settings::RunArgs,
+use hubbleflow::{Inputs, Job, Location, Model, Needs};
+use models::{
+    Error,
+    statistics::{median, sigma_nmad},
 };
-use models::{Error, Inputs, Model, Needs};
 use parquet::arrow::{ProjectionMask, arrow_reader::ParquetRecordBatchReaderBuilder};
+use sample::{ParentSplit, SampleSettings, sample};
 use tch::{Kind, Tensor};
 use tokio::runtime::Runtime;
 
@@ -52,7 +51,7 @@ impl Quadratic {
 fn terms(mags: &Tensor) -> Result<Tensor, tch::TchError> {
     let mags = mags.to_kind(Kind::Double);
     let colours = mags.f_narrow(1, 0, 4)? - mags.f_narrow(1, 1, 4)?;
-    // Centred where galaxies of this kind lie, so that the terms are of one size.
+    // Centred at the typical magnitude, so that all terms are of similar size.
     let mag_r = mags.f_narrow(1, 2, 1)? - 17.0;
     let x = Tensor::f_cat(&[colours, mag_r], 1)?;
     let products = (x.f_unsqueeze(2)? * x.f_unsqueeze(1)?).f_flatten(1, 2)?;
@@ -103,24 +102,25 @@ fn main() -> Result<()> {
     let place = |name: &str| dir.path().join(name).display().to_string();
     let runtime = Runtime::new()?;
     let survey = |name: &str, parents, bad_rows| {
-        let args = SampleArgs {
+        let settings = SampleSettings {
             galaxies: 1_500,
             px: 8,
             parents,
             bad_rows,
-            ..SampleArgs::default()
+            ..SampleSettings::default()
         };
         let folder = Location::open(&place(name), &[])?;
-        runtime.block_on(sample(folder.store, folder.prefix, &args, |_rows| ()))?;
+        runtime.block_on(sample(folder.store, folder.prefix, &settings, |_rows| ()))?;
         anyhow::Ok(())
     };
     survey("known", ParentSplit::Train, 0.0)?;
     survey("catalog", ParentSplit::Test, 0.01)?;
 
     let model = fit(&dir.path().join("known"))?;
-    let args = RunArgs::new(&place("catalog"), &place("photoz"), "");
-    let job = Job::with_model(&args, &model, &[], runtime.handle())?;
-    let summary = engine::run(job, runtime.handle())?;
+    let job = Job::builder(&place("catalog"), &place("photoz"))
+        .own_model(model)
+        .build()?;
+    let summary = job.run()?;
     println!(
         "{} galaxies in {} drops, {} rows rejected",
         summary.rows_written, summary.drops_committed, summary.rows_rejected
@@ -149,18 +149,13 @@ fn score(photoz: &Path) -> Result<()> {
         .zip(&columns[1])
         .map(|(z_phot, z_spec)| (z_phot - z_spec) / (1.0 + z_spec))
         .collect();
-    let bias_median = median(dz.clone());
-    let sigma_nmad = 1.4826 * median(dz.iter().map(|dz| (dz - bias_median).abs()).collect());
-    println!(
-        "sigma_nmad {sigma_nmad:.4}, bias_median {bias_median:+.4} over {} galaxies of a sample survey",
-        dz.len()
-    );
+    if let Some((bias_median, sigma_nmad)) = median(&dz).zip(sigma_nmad(&dz)) {
+        println!(
+            "sigma_nmad {sigma_nmad:.4}, bias_median {bias_median:+.4} over {} galaxies of a sample survey",
+            dz.len()
+        );
+    }
     Ok(())
-}
-
-fn median(mut values: Vec<f32>) -> f32 {
-    values.sort_by(f32::total_cmp);
-    values[values.len() / 2]
 }
 
 /// Columns of all Parquet files in the folders of a folder.

@@ -1,54 +1,54 @@
-//! Table 1 of the AstroMAE paper, on a catalog of one's own: every architecture, trained alike, scored alike.
+//! Reproduces Table 1 of the AstroMAE paper on your own catalog: all architectures, trained and scored in the same way.
 //!
 //! ```text
 //! cargo run --release --example 03_table_1 -- CATALOG DIR [EPOCHS [SEEDS]]
 //! ```
-//! `CATALOG` is any catalog with spectra, as `hubbleflow sample CATALOG --px 32` makes one; models and logs go to `DIR`,
-//! and a table that was stopped goes on. The paper's errors (Dolatpour Fathkouhi & Fox 2024, arXiv:2409.01825) are those on
-//! 659,857 galaxies of the SDSS; they are printed beside those of your rows, which are another data set. What can be
-//! compared is the order of the rows, not their numbers.
+//! `CATALOG` is a catalog with spectra, for example from `hubbleflow sample CATALOG --px 32`. Models and logs are written to
+//! `DIR`. If the command is stopped, run it again to continue. The errors of the paper (Dolatpour Fathkouhi & Fox 2024,
+//! arXiv:2409.01825) were measured on 659,857 galaxies of the SDSS. They are printed beside the errors on your catalog. The
+//! data sets differ, so compare the order of the rows, not the numbers.
 //!
-//! Below the paper's rows stand the magnitudes alone, and three rows whose encoder is random and stays so: what cutouts and
-//! pretraining are worth. Rows that learn on top of a frozen encoder or of the magnitudes alone take no time, and are
-//! trained with `SEEDS` seeds, on one pretrained encoder of each kind; rows in which cutouts are learned, with one.
+//! After the rows of the paper follow a row with magnitudes alone and three rows with a random, frozen encoder. They show the
+//! value of cutouts and of pretraining. Rows with a frozen encoder or with magnitudes alone train fast and are trained with
+//! `SEEDS` seeds, on one pretrained encoder per preset. Rows that learn from cutouts are trained with one seed.
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use engine::train::{
-    EncoderStart, FinetuneArgs, Interval, PretrainArgs, Report, finetune, pretrain,
+use hubbleflow::train::{
+    EncoderStart, FinetuneSettings, Interval, PretrainSettings, Report, finetune, pretrain,
 };
 use models::Branch::{self, Encoder, Inception, Magnitude};
 use serde_json::Value;
 use tokio::runtime::Runtime;
 
-/// Rows of a step: few, since a catalog of one's own has fewer rows than the SDSS.
+/// Rows of a training step. The number is small because your catalog has fewer rows than the SDSS.
 const BATCH: i64 = 64;
 
-/// What the encoder of a row begins with.
+/// The initial weights of the encoder of a row, and whether they are trained.
 #[derive(Clone, Copy, PartialEq)]
-enum Start {
-    /// Random weights, which learn.
+enum EncoderSetup {
+    /// Random weights, trained.
     Scratch,
-    /// A pretrained encoder, which stays as it is.
+    /// Pretrained weights, frozen.
     FineTuned,
-    /// Random weights, which stay as they are.
+    /// Random weights, frozen.
     Random,
 }
 
-impl Start {
+impl EncoderSetup {
     fn name(self) -> &'static str {
         match self {
-            Start::Scratch => "scratch",
-            Start::FineTuned => "fine-tuned",
-            Start::Random => "random, frozen",
+            EncoderSetup::Scratch => "scratch",
+            EncoderSetup::FineTuned => "fine-tuned",
+            EncoderSetup::Random => "random, frozen",
         }
     }
 }
 
-/// A row of the table: its name, its preset, what feeds the head, and the paper's mean squared error.
-type Row = (&'static str, &'static str, &'static [Branch], Option<f64>);
+/// A row of the table: name, preset, branches that feed the head, and the mean squared error in the paper.
+type PaperRow = (&'static str, &'static str, &'static [Branch], Option<f64>);
 
-const FROM_SCRATCH: [Row; 6] = [
+const FROM_SCRATCH: [PaperRow; 6] = [
     (
         "plain-ViT-magnitude",
         "astromae-plain",
@@ -72,7 +72,7 @@ const FROM_SCRATCH: [Row; 6] = [
     ("Inception-only", "astromae", &[Inception], Some(0.00064)),
 ];
 
-const FINE_TUNED: [Row; 8] = [
+const FINE_TUNED: [PaperRow; 8] = [
     (
         "plain-ViT-magnitude",
         "astromae-plain",
@@ -113,9 +113,9 @@ const FINE_TUNED: [Row; 8] = [
     ),
 ];
 
-const NO_CUTOUTS: [Row; 1] = [("magnitude-only", "astromae", &[Magnitude], None)];
+const NO_CUTOUTS: [PaperRow; 1] = [("magnitude-only", "astromae", &[Magnitude], None)];
 
-const RANDOM: [Row; 3] = [
+const RANDOM: [PaperRow; 3] = [
     ("pcm-ViT-magnitude", "astromae", &[Encoder, Magnitude], None),
     (
         "pcm-AstroMAE",
@@ -136,7 +136,7 @@ fn main() -> Result<()> {
     );
     let epochs = next().map_or(Ok(20), |text| text.parse())?;
     let seeds: u64 = next().map_or(Ok(1), |text| text.parse())?;
-    let table = Table {
+    let table = TrainedTable {
         runtime: Runtime::new()?,
         catalog,
         dir,
@@ -144,12 +144,12 @@ fn main() -> Result<()> {
     };
     println!("| encoder | architecture | MSE, each seed | MAE | the paper's MSE, on the SDSS |");
     println!("|---|---|---|---|---|");
-    let rows = (FROM_SCRATCH.iter().map(|row| (Start::Scratch, row)))
-        .chain(FINE_TUNED.iter().map(|row| (Start::FineTuned, row)))
-        .chain(NO_CUTOUTS.iter().map(|row| (Start::Scratch, row)))
-        .chain(RANDOM.iter().map(|row| (Start::Random, row)));
+    let rows = (FROM_SCRATCH.iter().map(|row| (EncoderSetup::Scratch, row)))
+        .chain(FINE_TUNED.iter().map(|row| (EncoderSetup::FineTuned, row)))
+        .chain(NO_CUTOUTS.iter().map(|row| (EncoderSetup::Scratch, row)))
+        .chain(RANDOM.iter().map(|row| (EncoderSetup::Random, row)));
     for (start, row) in rows {
-        let encodes = start == Start::Scratch && row.2.contains(&Encoder);
+        let encodes = start == EncoderSetup::Scratch && row.2.contains(&Encoder);
         let is_slow = encodes || row.2.contains(&Inception);
         let seeds = 0..if is_slow { 1 } else { seeds };
         let scores = seeds.map(|seed| table.row(start, row, seed));
@@ -163,40 +163,40 @@ fn main() -> Result<()> {
     Ok(())
 }
 
-struct Table {
+struct TrainedTable {
     runtime: Runtime,
     catalog: String,
     dir: PathBuf,
     epochs: u64,
 }
 
-impl Table {
-    /// Trains a row, unless an earlier table has: its mean squared and mean absolute error on the test rows.
-    fn row(&self, start: Start, row: &Row, seed: u64) -> Result<(f64, f64)> {
+impl TrainedTable {
+    /// Trains a row unless it is trained already. Returns the mean squared and the mean absolute error on the test rows.
+    fn row(&self, start: EncoderSetup, row: &PaperRow, seed: u64) -> Result<(f64, f64)> {
         let (name, preset, branches, _) = row;
         let out = format!("{}-{name}-{seed}", start.name()).replace([' ', '.', ','], "-");
         let out = self.dir.join(out);
-        let mut args = FinetuneArgs::new(&self.catalog, &out.display().to_string());
+        let mut args = FinetuneSettings::new(&self.catalog, &out);
         args.train.preset = (*preset).to_owned();
         args.train.learn_preprocess = true;
         args.train.batch = BATCH;
         args.train.seed = seed;
         args.branches = branches.to_vec();
         args.epochs = self.epochs;
-        // The paper's tenth of a small catalog would be too few rows to tell architectures apart.
+        // A tenth of a small catalog, as in the paper, is too few test rows to tell architectures apart.
         (args.training, args.validation, args.test) =
             (part(0.45, 0.75)?, part(0.75, 0.8)?, part(0.8, 1.0)?);
         args.encoder = Some(match start {
-            Start::Scratch => EncoderStart::Scratch,
-            Start::FineTuned | Start::Random => EncoderStart::Frozen,
+            EncoderSetup::Scratch => EncoderStart::Scratch,
+            EncoderSetup::FineTuned | EncoderSetup::Random => EncoderStart::Frozen,
         });
-        if start == Start::FineTuned {
+        if start == EncoderSetup::FineTuned {
             args.pretrained = Some(self.encoder(preset)?);
         }
         let scores = match report(&out)? {
             Some(report) => report["test"].clone(),
             None => {
-                let Report { test, .. } = self.runtime.block_on(finetune(&args, &[]))?;
+                let Report { test, .. } = self.runtime.block_on(finetune(&args, &[], &()))?;
                 serde_json::to_value(test)?
             }
         };
@@ -211,14 +211,14 @@ impl Table {
     /// The pretrained encoder of a preset.
     fn encoder(&self, preset: &str) -> Result<PathBuf> {
         let out = self.dir.join(format!("pretrained-{preset}"));
-        let mut args = PretrainArgs::new(&self.catalog, &out.display().to_string());
+        let mut args = PretrainSettings::new(&self.catalog, &out);
         args.train.preset = preset.to_owned();
         args.train.learn_preprocess = true;
         args.train.batch = BATCH;
         args.epochs = self.epochs;
         (args.training, args.validation) = (part(0.0, 0.4)?, part(0.4, 0.45)?);
         if report(&out)?.is_none() {
-            self.runtime.block_on(pretrain(&args, &[]))?;
+            self.runtime.block_on(pretrain(&args, &[], &()))?;
         }
         Ok(out)
     }
@@ -228,7 +228,7 @@ fn part(from: f64, to: f64) -> Result<Interval> {
     format!("{from}:{to}").parse().map_err(anyhow::Error::msg)
 }
 
-/// The report of a training that is over.
+/// The report of a training that has ended.
 fn report(out: &Path) -> Result<Option<Value>> {
     let Ok(log) = std::fs::read_to_string(out.join("log.jsonl")) else {
         return Ok(None);

@@ -1,15 +1,12 @@
 //! Compiles the C++ of `src/fast` and `src/cuda`, and links libtorch.
 #![expect(
     clippy::disallowed_methods,
-    reason = "a build script is told by variables"
+    reason = "cargo passes settings to a build script as variables"
 )]
 
 use std::path::{Path, PathBuf};
 
-#[path = "../scripts/link_libtorch.rs"]
-mod link_libtorch;
-
-/// The kinds of processor that the loops are compiled for, and what each adds to the compiler's flags for the one before.
+/// The instruction sets that the loops are compiled for, and the compiler flags that each adds to those of the one before.
 const X86: [(&str, &[&str]); 4] = [
     ("avx2", &["-mavx2", "-mfma"]),
     (
@@ -21,48 +18,54 @@ const X86: [(&str, &[&str]); 4] = [
 ];
 
 fn main() {
-    link_libtorch::main();
+    if std::env::var_os("CARGO_FEATURE_DOC_ONLY").is_some() {
+        return;
+    }
+    link::libtorch();
     operators();
     cuda_shim();
     loops("any", &[]);
     if std::env::var("CARGO_CFG_TARGET_ARCH").is_ok_and(|arch| arch == "x86_64") {
         let mut flags = Vec::new();
-        for (processor, more) in X86 {
+        for (set, more) in X86 {
             flags.extend(more);
-            loops(processor, &flags);
+            loops(set, &flags);
         }
     }
 }
 
-/// libtorch's operators that tch cannot call.
+/// Compiles the functions of libtorch that tch cannot call.
 fn operators() {
     println!("cargo::rerun-if-changed=src/cpp.h");
-    println!("cargo::rerun-if-changed=src/fast/operators.cpp");
+    println!("cargo::rerun-if-changed=src/fast/libtorch/linear.cpp");
     cc::Build::new()
         .cpp(true)
         .std("c++17")
-        .file("src/fast/operators.cpp")
+        .file("src/fast/libtorch/linear.cpp")
         .flag("-isystem")
         .flag(include())
         .compile("hubbleflow_operators");
 }
 
-/// libtorch's headers.
+/// The folder of libtorch's headers.
 fn include() -> PathBuf {
-    let libtorch = std::env::var("LIBTORCH").expect(
-        "LIBTORCH is not set: `make .libtorch` fetches libtorch, and .cargo/config.toml names it",
-    );
+    let Ok(libtorch) = std::env::var("LIBTORCH") else {
+        panic!(
+            "LIBTORCH is not set: `make .libtorch` fetches libtorch, and .cargo/config.toml names it"
+        );
+    };
     Path::new(&libtorch).join("include")
 }
 
-/// What needs CUDA, as a library that the program carries and opens where CUDA is: linked with nothing, since it finds
-/// all in the libraries that were opened before it. Where CUDA's headers are not there, the library is empty.
+/// Compiles the functions that need CUDA into a library that the program contains, and opens on machines with CUDA. It is
+/// not linked with other libraries, because it finds all symbols in those that were opened before it. Without CUDA's headers
+/// the library is empty.
 fn cuda_shim() {
     println!("cargo::rerun-if-changed=src/cuda/shim.cpp");
-    let out = PathBuf::from(std::env::var("OUT_DIR").expect("cargo says where to write"));
+    let out = PathBuf::from(std::env::var("OUT_DIR").expect("invariant: cargo sets OUT_DIR"));
     let library = out.join("cuda_shim.so");
     if !include().join("cuda_runtime_api.h").exists() {
-        std::fs::write(library, []).expect("OUT_DIR can be written to");
+        std::fs::write(library, []).expect("invariant: OUT_DIR can be written to");
         return;
     }
     let mut build = cc::Build::new();
@@ -73,32 +76,25 @@ fn cuda_shim() {
         .arg("-isystem")
         .arg(include())
         .arg("src/cuda/shim.cpp");
-    let status = command.status().expect("the C++ compiler starts");
-    assert!(status.success(), "{command:?} failed");
+    match command.status() {
+        Ok(status) => assert!(status.success(), "{command:?} failed"),
+        Err(error) => panic!("{command:?} did not start: {error}"),
+    }
 }
 
-/// The loops for one kind of processor.
-fn loops(processor: &str, flags: &[&str]) {
-    for part in [
-        "loops.cpp",
-        "vectors.h",
-        "functions.h",
-        "step.h",
-        "linear.h",
-        "tiles.h",
-    ] {
-        println!("cargo::rerun-if-changed=src/fast/{part}");
-    }
-    let table = format!("hubbleflow_loops_{processor}");
+/// Compiles the loops for one instruction set.
+fn loops(set: &str, flags: &[&str]) {
+    println!("cargo::rerun-if-changed=src/fast/loops");
+    let table = format!("hubbleflow_loops_{set}");
     let mut build = cc::Build::new();
     build
         .cpp(true)
         .std("c++17")
         .opt_level(3)
-        // A product and the sum that it goes into are one instruction, rounded once.
+        // A product and a sum become one instruction, which rounds once.
         .flag("-ffp-contract=fast")
         .flag("-fno-math-errno")
-        .file("src/fast/loops.cpp")
+        .file("src/fast/loops/loops.cpp")
         .define("HUBBLEFLOW_LOOPS", table.as_str());
     flags.iter().for_each(|flag| {
         build.flag(flag);

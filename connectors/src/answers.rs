@@ -1,4 +1,4 @@
-//! Answers of a store that say yes and mean no.
+//! Answers of a store that report success although the request failed.
 //!
 //! S3 may answer a copy, a bulk delete or a listing with the status 200 and an error in the body. The client of
 //! object_store takes that for a copy that was made, or for a folder that is empty. Here the status becomes 503, so that the

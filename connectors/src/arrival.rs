@@ -6,11 +6,9 @@ use object_store::{ObjectMeta, ObjectStoreExt};
 
 use crate::{
     Error, Location,
-    ledger::{Entry, FileRecord, checksum},
+    entry::{Entry, FileRecord, checksum},
+    paths::DROP_FOLDERS,
 };
-
-/// The folders of the output that hold the files of drops.
-const FOLDERS: [&str; 4] = ["photoz", "specz", "rejects", "embeddings"];
 
 impl Entry {
     /// Whether a path is one that this entry's files may have: below a folder of its drop.
@@ -19,7 +17,7 @@ impl Entry {
         let folder = names.next();
         let drop = names.next();
         let rest: Vec<&str> = names.collect();
-        folder.is_some_and(|folder| FOLDERS.contains(&folder))
+        folder.is_some_and(|folder| DROP_FOLDERS.contains(&folder))
             && drop == Some(&self.drop)
             && is_plain(&self.drop)
             && !rest.is_empty()

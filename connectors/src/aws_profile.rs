@@ -15,8 +15,7 @@ use std::path::{Path, PathBuf};
 use ini::{Ini, ParseOption, Properties};
 
 use crate::{
-    location::StoreOptions,
-    store::{check_url, is_on},
+    store_options::{StoreOptions, check_url, is_on},
     text::read_text,
 };
 
@@ -83,7 +82,7 @@ fn get<'a>(options: &'a StoreOptions, name: &str) -> Option<&'a str> {
 }
 
 impl Profile {
-    /// The profile that the options choose; without sections where none is chosen and there is no `default`.
+    /// The profile that the options choose, or `default`. It has no sections if no profile is chosen and `default` is missing.
     fn read(given: &StoreOptions) -> Result<Self, String> {
         let chosen = get(given, "aws_profile");
         let name = chosen.unwrap_or("default").to_owned();
@@ -171,7 +170,7 @@ impl Profile {
     }
 }
 
-/// The section of a profile in a file; `None` where the file or the section is not there.
+/// The section of a profile in a file, or `None` if the file or the section is missing.
 fn section(file: &Path, profile: &str) -> Result<Option<Properties>, String> {
     let text = match read_text(file, FILE_BYTES_MAX) {
         Ok(text) => text,

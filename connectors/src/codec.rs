@@ -7,9 +7,13 @@ use arrow::{
     error::ArrowError,
     ipc::{reader::StreamReader, writer::StreamWriter},
 };
+use bytes::Bytes;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::part::{Folder, Piece};
+
+/// zstd's fastest level.
+const LEVEL: i32 = 1;
 
 #[derive(Serialize, Deserialize)]
 struct Head {
@@ -86,6 +90,39 @@ pub fn decode(mut bytes: &[u8]) -> Result<Vec<Piece>, ArrowError> {
         });
     }
     Ok(pieces)
+}
+
+/// Pieces as they wait in the stage: compressed, since kept text may be long.
+#[derive(Clone, Debug)]
+pub struct Spilled(Bytes);
+
+impl Spilled {
+    /// Compresses pieces.
+    ///
+    /// # Errors
+    /// As [`encode`].
+    pub fn new(pieces: &[Piece]) -> Result<Self, ArrowError> {
+        let bytes = zstd::encode_all(encode(pieces)?.as_slice(), LEVEL)?;
+        Ok(Self(bytes.into()))
+    }
+
+    /// The bytes that [`Spilled::into_bytes`] gave.
+    pub fn of(bytes: Bytes) -> Self {
+        Self(bytes)
+    }
+
+    /// The bytes to stage.
+    pub fn into_bytes(self) -> Bytes {
+        self.0
+    }
+
+    /// The pieces.
+    ///
+    /// # Errors
+    /// As [`decode`].
+    pub fn pieces(&self) -> Result<Vec<Piece>, ArrowError> {
+        decode(&zstd::decode_all(&self.0[..])?)
+    }
 }
 
 fn take<'a>(bytes: &mut &'a [u8], length: usize) -> Result<&'a [u8], ArrowError> {

@@ -1,4 +1,4 @@
-//! What is committed: the entries that stand at a number of the ledger, and the rows of their files.
+//! Committed rows: the entries that stand at a number of the ledger, and the rows of their files.
 //!
 //! ```text
 //! entries ── standing ── files_of ── open ── row groups ── RecordBatch
@@ -13,7 +13,6 @@ use std::{
 use arrow::{array::RecordBatch, datatypes::SchemaRef};
 use bytes::Bytes;
 use futures::{Stream, TryStreamExt, future::BoxFuture};
-use object_store::ObjectStoreExt;
 use parquet::{
     arrow::{
         ARROW_SCHEMA_META_KEY, ParquetRecordBatchStreamBuilder, ProjectionMask,
@@ -23,15 +22,14 @@ use parquet::{
     file::metadata::{KeyValue, ParquetMetaData, RowGroupMetaData},
 };
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
 use crate::{
-    Error, Ledger, Location, Output,
-    contradiction::contradiction,
+    Error, Ledger, Output,
+    entry::{Entry, EntryKind, FileRecord},
+    error::AGAIN,
     fetch::ObjectReader,
-    ledger::{Entry, FileRecord, Kind},
-    output::staged,
     part::Folder,
+    paths::staged,
     split::ObjectRef,
 };
 
@@ -41,12 +39,12 @@ const BATCH_BYTES: u64 = 16 << 20;
 
 /// The newest entry of each drop among those up to a number, by the names of the drops.
 ///
-/// Of two rows of an object that of the later name counts, so this is the order in which rows supersede each other.
+/// Of two rows of one object, the row of the drop with the later name counts. The map has that order.
 pub fn standing(entries: &[Entry], sequence: u64) -> BTreeMap<&str, &Entry> {
     entries
         .iter()
         .take_while(|entry| entry.sequence <= sequence)
-        .filter(|entry| entry.kind == Kind::Drop)
+        .filter(|entry| entry.kind == EntryKind::Drop)
         .map(|entry| (entry.drop.as_str(), entry))
         .collect()
 }
@@ -65,7 +63,7 @@ pub fn kept(ledger: &Ledger) -> Vec<u64> {
     let newest = standing(ledger.entries(), u64::MAX);
     let (mut kept, mut replaced) = (Vec::new(), BTreeSet::new());
     let drops = ledger.entries().iter();
-    for entry in drops.filter(|entry| entry.kind == Kind::Drop) {
+    for entry in drops.filter(|entry| entry.kind == EntryKind::Drop) {
         match is_kept(entry, newest[entry.drop.as_str()]) {
             true => replaced.remove(&entry.drop),
             false => replaced.insert(&entry.drop),
@@ -81,9 +79,6 @@ pub fn kept(ledger: &Ledger) -> Vec<u64> {
 fn is_kept(entry: &Entry, newest: &Entry) -> bool {
     entry.sequence == newest.sequence || entry.files.iter().all(|file| newest.files.contains(file))
 }
-
-/// What mends a committed file.
-pub(crate) const AGAIN: &str = "take its drop in again (run --drop NAME --again)";
 
 /// A file that an entry lists: where to find its rows.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -104,7 +99,7 @@ pub fn files_of(entry: &Entry) -> Vec<CommittedFile> {
     files.filter_map(|record| file_of(entry, record)).collect()
 }
 
-fn file_of(entry: &Entry, record: &FileRecord) -> Option<CommittedFile> {
+pub(crate) fn file_of(entry: &Entry, record: &FileRecord) -> Option<CommittedFile> {
     Some(CommittedFile {
         folder: Folder::of(&record.path)?,
         path: record.path.clone(),
@@ -120,7 +115,7 @@ pub struct CommittedRows {
 }
 
 impl CommittedFile {
-    /// Opens the file where it is published, or in its stage, where it waits to be.
+    /// Opens the published file, or the staged file if it is not published yet.
     ///
     /// # Errors
     /// The store's; [`Error::Ledger`] where the file is not what was committed, or a later entry of its drop has taken it
@@ -128,10 +123,10 @@ impl CommittedFile {
     pub async fn open(&self, output: &Output) -> Result<CommittedRows, Error> {
         let location = output.location();
         let mut path = self.path.clone();
-        let mut found = size_of(location, &path).await?;
+        let mut found = location.find(&path).await?.map(|meta| meta.size);
         if found.is_none() {
             path = staged(&self.attempt, &self.path);
-            found = size_of(location, &path).await?;
+            found = location.find(&path).await?.map(|meta| meta.size);
         }
         if found != Some(self.bytes) {
             let reason = match found {
@@ -154,73 +149,6 @@ impl CommittedFile {
         let builder = builder.map_err(|error| failed(&name, error))?;
         Ok(CommittedRows { name, builder })
     }
-}
-
-/// The bytes of an object; none where it is not there.
-async fn size_of(location: &Location, path: &str) -> Result<Option<u64>, Error> {
-    match location.store.head(&location.path(path)?).await {
-        Ok(meta) => Ok(Some(meta.size)),
-        Err(object_store::Error::NotFound { .. }) => Ok(None),
-        Err(source) => Err(Error::store(location.url_of(path), source)),
-    }
-}
-
-/// What is wrong with a published file, if anything: all of it is read.
-///
-/// # Errors
-/// The store's.
-pub async fn damage(output: &Output, file: &FileRecord) -> Result<Option<String>, Error> {
-    let place = output.location();
-    let fail = |source| Error::store(place.url_of(&file.path), source);
-    // Hashed as it comes: a file need not fit into memory.
-    let (mut found, mut hash) = (0, Sha256::new());
-    let mut bytes = match place.store.get(&place.path(&file.path)?).await {
-        Ok(answer) => answer.into_stream(),
-        Err(object_store::Error::NotFound { .. }) => {
-            return Ok(Some(format!("is missing; {AGAIN}")));
-        }
-        Err(source) => return Err(fail(source)),
-    };
-    while let Some(bytes) = bytes.try_next().await.map_err(fail)? {
-        found += bytes.len() as u64;
-        hash.update(&bytes);
-    }
-    let (told, digest) = (file.bytes, hash.finalize());
-    let digest: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
-    if (found, &digest) != (told, &file.sha256) {
-        return Ok(Some(format!(
-            "its bytes are not those that were committed ({found} of them, and {told} were; SHA-256 {digest:.12}…); {AGAIN}"
-        )));
-    }
-    let object = ObjectRef {
-        path: file.path.clone(),
-        etag: None,
-        bytes: file.bytes,
-    };
-    let footer = ObjectReader::new(place, &object)?.footer().await;
-    let rows = footer.map(|footer| footer.file_metadata().num_rows() as u64);
-    Ok(match rows {
-        Ok(rows) if rows == file.rows => None,
-        Ok(rows) => Some(format!("holds {rows} rows, not {}", file.rows)),
-        Err(error) => Some(format!("cannot be read: {error}")),
-    })
-}
-
-/// What is wrong with a published file of an entry, if anything: its bytes, or what it says of the entry.
-///
-/// # Errors
-/// The store's.
-pub async fn fault_of(
-    output: &Output,
-    entry: &Entry,
-    file: &FileRecord,
-) -> Result<Option<String>, Error> {
-    let damage = damage(output, file).await?;
-    let Some(of_entry) = file_of(entry, file).filter(|_| damage.is_none()) else {
-        return Ok(damage);
-    };
-    let rows = of_entry.open(output).await?;
-    contradiction(entry, of_entry.folder, rows).await
 }
 
 impl CommittedRows {
@@ -295,7 +223,7 @@ fn batch_rows(file: &ParquetMetaData) -> u64 {
     rows.min().unwrap_or(0).clamp(1, BATCH_ROWS_MAX)
 }
 
-/// How many values of a column a row group says are null; none where it does not say.
+/// The number of null values in a column of a row group, or `None` if its statistics do not say.
 pub fn nulls_of(group: &RowGroupMetaData, column: &str) -> Option<u64> {
     let chunk = group
         .columns()

@@ -7,7 +7,7 @@
 //! The first line of a copy is its header, each other line an entry as it lies in the ledger. So 100,000 entries are 10
 //! copies, and a ledger of any length is read in its length / 10,000 requests, and 200 more at most.
 //!
-//! Copies are derived: the entries are the truth, and a copy never changes what a run reads. Its header holds the checksum
+//! Copies are derived from the entries, and never change what a run reads. Its header holds the checksum
 //! of its lines and that of the entry before them, so copies form a chain, and the last entry of the chain is compared with
 //! the ledger's. A copy that is missing, damaged or of another ledger is ignored, and made again.
 use bytes::Bytes;
@@ -17,11 +17,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Error, Location,
-    ledger::{self, Entry, FORMAT, checksum},
+    entry::{Entry, FORMAT, checksum},
+    entry_object::read_entry,
+    paths::{self, COMPACTED},
 };
 
-/// Where the copies lie below the output.
-const FOLDER: &str = "_hubbleflow/compacted";
 /// Entries of a copy: of the large ones, then of the small ones that they are made of.
 const SIZES: [u64; 2] = [10_000, 100];
 /// Entries of the smallest copy: how often copies are due.
@@ -44,7 +44,7 @@ struct Header {
     checksum: String,
 }
 
-/// What a copy holds.
+/// A copy that was read and checked.
 struct Copy {
     entries: Vec<Entry>,
     follows: String,
@@ -52,11 +52,11 @@ struct Copy {
     end: String,
 }
 
-/// Up to which number of the ledger there are copies, without a gap: by size.
+/// The last entry that has a copy, for each size of copies.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Copied([u64; 2]);
 
-/// Reads the copies, and says what they hold: the entries from the first on, as far as copies go.
+/// Reads the copies: the entries from the first on, up to the last that has a copy.
 ///
 /// # Errors
 /// The store's.
@@ -117,7 +117,7 @@ pub(crate) async fn write(
             let mut text = serde_json::to_vec(&header).expect("a header is plain data");
             text.push(b'\n');
             text.extend(lines);
-            let name = name(size, last);
+            let name = paths::entry_copy(size, last);
             let put = output.store.put(&output.path(&name)?, text.into()).await;
             put.map_err(|source| Error::store(output.url_of(&name), source))?;
             copied[at] = last;
@@ -126,14 +126,10 @@ pub(crate) async fn write(
     Ok(())
 }
 
-fn name(size: u64, last: u64) -> String {
-    format!("{FOLDER}/{size}/{last:020}.jsonl")
-}
-
 /// The last entries of the copies of a size that begin after an entry, in order.
 async fn listed(output: &Location, size: u64, after: u64) -> Result<Vec<u64>, Error> {
-    let folder = format!("{FOLDER}/{size}");
-    let offset = output.path(&name(size, after))?;
+    let folder = format!("{COMPACTED}/{size}");
+    let offset = output.path(&paths::entry_copy(size, after))?;
     let listed = output
         .store
         .list_with_offset(Some(&output.path(&folder)?), &offset)
@@ -151,7 +147,7 @@ async fn listed(output: &Location, size: u64, after: u64) -> Result<Vec<u64>, Er
 
 /// The entries of a copy; `None` if it cannot be used.
 async fn read_copy(output: &Location, size: u64, last: u64) -> Result<Option<Copy>, Error> {
-    let name = name(size, last);
+    let name = paths::entry_copy(size, last);
     let Some(text) = output.read_if_there(&name).await? else {
         return Ok(None);
     };
@@ -216,12 +212,12 @@ async fn is_of_this_ledger(output: &Location, last: Option<&Entry>) -> Result<bo
     let Some(last) = last else {
         return Ok(true);
     };
-    let there = ledger::read_entry(output, last.sequence).await?;
+    let there = read_entry(output, last.sequence).await?;
     let same = there.as_ref() == Some(last);
     if !same {
         let sequence = last.sequence;
         tracing::warn!(
-            "{}/{FOLDER} is of another ledger at entry {sequence}, and is ignored",
+            "{}/{COMPACTED} is of another ledger at entry {sequence}, and is ignored",
             output.url
         );
     }
@@ -232,7 +228,7 @@ async fn is_of_this_ledger(output: &Location, last: Option<&Entry>) -> Result<bo
 async fn lines_of_entries(output: &Location, last: u64) -> Result<(String, Vec<u8>), Error> {
     let before = last - EVERY;
     let reads = (before.max(1)..=last).map(|sequence| async move {
-        let text = read_there(output, &ledger::name(sequence)).await?;
+        let text = read_there(output, &paths::entry(sequence)).await?;
         // Text of JSON holds no line break: what is left out lies between its parts.
         let lines = text.split(|&byte| byte == b'\n').map(<[u8]>::trim_ascii);
         Ok::<_, Error>(lines.collect::<Vec<_>>().concat())
@@ -251,7 +247,7 @@ async fn lines_of_entries(output: &Location, last: u64) -> Result<(String, Vec<u
 async fn lines_of_copies(output: &Location, last: u64) -> Result<(String, Vec<u8>), Error> {
     let smaller = (last - SIZES[0] + EVERY..=last).step_by(EVERY as usize);
     let reads = smaller.map(|last| async move {
-        let name = name(EVERY, last);
+        let name = paths::entry_copy(EVERY, last);
         let text = read_there(output, &name).await?;
         let (follows, lines) = lines_of(&text, EVERY).map_err(|reason| Error::Ledger {
             object: output.url_of(&name),

@@ -1,4 +1,4 @@
-//! What a committed file says of its entry: the ledger is compared with the files' own columns and metadata.
+//! Compares the columns and the metadata of a committed file with its entry in the ledger.
 use std::collections::HashSet;
 
 use arrow::array::AsArray;
@@ -7,11 +7,11 @@ use futures::TryStreamExt;
 use crate::{
     Error,
     committed::{CommittedRows, nulls_of},
-    ledger::Entry,
+    entry::Entry,
     part::Folder,
 };
 
-/// What a file says of its entry that the entry does not, if anything.
+/// Where a file contradicts its entry, or `None` if the two agree.
 ///
 /// # Errors
 /// The store's.
@@ -57,7 +57,7 @@ fn ids(entry: &Entry, rows: &CommittedRows) -> Option<String> {
         .then(|| format!("its object_id is {ids}, and the entry says {told}"))
 }
 
-/// The columns of `keep` are there, but for a file of withdrawn objects alone.
+/// Checks that the kept columns are there. A file that only withdraws objects need not have them.
 fn kept(entry: &Entry, rows: &CommittedRows) -> Option<String> {
     let mut groups = rows.metadata().row_groups().iter();
     if groups.all(|group| nulls_of(group, "z_phot") == Some(group.num_rows() as u64)) {
@@ -72,7 +72,7 @@ fn kept(entry: &Entry, rows: &CommittedRows) -> Option<String> {
     ))
 }
 
-/// Rejected rows name the objects that they came from.
+/// Checks that rejected rows name inputs of the entry.
 async fn objects(entry: &Entry, rows: CommittedRows) -> Result<Option<String>, Error> {
     let inputs = entry.inputs.iter().map(|input| input.path.as_str());
     let inputs: HashSet<&str> = inputs.collect();

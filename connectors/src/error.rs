@@ -3,6 +3,9 @@ use std::io::ErrorKind;
 
 use crate::galaxy::{IdKind, SchemaError};
 
+/// What a user does about a committed file that is damaged, for messages.
+pub(crate) const AGAIN: &str = "take its drop in again (run --drop NAME --again)";
+
 /// An error of the catalog, the output or their stores. The message says what happened, to which object, and what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -199,6 +202,14 @@ impl Error {
                 Self::Denied { object, source }
             }
             _ => Self::Store { object, source },
+        }
+    }
+
+    /// A drop that cannot be taken as a whole, for this reason.
+    pub(crate) fn mixed(drop: &str, reason: impl Into<String>) -> Self {
+        Self::Mixed {
+            drop: drop.to_owned(),
+            reason: reason.into(),
         }
     }
 

@@ -11,17 +11,13 @@ use futures::{StreamExt, TryStreamExt};
 use object_store::{GetOptions, GetRange, path::Path};
 use parquet::{
     errors::{ParquetError, Result as ParquetResult},
-    file::{
-        metadata::ParquetMetaData,
-        reader::{ChunkReader, Length},
-    },
+    file::reader::{ChunkReader, Length},
 };
 use tokio::runtime::Handle;
 
 use crate::{
     Error, Location,
     etag::{differ, version},
-    footer,
     pages::Pages,
     split::ObjectRef,
 };
@@ -66,9 +62,14 @@ impl ObjectReader {
         })
     }
 
-    /// What messages call the object.
+    /// The URL of the object, for messages.
     pub fn name(&self) -> String {
         self.location.url_of(&self.object.path)
+    }
+
+    /// The size of the object as it was listed.
+    pub fn bytes(&self) -> u64 {
+        self.object.bytes
     }
 
     /// The bytes of a range.
@@ -144,14 +145,6 @@ impl ObjectReader {
             found.map_or_else(Bytes::new, |bytes| bytes.slice(..length as usize))
         };
         Ok(ranges.into_iter().map(bytes_of).collect())
-    }
-
-    /// The footer, read with one request where it is short, without the page index.
-    ///
-    /// # Errors
-    /// The store's, wrapped, or the decoder's.
-    pub async fn footer(&self) -> ParquetResult<ParquetMetaData> {
-        footer::read(self, self.object.bytes, false).await
     }
 
     /// One contiguous block, in several requests where it is long.

@@ -1,4 +1,5 @@
 //! One Parquet file of a drop: its footer, which of its columns make galaxies, and its rows, decoded in chunks.
+mod chunk_size;
 mod decoder;
 
 use std::{
@@ -15,7 +16,6 @@ use parquet::{
         ProjectionMask,
         arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, RowSelection, RowSelector},
     },
-    basic::Type,
     errors::ParquetError,
     file::{
         metadata::{ColumnChunkMetaData, ParquetMetaData},
@@ -32,6 +32,7 @@ use crate::{
     split::{Cut, RowGroupShape},
     views,
 };
+use chunk_size::{decoded_bytes, encoded_bytes, encoded_text_bytes, holds, lies_inside};
 
 /// A file has no more rows than this for each of its bytes: a thousand times what ids that count up take.
 const ROWS_PER_BYTE_MAX: u64 = 4096;
@@ -334,42 +335,6 @@ fn described(footer: Arc<ParquetMetaData>) -> Result<ArrowReaderMetadata, Parque
     }
 }
 
-/// Whether a column chunk lies in a file of so many bytes.
-fn lies_inside(chunk: &ColumnChunkMetaData, bytes: u64) -> bool {
-    let start = chunk
-        .dictionary_page_offset()
-        .unwrap_or(chunk.data_page_offset());
-    let (start, size) = (
-        u64::try_from(start).ok(),
-        u64::try_from(chunk.compressed_size()).ok(),
-    );
-    let end = start
-        .zip(size)
-        .and_then(|(start, size)| start.checked_add(size));
-    end.is_some_and(|end| end <= bytes) && chunk.data_page_offset() >= 0
-}
-
-/// Whether a column chunk can hold so many rows.
-fn holds(chunk: &ColumnChunkMetaData, rows: i64) -> bool {
-    match chunk.column_descr().max_rep_level() {
-        0 => chunk.num_values() == rows,
-        _ => chunk.num_values() >= rows,
-    }
-}
-
-/// Bytes of a column chunk's pages.
-fn encoded_bytes(chunk: &ColumnChunkMetaData) -> u64 {
-    chunk.uncompressed_size().max(0) as u64
-}
-
-/// Bytes of a column chunk's pages, where it has text.
-fn encoded_text_bytes(chunk: &ColumnChunkMetaData) -> u64 {
-    match chunk.column_type() {
-        Type::BYTE_ARRAY => encoded_bytes(chunk),
-        _ => 0,
-    }
-}
-
 /// The rows of a cut out of all rows of its row groups.
 fn select(cut: &Cut, all: usize) -> Vec<RowSelector> {
     vec![
@@ -377,17 +342,6 @@ fn select(cut: &Cut, all: usize) -> Vec<RowSelector> {
         RowSelector::select(cut.rows.len()),
         RowSelector::skip(all.saturating_sub(cut.rows.end)),
     ]
-}
-
-/// What a column chunk takes once decoded: dictionaries make it far more than its pages.
-fn decoded_bytes(chunk: &ColumnChunkMetaData) -> u64 {
-    let values = chunk.num_values().max(0) as u64;
-    match chunk.column_type() {
-        Type::BOOLEAN => values.div_ceil(8),
-        // Views of text, and the bytes that they share.
-        Type::BYTE_ARRAY => encoded_bytes(chunk).saturating_add(values.saturating_mul(16)),
-        _ => values.saturating_mul(pages::value_bytes(chunk)),
-    }
 }
 
 /// The store's own error, where a decoder has wrapped one; else the file is not what its name says.

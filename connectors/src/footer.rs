@@ -33,7 +33,7 @@ const LARGE_BYTES: u64 = 1 << 20;
 
 static LARGE: Semaphore = Semaphore::const_new(1);
 
-/// Bytes of an object that were fetched and checked, handed to a decoder; what lies elsewhere is not there.
+/// Bytes of an object that were fetched and checked. A decoder can read no other bytes.
 struct Checked {
     start: u64,
     bytes: Bytes,
@@ -53,8 +53,18 @@ impl MetadataFetch for &Checked {
     }
 }
 
-/// Reads the footer of an object of so many bytes, and where `indexed` the offset index of its pages: where the whole of it
-/// can be trusted, for else pages are found one after another.
+impl ObjectReader {
+    /// The footer without the page index. A short footer is read with one request.
+    ///
+    /// # Errors
+    /// The store's, wrapped, or the decoder's.
+    pub async fn footer(&self) -> Result<ParquetMetaData> {
+        read(self, self.bytes(), false).await
+    }
+}
+
+/// Reads the footer of an object of `bytes` bytes. If `indexed`, adds the offset index of its pages; an index that is
+/// damaged is left out, and pages are then found one after another.
 ///
 /// # Errors
 /// The store's, wrapped, or what is wrong with the footer.
@@ -95,7 +105,7 @@ async fn fetch_tail(object: &ObjectReader, bytes: u64) -> Result<Checked> {
     Ok(Checked { start, bytes })
 }
 
-/// Bytes of the footer, and of what follows it, of an object of so many bytes.
+/// Size of the footer and of the bytes after it, in an object of `bytes` bytes.
 fn footer_bytes(tail: &Checked, bytes: u64) -> Result<u64> {
     let last = tail.bytes[tail.bytes.len() - FOOTER_SIZE..].try_into();
     let last = FooterTail::try_new(last.map_err(|_| refused("it is cut short"))?)?;

@@ -7,7 +7,7 @@
 //! NAME_margin/… NAME_index/…                margins and indexes: rows of the main table again
 //! ```
 
-use crate::{Error, Location, catalog::is_parquet};
+use crate::{Error, Location, names::is_parquet};
 
 /// The file that makes a folder a collection of a main table, its margins and its indexes.
 pub(crate) const COLLECTION: &str = "collection.properties";

@@ -3,174 +3,33 @@
 //! ```text
 //! OUT/_hubbleflow/ledger/00000000000000000001.json     gapless; an entry never changes
 //! ```
-//! Creating the next number is the commit point: whoever creates it has committed, everybody else takes it in and goes
-//! on from there. No clocks and no leases: an attempt learns that it was abandoned, or that another run was faster, from
-//! the entries that came before its own. A run also keeps copies of many entries in one object (`compacted.rs`), from which
+//! A run commits by creating the object of the next number. A run that finds the number taken reads that entry and tries
+//! the number after it. There are no clocks and no leases: an attempt learns from earlier entries that it was abandoned, or
+//! that another run was faster. A run also keeps copies of many entries in one object (`compacted.rs`), from which
 //! a long ledger opens in few requests.
 use futures::{StreamExt, TryStreamExt};
 use object_store::PutMode;
-use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
 use crate::{
-    Error, Input, Location,
+    Error, Location,
     compacted::{self, Copied},
-    galaxy::{IdKind, KeptTypes},
+    entry_object::read_entry,
+    galaxy::{IdKind, KeptTypes, kept::UNTYPED},
     ledger_index::LedgerIndex,
-    seal,
+    paths, seal,
 };
 
-/// The newest format this engine writes and reads.
-pub const FORMAT: u32 = 1;
-/// Where the entries lie below the output.
-const FOLDER: &str = "_hubbleflow/ledger";
+pub use crate::entry::{Entry, EntryKind, FORMAT, FileRecord, RowCounts, checksum};
+
 /// Entries that are read at once.
 const READS_AT_ONCE: usize = 32;
 
-/// What an entry says happened.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Kind {
-    /// A drop is committed: its files are those listed.
-    Drop,
-    /// What the attempt staged is void: it will not be committed.
-    Abandoned,
-}
-
-/// Rows of a drop by the door they left through: `read == written + learned + rejected`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Rows {
-    /// Rows that came in.
-    pub read: u64,
-    /// Rows in `photoz/`: predicted or withdrawn.
-    pub written: u64,
-    /// Rows in `specz/`.
-    pub learned: u64,
-    /// Rows in `rejects/`.
-    pub rejected: u64,
-}
-
-impl Rows {
-    /// Whether each row has left by one door.
-    pub fn balance(&self) -> bool {
-        self.read == self.written + self.learned + self.rejected
-    }
-}
-
-impl std::ops::AddAssign for Rows {
-    fn add_assign(&mut self, other: Self) {
-        self.read += other.read;
-        self.written += other.written;
-        self.learned += other.learned;
-        self.rejected += other.rejected;
-    }
-}
-
-/// A committed file.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct FileRecord {
-    /// Where it lies below the output.
-    pub path: String,
-    /// Its rows.
-    pub rows: u64,
-    /// Its size.
-    pub bytes: u64,
-    /// The SHA-256 of its bytes, in hex.
-    pub sha256: String,
-}
-
-/// The checksum of a file as the ledger keeps it: the SHA-256 of its bytes, in hex.
-pub fn checksum(bytes: &[u8]) -> String {
-    let digest = Sha256::digest(bytes);
-    digest.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-/// One entry.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Entry {
-    /// Rises when a field changes its meaning.
-    pub format: u32,
-    /// Its number, from 1.
-    pub sequence: u64,
-    /// What happened.
-    pub kind: Kind,
-    /// The attempt that staged the files.
-    pub attempt: String,
-    /// The drop; an abandoned attempt may have died before it was known.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub drop: String,
-    /// The model's whole id.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub model_id: String,
-    /// The engine's version.
-    pub engine: String,
-    /// The settings that change results.
-    #[serde(default)]
-    pub settings: serde_json::Value,
-    /// The type of `object_id` in this drop.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub object_id: Option<IdKind>,
-    /// The types of the kept columns in this drop.
-    #[serde(default, skip_serializing_if = "KeptTypes::is_empty")]
-    pub keep: KeptTypes,
-    /// The objects read.
-    #[serde(default)]
-    pub inputs: Vec<Input>,
-    /// Files of the drop that were not read, by their paths below the catalog.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub ignored: Vec<String>,
-    /// The rows by door.
-    #[serde(default)]
-    pub rows: Rows,
-    /// The files written.
-    #[serde(default)]
-    pub files: Vec<FileRecord>,
-}
-
-impl Entry {
-    /// Where its files lie below the output.
-    pub fn paths(&self) -> impl Iterator<Item = &str> {
-        self.files.iter().map(|file| file.path.as_str())
-    }
-
-    /// Whether rows of it are a model's predictions.
-    pub fn predicts(&self) -> bool {
-        self.kind == Kind::Drop && self.rows.written > 0
-    }
-
-    /// Whether it is of a first try, with `--limit`: the next run without it replaces it.
-    pub fn is_try(&self) -> bool {
-        let limit = self.settings.get("limit");
-        limit.is_some_and(|limit| !limit.is_null())
-    }
-
-    /// An entry that voids what an attempt staged.
-    pub fn abandoned(attempt: &str, engine: &str) -> Self {
-        Self {
-            format: FORMAT,
-            sequence: 0,
-            kind: Kind::Abandoned,
-            attempt: attempt.to_owned(),
-            drop: String::new(),
-            model_id: String::new(),
-            engine: engine.to_owned(),
-            settings: serde_json::Value::Null,
-            object_id: None,
-            keep: KeptTypes::new(),
-            inputs: Vec::new(),
-            ignored: Vec::new(),
-            rows: Rows::default(),
-            files: Vec::new(),
-        }
-    }
-}
-
-/// What became of an entry that was to be appended.
+/// The outcome of appending an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Appended {
-    /// It is in the ledger, under this number.
+    /// The entry is in the ledger under this number.
     Committed(u64),
-    /// Another run has committed the same drop since this attempt began: ours is void.
+    /// Another run has committed the same drop since this attempt began, so this attempt is void.
     Overtaken(u64),
     /// Another run has abandoned this attempt: its stage may be gone.
     Abandoned(u64),
@@ -181,12 +40,12 @@ pub enum Appended {
 pub struct Ledger {
     output: Location,
     index: LedgerIndex,
-    /// How far there are copies of the entries.
+    /// The last entries that have copies.
     copied: Copied,
 }
 
 impl Ledger {
-    /// A ledger that nobody has looked at: for a process that commits nothing.
+    /// A ledger that is not read, for a process that commits nothing.
     pub fn unread(output: &Location) -> Self {
         Self {
             output: output.clone(),
@@ -257,7 +116,7 @@ impl Ledger {
         }
     }
 
-    /// Takes in what other runs have appended.
+    /// Reads the entries that other runs have appended.
     ///
     /// # Errors
     /// The store's, or [`Error::Format`].
@@ -294,7 +153,7 @@ impl Ledger {
                 }
                 (_, Err(error)) | (Err(error), _) => return Err(error),
                 (Ok(None), Ok(())) => {
-                    return Err(self.output.not_written(&name(self.next()), None, 0));
+                    return Err(self.output.not_written(&paths::entry(self.next()), None, 0));
                 }
             }
         }
@@ -323,7 +182,7 @@ impl Ledger {
     /// # Errors
     /// [`Error::Mixed`] naming the column, both types and the other drop.
     pub fn check_kept(&self, drop: &str, keep: &KeptTypes) -> Result<(), Error> {
-        for (column, here) in keep.iter().filter(|(_, here)| *here != "Null") {
+        for (column, here) in keep.iter().filter(|(_, here)| *here != UNTYPED) {
             match self.kept_type(drop, column) {
                 Some((there, other)) if there != here => {
                     return Err(Error::mixed_kept(drop, column, [here, there], other));
@@ -350,17 +209,19 @@ impl Ledger {
         }
     }
 
-    /// What the entries from `began` on say of an attempt at a drop: the first that settles it.
+    /// The outcome of an attempt at a drop by the entries from `began` on, or `None` if no entry settles it.
     pub fn verdict(&self, attempt: &str, drop: &str, began: u64) -> Option<Appended> {
         self.entries()
             .iter()
             .skip(began.saturating_sub(1) as usize)
             .find_map(|entry| match entry.kind {
-                Kind::Drop if entry.attempt == attempt => Some(Appended::Committed(entry.sequence)),
-                Kind::Abandoned if entry.attempt == attempt => {
+                EntryKind::Drop if entry.attempt == attempt => {
+                    Some(Appended::Committed(entry.sequence))
+                }
+                EntryKind::Abandoned if entry.attempt == attempt => {
                     Some(Appended::Abandoned(entry.sequence))
                 }
-                Kind::Drop if entry.drop == drop => Some(Appended::Overtaken(entry.sequence)),
+                EntryKind::Drop if entry.drop == drop => Some(Appended::Overtaken(entry.sequence)),
                 _ => None,
             })
     }
@@ -375,13 +236,13 @@ impl Ledger {
             return Ok(());
         }
         Err(Error::Ledger {
-            object: self.output.url_of(&name(last.sequence)),
+            object: self.output.url_of(&paths::entry(last.sequence)),
             reason: "is not there any more, or is not the entry that this run has read: the output was deleted or replaced while this run went on; restore the output, or start the run again".to_owned(),
         })
     }
 
     async fn create(&self, entry: &Entry) -> Result<(), Error> {
-        let name = name(entry.sequence);
+        let name = paths::entry(entry.sequence);
         let text = seal::sealed(entry);
         let put = self
             .output
@@ -399,71 +260,25 @@ impl Ledger {
 
 /// How many entries lie in the ledger after a number. Where they begin, a store lists no more than these.
 async fn count_after(output: &Location, sequence: u64) -> Result<u64, Error> {
-    let (folder, offset) = (output.path(FOLDER)?, output.path(&name(sequence))?);
+    let (folder, offset) = (
+        output.path(paths::LEDGER)?,
+        output.path(&paths::entry(sequence))?,
+    );
     let listed = output.store.list_with_offset(Some(&folder), &offset);
     let entries = listed.try_filter(|meta| {
-        let is_entry = meta.location.filename().is_some_and(is_entry);
+        let is_entry = meta.location.filename().is_some_and(paths::is_entry);
         std::future::ready(is_entry)
     });
     let count = entries.try_fold(0, |count, _| std::future::ready(Ok(count + 1)));
     count
         .await
-        .map_err(|source| Error::store(output.url_of(FOLDER), source))
+        .map_err(|source| Error::store(output.url_of(paths::LEDGER), source))
 }
 
 fn missing(output: &Location, sequence: u64, count: u64) -> Error {
     let reason = format!("is missing, though {count} entries are there; restore it from a backup");
     Error::Ledger {
-        object: output.url_of(&name(sequence)),
+        object: output.url_of(&paths::entry(sequence)),
         reason,
     }
-}
-
-/// Reads the entry at a number of the ledger; `None` if there is none.
-pub(crate) async fn read_entry(output: &Location, sequence: u64) -> Result<Option<Entry>, Error> {
-    let name = name(sequence);
-    let Some(text) = output.read_if_there(&name).await? else {
-        return Ok(None);
-    };
-    let object = output.url_of(&name);
-    let entry = parse(&text, object.clone())?;
-    if entry.sequence != sequence {
-        let reason = format!("holds entry {}; restore it from a backup", entry.sequence);
-        return Err(Error::Ledger { object, reason });
-    }
-    Ok(Some(entry))
-}
-
-/// Where an entry lies below the output.
-pub(crate) fn name(sequence: u64) -> String {
-    format!("{FOLDER}/{sequence:020}.json")
-}
-
-/// Whether an object of the ledger's folder is an entry, by its name; what else somebody has put there is none.
-fn is_entry(name: &str) -> bool {
-    let number = name.strip_suffix(".json");
-    number.is_some_and(|number| {
-        number.len() == 20 && number.bytes().all(|digit| digit.is_ascii_digit())
-    })
-}
-
-/// Looks at the format first: the fields of a newer one may not be read at all.
-fn parse(text: &[u8], object: String) -> Result<Entry, Error> {
-    #[derive(Deserialize)]
-    struct Format {
-        format: u32,
-    }
-    let bad = |error: serde_json::Error| Error::Ledger {
-        object: object.clone(),
-        reason: format!("is no ledger entry: {error}; restore it from a backup"),
-    };
-    let Format { format } = serde_json::from_slice(text).map_err(bad)?;
-    if format > FORMAT {
-        return Err(Error::Format {
-            object,
-            found: format,
-            known: FORMAT,
-        });
-    }
-    serde_json::from_slice(text).map_err(bad)
 }

@@ -1,9 +1,9 @@
-//! The entries of a ledger, found by drop and by attempt: a question about one drop never costs the ledger's length.
+//! Finds the entries of a ledger by drop and by attempt, without a search of the whole ledger.
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use crate::{
-    galaxy::IdKind,
-    ledger::{Entry, Kind},
+    entry::{Entry, EntryKind},
+    galaxy::{IdKind, kept::UNTYPED},
 };
 
 /// Entries in the order of their numbers.
@@ -27,7 +27,7 @@ impl LedgerIndex {
         self.by_attempt
             .entry(entry.attempt.clone())
             .or_insert(place);
-        if entry.kind == Kind::Drop {
+        if entry.kind == EntryKind::Drop {
             let places = self.by_drop.entry(entry.drop.clone()).or_default();
             let before = places.last().copied();
             places.push(place);
@@ -35,14 +35,14 @@ impl LedgerIndex {
                 self.forget(before);
             }
             self.ids.extend(entry.object_id.map(|kind| (place, kind)));
-            for (column, _) in entry.keep.iter().filter(|(_, kind)| *kind != "Null") {
+            for (column, _) in entry.keep.iter().filter(|(_, kind)| *kind != UNTYPED) {
                 self.kept.entry(column.clone()).or_default().insert(place);
             }
         }
         self.entries.push(entry);
     }
 
-    /// Takes an entry out of what is known of the newest entries.
+    /// Removes an entry that is no longer the newest of its drop.
     fn forget(&mut self, place: usize) {
         self.ids.remove(&place);
         for column in self.entries[place].keep.keys() {
@@ -96,7 +96,7 @@ mod tests {
 
     fn entry(drop: &str, attempt: &str, ids: Option<IdKind>) -> Entry {
         Entry {
-            kind: Kind::Drop,
+            kind: EntryKind::Drop,
             drop: drop.to_owned(),
             object_id: ids,
             ..Entry::abandoned(attempt, "0")
@@ -124,6 +124,7 @@ mod tests {
 
     /// Each of these questions was a search of the whole ledger, and `ids_of_others` one for each entry of it.
     #[test]
+    #[expect(clippy::disallowed_methods, reason = "the test measures time")]
     fn no_question_about_a_drop_searches_the_ledger() {
         let mut index = LedgerIndex::default();
         for number in 0..20_000 {

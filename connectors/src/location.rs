@@ -1,4 +1,4 @@
-//! From an URL to a store and a prefix in it.
+//! Opens the store of a URL, and addresses objects below a prefix in it.
 //!
 //! | URL | store | credentials |
 //! |---|---|---|
@@ -24,8 +24,7 @@ use crate::{
     store,
 };
 
-/// Options of stores by their lower-case names, as `aws_endpoint_url`: what the environment says, handed in by the caller.
-pub type StoreOptions = [(String, String)];
+pub use crate::store_options::StoreOptions;
 
 /// A place in a store: every object of a catalog or of an output lies below it.
 #[derive(Clone)]
@@ -158,7 +157,7 @@ impl Location {
             })
     }
 
-    /// Puts an object where there is none; whether it did.
+    /// Creates an object. Returns `false` if an object of that name exists.
     ///
     /// # Errors
     /// The store's, or [`Error::NotWritten`].
@@ -196,7 +195,7 @@ impl Location {
         read.map_err(|source| Error::store(self.url_of(relative), source))
     }
 
-    /// Reads an object; `None` if it is not there.
+    /// Reads an object. Returns `None` if there is no object of that name.
     ///
     /// # Errors
     /// The store's.
@@ -210,7 +209,7 @@ impl Location {
         }
     }
 
-    /// What messages call an object below this place.
+    /// The URL of an object below this place, for messages.
     pub fn url_of(&self, relative: &str) -> String {
         format!("{}/{relative}", self.url)
     }

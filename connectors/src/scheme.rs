@@ -1,15 +1,23 @@
 //! What is a URL and what is a path, and what of a URL may be printed.
-use crate::{Error, store::Kind};
+use crate::Error;
+
+/// The service behind a URL.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum StoreKind {
+    S3,
+    Google,
+    Azure,
+}
 
 /// The schemes of the URLs that are taken, and their stores; `None` is the local file system.
-const SCHEMES: [(&str, Option<Kind>); 8] = [
-    ("s3", Some(Kind::S3)),
-    ("s3a", Some(Kind::S3)),
-    ("gs", Some(Kind::Google)),
-    ("az", Some(Kind::Azure)),
-    ("azure", Some(Kind::Azure)),
-    ("abfs", Some(Kind::Azure)),
-    ("abfss", Some(Kind::Azure)),
+const SCHEMES: [(&str, Option<StoreKind>); 8] = [
+    ("s3", Some(StoreKind::S3)),
+    ("s3a", Some(StoreKind::S3)),
+    ("gs", Some(StoreKind::Google)),
+    ("az", Some(StoreKind::Azure)),
+    ("azure", Some(StoreKind::Azure)),
+    ("abfs", Some(StoreKind::Azure)),
+    ("abfss", Some(StoreKind::Azure)),
     ("file", None),
 ];
 /// Schemes of other tools: a path that begins with one is meant as a URL.
@@ -67,7 +75,7 @@ pub fn scheme(url: &str) -> Result<Option<&str>, Error> {
 }
 
 /// The kind of store behind a scheme; `None` for files of this machine.
-pub(crate) fn kind_of(scheme: &str) -> Option<Kind> {
+pub(crate) fn kind_of(scheme: &str) -> Option<StoreKind> {
     let known = SCHEMES.iter().find(|(known, _)| *known == scheme);
     known.and_then(|(_, kind)| *kind)
 }
@@ -95,7 +103,7 @@ pub(crate) fn check_components(path: &str) -> Result<(), String> {
 }
 
 /// Makes sure that a URL names a bucket, and nothing that would be overlooked or that is secret.
-pub(crate) fn check_bucket(kind: Kind, bucket: &str, key: &str) -> Result<(), String> {
+pub(crate) fn check_bucket(kind: StoreKind, bucket: &str, key: &str) -> Result<(), String> {
     if bucket.is_empty() {
         return Err("it names no bucket; write s3://bucket/prefix".to_owned());
     }
@@ -107,8 +115,8 @@ pub(crate) fn check_bucket(kind: Kind, bucket: &str, key: &str) -> Result<(), St
     }
     // Azure's long form is container@account.dfs.core.windows.net.
     let parts = match kind {
-        Kind::Azure => 2,
-        Kind::S3 | Kind::Google => 1,
+        StoreKind::Azure => 2,
+        StoreKind::S3 | StoreKind::Google => 1,
     };
     let is_name = |name: &str| {
         !name.is_empty()

@@ -1,15 +1,16 @@
-//! Entries carry a checksum of all that they say: whether one is as it was written can be told from it alone.
+//! The checksum inside an entry, by which damage to the entry is found.
 use serde::{Deserialize, Serialize};
 
 use crate::{
     Error, Location,
-    ledger::{self, Entry, checksum},
+    entry::{Entry, checksum},
+    paths,
 };
 
 /// The field of an entry that holds the checksum of all others.
 const CHECKSUM: &str = "checksum";
 
-/// An entry as it is written: with the checksum of all that it says.
+/// Encodes an entry with the checksum of its fields.
 pub(crate) fn sealed(entry: &Entry) -> Vec<u8> {
     #[derive(Serialize)]
     struct Sealed<'a> {
@@ -22,7 +23,7 @@ pub(crate) fn sealed(entry: &Entry) -> Vec<u8> {
     serde_json::to_vec_pretty(&Sealed { entry, checksum }).expect("an entry is plain data")
 }
 
-/// The checksum of what an entry says, however it is spaced and in whatever order; of all but the checksum in it.
+/// The checksum of all fields but `checksum`. Spaces and the order of fields do not matter.
 fn checksum_of(text: &[u8]) -> serde_json::Result<String> {
     let mut says: serde_json::Value = serde_json::from_slice(text)?;
     if let Some(fields) = says.as_object_mut() {
@@ -31,7 +32,9 @@ fn checksum_of(text: &[u8]) -> serde_json::Result<String> {
     Ok(checksum(says.to_string().as_bytes()))
 }
 
-/// What is wrong with an entry where it lies in the ledger, if anything. Engines before wrote no checksum.
+/// Reads an entry of the ledger again and says what is wrong with it, or `None` if it is intact.
+///
+/// Older engines wrote no checksum.
 ///
 /// # Errors
 /// The store's.
@@ -40,7 +43,7 @@ pub async fn entry_fault(output: &Location, entry: &Entry) -> Result<Option<Stri
     struct Sealed {
         checksum: Option<String>,
     }
-    let name = ledger::name(entry.sequence);
+    let name = paths::entry(entry.sequence);
     let Some(text) = output.read_if_there(&name).await? else {
         return Ok(Some("is missing; restore it from a backup".to_owned()));
     };

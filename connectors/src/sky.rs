@@ -9,7 +9,7 @@ pub const ORDER_POSITION: u8 = 29;
 ///
 /// ```
 /// // The first base cell on the equator, 4, is centred where ra and dec are zero.
-/// assert_eq!(connectors::sky::healpix_29(0.0, 0.0) >> 58, 4);
+/// assert_eq!(hubbleflow_connectors::sky::healpix_29(0.0, 0.0) >> 58, 4);
 /// ```
 pub fn healpix_29(ra_deg: f64, dec_deg: f64) -> i64 {
     // 12 * 4^29 < 2^63: the cell fits an i64.
@@ -21,7 +21,7 @@ pub const ORDER_TILE: u8 = 5;
 
 /// The corners of a tile in turn, `(ra, dec)` in degrees.
 /// ```
-/// let corners = connectors::sky::tile_corners(0);
+/// let corners = hubbleflow_connectors::sky::tile_corners(0);
 /// assert!(corners.iter().all(|&(ra, dec)| (43.0..47.0).contains(&ra) && (-1.0..5.0).contains(&dec)));
 /// ```
 pub fn tile_corners(tile: u64) -> Vec<(f64, f64)> {

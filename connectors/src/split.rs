@@ -74,7 +74,7 @@ pub struct RowGroupShape {
 /// after another.
 ///
 /// ```
-/// use connectors::split::{RowGroupShape, cut};
+/// use hubbleflow_connectors::split::{RowGroupShape, cut};
 /// let small = RowGroupShape { rows: 100, decoded_bytes: 2_000_000, seekable: false };
 /// let large = RowGroupShape { rows: 5_000, decoded_bytes: 100_000_000, seekable: true };
 /// let cuts = cut(&[small, small, large], 25_000_000, 128);

@@ -13,16 +13,11 @@ use object_store::{
 };
 
 use crate::{
-    answers::CheckedConnector, aws_profile::with_profile, location::StoreOptions, scheme::redacted,
+    answers::CheckedConnector,
+    aws_profile::with_profile,
+    scheme::StoreKind,
+    store_options::{StoreOptions, check_url, is_on},
 };
-
-/// A kind of store.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
-    S3,
-    Google,
-    Azure,
-}
 
 /// Variables that are URLs.
 const URLS: [&str; 14] = [
@@ -54,16 +49,16 @@ const ENDPOINTS: [&str; 5] = [
 ///
 /// # Errors
 /// What is wrong with the URL or with a variable.
-pub(crate) fn open(kind: Kind, url: &str, options: &StoreOptions) -> Result<Shared, String> {
+pub(crate) fn open(kind: StoreKind, url: &str, options: &StoreOptions) -> Result<Shared, String> {
     let set: Vec<(String, String)> = options
         .iter()
         .filter(|(_, value)| !value.is_empty())
         .cloned()
         .collect();
     let options = match kind {
-        Kind::S3 => known::<AmazonS3ConfigKey>(&with_profile(&set)?, "aws_"),
-        Kind::Google => known::<GoogleConfigKey>(&set, "google_"),
-        Kind::Azure => {
+        StoreKind::S3 => known::<AmazonS3ConfigKey>(&with_profile(&set)?, "aws_"),
+        StoreKind::Google => known::<GoogleConfigKey>(&set, "google_"),
+        StoreKind::Azure => {
             check_emulator(options)?;
             known::<AzureConfigKey>(&set, "azure_")
         }
@@ -72,9 +67,9 @@ pub(crate) fn open(kind: Kind, url: &str, options: &StoreOptions) -> Result<Shar
         check(name, value)?;
     }
     let build = |options: &StoreOptions| match kind {
-        Kind::S3 => s3(url, options),
-        Kind::Google => google(url, options),
-        Kind::Azure => azure(url, options),
+        StoreKind::S3 => s3(url, options),
+        StoreKind::Google => google(url, options),
+        StoreKind::Azure => azure(url, options),
     };
     build(&options).map_err(|error| explain(&error, &options, build))
 }
@@ -84,12 +79,6 @@ fn known<K: FromStr>(options: &StoreOptions, family: &str) -> Vec<(String, Strin
     let is_known = |name: &str| name.starts_with(family) && name.parse::<K>().is_ok();
     let options = options.iter().filter(|(name, _)| is_known(name));
     options.cloned().collect()
-}
-
-/// Whether a switch is on, as object_store reads it.
-pub(crate) fn is_on(value: &str) -> bool {
-    let value = value.to_ascii_lowercase();
-    ["1", "true", "on", "yes", "y"].contains(&value.as_str())
 }
 
 /// object_store reads this variable itself, an empty one too.
@@ -121,30 +110,6 @@ fn check(name: &str, value: &str) -> Result<(), String> {
     if ["aws_region", "aws_default_region"].contains(&name) && !value.chars().all(is_region) {
         return Err(format!(
             "{variable} is {value:?}, and must be like us-east-1"
-        ));
-    }
-    Ok(())
-}
-
-/// Makes sure that a variable is the URL of a server: object_store panics or is silent where it is not.
-pub(crate) fn check_url(variable: &str, value: &str) -> Result<(), String> {
-    let url = url::Url::parse(value).ok();
-    let url = url.filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
-    let Some(url) = url.filter(|_| !value.contains(|c: char| c.is_whitespace() || c.is_control()))
-    else {
-        return Err(format!(
-            "{variable} is {:?}, and must be like http://host:9000 or https://host",
-            redacted(value)
-        ));
-    };
-    if !url.username().is_empty() || url.password().is_some() {
-        return Err(format!(
-            "{variable} holds a user name or a password; give keys in the variables of the store, and the host alone here"
-        ));
-    }
-    if url.query().is_some() || url.fragment().is_some() {
-        return Err(format!(
-            "{variable} goes on after its path with ? or #; give the host alone, and a token in its own variable"
         ));
     }
     Ok(())

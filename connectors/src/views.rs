@@ -1,5 +1,5 @@
-//! Text whose length the footer does not tell: read as views, which share the bytes of their dictionary, and only then
-//! written out, as many rows at a time as memory allows.
+//! Text whose length the footer does not tell. It is read as views, which share the bytes of their dictionary, and is
+//! then copied out, as many rows at a time as memory allows.
 use std::sync::Arc;
 
 use arrow::{

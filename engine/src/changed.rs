@@ -1,7 +1,7 @@
 //! Whether a committed drop is still what was committed.
 use std::{collections::BTreeMap, fmt};
 
-use connectors::{Input, Sighting, etag::differ, ledger::Entry};
+use connectors::{Input, ListedDrop, etag::differ, ledger::Entry};
 use serde::Serialize;
 
 /// A drop whose objects are others than those that were committed.
@@ -21,7 +21,7 @@ pub struct Changed {
 
 impl Changed {
     /// What is another in a drop of the catalog at `url` than it was when it was committed; none where nothing is.
-    pub fn since(entry: &Entry, sighting: &Sighting, url: &str) -> Option<Self> {
+    pub fn since(entry: &Entry, sighting: &ListedDrop, url: &str) -> Option<Self> {
         // Another catalog, a copy say, gives other ETags to the same objects.
         let same_place = entry.settings["catalog"] == url;
         let mut inputs: BTreeMap<&str, &Input> = entry

@@ -9,7 +9,7 @@ use timely::dataflow::{
     operators::{ConnectLoop, Feedback, vec::Map},
 };
 
-use crate::job::Job;
+use crate::Job;
 
 /// Builds the dataflow of a job on one worker. A drop leaves it when it is settled, and then the metrics with it.
 pub fn build<'s>(

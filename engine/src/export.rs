@@ -13,6 +13,7 @@
 //! | rows on their way | a row group that is read, one that is written, parts of an upload |
 mod current;
 mod parts;
+mod source;
 
 use std::fmt;
 
@@ -23,7 +24,8 @@ use arrow::{
 };
 use connectors::{
     Error as StoreError, Ledger, Location, Output,
-    committed::{CommittedFile, damage, files_of, replaced_since, standing},
+    committed::{files_of, replaced_since, standing},
+    committed_fault::damage,
     ledger::{Entry, FileRecord},
     part::{DELETED, Folder},
 };
@@ -31,9 +33,10 @@ use futures::{StreamExt, TryStreamExt};
 use object_store::ObjectStoreExt;
 use serde::Serialize;
 
-use crate::{Error, job::StoreOptions, settings::Bytes, status::sequence_of};
+use crate::{Error, StoreOptions, status::sequence_of};
 use current::{CurrentRows, current_rows};
 use parts::{Columns, FileKind, FileWriter};
+use source::{Source, misread};
 
 /// The least that ids take, whatever `--memory` is, and a byte for each so many rows on top: they are read some hundred
 /// times at most.
@@ -81,7 +84,7 @@ pub async fn export(
     out: &str,
     to: &str,
     as_of: Option<&str>,
-    memory: Bytes,
+    memory_bytes: u64,
     options: &StoreOptions,
 ) -> Result<Exported, Error> {
     let (from, place) = (Location::open(out, options)?, Location::open(to, options)?);
@@ -112,7 +115,7 @@ pub async fn export(
     let stand = standing(ledger.entries(), sequence);
     let files = sources(&output, stand.into_values()).await?;
     let rows: u64 = files.iter().map(|file| file.rows).sum();
-    let ids_bytes = (memory.0 / 2).saturating_sub(rows / 8);
+    let ids_bytes = (memory_bytes / 2).saturating_sub(rows / 8);
     let ids_bytes = ids_bytes.max(IDS_BYTES_MIN + rows / ROWS_PER_IDS_BYTE);
     let current = current_rows(&output, &files, ids_bytes as usize).await?;
     let schemas: Vec<SchemaRef> = files.iter().map(|file| file.schema.clone()).collect();
@@ -140,26 +143,6 @@ pub async fn export(
     let done = place.store.put(&success, Vec::new().into()).await;
     done.map_err(|source| StoreError::store(place.url_of("_SUCCESS"), source))?;
     Ok(exported)
-}
-
-/// A committed file of predictions. Rows are numbered through all files.
-struct Source {
-    file: CommittedFile,
-    first_row: u64,
-    rows: u64,
-    schema: SchemaRef,
-}
-
-impl Source {
-    /// Makes sure that a reader, which has come to `row`, has seen all rows of the file.
-    fn check_end(&self, output: &Output, row: u64) -> Result<(), Error> {
-        let read = row - self.first_row;
-        if read != self.rows {
-            let reason = format!("it had {} rows, and now {read}", self.rows);
-            return Err(misread(output, &self.file, reason));
-        }
-        Ok(())
-    }
 }
 
 /// The files of entries, which are checked to be what was committed.
@@ -252,11 +235,4 @@ fn kept_rows(
         .map(|(flags, row)| Some(flags & DELETED == 0 && current.holds(row)));
     let keep: BooleanArray = keep.collect();
     filter_record_batch(batch, &keep).map_err(|error| error.to_string())
-}
-
-fn misread(output: &Output, file: &CommittedFile, reason: impl fmt::Display) -> Error {
-    Error::Connectors(StoreError::Corrupt {
-        object: output.location().url_of(&file.path),
-        reason: reason.to_string(),
-    })
 }

@@ -1,49 +1,62 @@
-//! Hubbleflow: the job, its cluster and its command line.
+//! Photometric redshifts for whole surveys: a streaming dataflow around a foundation model.
 //!
 //! ```text
-//! cli ── settings ── job ── run ── dataflow          what is to be run, and running it
-//!                     ├── plan   watch     changed   which drops, and what has changed
-//!                     ├── cluster   heartbeat        which processes, and whether they are there
-//!                     └── observe   console          what one sees
+//! settings ── builder ── job ── run ── dataflow          what is to be run, and running it
+//!                         ├── plan ── todo ── planner    which drops, and handing them in
+//!                         ├── watch ── changed ── retry  drops that arrive, change or fail
+//!                         └── cluster                    which processes, and whether they are there
+//! status   verify   export   preview                     what an output holds, and what a run would do
+//! train                                                  a model out of a catalog
 //! ```
-//! Settings (what a user writes) become a [`job::Job`] (things that work); [`run::run`] runs it. Only this crate reads
-//! the command line, the environment and the clock.
-mod bench;
-pub mod bundled;
+//! A [`Job`] is built from settings and run; an [`Observer`] receives what happens. The library reads neither the command
+//! line nor the environment, writes nothing to standard error, and never ends the process. Timely's threads panic when a
+//! connection breaks, and the panic hook of the program decides whether that is printed.
+//!
+//! ```no_run
+//! use hubbleflow::Job;
+//!
+//! let job = Job::builder("survey/catalog", "survey/photoz").model("astromae").build()?;
+//! println!("{} galaxies", job.run()?.rows_written);
+//! # Ok::<(), hubbleflow::Error>(())
+//! ```
+mod builder;
 pub mod changed;
-pub mod cli;
 pub mod clock;
 pub mod cluster;
-mod console;
 pub mod dataflow;
-pub mod demo;
+mod drop_plan;
 mod error;
 pub mod export;
-#[cfg(not(fuzzing))]
-mod greeting;
-#[cfg(fuzzing)]
-pub mod greeting;
-pub mod heartbeat;
-pub mod import;
 pub mod job;
-pub mod memory;
-pub mod observe;
+pub mod model;
+pub mod observer;
 pub mod plan;
+mod planner;
 mod predict_again;
-pub mod report;
+pub mod preview;
 mod retry;
-pub mod run;
-pub mod s3_server;
-pub mod sample;
+mod run;
 pub mod settings;
-pub mod signals;
+pub mod start;
 pub mod status;
-pub mod supervise;
+mod stop;
+pub mod todo;
 pub mod train;
+pub mod units;
 pub mod verify;
-pub mod watch;
+mod watch;
 
+pub use builder::JobBuilder;
+pub use cluster::ClusterSettings;
+pub use connectors::{DropBy, Location, location::StoreOptions};
 pub use error::Error;
 pub use job::Job;
-pub use run::{Summary, run, watch};
+pub use model::LoadedModel;
+pub use models::{Inputs, Model, Needs};
+pub use observer::{Observer, Work};
+pub use operators::{Outcome, Progress, Published, Settled};
+pub use plan::{Places, Plan};
+pub use run::Summary;
+pub use settings::{JobSettings, PlanSettings, RowSettings};
+pub use stop::{Stop, Stopper};
 pub use watch::Watch;

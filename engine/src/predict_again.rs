@@ -4,17 +4,25 @@ use std::collections::HashSet;
 use connectors::{Input, Ledger, Location, catalog::drops, ledger::Entry};
 use tokio::runtime::Handle;
 
-use crate::{
-    Error, Job,
-    job::{LoadedModel, StoreOptions},
-    run::{Summary, run_quietly},
-    settings::{DropBy, RunArgs},
-    verify::{Again, name_of},
-};
+use crate::{DropBy, Error, Job, JobSettings, LoadedModel, StoreOptions, Summary};
 
 /// Drops that are predicted again in one run, and bytes of their files.
 const DROPS_A_RUN: usize = 256;
 const BYTES_A_RUN: u64 = 1_000_000_000;
+
+/// A catalog and a model to predict with again.
+#[derive(Clone, Debug)]
+pub struct Again {
+    /// The catalog's URL.
+    pub catalog: String,
+    /// The model's directory.
+    pub model: String,
+}
+
+/// What messages call an entry.
+pub(crate) fn name_of(entry: &Entry) -> String {
+    format!("entry {} ({})", entry.sequence, entry.drop)
+}
 
 /// Entries that one run predicts again: of the same settings, and with no more files than a folder on this machine should
 /// take. A run costs a listing of the catalog, so they are many.
@@ -65,13 +73,13 @@ impl<'a> Predictor<'a> {
 
     /// The drops of the catalog as an entry's run saw it.
     pub(crate) async fn drops_like(&mut self, entry: &Entry) -> Result<&HashSet<String>, Error> {
-        let drop_by = args_of(entry, self.again, "").catalog.drop_by;
+        let drop_by = settings_of(entry).plan.drop_by;
         let known = self.drops.take().filter(|(known, _)| *known == drop_by);
         let known = match known {
             Some(known) => known,
             None => {
                 let catalog = Location::open(&self.again.catalog, self.options)?;
-                let there = drops(&catalog, drop_by.into()).await?;
+                let there = drops(&catalog, drop_by).await?;
                 (drop_by, there.into_iter().map(|drop| drop.name).collect())
             }
         };
@@ -84,22 +92,28 @@ impl<'a> Predictor<'a> {
         entries: &[&Entry],
         out: &str,
     ) -> Result<Summary, Error> {
-        let mut args = args_of(entries[0], self.again, out);
-        args.catalog.drop = entries.iter().map(|entry| entry.drop.clone()).collect();
+        let mut settings = settings_of(entries[0]);
+        settings.plan.drops = entries.iter().map(|entry| entry.drop.clone()).collect();
         let key = format!(
             "{:?} {:?} {:?}",
-            args.device, args.precision, args.instructions
+            settings.device, settings.precision, settings.instructions
         );
         let known = self.models.iter().position(|(known, _)| *known == key);
         let known = known.map(|place| self.models.swap_remove(place).1);
         let (options, runtime) = (self.options.to_vec(), Handle::current());
+        let (again, out) = (self.again.clone(), out.to_owned());
         let ran = tokio::task::spawn_blocking(move || {
             let model = match known {
                 Some(model) => model,
-                None => LoadedModel::load(&args, &options, &runtime)?,
+                None => LoadedModel::load(&again.model, &settings, &options, &runtime)?,
             };
-            let job = Job::with_loaded(&args, &model, &options, &runtime)?;
-            Ok::<_, Error>((run_quietly(job, &runtime)?, (key, model)))
+            let job = Job::builder(&again.catalog, &out)
+                .settings(settings)
+                .loaded_model(model.share()?)
+                .store(&options)
+                .runtime(&runtime)
+                .build()?;
+            Ok::<_, Error>((job.run()?, (key, model)))
         });
         let (summary, used) = ran
             .await
@@ -164,36 +178,39 @@ pub(crate) fn differences(entry: &Entry, ran: &Summary, ledger: &Ledger) -> Vec<
     faults
 }
 
-/// The settings that an entry was made with, for another output.
-fn args_of(entry: &Entry, again: &Again, out: &str) -> RunArgs {
-    let mut args = RunArgs::new(&again.catalog, out, &again.model);
+/// The settings that an entry was made with.
+fn settings_of(entry: &Entry) -> JobSettings {
+    let mut settings = JobSettings::default();
     let setting = |name: &str| entry.settings.get(name).cloned().unwrap_or_default();
     let list =
         |name: &str| serde_json::from_value::<Vec<String>>(setting(name)).unwrap_or_default();
-    args.catalog.drop = vec![entry.drop.clone()];
-    (args.catalog.column, args.catalog.keep) = (list("column"), list("keep"));
-    args.catalog.kept_types = entry.keep.clone();
-    args.catalog.limit = setting("limit").as_u64().map(|_| entry.rows.read);
-    if setting("drop_by") == "all" {
-        args.catalog.drop_by = DropBy::All;
-    }
     let number = |name: &str| setting(name).as_f64();
+    let plan = &mut settings.plan;
+    let rows = &mut plan.rows;
+    rows.columns = list("column");
     if let (Some(min), Some(max)) = (number("mag_min"), number("mag_max")) {
-        (args.catalog.mag_min, args.catalog.mag_max) = (min as f32, max as f32);
+        (rows.mag_min, rows.mag_max) = (min as f32, max as f32);
     }
     if let (Some(min), Some(max)) = (number("z_spec_min"), number("z_spec_max")) {
-        (args.catalog.z_spec_min, args.catalog.z_spec_max) = (min as f32, max as f32);
+        (rows.z_spec_min, rows.z_spec_max) = (min as f32, max as f32);
+    }
+    plan.drops = vec![entry.drop.clone()];
+    plan.keep = list("keep");
+    plan.kept_types = entry.keep.clone();
+    plan.limit_rows = setting("limit").as_u64().map(|_| entry.rows.read);
+    if setting("drop_by") == "all" {
+        plan.drop_by = DropBy::All;
     }
     if let Some(bytes) = setting("split_bytes").as_u64() {
-        args.catalog.split_bytes.0 = bytes;
-        args.memory.0 = args.memory.0.max(bytes.saturating_mul(4));
+        plan.split_bytes = bytes;
+        settings.memory_bytes = settings.memory_bytes.max(bytes.saturating_mul(4));
     }
     if let Some(batch) = setting("batch").as_u64() {
-        args.batch = Some(u32::try_from(batch).unwrap_or(u32::MAX));
+        settings.batch = Some(u32::try_from(batch).unwrap_or(u32::MAX));
     }
     let parsed = |name: &str| setting(name).as_str().unwrap_or("auto").to_owned();
-    args.device = parsed("device").parse().unwrap_or(args.device);
-    args.precision = parsed("precision").parse().unwrap_or(args.precision);
-    args.instructions = parsed("instructions").parse().ok();
-    args
+    settings.device = parsed("device").parse().unwrap_or_default();
+    settings.precision = parsed("precision").parse().unwrap_or_default();
+    settings.instructions = parsed("instructions").parse().ok();
+    settings
 }

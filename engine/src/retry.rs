@@ -14,7 +14,7 @@ use tokio::sync::{
     mpsc::{Sender, UnboundedReceiver},
 };
 
-use crate::{clock::clock, observe::Observer, signals::Stop};
+use crate::{Observer, Stop, clock::clock};
 
 /// The first pause; each is twice as long as the one before.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
@@ -35,7 +35,7 @@ pub(crate) struct Retries {
     /// Ends the watch.
     pub stop: Stop,
     /// Who tells the user.
-    pub observer: Observer,
+    pub observer: Arc<dyn Observer>,
 }
 
 /// When something is tried again.

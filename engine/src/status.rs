@@ -4,13 +4,13 @@ use std::fmt;
 use connectors::{
     Ledger, Location, Output,
     committed::{replaced_since, standing},
-    ledger::{Entry, Kind, Rows},
+    ledger::{Entry, EntryKind, RowCounts},
 };
 use operators::{Metrics, metrics::Numbers, publish, score::score_up_to};
 use serde::Serialize;
 use tokio::runtime::Handle;
 
-use crate::{Error, job::StoreOptions};
+use crate::{Error, StoreOptions};
 
 /// What an output holds.
 #[derive(Debug, Serialize)]
@@ -22,7 +22,7 @@ pub struct Status {
     /// The drops in the order of their newest entries.
     pub drops: Vec<DropStatus>,
     /// Rows of these drops by door.
-    pub rows: Rows,
+    pub rows: RowCounts,
     /// Drops of the catalog that the next run takes: not committed, or as a try. None where the catalog cannot be listed.
     pub pending: Option<Vec<String>>,
     /// The metrics of what is committed.
@@ -39,7 +39,7 @@ pub struct DropStatus {
     /// The number of its entry.
     pub sequence: u64,
     /// Its rows by door.
-    pub rows: Rows,
+    pub rows: RowCounts,
     /// Its files.
     pub files: usize,
     /// The model's whole id.
@@ -59,7 +59,7 @@ pub async fn status(
     let ledger = Ledger::open(&output).await?;
     let entries = ledger.entries();
     let sequence = sequence_of(&ledger, out, as_of)?;
-    let (mut rows, mut drops) = (Rows::default(), Vec::new());
+    let (mut rows, mut drops) = (RowCounts::default(), Vec::new());
     for entry in standing(entries, sequence).into_values() {
         rows += entry.rows;
         drops.push(DropStatus {
@@ -117,7 +117,10 @@ pub async fn metrics(
     sequence: u64,
 ) -> Result<Option<Metrics>, String> {
     let entries = ledger.entries().iter().take(sequence as usize).rev();
-    let Some(entry) = entries.into_iter().find(|entry| entry.kind == Kind::Drop) else {
+    let Some(entry) = entries
+        .into_iter()
+        .find(|entry| entry.kind == EntryKind::Drop)
+    else {
         return Ok(None);
     };
     let sequence = entry.sequence;
@@ -145,7 +148,7 @@ async fn pending(ledger: &Ledger, options: &StoreOptions) -> Option<Vec<String>>
         .entries()
         .iter()
         .rev()
-        .find(|entry| entry.kind == Kind::Drop)?;
+        .find(|entry| entry.kind == EntryKind::Drop)?;
     let catalog = Location::open(entry.settings.get("catalog")?.as_str()?, options).ok()?;
     let drop_by = serde_json::from_value(entry.settings.get("drop_by")?.clone()).ok()?;
     let drops = connectors::catalog::drops(&catalog, drop_by).await.ok()?;
@@ -180,7 +183,7 @@ impl fmt::Display for Status {
             ..
         } in &self.drops
         {
-            let Rows {
+            let RowCounts {
                 read,
                 written,
                 learned,
@@ -191,7 +194,7 @@ impl fmt::Display for Status {
                 "{sequence:>8}  {read:>10} {written:>10} {learned:>10} {rejected:>10}  {model_id:.12}  {drop}"
             )?;
         }
-        let Rows {
+        let RowCounts {
             read,
             written,
             learned,

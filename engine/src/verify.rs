@@ -7,9 +7,11 @@ use std::{
 
 use connectors::{
     Ledger, Location, Output,
-    committed::{fault_of, files_of, kept, standing},
-    ledger::{Entry, Kind, Rows},
+    committed::{files_of, kept, standing},
+    committed_fault::fault_of,
+    ledger::{Entry, EntryKind, RowCounts},
     part::Folder,
+    paths,
     seal::entry_fault,
 };
 use futures::{StreamExt, TryStreamExt, stream};
@@ -18,11 +20,11 @@ use serde::Serialize;
 use tokio::{runtime::Handle, sync::mpsc};
 
 use crate::{
-    Error,
-    job::StoreOptions,
-    observe::one_line,
-    predict_again::{Predictor, differences, together},
+    Error, StoreOptions,
+    predict_again::{Predictor, differences, name_of, together},
 };
+
+pub use crate::predict_again::Again;
 
 /// Files that are read at once.
 const FILES_AT_ONCE: usize = 4;
@@ -79,15 +81,6 @@ impl fmt::Display for Verified {
             faults => write!(f, ": {faults} faults"),
         }
     }
-}
-
-/// A catalog and a model to predict with again.
-#[derive(Clone, Debug)]
-pub struct Again {
-    /// The catalog's URL.
-    pub catalog: String,
-    /// The model's directory.
-    pub model: String,
 }
 
 /// Compares an output with its ledger, and with what is predicted `again`. Writes nothing there.
@@ -168,7 +161,7 @@ impl Verified {
             }
         }
         let of = |folder| by_folder.get(&folder).copied().unwrap_or(0);
-        let rows = Rows {
+        let rows = RowCounts {
             read: entry.rows.read,
             written: of(Folder::Photoz),
             learned: of(Folder::SpecZ),
@@ -206,7 +199,7 @@ impl Verified {
             .map(|file| file.path)
             .collect();
         let place = output.location();
-        for folder in ["photoz", "specz", "rejects"] {
+        for folder in [paths::PHOTOZ, paths::SPECZ, paths::REJECTS] {
             let found = place.store.list(Some(&place.path(folder)?));
             let found = found
                 .map_ok(|meta| meta.location)
@@ -233,7 +226,7 @@ impl Verified {
         let mut whole = None;
         let mut files = publish::listed(output).await?;
         let drops = ledger.entries().iter();
-        let drops = drops.filter(|entry| entry.kind == Kind::Drop);
+        let drops = drops.filter(|entry| entry.kind == EntryKind::Drop);
         let mut written = stream::iter(drops)
             .map(|entry| async move { (entry, publish::read_bytes(output, entry.sequence).await) })
             .buffered(FILES_AT_ONCE);
@@ -316,11 +309,6 @@ impl Verified {
     }
 }
 
-/// What messages call an entry.
-pub(crate) fn name_of(entry: &Entry) -> String {
-    format!("entry {} ({})", entry.sequence, entry.drop)
-}
-
 /// Scores what was committed up to each of these entries, one after another, no faster than they are taken.
 fn score_again(output: &Output, ledger: &Ledger, sequences: Vec<u64>) -> mpsc::Receiver<Scored> {
     let (tell, told) = mpsc::channel(FILES_AT_ONCE);
@@ -367,14 +355,14 @@ fn wrong_metrics(compared: Result<Compared, String>) -> Option<String> {
         Err(reason) => Some(reason),
         Ok((told, Some(made))) if told != made.as_read() => Some(format!(
             "are not those of the committed rows, which are {}; delete the file, and the next run makes it",
-            one_line(&made.all)
+            &made.all
         )),
         Ok(_) => None,
     }
 }
 
-fn by_door(rows: Rows) -> String {
-    let Rows {
+fn by_door(rows: RowCounts) -> String {
+    let RowCounts {
         written,
         learned,
         rejected,

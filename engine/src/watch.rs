@@ -13,14 +13,14 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use connectors::{DropListing, Error, Ledger, Sighting, sighting::ignored_line};
+use connectors::{DropListing, Error, Ledger, ListedDrop, listed_drop::ignored_line};
 use operators::{Outcome, Settled};
 use tokio::sync::{
     Mutex,
     mpsc::{Sender, UnboundedReceiver},
 };
 
-use crate::{changed::Changed, clock::clock, job::Plan, observe::Observer, signals::Stop};
+use crate::{Observer, Stop, changed::Changed, clock::clock, plan::Plan};
 
 /// Of the time, listings of the whole catalog, and what is made of them, take one part in this number.
 const LISTING_SHARE: u32 = 100;
@@ -55,7 +55,7 @@ pub(crate) struct Watcher {
     /// What has become of them.
     pub settled: UnboundedReceiver<Settled>,
     /// Who tells the user.
-    pub observer: Observer,
+    pub observer: Arc<dyn Observer>,
 }
 
 /// The catalog as it was seen last.
@@ -170,8 +170,8 @@ impl Watcher {
     }
 
     /// Lists the whole catalog.
-    async fn list_all(&self, view: &mut View) -> Result<Vec<Sighting>, Error> {
-        let sightings = self.plan.catalog.sightings().await?;
+    async fn list_all(&self, view: &mut View) -> Result<Vec<ListedDrop>, Error> {
+        let sightings = self.plan.catalog.list_drops().await?;
         if view.ignored != sightings.ignored {
             if let Some(line) = ignored_line(&sightings.ignored) {
                 self.observer.warn(&line);
@@ -190,7 +190,7 @@ impl Watcher {
     }
 
     /// Lists the drops that came since the last look, and those that are not taken yet.
-    async fn list_new(&self, view: &mut View) -> Result<Vec<Sighting>, Error> {
+    async fn list_new(&self, view: &mut View) -> Result<Vec<ListedDrop>, Error> {
         let (catalog, now) = (&self.plan.catalog, clock());
         let children = catalog.children_changed();
         if children.is_none() || children != view.children {
@@ -198,7 +198,7 @@ impl Watcher {
         }
         let mut sightings = Vec::new();
         if now < view.look_until {
-            sightings = catalog.new_sightings(&view.known).await?;
+            sightings = catalog.list_new_drops(&view.known).await?;
             let names = sightings
                 .iter()
                 .map(|sighting| sighting.listing.name.clone());
@@ -207,7 +207,7 @@ impl Watcher {
         let is_new = |name: &str| {
             sightings
                 .iter()
-                .any(|new: &Sighting| new.listing.name == name)
+                .any(|new: &ListedDrop| new.listing.name == name)
         };
         let open = view
             .seen
@@ -218,7 +218,7 @@ impl Watcher {
             .take(OPEN_DROPS_MAX)
             .collect();
         for name in open {
-            match catalog.sighting(&name).await? {
+            match catalog.list_drop(&name).await? {
                 Some(sighting) => sightings.push(sighting),
                 None => {
                     view.seen.remove(&name);
@@ -234,12 +234,12 @@ impl Watcher {
         &self,
         ledger: &Ledger,
         seen: &mut HashMap<String, Seen>,
-        sightings: &'a [Sighting],
-    ) -> (Vec<&'a Sighting>, Vec<&'a Sighting>) {
+        sightings: &'a [ListedDrop],
+    ) -> (Vec<&'a ListedDrop>, Vec<&'a ListedDrop>) {
         let (mut whole, mut suspects) = (Vec::new(), Vec::new());
         let now = clock();
         let wanted =
-            |sighting: &&Sighting| self.plan.wants(&sighting.listing) && sighting.is_drop();
+            |sighting: &&ListedDrop| self.plan.wants(&sighting.listing) && sighting.is_drop();
         for sighting in sightings.iter().filter(wanted) {
             let drop = seen
                 .entry(sighting.listing.name.clone())
@@ -271,7 +271,7 @@ impl Watcher {
     async fn report(
         &self,
         seen: &mut HashMap<String, Seen>,
-        suspects: &[&Sighting],
+        suspects: &[&ListedDrop],
     ) -> Result<(), Error> {
         if suspects.is_empty() {
             return Ok(());
@@ -291,7 +291,7 @@ impl Watcher {
 }
 
 impl Seen {
-    fn new(sighting: &Sighting, now: Duration) -> Self {
+    fn new(sighting: &ListedDrop, now: Duration) -> Self {
         Self {
             fingerprint: sighting.fingerprint,
             since: now,
@@ -302,14 +302,14 @@ impl Seen {
         }
     }
 
-    fn look(&mut self, sighting: &Sighting, now: Duration) {
+    fn look(&mut self, sighting: &ListedDrop, now: Duration) {
         if self.fingerprint != sighting.fingerprint {
             (self.fingerprint, self.since) = (sighting.fingerprint, now);
         }
     }
 
     /// Whether it is whole, and not as it was when it failed.
-    fn is_to_be_taken(&self, sighting: &Sighting, now: Duration, settle: Duration) -> bool {
+    fn is_to_be_taken(&self, sighting: &ListedDrop, now: Duration, settle: Duration) -> bool {
         // Two looks at the same content: a copy that is going on changes it.
         let is_unchanged = now > self.since;
         let is_whole = (sighting.is_whole && is_unchanged) || now - self.since >= settle;

@@ -1,14 +1,14 @@
-//! What an export costs: its time and the most memory that the process held.
+//! Measures the time and the peak memory of an export.
 //!
 //! ```text
-//! export make OUT 10000000           an output with ten million objects, and twenty drops that correct or withdraw a hundredth
-//! export make OUT 10000000 strings   the same, with ids that are strings
-//! export run OUT TO 512MB            exports it; prints JSON
+//! export make OUT 10000000           writes an output with ten million objects and twenty drops that correct or withdraw 1%
+//! export make OUT 10000000 strings   writes the same output with string ids
+//! export run OUT TO 512MB            exports the output and prints JSON
 //! ```
-//! Two commands, so that making the output leaves nothing in the memory that is measured.
+//! These are two commands so that writing the output does not affect the measured memory.
 #![allow(
     clippy::disallowed_methods,
-    reason = "a benchmark looks at the clock and at its arguments"
+    reason = "a benchmark reads the clock and its arguments"
 )]
 use std::{sync::Arc, time::Instant};
 
@@ -19,33 +19,34 @@ use arrow::array::{
 };
 use connectors::{
     Ledger, Location, Output,
-    ledger::{Entry, Kind, Rows},
+    ledger::{Entry, EntryKind, RowCounts},
     part::{DELETED, Folder, PartLabel, Piece, finish, part_of},
 };
-use engine::{export::export, settings::Bytes};
+use hubbleflow::{export::export, units::HumanBytes};
 use tokio::runtime::Runtime;
 
-/// Rows of a part, at most about.
+/// Approximate upper bound on the rows of a part.
 const PART_ROWS: u64 = 1_000_000;
-/// Drops of corrections; each corrects one of so many objects, and withdraws one of so many that it corrects.
+/// Number of drops of corrections.
 const CORRECTIONS: i64 = 20;
+/// A drop of corrections has one object of this many.
 const CORRECTED_OF: i64 = 100;
+/// A drop of corrections withdraws one of this many objects of the drop.
 const WITHDRAWN_OF: i64 = 50;
 
 fn main() -> Result<()> {
-    engine::memory::give_back();
     let words: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     let runtime = Runtime::new()?;
     match words.as_slice() {
         ["make", out, objects, rest @ ..] => {
-            let objects = objects.parse().context("OBJECTS is a number")?;
+            let objects = objects.parse().context("OBJECTS must be a number")?;
             runtime.block_on(make(out, objects, rest == ["strings"]))
         }
         ["run", out, to, memory] => {
-            let memory: Bytes = memory.parse().map_err(anyhow::Error::msg)?;
+            let memory: HumanBytes = memory.parse().map_err(anyhow::Error::msg)?;
             let began = Instant::now();
-            let exported = runtime.block_on(export(out, to, None, memory, &Vec::new()))?;
+            let exported = runtime.block_on(export(out, to, None, memory.0, &Vec::new()))?;
             let peak_bytes = peak()?;
             let seconds = began.elapsed().as_secs_f64();
             println!(
@@ -54,16 +55,19 @@ fn main() -> Result<()> {
             );
             Ok(())
         }
-        _ => bail!("export make OUT OBJECTS [strings], or export run OUT TO MEMORY"),
+        _ => bail!("usage: export make OUT OBJECTS [strings], or export run OUT TO MEMORY"),
     }
 }
 
-/// The most memory that this process has held.
+/// The peak memory of this process, in bytes.
 fn peak() -> Result<u64> {
     let status = std::fs::read_to_string("/proc/self/status")?;
     let line = status.lines().find(|line| line.starts_with("VmHWM:"));
     let kib = line.and_then(|line| line.split_whitespace().nth(1));
-    Ok(kib.context("Linux tells VmHWM")?.parse::<u64>()? * 1024)
+    Ok(kib
+        .context("/proc/self/status has no VmHWM")?
+        .parse::<u64>()?
+        * 1024)
 }
 
 async fn make(out: &str, objects: i64, strings: bool) -> Result<()> {
@@ -87,7 +91,7 @@ async fn make(out: &str, objects: i64, strings: bool) -> Result<()> {
     Ok(())
 }
 
-/// Commits a drop of predictions as a run writes them.
+/// Commits a drop of predictions in the format of a run.
 async fn commit(
     output: &Output,
     ledger: &mut Ledger,
@@ -117,19 +121,19 @@ async fn commit(
             part,
             model_id: "0123456789abcdef".repeat(4),
         };
-        for file in finish(vec![piece], &label)?.0 {
+        for file in finish(vec![piece], Vec::new(), u64::MAX, &label)?.0 {
             output.stage(drop, &file.record.path, file.bytes).await?;
             files.push(file.record);
         }
     }
     let entry = Entry {
-        kind: Kind::Drop,
+        kind: EntryKind::Drop,
         drop: drop.to_owned(),
         files,
-        rows: Rows {
+        rows: RowCounts {
             read: all,
             written: all,
-            ..Rows::default()
+            ..RowCounts::default()
         },
         ..Entry::abandoned(drop, "bench")
     };
@@ -146,7 +150,7 @@ fn object_ids(ids: &[i64], strings: bool) -> ArrayRef {
     Arc::new(Int64Array::from_iter_values(ids.iter().map(|id| id * 7919)))
 }
 
-/// The rows of a piece, as the writer of parts takes them.
+/// The rows of a piece in the schema of the part writer.
 fn rows(ids: &[i64], strings: bool, is_first: bool) -> Result<RecordBatch> {
     let random = |id: i64, which: u64| {
         let mut bits = (id as u64).wrapping_add(which << 40);

@@ -1,13 +1,13 @@
-//! What the metrics cost: starting again over what is committed, holding it, and following a small drop.
+//! Measures the metrics: the restart on a committed output, the memory, and the update after a small drop.
 //!
 //! ```text
-//! metrics make OUT 1000000      an output with a drop of a million predictions, each with a spec-z
-//! metrics run OUT               reads it back as a run does, then takes drops of 1,000 corrections; prints JSON
+//! metrics make OUT 1000000      writes an output with a drop of a million predictions, each with a spec-z
+//! metrics run OUT               restarts on the output, adds drops of 1,000 corrections, and prints JSON
 //! ```
-//! Two commands, so that making the output leaves nothing in the memory that is measured.
+//! These are two commands so that writing the output does not affect the measured memory.
 #![allow(
     clippy::disallowed_methods,
-    reason = "a benchmark looks at the clock and at its arguments"
+    reason = "a benchmark reads the clock and its arguments"
 )]
 use std::{
     collections::BTreeSet,
@@ -19,44 +19,43 @@ use anyhow::{Context, Result, bail};
 use arrow::array::{ArrayRef, Float32Array, Int32Array, Int64Array, RecordBatch};
 use connectors::{
     Ledger, Location, Output,
-    ledger::{Entry, FileRecord, Kind, Rows},
+    ledger::{Entry, EntryKind, FileRecord, RowCounts},
 };
 use operators::{Outcome, Publish, Published, Score, Scorer, Settled, Tally, score::newest};
 use parquet::{arrow::ArrowWriter, file::properties::WriterProperties};
 use timely::dataflow::operators::{Capture, Input, capture::Event};
 use tokio::{runtime::Runtime, sync::Mutex};
 
-/// Corrections of a drop.
+/// Corrections per drop.
 const CORRECTIONS: i64 = 1_000;
-/// Drops of corrections that are timed.
+/// Number of drops of corrections that are timed.
 const DROPS: usize = 21;
 /// HEALPix cells of order 5 that the survey covers: 14,000 square degrees.
 const TILES: u64 = 4_170;
 
 fn main() -> Result<()> {
-    engine::memory::give_back();
     let words: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     match words.as_slice() {
         ["make", out, objects] => {
-            let objects: i64 = objects.parse().context("OBJECTS is a number")?;
-            let place = Place::open(out)?;
+            let objects: i64 = objects.parse().context("OBJECTS must be a number")?;
+            let place = BenchOutput::open(out)?;
             let ids: Vec<i64> = (0..objects).collect();
             place.commit("0000-all", &ids).map(|_sequence| ())
         }
-        ["run", out] => run(Place::open(out)?),
-        _ => bail!("metrics make OUT OBJECTS, or metrics run OUT"),
+        ["run", out] => run(BenchOutput::open(out)?),
+        _ => bail!("usage: metrics make OUT OBJECTS, or metrics run OUT"),
     }
 }
 
-/// An output, and its ledger.
-struct Place {
+/// An output and its ledger.
+struct BenchOutput {
     runtime: Runtime,
     output: Output,
     ledger: Arc<Mutex<Ledger>>,
 }
 
-impl Place {
+impl BenchOutput {
     fn open(out: &str) -> Result<Self> {
         let (runtime, location) = (Runtime::new()?, Location::open(out, &[])?);
         let ledger = runtime.block_on(Ledger::open(&location))?;
@@ -67,7 +66,7 @@ impl Place {
         })
     }
 
-    /// Commits a drop of predictions; their numbers are another for every drop.
+    /// Commits a drop of predictions. The values depend on the name of the drop.
     fn commit(&self, drop: &str, ids: &[i64]) -> Result<u64> {
         let seed = drop.bytes().map(u64::from).sum();
         let bytes = parquet(ids, seed)?;
@@ -80,13 +79,13 @@ impl Place {
         }];
         let rows = ids.len() as u64;
         let entry = Entry {
-            kind: Kind::Drop,
+            kind: EntryKind::Drop,
             drop: drop.to_owned(),
             files,
-            rows: Rows {
+            rows: RowCounts {
                 read: rows,
                 written: rows,
-                ..Rows::default()
+                ..RowCounts::default()
             },
             ..Entry::abandoned(drop, "bench")
         };
@@ -95,12 +94,12 @@ impl Place {
             let mut ledger = self.ledger.lock().await;
             let began = ledger.next();
             self.output.commit(&mut ledger, entry, began).await?;
-            newest(&ledger).context("the drop is in the ledger")
+            newest(&ledger).context("the drop is not in the ledger")
         })
     }
 }
 
-/// A number that looks random, in [0, 1).
+/// A pseudorandom number in [0, 1).
 fn random(id: i64, seed: u64, which: u64) -> f64 {
     let mut bits = (id as u64)
         .wrapping_mul(0x9E37_79B9_7F4A_7C15)
@@ -113,7 +112,7 @@ fn random(id: i64, seed: u64, which: u64) -> f64 {
     (bits >> 11) as f64 / (1_u64 << 53) as f64
 }
 
-/// Predictions as they are committed: an error of about 0.01, spread over the sky and over twelve half magnitudes.
+/// Predictions in the format of a run, with an error of about 0.01, over the whole sky and twelve half magnitudes.
 fn parquet(ids: &[i64], seed: u64) -> Result<Vec<u8>> {
     let floats = |of: &dyn Fn(i64) -> f64| -> ArrayRef {
         Arc::new(Float32Array::from_iter_values(
@@ -144,15 +143,18 @@ fn parquet(ids: &[i64], seed: u64) -> Result<Vec<u8>> {
     Ok(writer.into_inner()?)
 }
 
-/// Memory that this process holds, in bytes.
+/// The resident memory of this process, in bytes.
 fn resident() -> Result<u64> {
     let status = std::fs::read_to_string("/proc/self/status")?;
     let line = status.lines().find(|line| line.starts_with("VmRSS:"));
     let kib = line.and_then(|line| line.split_whitespace().nth(1));
-    Ok(kib.context("Linux tells VmRSS")?.parse::<u64>()? * 1024)
+    Ok(kib
+        .context("/proc/self/status has no VmRSS")?
+        .parse::<u64>()?
+        * 1024)
 }
 
-/// Waits for the next metrics; how many objects they are of.
+/// Waits for the next metrics and returns their number of objects.
 fn next(
     worker: &mut timely::worker::Worker,
     events: &Receiver<Event<u64, Vec<Published>>>,
@@ -161,7 +163,7 @@ fn next(
         worker.step_or_park(Some(Duration::from_millis(1)));
         for event in events.try_iter() {
             if let Event::Messages(_, published) = event {
-                let published = published.first().context("a message of something")?;
+                let published = published.first().context("the message has no metrics")?;
                 let all = published.all.as_ref();
                 return Ok(all.map_err(|reason| anyhow::anyhow!("{reason}"))?.n);
             }
@@ -169,7 +171,7 @@ fn next(
     }
 }
 
-fn run(place: Place) -> Result<()> {
+fn run(place: BenchOutput) -> Result<()> {
     timely::execute_directly(move |worker| {
         let first = newest(&place.runtime.block_on(place.ledger.lock()));
         let scorer = Scorer {
@@ -197,7 +199,7 @@ fn run(place: Place) -> Result<()> {
             let ids: Vec<i64> = ids.into_iter().collect();
             let sequence = place.commit(&name, &ids)?;
             let committed = Instant::now();
-            let (rows, tally) = (Rows::default(), Tally::default());
+            let (rows, tally) = (RowCounts::default(), Tally::default());
             input.send(Settled {
                 drop: name,
                 outcome: Outcome::Committed(sequence),

@@ -1,7 +1,7 @@
-"""Every peer and Hubbleflow in turn, cold processes on the same rows, one table: `python bench.py HUBBLEFLOW MODEL [GALAXIES [ROUNDS]]`
+"""Time Hubbleflow and its peers in turn and print a table: `python bench.py HUBBLEFLOW MODEL [GALAXIES [ROUNDS]]`
 
-Each is a whole process: start, model, reading, predicting, writing. CPU time and peak memory are those of the process and its
-children; for Ray, whose workers are no children, those of all processes that it leaves a trace of in this session.
+Each measurement is a cold process: start, load the model, read, predict, write. CPU time and peak memory include the children of the
+process. The workers of Ray are not its children, so all processes of its session are sampled.
 """
 
 import glob
@@ -19,12 +19,12 @@ import pyarrow.parquet as pq
 
 HERE = pathlib.Path(__file__).parent
 CORES = len(os.sched_getaffinity(0))
-# Elsewhere bfloat16 is widened for every product: nobody runs it there.
+# Other processors convert bfloat16 to float32 for each product, which is slower.
 MULTIPLIES_BF16 = "avx512_bf16" in pathlib.Path("/proc/cpuinfo").read_text()
 
 
 def processes_of(session):
-    """The processes of a session: CPU seconds so far and resident bytes of each."""
+    """CPU seconds so far and resident bytes of each process of a session."""
     ticks, page = os.sysconf("SC_CLK_TCK"), os.sysconf("SC_PAGE_SIZE")
     found = {}
     for stat in glob.glob("/proc/[0-9]*/stat"):
@@ -33,13 +33,13 @@ def processes_of(session):
         except OSError:
             continue
         if int(fields[3]) == session:
-            # utime, stime, and those of children that were waited for.
+            # utime, stime, cutime and cstime.
             found[stat] = (sum(map(int, fields[11:15])) / ticks, int(fields[21]) * page)
     return found
 
 
 def watch(session, seen, over):
-    """Samples the session until it is over: the most CPU seconds of each process, the most bytes of all at once."""
+    """Sample a session until it is over: the peak CPU seconds of each process and the peak bytes of all processes."""
     while not over.wait(0.1):
         now = processes_of(session)
         seen["bytes"] = max(seen["bytes"], sum(held for _, held in now.values()))
@@ -48,7 +48,7 @@ def watch(session, seen, over):
 
 
 def measure(command):
-    """Wall seconds, CPU seconds and peak bytes of a command and all that it starts."""
+    """Wall seconds, CPU seconds and peak bytes of a command and its processes."""
     environment = dict(os.environ, PEER_CORES=str(CORES), RAY_DEDUP_LOGS="0")
     seen, over = {"bytes": 0, "cpu": {}}, threading.Event()
     before, began = os.times(), time.perf_counter()

@@ -1,7 +1,6 @@
-"""CAI's way: PyTorch, eager and float32, a DataLoader over a TensorDataset, 512 at a time. `python cai.py ROWS.pt MODEL OUT`
+"""Predict as CAI does: eager float32 PyTorch, a DataLoader over a TensorDataset, batches of 512. `python cai.py ROWS.pt MODEL OUT`
 
-`ROWS.pt` is `(object_id, cutouts, mags)`, as `to_pt.py` makes it. CAI prints a summary and forgets its predictions; here they are
-kept.
+`ROWS.pt` is `(object_id, cutouts, mags)` from `to_pt.py`. CAI prints a summary and discards its predictions; this script writes them.
 """
 
 import os

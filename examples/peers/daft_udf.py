@@ -1,4 +1,4 @@
-"""Daft: Parquet in, a class that holds the network, Parquet out. `python daft_udf.py CATALOG MODEL OUT`"""
+"""Predict with Daft: read Parquet, a class that holds the network, write Parquet. `python daft_udf.py CATALOG MODEL OUT`"""
 
 import os
 import sys

@@ -1,4 +1,4 @@
-"""A model directory in PyTorch: `load(DIR)` is a module from cutouts `[batch, 5, px, px]` and mags `[batch, 5]` to photo-z `[batch]`."""
+"""Load a model directory into PyTorch: `load(DIR)` is a module from cutouts `[batch, 5, px, px]` and mags `[batch, 5]` to photo-z `[batch]`."""
 
 import json
 import pathlib
@@ -15,7 +15,7 @@ MAGS = [f"mag_{band}" for band in "ugriz"]
 
 
 class Predictor(torch.nn.Module):
-    """The network behind what `config.json` does to its inputs."""
+    """The network with the preprocessing of `config.json`."""
 
     def __init__(self, config, weights):
         super().__init__()
@@ -24,12 +24,12 @@ class Predictor(torch.nn.Module):
             depth=encoder["depth"], heads=encoder["heads"], kind=encoder["kind"], kernel=encoder["pcm_kernel"], group=encoder["pcm_group"]
         )
         left = self.network.load_state_dict({name: tensor.float() for name, tensor in weights.items()}, strict=False)
-        # A layer under its second name, a branch that the output does not use, and counters.
+        # The second name of a layer, a branch that the output does not use, and counters.
         spare = ("vis_inception.0.", "vis_inception.8.branch3.", "num_batches_tracked")
         missing = [name for name in left.missing_keys if not any(part in name for part in spare)]
         if missing or left.unexpected_keys:
             raise ValueError(f"weights do not fit: {missing} missing, {left.unexpected_keys} unexpected")
-        if "inception_model.vis_inception.0.weight" in left.missing_keys:  # The same layer under its other name.
+        if "inception_model.vis_inception.0.weight" in left.missing_keys:  # The second name of the layer.
             self.network.inception_model.vis_inception[0] = self.network.inception_model.conv2d_init
         cutout, mag = config["preprocess"]["cutout"], config["preprocess"]["mag"]
         self.asinh, self.whiten = cutout["kind"] == "asinh", mag["kind"] == "whiten"
@@ -57,7 +57,7 @@ def load(directory):
 
 
 def tensors(table):
-    """Cutouts and mags of a table of galaxies."""
+    """The cutouts and mags of a table of galaxies."""
     cutouts = table["cutout"].combine_chunks()
     side = round((cutouts.type.list_size / 5) ** 0.5)
     cutouts = torch.from_numpy(cutouts.flatten().to_numpy().reshape(-1, 5, side, side).copy())
@@ -66,7 +66,7 @@ def tensors(table):
 
 
 def fixed(columns):
-    """A table of the columns of a batch, whose cutouts may have lost the size of their lists on the way."""
+    """A table of the columns of a batch, with cutouts as fixed-size lists again."""
     table = columns if isinstance(columns, pa.Table) else pa.table(columns)
     cutouts = table["cutout"].combine_chunks()
     if isinstance(cutouts, pa.ExtensionArray):

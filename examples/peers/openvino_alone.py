@@ -1,4 +1,4 @@
-"""OpenVINO, the network alone: galaxies a second of one core, compiled, no reading and no writing. `python openvino_alone.py MODEL f32 [bf16]`"""
+"""Measure the network alone in OpenVINO: galaxies per second on one core, compiled, without reading and writing. `python openvino_alone.py MODEL f32 [bf16]`"""
 
 import sys
 import time

@@ -1,6 +1,6 @@
-"""Ray Data: Parquet in, an actor that holds the network, Parquet out. `python ray_data.py CATALOG MODEL OUT`
+"""Predict with Ray Data: read Parquet, an actor that holds the network, write Parquet. `python ray_data.py CATALOG MODEL OUT`
 
-One actor with all the cores: several actors of one thread were slower.
+One actor uses all cores. Several actors with one thread each were slower.
 """
 
 import glob
@@ -32,6 +32,6 @@ class Predict:
 ray.init(num_cpus=cores, include_dashboard=False, log_to_driver=False)
 files = sorted(glob.glob(f"{os.path.abspath(catalog)}/**/*.parquet", recursive=True))
 galaxies = ray.data.read_parquet(files, columns=["object_id", "cutout", *MAGS])
-# The actor asks for no core of its own: where there is one alone, nobody could read.
+# The actor reserves no core. On a machine with one core, the readers could not run otherwise.
 predict = dict(batch_size=512, batch_format="pyarrow", compute=ray.data.ActorPoolStrategy(size=1), num_cpus=0)
 galaxies.map_batches(Predict, **predict).write_parquet(os.path.abspath(out))

@@ -1,4 +1,4 @@
-"""The rows of a catalog as CAI has them, one file of tensors: `python to_pt.py CATALOG ROWS.pt`"""
+"""Write the rows of a catalog as CAI reads them, a file of tensors: `python to_pt.py CATALOG ROWS.pt`"""
 
 import glob
 import sys

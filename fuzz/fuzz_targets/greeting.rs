@@ -1,4 +1,4 @@
-//! What a process hears from one that says it is of the same cluster.
+//! The greeting of a process that claims to belong to the same cluster.
 #![no_main]
 use std::{
     io::Write,
@@ -12,8 +12,8 @@ fuzz_target!(|data: &[u8]| {
     let address = listener.local_addr().expect("it is bound");
     let mut theirs = TcpStream::connect(address).expect("it listens");
     let (mut ours, _) = listener.accept().expect("somebody connects");
-    // Then it hangs up; what this side says to it is lost.
+    // The other side closes its connection. The answer of this side is lost.
     let _ = theirs.write_all(data);
     let _ = theirs.shutdown(std::net::Shutdown::Write);
-    engine::greeting::fuzz_greeting(&mut ours);
+    hubbleflow::cluster::fuzz_greeting(&mut ours);
 });

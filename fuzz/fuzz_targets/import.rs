@@ -1,7 +1,7 @@
-//! Pickles of PyTorch, arrays of numpy, and whole archives, as a drop and as a network.
+//! Pickles of PyTorch, arrays of numpy, and archives, imported as a drop and as a network.
 #![no_main]
-use connectors::import::{Settings, Without, import_images, weights};
 use fuzz::{path, place, runtime, zip};
+use import::{ImportSettings, Without, import_images, weights};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|data: &[u8]| {
@@ -22,10 +22,10 @@ fuzz_target!(|data: &[u8]| {
     let file = path("archive");
     std::fs::write(&file, archive).expect("there is room");
     let _ = weights(&file);
-    let settings = Settings {
+    let settings = ImportSettings {
         first_id: Some(0),
         without: vec![Without::Positions, Without::Mags],
-        ..Settings::default()
+        ..ImportSettings::default()
     };
     runtime().block_on(async {
         let mut drop = place(&[]).await;

@@ -1,4 +1,4 @@
-//! An entry of the ledger, and a file of metrics.
+//! An entry of the ledger and a file of metrics.
 #![no_main]
 use connectors::{
     Ledger, Output,

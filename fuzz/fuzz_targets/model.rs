@@ -1,4 +1,4 @@
-//! `config.json`, and a file of weights with any header.
+//! `config.json` and a file of weights.
 #![no_main]
 use fuzz::{path, two};
 use libfuzzer_sys::fuzz_target;

@@ -1,4 +1,4 @@
-//! A Parquet object of a drop: planned by its footer, and read page by page.
+//! A Parquet object of a drop, which is planned and read.
 #![no_main]
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use connectors::{
 use fuzz::{let_decoders_panic, place, runtime};
 use libfuzzer_sys::fuzz_target;
 
-/// What is in flight at most.
+/// Upper bound on the bytes in flight.
 const MEMORY_BYTES: u64 = 200_000_000;
 
 fuzz_target!(init: let_decoders_panic(), |data: &[u8]| {

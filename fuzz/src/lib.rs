@@ -1,11 +1,11 @@
-//! What the targets share: stores in memory, and a folder for what is read as a file.
+//! Helpers of the fuzz targets: stores in memory, and a folder for files.
 use std::{path::PathBuf, sync::Arc, sync::OnceLock};
 
 use connectors::Location;
 use object_store::{ObjectStore, ObjectStoreExt, memory::InMemory, path::Path};
 use tokio::runtime::{Builder, Runtime};
 
-/// The runtime of the process.
+/// The tokio runtime of the process.
 pub fn runtime() -> &'static Runtime {
     static RUNTIME: OnceLock<Runtime> = OnceLock::new();
     RUNTIME.get_or_init(|| {
@@ -15,7 +15,7 @@ pub fn runtime() -> &'static Runtime {
     })
 }
 
-/// A place in memory that holds these objects.
+/// A location in memory with these objects.
 pub async fn place(objects: &[(&str, &[u8])]) -> Location {
     let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
     for (name, bytes) in objects {
@@ -27,11 +27,12 @@ pub async fn place(objects: &[(&str, &[u8])]) -> Location {
         prefix: Path::default(),
         url: "memory:".to_owned(),
         folder: None,
+        pages: None,
     }
 }
 
-/// Lets the decoder of Parquet panic: a reader takes that for what it is, a damaged page, and fails the drop. Any other
-/// panic stays a finding.
+/// Ignores panics of the Parquet decoder. A reader treats such a panic as a damaged page and fails the drop. Any other
+/// panic is a finding.
 pub fn let_decoders_panic() {
     let abort = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
@@ -42,7 +43,7 @@ pub fn let_decoders_panic() {
     }));
 }
 
-/// A path in a folder of this process, in memory where the machine has a file system there.
+/// A path in a temporary folder of this process, in `/dev/shm` if it exists.
 pub fn path(name: &str) -> PathBuf {
     static FOLDER: OnceLock<tempfile::TempDir> = OnceLock::new();
     let folder = FOLDER.get_or_init(|| {
@@ -57,7 +58,7 @@ pub fn path(name: &str) -> PathBuf {
     folder.path().join(name)
 }
 
-/// Two parts of the input: its first two bytes say where the second begins.
+/// Splits the input into two parts. The first two bytes are the length of the first part.
 pub fn two(data: &[u8]) -> (&[u8], &[u8]) {
     let Some((length, rest)) = data.split_first_chunk::<2>() else {
         return (data, &[]);
@@ -66,14 +67,14 @@ pub fn two(data: &[u8]) -> (&[u8], &[u8]) {
     rest.split_at(length.min(rest.len()))
 }
 
-/// A zip archive whose members are stored, as PyTorch and numpy write them.
+/// A zip archive of stored members, as PyTorch and numpy write it.
 pub fn zip(members: &[(&str, &[u8])]) -> Vec<u8> {
     let (mut archive, mut directory) = (Vec::new(), Vec::new());
     for (name, bytes) in members {
         let mut crc = flate2::Crc::new();
         crc.update(bytes);
         let size = (bytes.len() as u32).to_le_bytes();
-        let facts = [
+        let sizes = [
             &[0; 8][..],
             &crc.sum().to_le_bytes(),
             &size,
@@ -83,12 +84,12 @@ pub fn zip(members: &[(&str, &[u8])]) -> Vec<u8> {
         ]
         .concat();
         let at = archive.len() as u32;
-        archive.extend([b"PK\x03\x04\x14\0", &facts[..], name.as_bytes(), bytes].concat());
+        archive.extend([b"PK\x03\x04\x14\0", &sizes[..], name.as_bytes(), bytes].concat());
         let place = [&[0; 10][..], &at.to_le_bytes()].concat();
         directory.extend(
             [
                 b"PK\x01\x02\x14\0\x14\0",
-                &facts[..],
+                &sizes[..],
                 &place,
                 name.as_bytes(),
             ]

@@ -1,58 +1,51 @@
-//! AstroMAE: a vision transformer pretrained as a masked autoencoder, an Inception network and a
-//! dense network on magnitudes, which together feed a small head.
+//! AstroMAE: a vision transformer that is pretrained as a masked autoencoder, an Inception network and a dense network on
+//! magnitudes. Together they feed a small head.
 //!
-//! A. Dolatpour Fathkouhi and G. C. Fox 2024, "AstroMAE: Redshift Prediction Using a Masked
-//! Autoencoder with a Novel Fine-Tuning Architecture", [arXiv:2409.01825]; the parallel convolution
-//! module (PCM) is ViTAE's, Xu et al. 2021, [arXiv:2106.03348].
+//! A. Dolatpour Fathkouhi and G. C. Fox 2024, "AstroMAE: Redshift Prediction Using a Masked Autoencoder with a Novel
+//! Fine-Tuning Architecture", [arXiv:2409.01825]. The parallel convolution module (PCM) is that of ViTAE, Xu et al. 2021,
+//! [arXiv:2106.03348].
 //!
-//! This is the model as others see it; `network.rs` has its branches and its head, `encoder.rs` the transformer.
+//! This file implements [`Model`]. `network.rs` has the branches and the head, `encoder.rs` the transformer, `fast/` the
+//! same network for predictions.
 //!
 //! [arXiv:2409.01825]: https://arxiv.org/abs/2409.01825
 //! [arXiv:2106.03348]: https://arxiv.org/abs/2106.03348
 
+use std::path::Path;
+
 use tch::{Device, Kind, Tensor};
 
+use crate::checkpoint::Checkpoint;
 use crate::config::{Branch, Config};
 use crate::cuda::{self, Lane};
-use crate::device::Precision;
-use crate::fast::{Backend, Fast};
-use crate::network::Network;
-use crate::{Checkpoint, Error, Inputs, Model, Needs};
+use crate::directory::Directory;
+use crate::error::Error;
+use crate::fast::{Backend, FoldedNetwork};
+use crate::inputs::{Inputs, Needs};
+use crate::model::{self, Model};
+use crate::network::{Network, Taps};
 
-/// The network with its weights on a device.
+use crate::precision::Precision;
+
+/// AstroMAE with its weights on a device.
 #[derive(Debug)]
 pub struct AstroMae {
     id: String,
     config: Config,
-    /// As they were read, for whoever wants taps.
+    /// The weights as they were read, for [`AstroMae::taps`].
     weights: Checkpoint,
     device: Device,
     kind: Kind,
-    fast: Fast,
-    /// What predicts on a GPU.
+    folded: FoldedNetwork,
+    /// The folded network on a stream of a GPU.
     lane: Option<Lane>,
-}
-
-/// What a forward pass computes on its way; `None` where the branch is switched off.
-#[derive(Debug)]
-pub struct Taps {
-    /// `[batch, width]`: the mean of the patches after the last block, normalised by `fc_norm`.
-    pub encoder: Option<Tensor>,
-    /// `[batch, 1096]`: what the encoder gives to the head.
-    pub vit_block: Option<Tensor>,
-    /// `[batch, 1096]`: what the Inception network gives to the head.
-    pub inception: Option<Tensor>,
-    /// `[batch, 1024]`: what the magnitudes give to the head.
-    pub magnitude: Option<Tensor>,
-    /// `[batch]`: the photometric redshifts.
-    pub z_phot: Tensor,
 }
 
 impl AstroMae {
     /// Builds the network of `config` from the `checkpoint` that was read for it.
     ///
     /// # Errors
-    /// [`Error::Torch`] where the weights do not fit on `device`.
+    /// [`Error::Torch`] if the weights do not fit into the memory of `device`.
     pub fn new(
         id: &str,
         config: &Config,
@@ -64,32 +57,58 @@ impl AstroMae {
         Self::on(id, config, checkpoint, backend)
     }
 
-    pub(crate) fn on(
+    /// Loads the AstroMAE in `dir`. [`load`](crate::load()) loads any model, but does not give [`taps`](AstroMae::taps).
+    ///
+    /// # Errors
+    /// Those of [`load`](crate::load()).
+    pub fn load(dir: &Path, device: Device, precision: Precision) -> Result<Self, Error> {
+        let backend = Backend::new(device, precision.kind());
+        Self::from_directory(&Directory::read(dir)?, backend)
+    }
+
+    /// Builds the network of a model directory on a backend.
+    pub(crate) fn from_directory(directory: &Directory, backend: Backend) -> Result<Self, Error> {
+        let config = directory.config()?;
+        let checkpoint = Checkpoint::parse(&directory.weights_path, &directory.weights, &config)?;
+        Self::on(&directory.id(), &config, checkpoint, backend)
+    }
+
+    fn on(
         id: &str,
         config: &Config,
         checkpoint: Checkpoint,
         backend: Backend,
     ) -> Result<Self, Error> {
         let Backend { device, kind, .. } = backend;
-        let fast = Fast::new(&checkpoint, config, backend)?;
+        let folded = FoldedNetwork::new(&checkpoint, config, backend)?;
         Ok(Self {
             id: id.to_owned(),
             config: config.clone(),
             weights: checkpoint,
             device,
             kind,
-            lane: lane(&fast, device, config)?,
-            fast,
+            lane: lane(&folded, device, config)?,
+            folded,
         })
     }
 
-    /// The forward pass with what it computes on its way, on the model's device and in its precision.
+    /// Runs the forward pass and returns its intermediate results, on the model's device and in its precision.
     ///
-    /// It goes through the network as it was published, made anew each time; [`Model::forward`] does not, and its
-    /// redshifts differ from these in their last digits.
+    /// It uses the network as it was published, which it builds each time. [`Model::forward`] uses the folded network, whose
+    /// redshifts differ in their last digits.
     ///
     /// # Errors
-    /// [`Error::Inputs`] where the batch does not fit the model, [`Error::Torch`].
+    /// [`Error::Inputs`] if the batch does not fit the model, [`Error::Torch`] if libtorch cannot compute.
+    ///
+    /// ```
+    /// use hubbleflow_models::{AstroMae, Config, Precision, init};
+    /// let dir = tempfile::tempdir().unwrap();
+    /// init::init(dir.path(), &Config::preset("astromae-tiny").unwrap(), "")?;
+    /// let model = AstroMae::load(dir.path(), tch::Device::Cpu, Precision::Fp32)?;
+    /// let taps = model.taps(&init::inputs(2, 32)?)?;
+    /// assert_eq!(taps.vit_block.unwrap().size(), [2, 1096]);
+    /// # Ok::<(), hubbleflow_models::Error>(())
+    /// ```
     pub fn taps(&self, inputs: &Inputs) -> Result<Taps, Error> {
         let _guard = tch::no_grad_guard();
         let inputs = inputs.checked(self.needs(), self.cutout_px())?;
@@ -122,7 +141,7 @@ impl Model for AstroMae {
     fn host_tensor(&self, shape: &[i64]) -> Result<Tensor, Error> {
         match &self.lane {
             Some(_on_gpu) => Ok(cuda::pinned(shape)?),
-            None => crate::host_tensor(shape),
+            None => model::host_tensor(shape),
         }
     }
 
@@ -134,36 +153,36 @@ impl Model for AstroMae {
         let inputs = inputs.checked(self.needs(), self.cutout_px())?;
         Ok(match &self.lane {
             Some(lane) => lane.forward(&inputs)?,
-            None => self.fast.forward(&inputs)?,
+            None => self.folded.forward(&inputs)?,
         })
     }
 
     fn replica(&self) -> Result<Box<dyn Model>, Error> {
-        let fast = self.fast.clone();
+        let folded = self.folded.clone();
         Ok(Box::new(Self {
             id: self.id.clone(),
             config: self.config.clone(),
             weights: self.weights.share(),
             device: self.device,
             kind: self.kind,
-            lane: lane(&fast, self.device, &self.config)?,
-            fast,
+            lane: lane(&folded, self.device, &self.config)?,
+            folded,
         }))
     }
 }
 
-/// Where a network predicts on a GPU.
-fn lane(fast: &Fast, device: Device, config: &Config) -> Result<Option<Lane>, Error> {
+/// Captures the network on a stream if the device is a GPU.
+fn lane(folded: &FoldedNetwork, device: Device, config: &Config) -> Result<Option<Lane>, Error> {
     match device {
         Device::Cuda(gpu) => {
-            let lane = Lane::new(fast, gpu, needs(config), config.cutout_px)?;
+            let lane = Lane::new(folded, gpu, needs(config), config.cutout_px)?;
             Ok(Some(lane))
         }
         _ => Ok(None),
     }
 }
 
-/// What a network of this configuration looks at.
+/// The inputs that a network of this configuration uses.
 fn needs(config: &Config) -> Needs {
     Needs {
         cutouts: config.has(Branch::Encoder) || config.has(Branch::Inception),

@@ -1,10 +1,10 @@
-// How the C++ of this crate gives errors back: see cpp.rs.
+// How the C++ of this crate returns errors; cpp.rs reads them.
 #pragma once
 
 #include <cstring>
 #include <exception>
 
-// Null, or what went wrong, to be freed by the caller: an exception never leaves.
+// Runs `body` and returns null, or an error message that the caller must free. Exceptions do not leave this function.
 template <class Body> char *error_of(Body body) noexcept {
     try {
         body();
@@ -12,6 +12,6 @@ template <class Body> char *error_of(Body body) noexcept {
     } catch (const std::exception &error) {
         return strdup(error.what());
     } catch (...) {
-        return strdup("an exception that is none of the standard library's");
+        return strdup("an exception that is not of the standard library");
     }
 }

@@ -1,6 +1,6 @@
-//! The vision transformer: patches of a cutout, each looking at all others.
+//! The vision transformer: each patch of a cutout attends to all others.
 //!
-//! | | shapes |
+//! | part | shapes |
 //! |---|---|
 //! | patches | `[batch, band, y, x] -> [batch, patch, width]` |
 //! | a block | `[batch, 1 + patch, width]` in and out |
@@ -13,9 +13,10 @@
 
 use tch::{TchError, Tensor};
 
-use crate::config::{Config, Encoder as EncoderConfig, EncoderKind};
+use crate::checkpoint::Checkpoint;
+use crate::config::{Config, EncoderConfig, EncoderKind};
+use crate::error::Error;
 use crate::layers::{BatchNorm, Conv, LayerNorm, Linear};
-use crate::{Checkpoint, Error};
 
 /// The vision transformer.
 #[derive(Debug)]
@@ -23,12 +24,15 @@ pub(crate) struct Encoder {
     patch_embed: Conv,
     cls_token: Tensor,
     pos_embed: Tensor,
-    blocks: Vec<Block>,
+    blocks: Vec<TransformerBlock>,
 }
 
 impl Encoder {
     pub(crate) fn new(c: &Checkpoint, config: &Config) -> Result<Self, Error> {
-        let block = |n| Block::new(c, &format!("blocks.{n}"), &config.encoder, config.grid());
+        let block = |n| {
+            let path = format!("blocks.{n}");
+            TransformerBlock::new(c, &path, &config.encoder, config.grid())
+        };
         Ok(Self {
             patch_embed: Conv::patches(c, "patch_embed.proj")?,
             cls_token: c.tensor("cls_token")?,
@@ -39,9 +43,9 @@ impl Encoder {
         })
     }
 
-    /// `[batch, band, y, x] -> [batch, 1 + patch, width]`: the tokens after the last block.
+    /// Computes the tokens after the last block: `[batch, band, y, x] -> [batch, 1 + patch, width]`.
     ///
-    /// With `places`, `[batch, kept]`, the encoder sees these patches alone, in this order, and `patch` is `kept`.
+    /// With `places`, `[batch, kept]`, the encoder sees only these patches, in this order, and `patch` is `kept`.
     pub(crate) fn forward(
         &self,
         cutouts: &Tensor,
@@ -70,9 +74,9 @@ impl Encoder {
     }
 }
 
-/// One transformer block; with a PCM, convolutions of its input are added after the attention.
+/// One transformer block. If it has a PCM, convolutions of its input are added after the attention.
 #[derive(Debug)]
-pub(crate) struct Block {
+pub(crate) struct TransformerBlock {
     norm1: LayerNorm,
     attention: Attention,
     pcm: Option<Pcm>,
@@ -81,7 +85,7 @@ pub(crate) struct Block {
     fc2: Linear,
 }
 
-impl Block {
+impl TransformerBlock {
     /// The block at `path` of a transformer on `grid` by `grid` patches.
     pub(crate) fn new(
         c: &Checkpoint,
@@ -103,12 +107,12 @@ impl Block {
         })
     }
 
-    /// `[batch, 1 + patch, width]` in and out; `places` where the patches are not the whole grid.
+    /// `[batch, 1 + patch, width]` in and out. `places` are given if the patches are not the whole grid.
     pub(crate) fn forward(&self, x: &Tensor, places: Option<&Tensor>) -> Result<Tensor, TchError> {
         let y = x.f_add(&self.attention.forward(&self.norm1.forward(x)?)?)?;
         if let Some(pcm) = &self.pcm {
             let local = pcm.forward(x, places)?;
-            // The patches alone: the class token has no place on the grid.
+            // Only the patches: the class token has no place on the grid.
             let _ = y.f_narrow(1, 1, local.size3()?.1)?.f_add_(&local)?;
         }
         let hidden = self.fc1.forward(&self.norm2.forward(&y)?)?.f_gelu("none")?;
@@ -155,12 +159,12 @@ impl Attention {
     }
 }
 
-/// The parallel convolution module: what is next to a patch on the sky, which attention must learn.
+/// The parallel convolution module: it tells a patch its neighbours on the sky, which attention would have to learn.
 ///
-/// Where an encoder sees some patches alone, each lies at its own place of the grid and the others are as empty as
-/// the padding around it; only the places seen are normalised and handed on (a masked convolution, as in Gao et al.
-/// 2022, [arXiv:2205.03892]). So a weight always means the same neighbour, in pretraining and after it, and nothing
-/// of a masked patch leaks. A kernel of one pixel has no neighbours and needs no grid.
+/// If the encoder sees only some patches, each lies at its own place of the grid, and the other places are zero, as is the
+/// padding around the grid. Only the places seen are normalised and passed on (a masked convolution, as in Gao et al.
+/// 2022, [arXiv:2205.03892]). So a weight means the same neighbour in pretraining and after it, and a masked patch has no
+/// influence. A kernel of one patch has no neighbours and needs no grid.
 ///
 /// [arXiv:2205.03892]: https://arxiv.org/abs/2205.03892
 #[derive(Debug)]

@@ -1,28 +1,28 @@
-//! What can go wrong between a model directory and a photo-z.
+//! The errors of this crate, split by what a user would do about them.
 
 use std::fmt;
 use std::path::PathBuf;
 
-/// Why a model could not be loaded, or could not predict.
+/// The reason why a model could not be read, written, trained or run.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// A file of the model directory could not be read or written.
+    /// A file could not be read or written.
     #[error("{}: {what}", path.display())]
     Io {
         /// The file or directory.
         path: PathBuf,
-        /// What was tried, and what to do.
+        /// The attempt, and what to do.
         what: &'static str,
-        /// What the operating system said.
+        /// The error of the operating system.
         source: std::io::Error,
     },
-    /// `config.json` is not one that this version understands.
+    /// This version does not understand `config.json`.
     #[error("{}: {reason}", path.display())]
     Config {
         /// The configuration file.
         path: PathBuf,
-        /// The field, what stands there and what is known.
+        /// The field, its value and the known values.
         reason: String,
     },
     /// `model.safetensors` is damaged.
@@ -33,7 +33,7 @@ pub enum Error {
     Corrupt {
         /// The weights' file.
         path: PathBuf,
-        /// What the reader of the format found.
+        /// The error of the reader of the format.
         source: safetensors::SafeTensorError,
     },
     /// A tensor that the configuration needs is missing, or has another shape.
@@ -50,9 +50,9 @@ pub enum Error {
         /// The shape that the configuration asks for.
         expected: Vec<usize>,
         /// The shape in the file.
-        found: Found,
+        found: FoundShape,
     },
-    /// The file holds a tensor that the configuration has no place for.
+    /// The file holds a tensor that does not belong to the configuration.
     #[error(
         "{}: tensor `{tensor}` of shape {found:?} is not part of this configuration; \
          check `encoder` and `branches` in config.json",
@@ -73,18 +73,18 @@ pub enum Error {
         path: PathBuf,
         /// The tensor's name.
         tensor: String,
-        /// What is wrong with it.
+        /// The reason.
         reason: String,
     },
-    /// A network of another program is none that is known here.
+    /// The tensors of another program do not make a network that this crate knows.
     #[error("{}: {reason}", path.display())]
-    Foreign {
-        /// The file that it came from.
+    Import {
+        /// The file that the tensors came from.
         path: PathBuf,
-        /// What does not fit, and what to do.
+        /// The tensor or attribute that does not fit, and what to do.
         reason: String,
     },
-    /// The file to be written exists, with other content.
+    /// The file to be written exists and has other content.
     #[error(
         "{}: exists, and holds another model; choose another directory, or remove it",
         path.display()
@@ -93,7 +93,7 @@ pub enum Error {
         /// The file in the way.
         path: PathBuf,
     },
-    /// The state belongs to another training.
+    /// The state is that of another training.
     #[error(
         "{}: the state of another training (other settings, rows or network); \
          give the settings it was begun with, or choose another directory",
@@ -103,9 +103,9 @@ pub enum Error {
         /// The state's file.
         path: PathBuf,
     },
-    /// A training went astray.
+    /// The loss of a training became NaN or infinite.
     #[error(
-        "the loss is no number after step {step}: lower the learning rate, or look for odd rows"
+        "the loss is not a finite number after step {step}: lower the learning rate, or look for odd rows"
     )]
     Diverged {
         /// The step.
@@ -114,28 +114,28 @@ pub enum Error {
     /// The batch does not fit the model.
     #[error("the batch does not fit the model: {0}")]
     Inputs(String),
-    /// The device asked for is not to be had.
+    /// A device, a precision or instructions that are unknown or not available.
     #[error("{0}")]
     Device(String),
-    /// libtorch refused an operation (out of memory is the usual reason).
+    /// libtorch refused an operation. The usual reason is that memory is short.
     #[error("libtorch refused an operation")]
     Torch(#[from] tch::TchError),
 }
 
-/// The shape that stands in the place of the expected one.
+/// The shape that was found instead of the expected one.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Found {
-    /// No tensor of that name.
+pub enum FoundShape {
+    /// There is no tensor of that name.
     Nothing,
-    /// A tensor of this shape.
+    /// There is a tensor of this shape.
     Shape(Vec<usize>),
 }
 
-impl fmt::Display for Found {
+impl fmt::Display for FoundShape {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Found::Nothing => f.write_str("no such tensor"),
-            Found::Shape(shape) => write!(f, "{shape:?}"),
+            FoundShape::Nothing => f.write_str("no such tensor"),
+            FoundShape::Shape(shape) => write!(f, "{shape:?}"),
         }
     }
 }

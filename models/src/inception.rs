@@ -1,24 +1,26 @@
-//! The two branches beside the encoder: an Inception network on cutouts, a dense one on magnitudes.
+//! The Inception network on cutouts.
 //!
-//! | branch | shapes |
+//! | part | shapes |
 //! |---|---|
-//! | [`VisInception`] | `[batch, band, y, x] -> [batch, 32, y, x] -> … -> [batch, 12, y/8, x/8] -> [batch, 1096]` |
-//! | magnitudes | `[batch, band] -> [batch, 1024]`, five linear layers |
+//! | stem | `[batch, band, y, x] -> [batch, 32, y, x]` |
+//! | blocks | `[batch, 32, y, x] -> … -> [batch, 12, y/8, x/8]` |
+//! | tail | `[batch, 12, y/8, x/8] -> [batch, 1096]` |
 //!
-//! After Henghes et al. 2022, "Deep learning methods for obtaining photometric redshift estimations
-//! from images" (doi:10.1093/mnras/stac480), which AstroMAE takes its local features from.
+//! AstroMAE takes it from Henghes et al. 2022, "Deep learning methods for obtaining photometric redshift estimations from
+//! images" (doi:10.1093/mnras/stac480).
 
 use tch::{TchError, Tensor};
 
+use crate::checkpoint::Checkpoint;
+use crate::error::Error;
 use crate::layers::{BatchNorm, Conv, Mlp};
 use crate::layout::{INCEPTION_BLOCKS, LAST_BLOCK};
-use crate::{Checkpoint, Error};
 
 /// Convolutions of several sizes side by side, with pooling between them.
 #[derive(Debug)]
 pub(crate) struct VisInception {
     stem: Conv,
-    blocks: Vec<Block>,
+    blocks: Vec<InceptionBlock>,
     tail: Mlp,
 }
 
@@ -26,7 +28,7 @@ impl VisInception {
     pub(crate) fn new(checkpoint: &Checkpoint) -> Result<Self, Error> {
         let path = "inception_model.vis_inception";
         let block = |(n, _, _): (usize, usize, usize)| {
-            Block::new(checkpoint, &format!("{path}.{n}"), n != LAST_BLOCK)
+            InceptionBlock::new(checkpoint, &format!("{path}.{n}"), n != LAST_BLOCK)
         };
         Ok(Self {
             stem: Conv::same(checkpoint, "inception_model.conv2d_init", 1)?,
@@ -42,7 +44,7 @@ impl VisInception {
     pub(crate) fn forward(&self, cutouts: &Tensor) -> Result<Tensor, TchError> {
         let mut x = self.stem.forward(cutouts)?;
         for (n, block) in self.blocks.iter().enumerate() {
-            // Positions 1, 4 and 7 of the sequence: before the first, third and fifth block.
+            // The poolings are before the first, third and fifth block (positions 1, 4 and 7 of the sequence).
             if n % 2 == 0 {
                 x = x.f_avg_pool2d([2, 2], [2, 2], [0, 0], false, true, None)?;
             }
@@ -52,14 +54,14 @@ impl VisInception {
     }
 }
 
-/// 1x1, 1x1 then 3x3, 1x1 then 5x5 (not in the last block), and maximum then 1x1, concatenated.
+/// Four branches, concatenated: 1x1; 1x1 and 3x3; 1x1 and 5x5 (not in the last block); maximum and 1x1.
 #[derive(Debug)]
-struct Block {
+struct InceptionBlock {
     branches: Vec<Vec<ConvBlock>>,
     pooled: ConvBlock,
 }
 
-impl Block {
+impl InceptionBlock {
     fn new(checkpoint: &Checkpoint, path: &str, with_5x5: bool) -> Result<Self, Error> {
         let conv = |name: &str| ConvBlock::new(checkpoint, &format!("{path}.{name}"));
         let mut branches = vec![
@@ -87,7 +89,7 @@ impl Block {
     }
 }
 
-/// `relu(bn(conv(x)))`.
+/// A convolution, its batch normalisation and a ReLU.
 #[derive(Debug)]
 struct ConvBlock {
     conv: Conv,

@@ -1,9 +1,8 @@
-//! A model directory with initialised weights: for tests and demonstrations, where no trained model
-//! is at hand.
+//! A model directory with weights that follow a rule, for tests and demonstrations without a trained model.
 //!
-//! Every number follows from the tensor's name alone, so two programs that share this rule share the
-//! weights: for element `i` of the tensor `name`, in row-major order,
-//! `u = splitmix64(fnv1a64(salt + name) + i) >> 40`, as a fraction of 2^24, and `s = 2u - 1`; then
+//! Every number follows from the tensor's name alone, so all programs that use this rule have the same weights. For element
+//! `i` of the tensor `name`, in row-major order, `u = splitmix64(fnv1a64(salt + name) + i) >> 40`, as a fraction of 2^24,
+//! and `s = 2u - 1`. Then
 //!
 //! | tensor | value |
 //! |---|---|
@@ -11,74 +10,59 @@
 //! | `running_mean`, biases | `0.1 s` |
 //! | weights of norms | `1 + 0.1 s` |
 //! | `cls_token` | `0.02 s` |
-//! | `pos_embed` | sines and cosines of the patch's place |
+//! | `pos_embed` | sines and cosines of the patch's position |
 //! | other weights | `s sqrt(3 / inputs)`: their outputs have the variance of their inputs |
 
 use std::path::Path;
 
-use safetensors::{Dtype, SafeTensorError, tensor::TensorView};
 use tch::Tensor;
 
-use crate::config::{BANDS, Config};
-use crate::layout::{Entry, layout};
-use crate::{Directory, Error, Inputs};
+use crate::bands::BANDS;
+use crate::config::Config;
+use crate::directory::{CONFIG_FILE, Directory, WEIGHTS_FILE};
+use crate::error::Error;
+use crate::inputs::Inputs;
+use crate::layout::{TensorEntry, layout};
+use crate::tensor_file::f32_bytes;
 
-/// Writes a model directory of `config` with initialised weights; the config's name says so.
+/// Writes a model directory of `config` with weights that follow the rule. The name in its `config.json` says that it is
+/// not trained.
 ///
-/// `salt` picks another set of weights. The same arguments write the same bytes.
+/// Each `salt` gives different weights. The same arguments write the same bytes.
 ///
 /// # Errors
-/// [`Error::Config`] for a configuration that contradicts itself, [`Error::Exists`] where `dir` holds
-/// another model, [`Error::Io`].
+/// [`Error::Config`] if the configuration contradicts itself, [`Error::Exists`] if `dir` holds another model, [`Error::Io`]
+/// if a file cannot be written.
 ///
 /// ```
-/// use models::{Config, device::Precision, init};
+/// use hubbleflow_models::{Config, device::Precision, init};
 /// let dir = tempfile::tempdir().unwrap();
 /// init::init(dir.path(), &Config::preset("astromae-tiny").unwrap(), "").unwrap();
-/// let model = models::load(dir.path(), tch::Device::Cpu, Precision::Fp32).unwrap();
+/// let model = hubbleflow_models::load(dir.path(), tch::Device::Cpu, Precision::Fp32).unwrap();
 /// assert_eq!(model.name(), "astromae-tiny, initialised (not trained)");
 /// ```
 pub fn init(dir: &Path, config: &Config, salt: &str) -> Result<(), Error> {
-    let path = dir.join(crate::CONFIG_FILE);
+    let path = dir.join(CONFIG_FILE);
     config.validate().map_err(|reason| Error::Config {
         path: path.clone(),
         reason,
     })?;
     let mut config = config.clone();
     config.name = format!("{}, initialised (not trained)", config.name);
-    let tensors = safetensors_bytes(&config, salt).map_err(|source| Error::Corrupt {
-        path: dir.join(crate::WEIGHTS_FILE),
+    let entries = layout(&config);
+    let tensors = entries.iter().map(|entry| {
+        let values = values(entry, &config, salt);
+        (entry.name.as_str(), entry.shape.as_slice(), values)
+    });
+    let tensors = f32_bytes(tensors).map_err(|source| Error::Corrupt {
+        path: dir.join(WEIGHTS_FILE),
         source,
     })?;
     Directory::write(dir, &config, &tensors)
 }
 
-fn safetensors_bytes(config: &Config, salt: &str) -> Result<Vec<u8>, SafeTensorError> {
-    let entries = layout(config);
-    let bytes: Vec<Vec<u8>> = entries
-        .iter()
-        .map(|entry| {
-            values(entry, config, salt)
-                .into_iter()
-                .flat_map(f32::to_le_bytes)
-                .collect()
-        })
-        .collect();
-    let views: Vec<(&str, TensorView<'_>)> = entries
-        .iter()
-        .zip(&bytes)
-        .map(|(entry, bytes)| {
-            Ok((
-                entry.name.as_str(),
-                TensorView::new(Dtype::F32, entry.shape.clone(), bytes)?,
-            ))
-        })
-        .collect::<Result<_, SafeTensorError>>()?;
-    safetensors::serialize(views, None)
-}
-
-/// The rule's values for one tensor.
-fn values(entry: &Entry, config: &Config, salt: &str) -> Vec<f32> {
+/// The values of one tensor.
+fn values(entry: &TensorEntry, config: &Config, salt: &str) -> Vec<f32> {
     if let Some(table) = fixed_table(&entry.name, config) {
         return table;
     }
@@ -109,7 +93,7 @@ fn values(entry: &Entry, config: &Config, salt: &str) -> Vec<f32> {
         .collect()
 }
 
-/// The sines and cosines of a table that no training changes, if `name` is one.
+/// The table of positions, which no training changes, if `name` is such a table.
 pub(crate) fn fixed_table(name: &str, config: &Config) -> Option<Vec<f32>> {
     let width = match (name, &config.decoder) {
         ("pos_embed", _) => config.encoder.width,
@@ -119,15 +103,15 @@ pub(crate) fn fixed_table(name: &str, config: &Config) -> Option<Vec<f32>> {
     Some(position_table(width, config.grid()))
 }
 
-/// A sequence of numbers that follows from a name.
+/// A sequence of random numbers that follows from a name.
 #[derive(Debug, Clone, Copy)]
 pub struct Uniform(u64);
 
 impl Uniform {
-    /// The sequence of `name`.
+    /// Makes the sequence of `name`.
     ///
     /// ```
-    /// let cls_token = models::init::Uniform::new("cls_token");
+    /// let cls_token = hubbleflow_models::init::Uniform::new("cls_token");
     /// assert_eq!(cls_token.u(0), 0.48858875036239624);
     /// ```
     pub fn new(name: &str) -> Self {
@@ -135,12 +119,17 @@ impl Uniform {
         Self(name.bytes().fold(0xcbf2_9ce4_8422_2325, fnv1a))
     }
 
-    /// Its element `i`, in `[0, 1)`.
+    /// Returns element `i`, in `[0, 1)`.
     pub fn u(self, i: usize) -> f64 {
         (splitmix64(self.0.wrapping_add(i as u64)) >> 40) as f64 / f64::from(1 << 24)
     }
 
-    /// Its element `i`, stretched to `[-1, 1)`.
+    /// Returns element `i`, scaled to `[-1, 1)`.
+    ///
+    /// ```
+    /// let sequence = hubbleflow_models::init::Uniform::new("cls_token");
+    /// assert_eq!(sequence.s(7), 2.0 * sequence.u(7) - 1.0);
+    /// ```
     pub fn s(self, i: usize) -> f64 {
         2.0 * self.u(i) - 1.0
     }
@@ -153,8 +142,8 @@ fn splitmix64(x: u64) -> u64 {
     z ^ (z >> 31)
 }
 
-/// The fixed table of He et al. 2022 (MAE): a row of zeros for the class token, then for each patch
-/// `[sin, cos]` of its column and `[sin, cos]` of its row at `width / 4` frequencies.
+/// The fixed table of positions of He et al. 2022 (MAE), `[1 + patch, width]`: a row of zeros for the class token, then for
+/// each patch `[sin, cos]` of its column and `[sin, cos]` of its row at `width / 4` frequencies.
 fn position_table(width: usize, grid: usize) -> Vec<f32> {
     let quarter = width / 4;
     let frequency = |k: usize| 1.0 / 10_000f64.powf(k as f64 / quarter as f64);
@@ -169,10 +158,17 @@ fn position_table(width: usize, grid: usize) -> Vec<f32> {
     table
 }
 
-/// A batch that follows the same rule: a Gaussian galaxy in noise, magnitudes between 15 and 21.
+/// Makes a batch of inputs that follows the same rule: a Gaussian galaxy in noise, and magnitudes between 15 and 21.
 ///
 /// # Errors
-/// [`Error::Torch`] where there is no memory for it.
+/// [`Error::Torch`] if there is not enough memory.
+///
+/// ```
+/// let inputs = hubbleflow_models::init::inputs(2, 32)?;
+/// assert_eq!(inputs.cutouts.unwrap().size(), [2, 5, 32, 32]);
+/// assert_eq!(inputs.mags.unwrap().size(), [2, 5]);
+/// # Ok::<(), hubbleflow_models::Error>(())
+/// ```
 pub fn inputs(batch: usize, cutout_px: usize) -> Result<Inputs, Error> {
     let (noise, amplitude) = (Uniform::new("input.image"), Uniform::new("input.amp"));
     let centre = (cutout_px as f64 - 1.0) / 2.0;
@@ -209,8 +205,8 @@ mod tests {
     }
 
     #[test]
-    fn running_var_is_a_half_and_u() {
-        let config = Config::preset("astromae-tiny").expect("a preset");
+    fn running_var_is_one_half_plus_u() {
+        let config = Config::preset("astromae-tiny").expect("invariant: a preset");
         let name = "blocks.0.PCM.1.running_var";
         let entry = layout(&config)
             .into_iter()

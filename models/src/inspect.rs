@@ -1,60 +1,68 @@
-//! What a model directory holds, and whether it computes.
+//! A summary of a model directory, without running the model: `hubbleflow model inspect`.
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::Path;
 
 use serde::Serialize;
-use tch::Device;
 
-use crate::checkpoint::read_names;
 use crate::config::{Architecture, Branch};
-use crate::device::Precision;
-use crate::{Directory, Error, init};
+use crate::directory::Directory;
+use crate::error::Error;
+use crate::tensor_file::read_tensors;
 
-/// A model directory, described without running it.
+/// The summary of a model directory.
 #[derive(Debug, Clone, Serialize)]
 pub struct Inspection {
-    /// Which network.
+    /// The network.
     pub architecture: Architecture,
     /// The name in its configuration.
     pub name: String,
     /// SHA-256 of its files, in hex.
     pub id: String,
-    /// What feeds its head.
+    /// The branches that feed its head.
     pub branches: Vec<Branch>,
-    /// Numbers that training may set: all but the statistics of batch normalisation.
+    /// The number of parameters: all numbers except the statistics of batch normalisations.
     pub parameters: usize,
-    /// Size of the weights' file.
+    /// The size of the weights' file in bytes.
     pub bytes: usize,
-    /// Tensors by the type that they are stored as.
+    /// The number of tensors, by the type that they are stored as.
     pub dtypes: BTreeMap<String, usize>,
-    /// Where the parameters are.
+    /// The parts of the network.
     pub modules: Vec<Module>,
 }
 
 /// A part of the network.
 #[derive(Debug, Clone, Serialize)]
 pub struct Module {
-    /// The first part of its tensors' names; a block of the encoder is a module of its own.
+    /// The prefix of its tensors' names. Each block of the encoder is a module.
     pub name: String,
-    /// Its tensors, statistics included.
+    /// The number of its tensors, statistics included.
     pub tensors: usize,
-    /// Its parameters.
+    /// The number of its parameters.
     pub parameters: usize,
 }
 
-/// Describes the model in `dir`.
+/// Summarises the model in `dir`. It does not check that the weights fit the configuration; [`check`](crate::check()) does.
 ///
 /// # Errors
-/// [`Error::Io`], [`Error::Config`] or [`Error::Corrupt`]; whether the weights fit the configuration
-/// is [`check`]'s to say.
+/// [`Error::Io`] if a file cannot be read, [`Error::Config`] if the configuration is not understood, [`Error::Corrupt`] if
+/// the weights are damaged.
+///
+/// ```
+/// use hubbleflow_models::{Config, init, inspect};
+/// let dir = tempfile::tempdir().unwrap();
+/// init::init(dir.path(), &Config::preset("astromae-tiny").unwrap(), "")?;
+/// let summary = inspect(dir.path())?;
+/// assert_eq!(summary.modules[0].name, "blocks.0");
+/// # Ok::<(), hubbleflow_models::Error>(())
+/// ```
 pub fn inspect(dir: &Path) -> Result<Inspection, Error> {
     let directory = Directory::read(dir)?;
     let config = directory.config()?;
     let mut dtypes = BTreeMap::new();
     let mut modules: Vec<Module> = Vec::new();
-    for (name, view) in read_names(&directory.weights_path, &directory.weights)? {
+    for (name, view) in read_tensors(&directory.weights_path, &directory.weights)? {
         *dtypes.entry(format!("{:?}", view.dtype())).or_default() += 1;
         let statistic = ["running_mean", "running_var", "num_batches_tracked"];
         let is_statistic = statistic.iter().any(|suffix| name.ends_with(suffix));
@@ -88,7 +96,7 @@ pub fn inspect(dir: &Path) -> Result<Inspection, Error> {
     })
 }
 
-/// `blocks.0` and `inception_model.vis_inception` are modules; otherwise the first part of a name is.
+/// The module of a tensor: the first two parts of the name for `blocks.0` and `inception_model.vis_inception`, else the first.
 fn module_of(name: &str) -> String {
     let parts = match name.split('.').next() {
         Some("blocks" | "inception_model") => 2,
@@ -134,56 +142,5 @@ impl fmt::Display for Inspection {
             writeln!(f, "{name:<34} {tensors:>7} {parameters:>11}")?;
         }
         Ok(())
-    }
-}
-
-/// What a trial run of a model gave.
-#[derive(Debug, Clone, Serialize)]
-pub struct Check {
-    /// The name in its configuration.
-    pub name: String,
-    /// SHA-256 of its files, in hex.
-    pub id: String,
-    /// Where it ran.
-    pub device: String,
-    /// With which numbers.
-    pub precision: Precision,
-    /// Its photometric redshifts for [`init::inputs`].
-    pub z_phot: Vec<f32>,
-    /// Whether all of them are finite.
-    pub finite: bool,
-}
-
-/// Loads the model in `dir` and runs it once, on a batch of four made-up galaxies.
-///
-/// # Errors
-/// As [`load`](crate::load), and those of the forward pass. Predictions that are not finite are no
-/// error, but [`Check::finite`] is false.
-pub fn check(dir: &Path, device: Device, precision: Precision) -> Result<Check, Error> {
-    let model = crate::load(dir, device, precision)?;
-    let output = model.forward(&init::inputs(4, model.cutout_px())?)?;
-    let z_phot = Vec::<f32>::try_from(&output)?;
-    Ok(Check {
-        name: model.name().to_owned(),
-        id: model.id().to_owned(),
-        device: match device {
-            Device::Cuda(index) => format!("cuda:{index}"),
-            other => format!("{other:?}").to_lowercase(),
-        },
-        precision,
-        finite: z_phot.iter().all(|z| z.is_finite()),
-        z_phot,
-    })
-}
-
-impl fmt::Display for Check {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let verdict = if self.finite { "finite" } else { "NOT FINITE" };
-        writeln!(f, "{} ({})", self.name, &self.id[..12])?;
-        writeln!(
-            f,
-            "on {} in {}: predictions are {verdict}",
-            self.device, self.precision
-        )
     }
 }

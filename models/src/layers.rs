@@ -1,10 +1,11 @@
-//! The layers that the networks are made of, each with the weights that a checkpoint has under its path.
+//! The layers of the networks. Each takes its weights from a checkpoint, under its path.
 
 use tch::{Kind, TchError, Tensor};
 
-use crate::{Checkpoint, Error};
+use crate::checkpoint::Checkpoint;
+use crate::error::Error;
 
-/// Numbers of float32 at least, and as wide as `kind`.
+/// Float64 if `kind` is float64, else float32.
 pub(crate) fn wide(kind: Kind) -> Kind {
     match kind {
         Kind::Double => Kind::Double,
@@ -12,7 +13,7 @@ pub(crate) fn wide(kind: Kind) -> Kind {
     }
 }
 
-/// `x W^T + b`, on the last dimension.
+/// A linear layer: `x W^T + b`, on the last dimension.
 #[derive(Debug)]
 pub(crate) struct Linear {
     weight: Tensor,
@@ -25,6 +26,7 @@ impl Linear {
         Self::with_bias(checkpoint, path, bias)
     }
 
+    /// The layer at `path` with a bias that is not in the checkpoint.
     pub(crate) fn with_bias(c: &Checkpoint, path: &str, bias: Tensor) -> Result<Self, Error> {
         Ok(Self {
             weight: c.tensor(&format!("{path}.weight"))?,
@@ -32,7 +34,7 @@ impl Linear {
         })
     }
 
-    /// The same layer in float32 at least.
+    /// The same layer in float32, or in float64 if it is in float64.
     pub(crate) fn widened(&self) -> Result<Self, TchError> {
         let kind = wide(self.weight.kind());
         Ok(Self {
@@ -46,11 +48,12 @@ impl Linear {
     }
 }
 
-/// Linear layers with a ReLU between each two, and none after the last.
+/// Linear layers with a ReLU between them, but not after the last.
 #[derive(Debug)]
 pub(crate) struct Mlp(Vec<Linear>);
 
 impl Mlp {
+    /// The layers at `positions` of the sequence at `path`.
     pub(crate) fn new(
         checkpoint: &Checkpoint,
         path: &str,
@@ -73,7 +76,7 @@ impl Mlp {
     }
 }
 
-/// Mean 0 and variance 1 over the last dimension, then scale and shift; epsilon 1e-6.
+/// Layer normalisation: mean 0 and variance 1 over the last dimension, then scale and shift; epsilon 1e-6.
 #[derive(Debug)]
 pub(crate) struct LayerNorm {
     weight: Tensor,
@@ -99,7 +102,7 @@ impl LayerNorm {
     }
 }
 
-/// A square convolution; `[batch, channels, y, x]` in and out.
+/// A square convolution: `[batch, channels, y, x]` in and out.
 #[derive(Debug)]
 pub(crate) struct Conv {
     weight: Tensor,
@@ -110,7 +113,7 @@ pub(crate) struct Conv {
 }
 
 impl Conv {
-    /// Stride 1, padded so that the side stays as it is.
+    /// A convolution with stride 1, padded so that the side does not change.
     pub(crate) fn same(checkpoint: &Checkpoint, path: &str, groups: usize) -> Result<Self, Error> {
         let weight = checkpoint.tensor(&format!("{path}.weight"))?;
         let bias = checkpoint.tensor(&format!("{path}.bias"))?;
@@ -124,7 +127,7 @@ impl Conv {
         })
     }
 
-    /// Not overlapping: the stride is the kernel's side.
+    /// A convolution without overlap: the stride is the side of the kernel.
     pub(crate) fn patches(checkpoint: &Checkpoint, path: &str) -> Result<Self, Error> {
         let conv = Self::same(checkpoint, path, 1)?;
         Ok(Self {
@@ -149,8 +152,8 @@ impl Conv {
 
 /// Batch normalisation; epsilon 1e-5.
 ///
-/// Where its weights learn it takes the statistics of the batch, and moves the running ones towards them by a tenth;
-/// otherwise, as when a part of a network is frozen, it takes the running ones.
+/// If its weights learn, it uses the statistics of the batch, and moves the running statistics towards them by a tenth. If
+/// not, because that part of the network is frozen or predicts, it uses the running statistics.
 #[derive(Debug)]
 pub(crate) struct BatchNorm {
     weight: Tensor,

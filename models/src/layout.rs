@@ -1,46 +1,46 @@
-//! Names and shapes of AstroMAE's tensors, as the public checkpoint has them.
+//! The names and shapes of AstroMAE's tensors in the public checkpoint.
 //!
-//! One table for whoever reads weights ([`Checkpoint`](crate::Checkpoint)), makes them
-//! ([`init`](crate::init)) or counts them.
+//! [`Checkpoint`](crate::Checkpoint) reads weights by this table, [`init`](crate::init) makes them by it.
 
-use crate::config::{BANDS, Branch, Config, Decoder, Encoder, EncoderKind};
+use crate::bands::BANDS;
+use crate::config::{Branch, Config, DecoderConfig, EncoderConfig, EncoderKind};
 
-/// Width of what the encoder and the Inception network give to the head.
+/// The number of features that the encoder and the Inception network each give to the head.
 pub const IMAGE_FEATURES: usize = 1096;
-/// Width of what the magnitudes give to the head, and of the head's hidden layer.
+/// The number of features that the magnitudes give to the head, and the width of the head's hidden layer.
 pub const MAG_FEATURES: usize = 1024;
-/// Channels that the first 1x1 convolution of the Inception network makes of the bands.
+/// Output channels of the first 1x1 convolution of the Inception network.
 const STEM: usize = 32;
 
-/// The Inception blocks: position in `vis_inception`, channels in, channels of each of its branches.
+/// The Inception blocks: position in `vis_inception`, input channels, output channels of each branch.
 pub(crate) const INCEPTION_BLOCKS: [(usize, usize, usize); 5] =
     [(2, 32, 16), (3, 64, 16), (5, 64, 8), (6, 32, 8), (8, 32, 4)];
-/// The last Inception block: its 5x5 branch is in the public checkpoint, but not in its output.
+/// The last Inception block. The public checkpoint has its 5x5 branch, but the block's output does not.
 pub(crate) const LAST_BLOCK: usize = 8;
-/// The linear layers of `magnitude_block`, with a ReLU between each two.
+/// The positions of the linear layers in `magnitude_block`, which have a ReLU between them.
 pub(crate) const MAG_LAYERS: [usize; 5] = [0, 2, 4, 6, 8];
 
-/// A tensor that belongs to a configuration.
+/// A tensor of a configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Entry {
-    /// The public checkpoint's name.
+pub struct TensorEntry {
+    /// The name in the public checkpoint.
     pub name: String,
     /// Row-major shape.
     pub shape: Vec<usize>,
-    /// Whether the forward pass uses it; one that it does not use may be missing.
+    /// Whether the forward pass uses it. If not, it may be missing.
     pub required: bool,
 }
 
-/// Every tensor of the branches that `config` switches on, and of their head; or of a masked autoencoder.
+/// Lists every tensor of the branches of `config` and of their head, or of a masked autoencoder.
 ///
 /// ```
-/// let mut config = models::Config::preset("astromae").unwrap();
-/// config.branches = vec![models::Branch::Magnitude];
-/// let layout = models::layout::layout(&config);
+/// let mut config = hubbleflow_models::Config::preset("astromae").unwrap();
+/// config.branches = vec![hubbleflow_models::Branch::Magnitude];
+/// let layout = hubbleflow_models::layout::layout(&config);
 /// assert_eq!(layout[0].name, "inception_model.magnitude_block.0.weight");
 /// assert_eq!(layout[0].shape, [1024, 5]);
 /// ```
-pub fn layout(config: &Config) -> Vec<Entry> {
+pub fn layout(config: &Config) -> Vec<TensorEntry> {
     let mut table = Table::default();
     if let Some(decoder) = &config.decoder {
         table.trunk(config);
@@ -58,18 +58,23 @@ pub fn layout(config: &Config) -> Vec<Entry> {
     table.0
 }
 
-/// Whether a tensor is of the transformer itself: what pretraining learns and hands on.
+/// Whether a tensor belongs to the transformer itself, which pretraining trains and fine-tuning takes over.
+///
+/// ```
+/// use hubbleflow_models::layout::is_trunk;
+/// assert!(is_trunk("blocks.0.attn.qkv.weight") && !is_trunk("vit_block.0.weight"));
+/// ```
 pub fn is_trunk(name: &str) -> bool {
     let parts = ["cls_token", "pos_embed", "patch_embed.", "blocks."];
     parts.iter().any(|part| name.starts_with(part))
 }
 
-/// Whether a tensor is of a batch normalisation: its sums are taken in float32 on every device.
+/// Whether a tensor belongs to a batch normalisation, which computes in float32 on every device.
 pub(crate) fn is_batch_norm(name: &str) -> bool {
     name.contains(".bn.") || name.contains(".PCM.1.")
 }
 
-/// The first parts of the names that belong to `branch`.
+/// The prefixes of the names of the tensors of `branch`.
 pub(crate) fn prefixes(branch: Branch) -> &'static [&'static str] {
     match branch {
         Branch::Encoder => &[
@@ -89,10 +94,10 @@ pub(crate) fn prefixes(branch: Branch) -> &'static [&'static str] {
     }
 }
 
-/// The head's layers, by the branches that feed it: hidden layer if any, then the output.
+/// The names of the head's layers: the hidden layer, if there is one, and the output.
 ///
-/// A single image branch has no hidden layer: its features pass a ReLU and one linear layer,
-/// `concat_block.1`. Otherwise `concat_block.0`, a ReLU, and `concat_block.2`.
+/// With a single image branch there is no hidden layer: the features pass a ReLU and one linear layer, `concat_block.1`.
+/// Otherwise they pass `concat_block.0`, a ReLU, and `concat_block.2`.
 pub(crate) fn head_names(config: &Config) -> (Option<&'static str>, &'static str) {
     match config.ordered_branches()[..] {
         [Branch::Encoder] | [Branch::Inception] => (None, "concat_block.1"),
@@ -100,19 +105,20 @@ pub(crate) fn head_names(config: &Config) -> (Option<&'static str>, &'static str
     }
 }
 
+/// The layout as it grows.
 #[derive(Default)]
-struct Table(Vec<Entry>);
+struct Table(Vec<TensorEntry>);
 
 impl Table {
     fn tensor(&mut self, name: impl Into<String>, shape: &[usize]) {
-        self.0.push(Entry {
+        self.0.push(TensorEntry {
             name: name.into(),
             shape: shape.to_vec(),
             required: true,
         });
     }
 
-    /// A linear layer or a convolution: `weight` of `shape`, and a bias of its first dimension.
+    /// A linear layer or a convolution: a weight of `shape`, and a bias as long as its first dimension.
     fn layer(&mut self, path: &str, shape: &[usize]) {
         self.tensor(format!("{path}.weight"), shape);
         self.tensor(format!("{path}.bias"), &shape[..1]);
@@ -145,8 +151,8 @@ impl Table {
         self.layer("vit_block.2", &[IMAGE_FEATURES, IMAGE_FEATURES]);
     }
 
-    /// Under the names of He et al. 2022.
-    fn decoder(&mut self, config: &Config, decoder: &Decoder) {
+    /// The decoder, with the names of He et al. 2022.
+    fn decoder(&mut self, config: &Config, decoder: &DecoderConfig) {
         let (width, encoder) = (decoder.width, &config.encoder);
         let patches = config.grid() * config.grid();
         self.layer("norm", &[encoder.width]);
@@ -162,7 +168,7 @@ impl Table {
         self.layer("decoder_pred", &[pixels, width]);
     }
 
-    fn block(&mut self, path: &str, encoder: &Encoder) {
+    fn block(&mut self, path: &str, encoder: &EncoderConfig) {
         let width = encoder.width;
         let hidden = width * encoder.mlp_ratio;
         self.layer(&format!("{path}.norm1"), &[width]);
@@ -205,7 +211,7 @@ impl Table {
             conv("branch3.1", [each, 5, each]);
             conv("branch4.1", [channels, 1, each]);
         }
-        // Three branches of the last block are concatenated, after three poolings by two.
+        // The output of the last block has three branches, after three poolings by two.
         let side = config.cutout_px / 2 / 2 / 2;
         let flat = 3 * INCEPTION_BLOCKS[4].2 * side * side;
         self.layer(&format!("{vis}.10"), &[IMAGE_FEATURES, flat]);

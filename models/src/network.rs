@@ -1,23 +1,40 @@
-//! AstroMAE's branches and its head: one forward pass, for predictions and for training.
+//! AstroMAE's branches and its head, as published. Training uses this network; `fast/` is the same network for predictions.
 //!
-//! | | shapes |
+//! | part | shapes |
 //! |---|---|
 //! | encoder | `[batch, 1 + patch, width] -> [batch, width]`, the mean of the patches |
 //! | vit_block | `[batch, width] -> [batch, 1096]` |
 //! | inception | `[batch, band, y, x] -> [batch, 1096]` |
 //! | magnitude | `[batch, band] -> [batch, 1024]` |
-//! | head | the branches, concatenated in this order `-> [batch]` |
+//! | head | the features of the branches, concatenated in this order `-> [batch]` |
 
 use tch::{Kind, TchError, Tensor};
 
-use crate::config::{Branch, Config, Preprocessing};
+use crate::checkpoint::Checkpoint;
+use crate::config::{Branch, Config};
 use crate::encoder::Encoder;
+use crate::error::Error;
 use crate::inception::VisInception;
 use crate::layers::{LayerNorm, Linear, Mlp, wide};
 use crate::layout::{MAG_LAYERS, head_names};
-use crate::{Checkpoint, Error, Taps};
+use crate::preprocess::Preprocessing;
 
-/// The network, on the device and in the numbers of its weights.
+/// The intermediate results of a forward pass. Those of branches that the configuration does not have are `None`.
+#[derive(Debug)]
+pub struct Taps {
+    /// `[batch, width]`: the mean of the patches after the last block, normalised by `fc_norm`.
+    pub encoder: Option<Tensor>,
+    /// `[batch, 1096]`: the features of the encoder for the head.
+    pub vit_block: Option<Tensor>,
+    /// `[batch, 1096]`: the features of the Inception network for the head.
+    pub inception: Option<Tensor>,
+    /// `[batch, 1024]`: the features of the magnitudes for the head.
+    pub magnitude: Option<Tensor>,
+    /// `[batch]`: the photometric redshifts.
+    pub z_phot: Tensor,
+}
+
+/// The network. It computes on the device and in the numbers of its weights.
 #[derive(Debug)]
 pub(crate) struct Network {
     preprocess: Preprocessing,
@@ -29,7 +46,7 @@ pub(crate) struct Network {
 }
 
 impl Network {
-    /// The network of `config` with weights of `kind`.
+    /// The network of `config`, with weights of `kind`.
     pub(crate) fn new(c: &Checkpoint, config: &Config, kind: Kind) -> Result<Self, Error> {
         let on = |branch| config.has(branch).then_some(c);
         let encoder = |c| EncoderBranch::new(c, config);
@@ -44,7 +61,7 @@ impl Network {
         })
     }
 
-    /// The forward pass: cutouts and magnitudes as they come, on the network's device.
+    /// The forward pass, from raw cutouts and magnitudes on the network's device.
     pub(crate) fn forward(
         &self,
         cutouts: Option<&Tensor>,
@@ -53,7 +70,7 @@ impl Network {
         self.forward_from(cutouts, mags, None)
     }
 
-    /// The forward pass, where `latents` are there with the encoder's part done: [`Network::latents`] of the cutouts.
+    /// The forward pass. If `latents` are given ([`Network::latents`] of the cutouts), the encoder is skipped.
     pub(crate) fn forward_from(
         &self,
         cutouts: Option<&Tensor>,
@@ -84,19 +101,20 @@ impl Network {
         })
     }
 
-    /// What the transformer makes of cutouts, before anything that learns on top of one that is frozen:
-    /// `[batch, width]`.
+    /// The mean of the encoder's patches after the last block, `[batch, width]`. If the encoder is frozen, nothing before
+    /// this point learns.
     ///
     /// # Panics
-    /// Where the encoder is switched off.
+    /// If the network has no encoder.
     pub(crate) fn latents(&self, cutouts: &Tensor) -> Result<Tensor, TchError> {
         let branch = self.encoder.as_ref();
-        let branch = branch.expect("invariant: latents are asked of a network with an encoder");
+        let branch =
+            branch.expect("invariant: only a network with an encoder is asked for latents");
         branch.latents(&self.prepared(cutouts)?)
     }
 
-    /// Whether a branch besides the encoder looks at cutouts.
-    pub(crate) fn looks_twice(&self) -> bool {
+    /// Whether a branch other than the encoder uses cutouts.
+    pub(crate) fn needs_cutouts_beside_encoder(&self) -> bool {
         self.inception.is_some()
     }
 
@@ -106,7 +124,7 @@ impl Network {
     }
 }
 
-/// The encoder and what makes features of it.
+/// The encoder, and the layers that make features of its output.
 #[derive(Debug)]
 struct EncoderBranch {
     encoder: Encoder,
@@ -125,14 +143,14 @@ impl EncoderBranch {
         })
     }
 
-    /// The mean of the patches after the last block.
+    /// The mean of the patches after the last block: `[batch, band, y, x] -> [batch, width]`.
     fn latents(&self, cutouts: &Tensor) -> Result<Tensor, TchError> {
         let tokens = self.encoder.forward(cutouts, None)?;
         let patches = tokens.f_narrow(1, 1, tokens.size3()?.1 - 1)?;
         patches.f_mean_dim(1, false, None)
     }
 
-    /// The latents, normalised, and the features that they become.
+    /// Normalises the latents and computes the features: `[batch, width] -> [batch, width], [batch, 1096]`.
     fn forward(&self, latents: &Tensor) -> Result<[Option<Tensor>; 2], TchError> {
         let encoded = self.fc_norm.forward(latents)?;
         let features = self.vit_block.forward(&self.linear.forward(&encoded)?)?;
@@ -140,8 +158,7 @@ impl EncoderBranch {
     }
 }
 
-/// Features to a redshift: a hidden layer where several branches (or magnitudes alone) feed it,
-/// then ReLU and one linear layer.
+/// From features to a redshift: a hidden layer (unless a single image branch feeds the head), a ReLU and a linear layer.
 #[derive(Debug)]
 struct Head {
     hidden: Option<Linear>,
@@ -157,13 +174,13 @@ impl Head {
         })
     }
 
-    /// `[batch, features] -> [batch]`, float32 at least.
+    /// `[batch, features] -> [batch]`, in float32 or float64.
     fn forward(&self, features: &Tensor) -> Result<Tensor, TchError> {
         let hidden = match &self.hidden {
             Some(layer) => layer.forward(features)?.f_relu()?,
             None => features.f_relu()?,
         };
-        // The last sum is float32 whatever the rest is: bfloat16 has no more than three digits for a redshift.
+        // The last sum is always in float32 or float64: bfloat16 has at most three digits for a redshift.
         let hidden = hidden.f_to_kind(wide(hidden.kind()))?;
         self.out.forward(&hidden)?.f_squeeze_dim(1)
     }

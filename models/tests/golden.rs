@@ -1,16 +1,16 @@
-//! AstroMAE against the reference implementation: every activation, from weights that follow a rule.
+//! AstroMAE against the reference implementation: every activation, with weights that follow a rule.
 //!
-//! The expected numbers are float64 outputs of the public Python network with the weights of
-//! [`models::init`] (salt "") on the batch of [`models::init::inputs`]: for each activation its sum of
-//! magnitudes, and elements spread over it. The network here computes in float32; what it may differ
-//! by is 1e-5 of the activation's largest element.
+//! The expected numbers are float64 outputs of the public Python network, with the weights of [`hubbleflow_models::init`]
+//! (salt "") on the batch of [`hubbleflow_models::init::inputs`]. For each activation they are the sum of its magnitudes, and
+//! elements spread over it. The network here computes in float32. It may differ by 1e-5 of the activation's largest
+//! element.
 
 #![allow(clippy::unwrap_used)]
 
-use models::{AstroMae, Config, Precision, Taps, init};
+use hubbleflow_models::{AstroMae, Config, Precision, Taps, init};
 use tch::{Device, Kind, Tensor};
 
-/// What the reference computed for one activation.
+/// The numbers of the reference for one activation.
 struct Golden {
     tap: &'static str,
     shape: &'static [i64],

@@ -6,7 +6,7 @@ use std::{
 
 use connectors::{
     DropPlan, Error, Ledger, Output,
-    ledger::{Appended, Entry, FORMAT, FileRecord, Kind, Rows},
+    ledger::{Appended, Entry, EntryKind, FORMAT, FileRecord, RowCounts},
 };
 use serde::{Deserialize, Serialize};
 use timely::dataflow::{
@@ -89,7 +89,7 @@ pub struct Settled {
     /// How it ended.
     pub outcome: Outcome,
     /// Its rows by door, where they were all counted.
-    pub rows: Rows,
+    pub rows: RowCounts,
     /// Its committed files.
     pub files: u64,
     /// What it took.
@@ -98,7 +98,7 @@ pub struct Settled {
 
 /// What is told of a drop until it is settled.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-enum Told {
+enum CommitInput {
     Plan(Box<DropPlan>),
     Part(Staged),
 }
@@ -106,8 +106,8 @@ enum Told {
 /// Commits drops.
 /// ```
 /// # use std::sync::Arc;
-/// # use connectors::{DropPlan, Ledger, Location, Output, galaxy::FileKind, ledger::Rows};
-/// use operators::{Commit, Committer, Outcome, Staged, Tally, Unfinished};
+/// # use connectors::{DropPlan, Ledger, Location, Output, galaxy::FileKind, ledger::RowCounts};
+/// use hubbleflow_operators::{Commit, Committer, Outcome, Staged, Tally, Unfinished};
 /// use timely::dataflow::operators::{Inspect, ToStream};
 /// # let runtime = tokio::runtime::Runtime::new().unwrap();
 /// # let folder = tempfile::tempdir().unwrap();
@@ -117,7 +117,7 @@ enum Told {
 /// # let committer = Committer { output, ledger, model_id, engine, settings: serde_json::Value::Null, unfinished: Unfinished::default(), runtime: runtime.handle().clone() };
 /// # let (name, attempt, kind) = ("night-1".to_owned(), "first".to_owned(), FileKind::Galaxies);
 /// # let plan = DropPlan { name, attempt, began: 1, kind, id_kind: None, keep: Default::default(), inputs: vec![], ignored: vec![], rows: 2, parts: 1, failure: None, splits: Default::default() };
-/// # let staged = Staged { files: vec![], rows: Rows { read: 2, written: 0, learned: 0, rejected: 2 }, failures: vec![], tally: Tally::default() };
+/// # let staged = Staged { files: vec![], rows: RowCounts { read: 2, written: 0, learned: 0, rejected: 2 }, failures: vec![], tally: Tally::default() };
 ///
 /// timely::example(move |scope| {
 ///     // Two rows were promised, and two came through.
@@ -135,9 +135,9 @@ pub trait Commit<'s> {
 impl<'s> Commit<'s> for Flow<'s, Staged> {
     fn commit(self, plans: Flow<'s, DropPlan>, committer: &Committer) -> Flow<'s, Settled> {
         let told = plans
-            .map(|plan| Told::Plan(Box::new(plan)))
-            .concat(self.map(Told::Part));
-        let first = Exchange::new(|_: &Told| 0);
+            .map(|plan| CommitInput::Plan(Box::new(plan)))
+            .concat(self.map(CommitInput::Part));
+        let first = Exchange::new(|_: &CommitInput| 0);
         let drops = gather(told, first, "Drops", |_| (), |_| 0, u64::MAX);
         let committer = committer.clone();
         // One at a time: numbers of the ledger follow the order of the drops.
@@ -155,12 +155,12 @@ impl<'s> Commit<'s> for Flow<'s, Staged> {
 
 impl Committer {
     /// Settles a drop by all that was told of it.
-    async fn settle(&self, told: Vec<Told>) -> Option<Settled> {
+    async fn settle(&self, told: Vec<CommitInput>) -> Option<Settled> {
         let (mut plan, mut parts) = (None, Vec::new());
         for told in told {
             match told {
-                Told::Plan(told) => plan = Some(*told),
-                Told::Part(part) => parts.push(part),
+                CommitInput::Plan(told) => plan = Some(*told),
+                CommitInput::Part(part) => parts.push(part),
             }
         }
         let plan = plan?;
@@ -209,7 +209,7 @@ impl Committer {
         let entry = Entry {
             format: FORMAT,
             sequence: 0,
-            kind: Kind::Drop,
+            kind: EntryKind::Drop,
             attempt: plan.attempt,
             drop: plan.name,
             model_id: self.model_id.clone(),

@@ -1,4 +1,4 @@
-//! The source: drops that are ready to be read, in the order in which they are handed in.
+//! Feeds the dataflow with planned drops, in the order in which they are handed in.
 use std::sync::{
     Arc, Mutex, OnceLock, PoisonError,
     mpsc::{Receiver, Sender, TryRecvError, channel},
@@ -15,7 +15,7 @@ use crate::{DropId, Flow};
 
 type Waker = Arc<OnceLock<Mutex<SyncActivator>>>;
 
-/// Hands drops to the dataflow, from any thread. When it is dropped, the dataflow ends after what it was handed.
+/// Hands drops to the dataflow, from any thread. When the feeder is dropped, the dataflow ends after the drops it has.
 #[derive(Debug)]
 pub struct Feeder {
     plans: Option<Sender<DropPlan>>,
@@ -29,7 +29,7 @@ pub struct Feed {
     waker: Waker,
 }
 
-/// A feeder and the feed it fills.
+/// A feeder, and the feed that it fills.
 pub fn feeder() -> (Feeder, Feed) {
     let (sender, receiver) = channel();
     let waker = Waker::default();
@@ -46,7 +46,7 @@ pub fn feeder() -> (Feeder, Feed) {
 }
 
 impl Feeder {
-    /// Hands a drop in; false where the dataflow is gone.
+    /// Hands a drop in. Returns false if the dataflow is gone.
     pub fn put(&self, plan: DropPlan) -> bool {
         let sent = self
             .plans
@@ -66,7 +66,7 @@ impl Drop for Feeder {
 
 fn wake(waker: &Waker) {
     if let Some(waker) = waker.get() {
-        // Fails only where the worker is gone.
+        // This fails only if the worker is gone.
         let _ = waker
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
@@ -74,7 +74,31 @@ fn wake(waker: &Waker) {
     }
 }
 
-/// Emits each drop that is handed in at a time of its own. A worker without a feed emits nothing.
+/// Emits each drop at a time of its own: the first at 0, the next at 1. A worker without a feed emits nothing.
+/// ```
+/// # use std::sync::Mutex;
+/// # use connectors::{DropPlan, galaxy::FileKind};
+/// use hubbleflow_operators::feed::{feed, feeder};
+/// use timely::dataflow::operators::{Capture, capture::Extract, vec::Map};
+/// # let plan = |name: &str| DropPlan {
+/// #     name: name.to_owned(), attempt: String::new(), began: 1, kind: FileKind::Galaxies, id_kind: None, keep: Default::default(),
+/// #     inputs: vec![], ignored: vec![], rows: 0, parts: 1, failure: None, splits: Default::default(),
+/// # };
+///
+/// let (feeder, plans) = feeder();
+/// assert!(feeder.put(plan("night-2")));
+/// assert!(feeder.put(plan("night-1")));
+/// drop(feeder);
+/// # let plans = Mutex::new(plans);
+/// let drops = timely::example(|scope| {
+///     # let plans = plans.into_inner().unwrap();
+///     feed(scope, Some(plans)).map(|plan| plan.name).capture()
+/// });
+/// assert_eq!(drops.extract(), [(0, vec!["night-2".to_owned()]), (1, vec!["night-1".to_owned()])]);
+/// ```
+///
+/// # Panics
+/// If a feed enters a second dataflow.
 pub fn feed<'s>(scope: Scope<'s, DropId>, feed: Option<Feed>) -> Flow<'s, DropPlan> {
     source::<_, CapacityContainerBuilder<Vec<DropPlan>>, _, _>(
         scope,
@@ -85,9 +109,9 @@ pub fn feed<'s>(scope: Scope<'s, DropId>, feed: Option<Feed>) -> Flow<'s, DropPl
                 let waker = scope.worker().sync_activator_for(info.address.to_vec());
                 feed.waker
                     .set(Mutex::new(waker))
-                    .expect("a feed enters one dataflow");
+                    .expect("invariant: a feed enters one dataflow");
             }
-            // What was handed in before the waker was set.
+            // Drops may have been handed in before the waker was set.
             activator.activate();
             let mut open = feed.map(|feed| (feed, capability));
             move |output| {

@@ -1,4 +1,4 @@
-//! Collect items by key until their drop is complete, or until they weigh too much to keep.
+//! Collects items by key until their drop is complete, or until they weigh too much to keep.
 use std::collections::BTreeMap;
 
 use timely::dataflow::{
@@ -11,11 +11,11 @@ use crate::{DropId, Flow};
 /// Items of one key and drop.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Group<K, I> {
-    /// What they have in common.
+    /// The key that the items share.
     pub key: K,
     /// The items, in the order in which they came.
     pub items: Vec<I>,
-    /// Whether the drop is complete, so that no more of this key follow.
+    /// Whether the drop is complete, so that no more items of this key follow.
     pub complete: bool,
 }
 
@@ -24,11 +24,11 @@ struct Held<K, I> {
     groups: BTreeMap<K, (Vec<I>, u64)>,
 }
 
-/// Emits the items of each key as one group when their drop is complete. Where all that is held weighs more than
-/// `limit`, the heaviest group is emitted early, and again as often as need be.
+/// Emits the items of each key as one group when their drop is complete. While all held items together weigh more than
+/// `limit`, the heaviest group is emitted early.
 ///
 /// ```
-/// use operators::gather::gather;
+/// use hubbleflow_operators::gather::gather;
 /// use timely::dataflow::{channels::pact::Pipeline, operators::{Inspect, ToStream}};
 ///
 /// timely::example(|scope| {
@@ -70,11 +70,11 @@ pub fn gather<'s, K: Ord + Clone + 'static, I: 'static>(
                 held -= bytes;
                 let drop = drops
                     .get_mut(&drop)
-                    .expect("the heaviest group is of a drop that is held");
+                    .expect("invariant: the heaviest group belongs to a held drop");
                 let (items, _) = drop
                     .groups
                     .remove(&key)
-                    .expect("the heaviest group is held");
+                    .expect("invariant: the heaviest group is held");
                 output.session(&drop.capability).give(Group {
                     key,
                     items,

@@ -3,17 +3,19 @@
 //! ```text
 //! feed ── deal ── read ── validate ── infer ── write ── commit ── score ── publish
 //! ```
-//! The timestamp of the dataflow is the order in which this run took the drops in ([`DropId`]); a drop's identity, its
-//! name, travels in the data. `read → validate → infer` stay on one worker, so that a cutout never moves; predictions are
-//! exchanged to the parts they belong to. A split that fails travels on as a [`Failure`], so that its drop is settled as
-//! failed at its own time and holds back no other.
+//! The timestamp of the dataflow is the number of the drop in this run ([`DropId`]). The name of the drop travels in the
+//! data. `read → validate → infer` stay on one worker, so a cutout never moves. Predictions are
+//! exchanged to the workers that write their parts. A split that fails travels on as a [`Failure`], so its drop is
+//! settled as failed at its own time, and no other drop waits for it.
 pub mod commit;
 pub mod deal;
 pub mod feed;
 pub mod gather;
 pub mod infer;
+pub mod inputs;
 pub mod metrics;
 pub mod offload;
+mod parcel;
 pub mod progress;
 pub mod publish;
 pub mod read;
@@ -29,26 +31,27 @@ use timely::dataflow::Stream;
 
 pub use commit::{Commit, Committer, Outcome, Settled, Unfinished};
 pub use deal::{Deal, HandBack, HandedBack};
-pub use infer::{Infer, Inference, Parcel};
+pub use infer::{Infer, Inference};
 pub use metrics::Metrics;
+pub use parcel::Parcel;
 pub use progress::{Progress, ShowProgress};
 pub use publish::{Publish, Published};
-pub use read::{Read, Reader, Rows};
+pub use read::{Read, ReadRows, Reader};
 pub use score::{Score, Scored, Scorer};
 pub use tally::Tally;
 pub use validate::{Judged, Rules, Validate};
 pub use write::{Staged, Write, Writer};
 
-/// The order in which this run took the drops in.
+/// The number of a drop in this run: 0 for the first drop that the run took.
 pub type DropId = u64;
 
-/// Items on their way through the dataflow.
+/// A stream of items whose timestamps are drops.
 pub type Flow<'s, D> = Stream<'s, DropId, Vec<D>>;
 
-/// Time since some fixed moment; the engine has the clock.
+/// A clock: the time since a fixed moment. The engine provides it.
 pub type Clock = fn() -> Duration;
 
-/// Why a split could not be taken through.
+/// Why a split has failed.
 #[derive(Clone, Debug)]
 pub struct Failure {
     /// The split.

@@ -1,4 +1,4 @@
-//! Leave the worker thread and come back: the only place where timely meets other threads.
+//! Hands work to other threads and takes the answers back: the only place where timely meets other threads.
 use std::{
     any::Any,
     collections::VecDeque,
@@ -31,10 +31,10 @@ enum Answer<O> {
     Lost(String),
 }
 
-/// The way back for one item: any number of answers, then [`Reply::finish`] or [`Reply::lose`].
+/// The reply to one item: any number of answers, then [`Reply::finish`] or [`Reply::lose`].
 pub struct Reply<O> {
     slot: usize,
-    /// What is told last, when the reply is dropped.
+    /// The answer that is sent when the reply is dropped.
     last: Answer<O>,
     answers: Sender<(usize, Answer<O>)>,
     room: Arc<Semaphore>,
@@ -55,7 +55,7 @@ impl<O> Reply<O> {
         self.put(Answer::InTurn(answer, place));
     }
 
-    /// Lets go of the item's time. A reply dropped unfinished (its thread panicked) stops the run.
+    /// Lets go of the item's time. A reply that is dropped unfinished (its thread panicked) stops the run.
     pub fn finish(mut self) {
         self.last = Answer::Finished;
     }
@@ -66,7 +66,7 @@ impl<O> Reply<O> {
     }
 
     fn put(&self, answer: Answer<O>) {
-        // Both fail only where the dataflow is gone, and with it whoever would want the answer.
+        // Both fail only if the dataflow is gone, and then nobody needs the answer.
         let _ = self.answers.send((self.slot, answer));
         let _ = self.waker.activate();
     }
@@ -81,15 +81,16 @@ impl<O> Drop for Reply<O> {
 
 /// Hands each item to `submit`, which answers from any thread, and emits the answers.
 ///
-/// A worker must never block, so work that waits or computes long is done elsewhere. The item's capability is held until
-/// its reply is finished, so a drop cannot appear complete while work is out. At most `in_flight` items are out at once;
-/// the rest wait here.
+/// A worker must never block, so work that waits or computes long runs on other threads. The operator holds the item's
+/// capability until the reply is finished, so a drop cannot appear complete while work is out. At most `in_flight` items
+/// are out at once; the rest wait in the operator.
 ///
 /// # Panics
-/// On the worker, where a reply is lost or dropped unfinished: a drop that waits for ever is worse than a run that stops.
+/// On the worker, if a reply is lost or dropped unfinished: a run that stops is better than a drop that waits for ever.
+/// At once, if `in_flight` is 0.
 ///
 /// ```
-/// use operators::offload::offload;
+/// use hubbleflow_operators::offload::offload;
 /// use timely::dataflow::{channels::pact::Pipeline, operators::{Input, Probe, vec::Map}};
 ///
 /// timely::execute_directly(|worker| {
@@ -119,7 +120,7 @@ pub fn offload<'s, I: 'static, O: Send + 'static>(
 ) -> Flow<'s, O> {
     assert!(
         in_flight > 0,
-        "an operator that may have nothing in flight never finishes"
+        "in_flight is 0, so the operator never finishes; set it to 1 or more"
     );
     let worker = items.scope().worker();
     items.unary(pact, name, move |_capability, info| {
@@ -138,7 +139,7 @@ pub fn offload<'s, I: 'static, O: Send + 'static>(
             for (slot, answer) in answered.try_iter() {
                 let capability = out[slot]
                     .as_ref()
-                    .expect("an answer comes for an item that is out");
+                    .expect("invariant: an answer comes only for an item that is out");
                 match answer {
                     Answer::Item(item) => output.session(capability).give(item),
                     Answer::InTurn(item, place) => {
@@ -171,7 +172,7 @@ pub fn offload<'s, I: 'static, O: Send + 'static>(
     })
 }
 
-/// What a panic said.
+/// The message of a panic.
 pub fn panic_message(panic: &(dyn Any + Send)) -> &str {
     let owned = panic.downcast_ref::<String>().map(String::as_str);
     owned

@@ -1,4 +1,4 @@
-//! Tell how far the cluster is: rows that have left the model, counted where the drops are settled.
+//! Counts the rows of all workers that have left the model, on the worker that settles drops.
 use std::sync::{
     Arc,
     atomic::{AtomicU64, Ordering},
@@ -9,7 +9,7 @@ use timely::dataflow::{channels::pact::Exchange, operators::generic::Operator};
 
 use crate::{Flow, Parcel};
 
-/// Rows and bytes that the workers are done with, for whoever shows them.
+/// The rows that have left the model, and the rows and bytes of the planned drops.
 #[derive(Clone, Debug, Default)]
 pub struct Progress {
     rows: Arc<AtomicU64>,
@@ -18,18 +18,19 @@ pub struct Progress {
 }
 
 impl Progress {
-    /// Rows so far.
+    /// The number of rows that have left the model.
     pub fn rows(&self) -> u64 {
         self.rows.load(Ordering::Relaxed)
     }
 
-    /// Adds a drop that was planned: its rows, and the bytes of its objects.
+    /// Adds a planned drop: its number of rows, and the bytes of its objects.
     pub fn plan(&self, rows: u64, bytes: u64) {
         self.planned_rows.fetch_add(rows, Ordering::Relaxed);
         self.planned_bytes.fetch_add(bytes, Ordering::Relaxed);
     }
 
-    /// The rows of objects of so many bytes, by the rows of those that are planned.
+    /// The expected number of rows in objects of `bytes` bytes, by the rows per byte of the planned drops; `None` if
+    /// nothing is planned.
     pub fn expected_rows(&self, bytes: u64) -> Option<u64> {
         let (rows, planned) = (
             self.planned_rows.load(Ordering::Relaxed),
@@ -44,8 +45,8 @@ impl Progress {
 /// # use std::sync::Arc;
 /// # use arrow::array::{ArrayRef, Int64Array, RecordBatch};
 /// # use connectors::part::{Folder, Piece};
-/// # use operators::{Parcel, Tally};
-/// use operators::{Progress, ShowProgress};
+/// # use hubbleflow_operators::{Parcel, Tally};
+/// use hubbleflow_operators::{Progress, ShowProgress};
 /// use timely::dataflow::operators::ToStream;
 /// # let ids: ArrayRef = Arc::new(Int64Array::from(vec![1, 2, 3]));
 /// # let rows = RecordBatch::try_from_iter([("object_id", ids)]).unwrap();
@@ -58,7 +59,7 @@ impl Progress {
 /// assert_eq!(progress.rows(), 3);
 /// ```
 pub trait ShowProgress<'s> {
-    /// Adds up the rows of all workers in the first one's `progress`.
+    /// Adds the rows of all workers to the first worker's `progress`.
     fn show_progress(self, progress: &Progress);
 }
 

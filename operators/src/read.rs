@@ -1,4 +1,4 @@
-//! Read splits into rows, as many at once as the budget allows.
+//! Reads splits into rows. The budget bounds the bytes that are in flight at once.
 use std::{
     sync::{
         Arc,
@@ -13,31 +13,32 @@ use tokio::runtime::Handle;
 
 use crate::{Clock, Failure, Flow, Tally, offload::offload};
 
-/// What reading needs: one for a process.
+/// Reads splits on the threads of one process.
 #[derive(Clone, Debug)]
 pub struct Reader {
     /// The catalog.
     pub catalog: Arc<Catalog>,
     /// The bound on bytes in flight, shared by the workers of a process.
     pub budget: Budget,
-    /// Where requests and decoding run.
+    /// The runtime for requests and decoding.
     pub runtime: Handle,
-    /// Splits that a worker has in hand, from reading to its predictions: enough that the model never waits.
+    /// The number of splits that a worker has in hand, from reading to prediction. It is large enough that the model
+    /// never waits.
     pub splits_in_hand: usize,
     /// The engine's clock.
     pub clock: Clock,
 }
 
-/// Rows of a split, decoded.
+/// Decoded rows of a split.
 #[derive(Debug)]
-pub struct Rows {
+pub struct ReadRows {
     /// The split.
     pub split: Split,
-    /// Its rows, or as many as are decoded at a time.
+    /// All rows of the split, or the rows of one step of decoding.
     pub chunk: Chunk,
-    /// Whether no more rows of the split come.
+    /// Whether these are the last rows of the split.
     pub is_last: bool,
-    /// What they took so far.
+    /// The bytes and seconds spent on these rows so far.
     pub tally: Tally,
 }
 
@@ -46,7 +47,7 @@ pub struct Rows {
 /// # use std::{sync::Arc, time::Duration};
 /// # use connectors::{Catalog, DropBy, Location, Split, budget::Budget, split::{Cut, ObjectRef}};
 /// # use connectors::galaxy::{ColumnNames, FileKind, Request};
-/// use operators::{Read, Reader};
+/// use hubbleflow_operators::{Read, Reader};
 /// use timely::dataflow::operators::{Inspect, ToStream};
 /// # let runtime = tokio::runtime::Runtime::new().unwrap();
 /// # let folder = tempfile::tempdir().unwrap();
@@ -69,12 +70,12 @@ pub struct Rows {
 /// });
 /// ```
 pub trait Read<'s> {
-    /// Reads the splits of this worker. A split that cannot be read, or not all of it, ends with a [`Failure`].
-    fn read(self, reader: &Reader) -> Flow<'s, Result<Rows, Failure>>;
+    /// Reads the splits of this worker. A split that cannot be read to its end ends with a [`Failure`].
+    fn read(self, reader: &Reader) -> Flow<'s, Result<ReadRows, Failure>>;
 }
 
 impl<'s> Read<'s> for Flow<'s, Split> {
-    fn read(self, reader: &Reader) -> Flow<'s, Result<Rows, Failure>> {
+    fn read(self, reader: &Reader) -> Flow<'s, Result<ReadRows, Failure>> {
         let reader = reader.clone();
         offload(
             self,
@@ -101,7 +102,7 @@ impl<'s> Read<'s> for Flow<'s, Split> {
                             fetched_bytes: chunk.fetched_bytes,
                             ..read_since(&mut since, clock)
                         };
-                        answers.send(Ok(Rows {
+                        answers.send(Ok(ReadRows {
                             split: of.clone(),
                             chunk,
                             is_last: came == promised,
@@ -113,7 +114,7 @@ impl<'s> Read<'s> for Flow<'s, Split> {
                         reply.send(Err(Failure { split, reason }));
                     }
                     Arc::into_inner(reply)
-                        .expect("reading is over, and its answers are sent")
+                        .expect("invariant: the reader lets go of its reply when it ends")
                         .finish();
                 });
             },
@@ -121,7 +122,7 @@ impl<'s> Read<'s> for Flow<'s, Split> {
     }
 }
 
-/// Why a split is not all there, by how its reading ended and the rows that came.
+/// Why rows of a split are missing, by how reading ended and the number of rows that came; `None` if all came.
 fn shortfall(split: &Split, read: Result<(), Error>, came: usize) -> Option<String> {
     let (object, promised) = (&split.object.path, split.cut.rows.len());
     match read {

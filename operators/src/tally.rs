@@ -1,4 +1,4 @@
-//! What a drop took, summed over the workers as its rows come together.
+//! The bytes and seconds that a drop cost, summed over the workers.
 use serde::{Deserialize, Serialize};
 
 /// Bytes and seconds spent on rows. Seconds are thread seconds: two threads that read for a second make two.
@@ -6,13 +6,13 @@ use serde::{Deserialize, Serialize};
 pub struct Tally {
     /// Bytes fetched from the catalog.
     pub fetched_bytes: u64,
-    /// Waiting for bytes and decoding them.
+    /// Seconds of waiting for bytes and decoding them.
     pub read_seconds: f64,
-    /// Judging rows.
+    /// Seconds of judging rows.
     pub validate_seconds: f64,
-    /// Running the model.
+    /// Seconds of running the model.
     pub infer_seconds: f64,
-    /// Sorting, encoding and staging.
+    /// Seconds of sorting, encoding and staging.
     pub write_seconds: f64,
 }
 

@@ -1,59 +1,78 @@
-//! Judge each row once: predict it, withdraw its object, learn from it, or reject it with a reason.
+//! Judges each row once: it is predicted, withdraws its object, teaches a spec-z, or is rejected with a [`RejectReason`].
 use arrow::array::Array;
 use connectors::{
     galaxy::{BANDS, FLUX_MAX_NMGY, FileKind, Galaxies},
-    part::{BLANK_BAND, Door, Z_SPEC_IGNORED},
+    part::{BLANK_BAND, Door, RejectReason, Z_SPEC_IGNORED},
     sky,
 };
 use models::Needs;
 use timely::dataflow::{channels::pact::Pipeline, operators::generic::Operator};
 
-use crate::{Clock, Failure, Flow, Rows};
+use crate::{Clock, Failure, Flow, ReadRows};
 
-/// What a row must have to be predicted.
+/// The rules that a row is judged by.
 #[derive(Clone, Copy, Debug)]
 pub struct Rules {
-    /// What the model looks at; the rest is not judged.
+    /// The inputs that the model needs. Only these are judged.
     pub needs: Needs,
     /// The side of the model's cutouts, in pixels.
     pub cutout_px: usize,
-    /// Magnitudes lie above this: 0 and -9999 are how tables say "none".
+    /// Magnitudes (AB) lie above this limit: tables write 0 or -9999 for a missing magnitude.
     pub mag_min: f32,
-    /// Magnitudes lie below this.
+    /// Magnitudes (AB) lie below this limit.
     pub mag_max: f32,
-    /// The smallest redshift that a z_spec may be.
+    /// The smallest z_spec that counts as a redshift.
     pub z_spec_min: f32,
-    /// The largest redshift that a z_spec may be: many tables write 99 or 9999 for a missing redshift.
+    /// The largest z_spec that counts as a redshift: many tables write 99 or 9999 for a missing redshift.
     pub z_spec_max: f32,
 }
 
 impl Rules {
-    /// Whether a z_spec is a redshift. Many tables write exactly 0 for a missing redshift, so 0 never counts.
+    /// Whether a z_spec counts as a redshift. Many tables write exactly 0 for a missing redshift, so 0 never counts.
     pub fn is_redshift(&self, z_spec: f32) -> bool {
-        // NaN is in no range.
+        // No range contains NaN.
         (self.z_spec_min..=self.z_spec_max).contains(&z_spec) && z_spec != 0.0
     }
 }
 
-/// Rows, each with the door it leaves through.
+/// The rows of a chunk, each with the door it leaves through.
 #[derive(Debug)]
 pub struct Judged {
     /// The rows.
-    pub rows: Rows,
-    /// One for each of them.
+    pub rows: ReadRows,
+    /// The door of each row.
     pub doors: Vec<Door>,
-    /// The bits of `z_flags` that the predicted rows get; 0 for the other rows.
+    /// The bits of `z_flags` of each row; 0 for rows that are not predicted.
     pub flags: Vec<i32>,
 }
 
 /// Judges rows.
-/// [`judge`] tells the doors; what has failed already passes through.
+///
+/// Two galaxies go in; the second has a declination of 95 degrees:
+/// ```
+/// # mod night { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/doctest/night.rs")); }
+/// # use night::{Night, rules};
+/// use connectors::part::Door;
+/// use hubbleflow_operators::{Read, Validate};
+/// use timely::dataflow::operators::{Inspect, ToStream};
+/// # let night = Night::of_two_galaxies();
+/// # let (splits, reader) = (night.splits().collect::<Vec<_>>(), night.reader());
+///
+/// timely::example(move |scope| {
+///     let splits = splits.to_stream(scope).container::<Vec<_>>();
+///     splits.read(&reader).validate(rules(), reader.clock).inspect(|judged| {
+///         let doors = &judged.as_ref().unwrap().doors;
+///         assert_eq!(doors[0], Door::Predicted);
+///         assert_eq!(doors[1], Door::Rejected("ra 180, dec 95 is no position on the sky, in degrees".to_owned()));
+///     });
+/// });
+/// ```
 pub trait Validate<'s> {
-    /// Judges each row by the rules, on the worker that read it.
+    /// Judges each row with [`judge`], on the worker that read it. A [`Failure`] passes through.
     fn validate(self, rules: Rules, clock: Clock) -> Flow<'s, Result<Judged, Failure>>;
 }
 
-impl<'s> Validate<'s> for Flow<'s, Result<Rows, Failure>> {
+impl<'s> Validate<'s> for Flow<'s, Result<ReadRows, Failure>> {
     fn validate(self, rules: Rules, clock: Clock) -> Flow<'s, Result<Judged, Failure>> {
         self.unary(Pipeline, "Validate", move |_capability, _info| {
             move |input, output| {
@@ -68,7 +87,7 @@ impl<'s> Validate<'s> for Flow<'s, Result<Rows, Failure>> {
     }
 }
 
-fn judge_rows(mut rows: Rows, rules: &Rules, clock: Clock) -> Judged {
+fn judge_rows(mut rows: ReadRows, rules: &Rules, clock: Clock) -> Judged {
     let began = clock();
     let doors = judge(&rows.chunk.galaxies, rows.split.kind, rules);
     let flags = flags(&rows.chunk.galaxies, &doors, rules);
@@ -82,7 +101,7 @@ fn judge_rows(mut rows: Rows, rules: &Rules, clock: Clock) -> Judged {
 /// # use arrow::array::{ArrayRef, Float32Array, Float64Array, Int64Array, RecordBatch};
 /// # use connectors::{galaxy::{ColumnNames, FileKind, Layout, Request}, part::Door};
 /// # use models::Needs;
-/// use operators::{Rules, validate::judge};
+/// use hubbleflow_operators::{Rules, validate::judge};
 /// # let mut columns: Vec<(&str, ArrayRef)> = vec![
 /// #     ("object_id", Arc::new(Int64Array::from(vec![1, 2]))),
 /// #     ("ra", Arc::new(Float64Array::from(vec![180.0, 180.0]))),
@@ -106,7 +125,7 @@ pub fn judge(galaxies: &Galaxies, kind: FileKind, rules: &Rules) -> Vec<Door> {
     (0..galaxies.rows)
         .map(|row| {
             if galaxies.object_id.is_null(row) {
-                return Door::Rejected("object_id is null".to_owned());
+                return RejectReason::IdNull.into();
             }
             if galaxies.deleted.value(row) {
                 return Door::Withdrawn;
@@ -115,7 +134,7 @@ pub fn judge(galaxies: &Galaxies, kind: FileKind, rules: &Rules) -> Vec<Door> {
                 FileKind::SpecZ => check_z_spec(galaxies, row, rules).map(|()| Door::Learned),
                 FileKind::Galaxies => check_galaxy(galaxies, row, rules).map(|()| Door::Predicted),
             };
-            verdict.unwrap_or_else(Door::Rejected)
+            verdict.unwrap_or_else(Door::from)
         })
         .collect()
 }
@@ -128,7 +147,7 @@ pub fn flags(galaxies: &Galaxies, doors: &[Door], rules: &Rules) -> Vec<i32> {
             .z_spec
             .is_valid(row)
             .then(|| galaxies.z_spec.value(row));
-        // Null and NaN say that there is no spec-z; any other value that is ignored is worth a flag.
+        // Null and NaN mean a missing spec-z. Any other value that is ignored sets a flag.
         if z_spec.is_some_and(|z| !z.is_nan() && !rules.is_redshift(z)) {
             flags |= Z_SPEC_IGNORED;
         }
@@ -149,27 +168,25 @@ pub fn flags(galaxies: &Galaxies, doors: &[Door], rules: &Rules) -> Vec<i32> {
     .collect()
 }
 
-fn check_z_spec(galaxies: &Galaxies, row: usize, rules: &Rules) -> Result<(), String> {
+fn check_z_spec(galaxies: &Galaxies, row: usize, rules: &Rules) -> Result<(), RejectReason> {
     if galaxies.z_spec.is_null(row) {
-        return Err("z_spec is null: the row teaches nothing".to_owned());
+        return Err(RejectReason::ZSpecNull);
     }
     match galaxies.z_spec.value(row) {
         z if rules.is_redshift(z) => Ok(()),
-        z => Err(format!("z_spec is {z}, which is no redshift")),
+        z_spec => Err(RejectReason::ZSpecNotRedshift { z_spec }),
     }
 }
 
-fn check_galaxy(galaxies: &Galaxies, row: usize, rules: &Rules) -> Result<(), String> {
-    for (name, values) in [("ra", &galaxies.ra), ("dec", &galaxies.dec)] {
+fn check_galaxy(galaxies: &Galaxies, row: usize, rules: &Rules) -> Result<(), RejectReason> {
+    for (column, values) in [("ra", &galaxies.ra), ("dec", &galaxies.dec)] {
         if values.is_null(row) {
-            return Err(format!("{name} is null"));
+            return Err(RejectReason::PositionNull { column });
         }
     }
-    let (ra, dec) = (galaxies.ra.value(row), galaxies.dec.value(row));
-    if !sky::on_sky(ra, dec) {
-        return Err(format!(
-            "ra {ra}, dec {dec} is no position on the sky, in degrees"
-        ));
+    let (ra_deg, dec_deg) = (galaxies.ra.value(row), galaxies.dec.value(row));
+    if !sky::on_sky(ra_deg, dec_deg) {
+        return Err(RejectReason::PositionOffSky { ra_deg, dec_deg });
     }
     if rules.needs.mags {
         check_mags(galaxies, row, rules)?;
@@ -180,45 +197,47 @@ fn check_galaxy(galaxies: &Galaxies, row: usize, rules: &Rules) -> Result<(), St
     Ok(())
 }
 
-fn check_mags(galaxies: &Galaxies, row: usize, rules: &Rules) -> Result<(), String> {
-    let mags = galaxies.mags.as_ref().ok_or("the file has no magnitudes")?;
+fn check_mags(galaxies: &Galaxies, row: usize, rules: &Rules) -> Result<(), RejectReason> {
+    let mags = galaxies.mags.as_ref().ok_or(RejectReason::NoMags)?;
     if let Some(fault) = galaxies.mag_faults.get(&row) {
-        return Err(fault.clone());
+        let fault = fault.clone();
+        return Err(RejectReason::MagsFaulty { fault });
     }
-    for (band, values) in BANDS.iter().zip(mags) {
+    let (mag_min, mag_max) = (rules.mag_min, rules.mag_max);
+    for (band, values) in BANDS.into_iter().zip(mags) {
         if values.is_null(row) {
-            return Err(format!("mag_{band} is null"));
+            return Err(RejectReason::MagNull { band });
         }
         let mag = values.value(row);
-        // Written so that NaN is out of range too.
-        if !(mag > rules.mag_min && mag < rules.mag_max) {
-            let (min, max) = (rules.mag_min, rules.mag_max);
-            return Err(format!("mag_{band} is {mag}, not between {min} and {max}"));
+        // This comparison is false for NaN, so NaN is out of range.
+        if !(mag > mag_min && mag < mag_max) {
+            return Err(RejectReason::MagOutOfRange {
+                band,
+                mag,
+                mag_min,
+                mag_max,
+            });
         }
     }
     Ok(())
 }
 
-fn check_cutout(galaxies: &Galaxies, row: usize, rules: &Rules) -> Result<(), String> {
-    let cutouts = galaxies.cutouts.as_ref().ok_or("the file has no cutouts")?;
-    let cutout = cutouts.get(row).map_err(|fault| fault.to_string())?;
-    if cutout.side_px() < rules.cutout_px {
-        let (side, px) = (cutout.side_px(), rules.cutout_px);
-        return Err(format!(
-            "cutout is {side}x{side} pixels, and the model looks at {px}x{px}"
-        ));
+fn check_cutout(galaxies: &Galaxies, row: usize, rules: &Rules) -> Result<(), RejectReason> {
+    let cutouts = galaxies.cutouts.as_ref().ok_or(RejectReason::NoCutouts)?;
+    let cutout = cutouts.get(row).map_err(RejectReason::CutoutFaulty)?;
+    let (side_px, model_px) = (cutout.side_px(), rules.cutout_px);
+    if side_px < model_px {
+        return Err(RejectReason::CutoutSmall { side_px, model_px });
     }
-    let brightest = cutout.flux_abs_max();
-    if !brightest.is_finite() {
-        return Err("cutout has a pixel that is not finite".to_owned());
+    let flux_nmgy = cutout.flux_abs_max();
+    if !flux_nmgy.is_finite() {
+        return Err(RejectReason::PixelNotFinite);
     }
-    if brightest > FLUX_MAX_NMGY {
-        return Err(format!(
-            "cutout has a pixel of {brightest:e} nanomaggies, which is no flux: more than {FLUX_MAX_NMGY:e}"
-        ));
+    if flux_nmgy > FLUX_MAX_NMGY {
+        return Err(RejectReason::PixelNotFlux { flux_nmgy });
     }
-    if cutout.blank_bands(rules.cutout_px) == BANDS.len() {
-        return Err("cutout is blank: each of its bands has one value in all pixels".to_owned());
+    if cutout.blank_bands(model_px) == BANDS.len() {
+        return Err(RejectReason::CutoutBlank);
     }
     Ok(())
 }

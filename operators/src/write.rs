@@ -1,15 +1,15 @@
-//! Gather predictions by part, sort and encode each part when its drop is complete, and stage the files.
+//! Gathers predictions by part, sorts and encodes each part when its drop is complete, and stages the files.
 //!
 //! ```text
 //! parcels ── by part ── gather ── spill ── gather ── finish ── Staged
 //! ```
-//! A part that grows too heavy waits in the stage meanwhile, not in memory.
+//! Rows of a part that grows too heavy wait in the stage, not in memory.
 use arrow::error::ArrowError;
 use connectors::{
     Error, Output,
     budget::Budget,
-    codec,
-    ledger::{FileRecord, Rows},
+    codec::Spilled,
+    ledger::{FileRecord, RowCounts},
     part::{PartLabel, Piece, finish},
 };
 use serde::{Deserialize, Serialize};
@@ -26,33 +26,33 @@ use crate::{
     offload::{offload, panic_message},
 };
 
-/// What writing needs: one for a process.
+/// Encodes and stages the parts of one process.
 #[derive(Clone, Debug)]
 pub struct Writer {
-    /// Where the files go.
+    /// The output that the files are staged in.
     pub output: Output,
-    /// The model's whole id.
+    /// The full id of the model.
     pub model_id: String,
-    /// Predictions that a worker keeps in memory.
+    /// Upper bound on the predictions that a worker keeps in memory, in bytes.
     pub held_bytes: u64,
     /// The bound on bytes in flight: nothing is read while too much waits to be put into the stage.
     pub budget: Budget,
-    /// Where encoding and requests run.
+    /// The runtime for encoding and requests.
     pub runtime: Handle,
     /// The engine's clock.
     pub clock: Clock,
 }
 
-/// A part whose files are staged, or what kept its rows from it.
+/// A part whose files are staged, or why it has failed.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Staged {
-    /// The files.
+    /// The staged files.
     pub files: Vec<FileRecord>,
-    /// The rows in them.
-    pub rows: Rows,
-    /// What happened to splits, or to the part itself: any of these fails the drop.
+    /// The number of rows in the files, by door.
+    pub rows: RowCounts,
+    /// The failures of splits and of the part itself. One failure fails the drop.
     pub failures: Vec<String>,
-    /// What the part's rows took.
+    /// The bytes and seconds spent on the rows of the part.
     pub tally: Tally,
 }
 
@@ -65,16 +65,20 @@ impl std::ops::AddAssign for Staged {
     }
 }
 
-/// Which part of which attempt: a drop's name and the attempt's.
+/// Kept columns of a part that may be in memory while it is encoded, however small `held_bytes` is: with less, they would be
+/// decoded too often.
+const KEPT_BYTES: u64 = 128 << 20;
+
+/// A part of an attempt: the name of the drop, the name of the attempt, the number of the part.
 type PartKey = (String, String, u32);
 
-/// Rows of a part that wait for the others.
+/// Rows of a part that wait for the rest of the part.
 #[derive(Debug)]
-struct Waiting {
+struct PendingRows {
     key: PartKey,
-    /// Rows in memory.
+    /// The rows in memory.
     pieces: Vec<Piece>,
-    /// The name of rows in the stage.
+    /// The name of the staged object with the spilled rows.
     spilled: Option<String>,
     failures: Vec<String>,
     tally: Tally,
@@ -86,7 +90,7 @@ struct Waiting {
 /// # use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray, UInt32Array, UInt64Array};
 /// # use connectors::{Location, Output, part::{Folder, Piece}};
 /// use connectors::budget::Budget;
-/// use operators::{Parcel, Tally, Write, Writer};
+/// use hubbleflow_operators::{Parcel, Tally, Write, Writer};
 /// use timely::dataflow::operators::{Inspect, ToStream};
 /// # let columns: [(&str, ArrayRef); 4] = [
 /// #     ("object_id", Arc::new(Int64Array::from(vec![1]))),
@@ -112,7 +116,7 @@ struct Waiting {
 /// });
 /// ```
 pub trait Write<'s> {
-    /// Brings the rows of a part together on one worker and stages the part's files when its drop is complete.
+    /// Brings the rows of a part together on one worker, and stages the files of the part when its drop is complete.
     fn write(self, writer: &Writer) -> Flow<'s, Staged>;
 }
 
@@ -185,13 +189,13 @@ impl<'s> Write<'s> for Flow<'s, Parcel> {
     }
 }
 
-/// The same in every process, whichever compiler built it: a part is brought together on one worker.
+/// A hash that is the same in every process, whichever compiler built it: all processes send a part to one worker.
 fn hash(text: &str) -> u64 {
     XxHash3_64::oneshot(text.as_bytes())
 }
 
-fn unpack(key: PartKey, parcels: Vec<Parcel>) -> Waiting {
-    let mut waiting = Waiting {
+fn unpack(key: PartKey, parcels: Vec<Parcel>) -> PendingRows {
+    let mut waiting = PendingRows {
         key,
         pieces: Vec::new(),
         spilled: None,
@@ -209,18 +213,18 @@ fn unpack(key: PartKey, parcels: Vec<Parcel>) -> Waiting {
 }
 
 impl Writer {
-    /// Puts the rows in memory into the stage.
-    async fn spill(&self, waiting: &mut Waiting, name: String) -> Result<(), Error> {
+    /// Moves the rows from memory into the stage.
+    async fn spill(&self, waiting: &mut PendingRows, name: String) -> Result<(), Error> {
         let pieces = std::mem::take(&mut waiting.pieces);
-        let encoded = self.blocking(&name, move || codec::encode(&pieces)).await;
-        let bytes = encoded?;
+        let spilled = self.blocking(&name, move || Spilled::new(&pieces)).await;
+        let bytes = spilled?.into_bytes();
         self.output.stage(&waiting.key.1, &name, bytes).await?;
         waiting.spilled = Some(name);
         Ok(())
     }
 
-    /// Encodes a part and stages its files. An error is a failure of the drop.
-    async fn stage(&self, key: PartKey, waiting: Vec<Waiting>) -> Staged {
+    /// Encodes a part and stages its files. An error fails the drop.
+    async fn stage(&self, key: PartKey, waiting: Vec<PendingRows>) -> Staged {
         let began = (self.clock)();
         let mut staged = Staged::default();
         for waiting in &waiting {
@@ -240,15 +244,15 @@ impl Writer {
     async fn stage_files(
         &self,
         key: PartKey,
-        waiting: Vec<Waiting>,
-    ) -> Result<(Vec<FileRecord>, Rows), Error> {
+        waiting: Vec<PendingRows>,
+    ) -> Result<(Vec<FileRecord>, RowCounts), Error> {
         let (drop, attempt, part) = key;
-        let mut pieces = Vec::new();
+        let (mut pieces, mut spilled) = (Vec::new(), Vec::new());
         for waiting in waiting {
             pieces.extend(waiting.pieces);
             if let Some(name) = waiting.spilled {
                 let bytes = self.output.read_staged(&attempt, &name).await?;
-                pieces.extend(self.blocking(&name, move || codec::decode(&bytes)).await?);
+                spilled.push(Spilled::of(bytes));
             }
         }
         let label = PartLabel {
@@ -257,7 +261,9 @@ impl Writer {
             model_id: self.model_id.clone(),
         };
         let name = format!("photoz/{}, part {part}", label.drop);
-        let finished = self.blocking(&name, move || finish(pieces, &label)).await;
+        let held_bytes = self.held_bytes.max(KEPT_BYTES);
+        let finish = move || finish(pieces, spilled, held_bytes, &label);
+        let finished = self.blocking(&name, finish).await;
         let (files, rows) = finished?;
         let mut records = Vec::new();
         for file in files {
@@ -269,7 +275,8 @@ impl Writer {
         Ok((records, rows))
     }
 
-    /// Encodes or decodes beside the requests. A panic is an error: it fails the drop whose rows caused it, and no other.
+    /// Encodes or decodes on tokio's blocking threads. A panic becomes an error: it fails the drop whose rows caused it,
+    /// and no other.
     async fn blocking<T: Send + 'static>(
         &self,
         name: &str,
@@ -292,8 +299,8 @@ impl Writer {
 #[cfg(test)]
 mod tests {
     #[test]
-    fn parts_are_routed_alike_by_every_compiler() {
-        // The reference's number for this text.
+    fn every_compiler_routes_parts_alike() {
+        // The value of the XXH3 reference for the empty text.
         assert_eq!(super::hash(""), 0x2d06_8005_38d3_94c2);
     }
 }

@@ -1,8 +1,8 @@
-//! Killed anywhere: processes of a cluster are killed at random moments, and started again; what comes out is what an
-//! undisturbed run gives.
+//! Killed at any time: processes of a cluster are killed at random moments and started again. The output equals that of an
+//! undisturbed run.
 //!
 //! `make chaos` makes two hundred trials, `make test` ten. A trial follows from its seed, which it prints:
-//! `HUBBLEFLOW_CHAOS_SEED=… HUBBLEFLOW_CHAOS_TRIALS=1 make chaos` makes it again.
+//! `HUBBLEFLOW_CHAOS_SEED=… HUBBLEFLOW_CHAOS_TRIALS=1 make chaos` repeats it.
 use std::{
     path::Path,
     sync::{
@@ -12,28 +12,30 @@ use std::{
     time::Duration,
 };
 
-use engine::clock::clock;
-
-use crate::{
-    conformance::common::Seeded,
-    gate::{Moment, Verdict, gate},
-    same_answer::Hosts,
-    survey::{
-        Program, Running, S3, Tree, assert_same, committed, copy, drops, eventful_survey, folder,
-        ledger, rows, text, tree,
-    },
+use hubbleflow::clock::clock;
+use testkit::{
+    Seeded,
+    gate::{HoldPoint, Verdict, start_gate},
+    hosts::HostsFile,
+    outputs::{committed, committed_drops, ledger, staged_files},
+    program::Program,
+    rows::rows,
+    running::Running,
+    s3::S3,
+    survey::{eventful_survey, run_catalog, undisturbed_run},
+    tree::{Tree, assert_same, copy_tree, folder, text, tree},
 };
 
-/// At most so many times the cluster of a trial is killed.
+/// Upper bound on the kills of a trial.
 const KILLS_MAX: usize = 3;
 
-/// How long a process may take to notice that the other is gone.
+/// The time in which a process must notice that the other process is gone.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// The seeds to try: these, or those that the environment asks for.
+/// The seeds to try, from `first` on, unless the environment sets them.
 fn seeds(first: u64) -> Vec<u64> {
     let asked = |name: &str| {
-        #[expect(clippy::disallowed_methods, reason = "a test asks for its settings")]
+        #[expect(clippy::disallowed_methods, reason = "a test reads its settings")]
         let value = std::env::var(format!("HUBBLEFLOW_CHAOS_{name}"));
         value.ok().map(|value| value.parse::<u64>().unwrap())
     };
@@ -43,31 +45,27 @@ fn seeds(first: u64) -> Vec<u64> {
 
 fn undisturbed() -> &'static Tree {
     static UNDISTURBED: OnceLock<Tree> = OnceLock::new();
-    UNDISTURBED.get_or_init(|| {
-        let out = folder();
-        Program::run(eventful_survey(), &out).ends(0);
-        committed(out.path())
-    })
+    UNDISTURBED.get_or_init(|| undisturbed_run(eventful_survey(), ""))
 }
 
 /// A cluster of two processes.
 struct Cluster {
     processes: Vec<Running>,
-    /// Where they meet.
-    _hosts: Hosts,
+    /// The addresses of the processes; the file must exist while they run.
+    _hosts: HostsFile,
 }
 
 impl Cluster {
     fn start(run: impl Fn() -> Program) -> Self {
-        let hosts = Hosts::new();
-        let process = |process| run().with("--threads 1").args(hosts.flags(process)).runs();
+        let hosts = HostsFile::new();
+        let process = |process| run().with("--threads 1").args(hosts.flags(process)).start();
         Self {
             processes: [0, 1].map(process).into(),
             _hosts: hosts,
         }
     }
 
-    /// Waits until it has done its work.
+    /// Waits until both processes have ended without an error.
     fn ends(self) {
         for process in self.processes {
             process.ends(0);
@@ -75,10 +73,10 @@ impl Cluster {
     }
 
     fn is_over(&mut self) -> bool {
-        self.processes.iter_mut().all(Running::is_over)
+        self.processes.iter_mut().all(Running::has_ended)
     }
 
-    /// Kills one process or both, and waits for the end of the other.
+    /// Kills one process or both, and waits until the other has ended.
     fn kill(mut self, seeded: &mut Seeded) {
         let victim = seeded.below(0..3);
         for (place, process) in self.processes.iter_mut().enumerate() {
@@ -87,46 +85,50 @@ impl Cluster {
             }
         }
         for mut process in self.processes {
-            let _ = process.is_over_within(PATIENCE);
-            // One that has not found the other yet would wait for it for a minute.
+            let _ = process.has_ended_within(PATIENCE);
+            // A process that has not connected yet would wait for its peer for a minute.
             process.kill();
-            // It is done, has failed for the lack of the other, or was killed.
-            let ended = process.ended();
+            // The process has finished, has failed because its peer is gone, or was killed.
+            let ended = process.wait();
             assert!(matches!(ended.code, 0 | 1 | 101 | -9), "{}", ended.stderr);
         }
     }
 }
 
-/// All is as if nothing had happened.
+/// Asserts that the output equals that of an undisturbed run, and that each drop is committed once.
 fn check(seed: u64, out: &Path) {
     println!("trial {seed}: {} entries", ledger(out).len());
     assert_same(undisturbed(), &committed(out));
-    let mut names = drops(out);
-    names.retain(|name| !name.is_empty());
-    names.sort();
+    let names = committed_drops(out);
     let mut all: Vec<String> = tree(eventful_survey())
         .into_keys()
         .map(|name| name.split('/').next().unwrap().to_owned())
         .collect();
     all.dedup();
-    assert_eq!(names, all, "trial {seed}: each drop is committed once");
+    assert_eq!(
+        names, all,
+        "trial {seed}: a drop is missing or committed twice"
+    );
     for entry in ledger(out).iter().filter(|entry| entry["kind"] == "drop") {
         let drop = eventful_survey().join(entry["drop"].as_str().unwrap());
         let of = |door: &str| entry["rows"][door].as_u64().unwrap();
         assert_eq!(of("read"), rows(drop).num_rows() as u64);
         assert_eq!(of("read"), of("written") + of("learned") + of("rejected"));
     }
-    let left = tree(&out.join("_hubbleflow/staging"));
-    assert!(left.is_empty(), "trial {seed}: a stage was left behind");
-    // Files, rows, the ledger's numbers, and the metrics against a full recomputation.
+    let left = staged_files(out);
+    assert!(
+        left.is_empty(),
+        "trial {seed}: staged files were left behind"
+    );
+    // `verify` compares files, rows, the ledger's numbers and the metrics with a full recomputation.
     Program::new(["verify", &text(out)]).ends(0);
 }
 
 #[test]
 fn a_cluster_on_local_files_is_killed_at_any_time() {
-    // How long a run takes on this machine, now.
+    // The time of an undisturbed run on this machine bounds the moment of a kill.
     let (began, out) = (clock(), folder());
-    let run = |out: &Path| Program::run(eventful_survey(), out);
+    let run = |out: &Path| run_catalog(eventful_survey(), out);
     Cluster::start(|| run(out.path())).ends();
     let whole_ms = (clock() - began).as_millis() as usize;
     for seed in seeds(1) {
@@ -146,51 +148,52 @@ fn a_cluster_on_local_files_is_killed_at_any_time() {
 #[test]
 fn a_cluster_on_a_bucket_is_killed_at_any_request() {
     let s3 = S3::start();
-    copy(eventful_survey(), &s3.bucket().join("survey"));
+    copy_tree(eventful_survey(), &s3.bucket().join("survey"));
     let requests = count_requests(&s3);
     for seed in seeds(1001) {
         println!("trial {seed} on a bucket, of {requests} requests");
         let (out, mut seeded) = (format!("out-{seed}"), Seeded(seed));
         let url = format!("s3://sky/{out}");
-        let run = || Program::run("s3://sky/survey", &url).at(&s3);
+        let run = || run_catalog("s3://sky/survey", &url).on_s3(&s3);
         for _ in 0..seeded.below(1..KILLS_MAX + 1) {
             let (last, is_made) = (seeded.below(0..requests), seeded.below(0..2) == 1);
-            let (moment, gate) = held_at(&s3, last, is_made);
+            let (hold_point, gate) = held_at(&s3, last, is_made);
             let mut cluster = Cluster::start(|| run().env("AWS_ENDPOINT_URL", &gate));
-            while !moment.has_come() && !cluster.is_over() {
+            while !hold_point.is_reached() && !cluster.is_over() {
                 std::thread::sleep(Duration::from_millis(5));
             }
             cluster.kill(&mut seeded);
-            moment.end();
+            hold_point.release();
         }
         Cluster::start(run).ends();
         check(seed, &s3.bucket().join(out));
     }
 }
 
-/// How many requests an undisturbed run makes.
+/// Counts the requests of an undisturbed run.
 fn count_requests(s3: &S3) -> usize {
     let (count, endpoint) = (Arc::new(AtomicUsize::new(0)), s3.endpoint());
     let counted = count.clone();
-    let gate = gate(move |_| {
+    let gate = start_gate(move |_| {
         counted.fetch_add(1, Ordering::SeqCst);
         Verdict::Pass(endpoint.clone())
     });
-    let run = || Program::run("s3://sky/survey", "s3://sky/out").at(s3);
+    let run = || run_catalog("s3://sky/survey", "s3://sky/out").on_s3(s3);
     Cluster::start(|| run().env("AWS_ENDPOINT_URL", &gate)).ends();
     count.load(Ordering::SeqCst)
 }
 
-/// A gate that holds up a request, by its number, and all that come after it. That one is made all the same, or never.
-fn held_at(s3: &S3, last: usize, is_made: bool) -> (Moment, String) {
-    let (moment, endpoint) = (Moment::default(), s3.endpoint());
-    let (held, count) = (moment.clone(), AtomicUsize::new(0));
-    let gate = gate(move |_| {
+/// Starts a gate that holds the request with the number `last` and all later requests. `is_made` says whether the store
+/// still carries out the request `last`.
+fn held_at(s3: &S3, last: usize, is_made: bool) -> (HoldPoint, String) {
+    let (hold_point, endpoint) = (HoldPoint::default(), s3.endpoint());
+    let (held, count) = (hold_point.clone(), AtomicUsize::new(0));
+    let gate = start_gate(move |_| {
         let number = count.fetch_add(1, Ordering::SeqCst);
         if number == last && is_made {
-            // Whoever asked is dead before the answer comes.
-            held.come();
-            return Verdict::Lose(endpoint.clone());
+            // The process is killed before it receives the answer.
+            held.mark_reached();
+            return Verdict::LoseAnswer(endpoint.clone());
         }
         if number >= last {
             held.hold();
@@ -198,5 +201,5 @@ fn held_at(s3: &S3, last: usize, is_made: bool) -> (Moment, String) {
         }
         Verdict::Pass(endpoint.clone())
     });
-    (moment, gate)
+    (hold_point, gate)
 }

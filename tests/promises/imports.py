@@ -1,6 +1,6 @@
-"""Files as people have them, by PyTorch (where it is installed) and numpy.
+"""Writes image files and networks as users have them, with PyTorch (if it is installed) and NumPy.
 
-imports.py images FOLDER    the same galaxies in every form, and reference/drop/part.parquet; then some that are wrong
+imports.py images FOLDER    the same galaxies in every form, reference/drop/part.parquet, and bad files in wrong/
 imports.py networks FOLDER  an AstroMAE of one block whose weights follow the rule of `model init`, saved in each way
 """
 import json
@@ -23,7 +23,7 @@ ROWS, SIDE, FIRST_ID = 24, 32, 1000
 
 
 def galaxies():
-    """Numbers of few digits, which half a float holds too."""
+    """Numbers of few digits, which float16 holds exactly."""
     count = np.arange(ROWS * 5 * SIDE * SIDE, dtype=np.int64)
     cutout = (((count * 37) % 255 - 127) / 16).astype(np.float32).reshape(ROWS, 5, SIDE, SIDE)
     row = np.arange(ROWS)
@@ -66,12 +66,12 @@ def write_torch(folder, cutout, mag, z_spec):
     torch.save([image, magnitude, torch.from_numpy(z_spec[:, None])], folder / "list.pt")
     torch.save({"image": image, "magnitude": magnitude, "redshift": redshift}, folder / "dict.pt")
     torch.save(tuple(tensors(*(array.astype(np.float64) for array in (cutout, mag, z_spec)))), folder / "float64.pt")
-    # Magnitudes of -9999 are none of a half's.
+    # float16 does not hold -9999 exactly.
     torch.save((torch.from_numpy(cutout.astype(np.float16)), magnitude, redshift), folder / "float16.pt")
     last = torch.from_numpy(np.ascontiguousarray(cutout.transpose(0, 2, 3, 1)))
     torch.save((last, magnitude, redshift), folder / "bands_last.pt")
     torch.save((last.permute(0, 3, 1, 2), magnitude, redshift), folder / "transposed.pt")
-    # A table of 7 columns with rows before and behind: magnitudes and redshifts share its storage.
+    # Magnitudes and redshifts share the storage of a table with 7 columns and additional rows at both ends.
     table = np.zeros((ROWS + 6, 7), np.float32)
     table[4:-2, :5], table[4:-2, 6] = mag, z_spec
     table = torch.from_numpy(table)
@@ -90,7 +90,7 @@ def write_numpy(folder, cutout, mag, z_spec, ra, dec):
     np.savez_compressed(folder / "compressed.npz", cube=cube, labels=labels)
     np.savez(folder / "fortran.npz", cube=np.asfortranarray(cube), labels=labels)
     np.savez_compressed(folder / "fortran_compressed.npz", cube=np.asfortranarray(cube), labels=labels)
-    # What is not asked for may be anything.
+    # Fields that the import does not read may have any type.
     np.savez(folder / "with_objects.npz", cube=cube, labels=labels, notes=np.array([{}, "x"], object))
     big = labels.astype(labels.dtype.newbyteorder(">"))
     np.savez(folder / "big_endian.npz", cube=cube.astype(">f8"), labels=big)
@@ -118,7 +118,7 @@ def write_wrong(folder, cutout, mag, z_spec):
     (wrong / "damaged.npz").write_bytes(damaged)
 
 
-# The network, by the public checkpoint's names; what it computes is not asked here.
+# The network, with the names of the public checkpoint. The tests never run it in Python.
 
 def conv_block(i, o, kernel):
     block = nn.Module()
@@ -182,7 +182,7 @@ class AstroMAE(nn.Module):
 
 
 def uniform(name, count):
-    """The rule of `model init`: numbers that follow from a tensor's name."""
+    """The rule of `model init`: the values of a tensor depend on its name."""
     mask, hashed = (1 << 64) - 1, 0xCBF29CE484222325
     for byte in name.encode():
         hashed = ((hashed ^ byte) * 0x100000001B3) & mask

@@ -1,12 +1,17 @@
-//! The metrics are a function of what is committed: written after each commit, made again where they are missing, and as
-//! they were where that is asked for.
+//! Metrics depend only on the committed drops. They are written after each commit, made again if they are missing, and can be
+//! read as of any drop.
 use std::{fs, path::Path};
 
 use serde_json::Value;
+use testkit::{
+    outputs::{drops, metrics_files},
+    program::Program,
+    s3::S3,
+    survey::{run_catalog, survey},
+    tree::{assert_same, copy_tree, folder, text},
+};
 
-use crate::survey::{Program, S3, assert_same, copy, drops, folder, metrics_files, survey, text};
-
-/// What `status --json` says of the metrics.
+/// The metrics in `status --json`.
 fn metrics(out: &Path, more: &str) -> Value {
     let status = Program::new(["status", &text(out), "--json"]).with(more);
     status.ends(0).json()["metrics"].take()
@@ -21,8 +26,8 @@ fn written(out: &Path, sequence: u64) -> Value {
     serde_json::from_slice(&text).expect("metrics are JSON")
 }
 
-/// The whole metrics up to an entry, put together from the files by the rule: those from the last complete one on, each
-/// slice as it is in the last that has it; one with no object is gone.
+/// Puts the metrics up to an entry together from the files, from the last complete file on. A slice has the numbers of
+/// the last file that has it. A slice without objects is left out.
 fn whole(out: &Path, sequence: u64) -> Value {
     let is_complete = |at: &u64| written(out, *at)["complete"] == true;
     let first = (1..=sequence).rev().find(is_complete).unwrap();
@@ -47,14 +52,14 @@ fn whole(out: &Path, sequence: u64) -> Value {
 
 const SLICES: [&str; 4] = ["by_drop", "by_mag_r", "by_z_spec", "by_tile"];
 
-/// Each file held all slices: 2,000 drops of a few rows left 700 MB.
+/// Regression: each file held all slices, so that 2,000 drops of a few rows left 700 MB.
 #[test]
 fn a_file_of_metrics_holds_what_its_drop_changed() {
     let out = folder();
-    Program::run(survey(), &out).ends(0);
+    run_catalog(survey(), &out).ends(0);
     let (first, second) = (written(out.path(), 1), written(out.path(), 2));
     assert_eq!(first["complete"], true);
-    // The second drop changes no prediction of the first but for its corrections, and other slices of the sky are as they were.
+    // The second drop changes the first only by its corrections, so most slices do not change and are not written.
     assert_eq!(second["complete"], false);
     let (before, after) = (whole(out.path(), 1), whole(out.path(), 2));
     for part in SLICES {
@@ -68,7 +73,7 @@ fn a_file_of_metrics_holds_what_its_drop_changed() {
 #[test]
 fn each_commit_has_its_metrics() {
     let out = folder();
-    let said = Program::run(survey(), &out).ends(0);
+    let said = run_catalog(survey(), &out).ends(0);
     said.says(&["drop-0001: metrics up to 1: n ", "sigma_nmad"]);
     let names = drops(out.path());
     assert_eq!(metrics_files(out.path()).len(), names.len());
@@ -82,7 +87,7 @@ fn each_commit_has_its_metrics() {
             whole(out.path(), sequence)
         );
     }
-    // The spec-z drop comes last: it finds the predictions of the objects that it teaches of.
+    // The spec-z drop comes last and finds the predictions of its objects.
     let n = |sequence| written(out.path(), sequence)["all"]["n"].as_u64().unwrap();
     assert!(n(1) < n(2) && n(2) < n(3), "{} {} {}", n(1), n(2), n(3));
     assert_eq!(metrics(out.path(), ""), whole(out.path(), 3));
@@ -91,7 +96,7 @@ fn each_commit_has_its_metrics() {
 #[test]
 fn status_shows_the_numbers() {
     let out = folder();
-    Program::run(survey(), &out).ends(0);
+    run_catalog(survey(), &out).ends(0);
     let shown = Program::new(["status", &text(out.path())]).ends(0).stdout;
     let n = written(out.path(), 3)["all"]["n"].to_string();
     let line = |name: &str| {
@@ -109,11 +114,11 @@ fn status_shows_the_numbers() {
 #[test]
 fn missing_metrics_are_made_again() {
     let out = folder();
-    Program::run(survey(), &out).ends(0);
+    run_catalog(survey(), &out).ends(0);
     let before = metrics_files(out.path());
     fs::remove_file(file(out.path(), 3)).unwrap();
-    // A run that has nothing else to do makes them, those before the newest too.
-    Program::run(survey(), &out).ends(0);
+    // A run without new drops makes missing metrics again, also of older entries.
+    run_catalog(survey(), &out).ends(0);
     assert_same(&before, &metrics_files(out.path()));
     for sequence in [1, 2] {
         fs::remove_file(file(out.path(), sequence)).unwrap();
@@ -123,20 +128,20 @@ fn missing_metrics_are_made_again() {
     let [first, second] = [0, 1].map(|at| faults[at].as_str().unwrap());
     assert!(first.contains("00001.json: are missing"), "{faults}");
     assert!(second.contains("00002.json: are missing"), "{faults}");
-    Program::run(survey(), &out).ends(0);
+    run_catalog(survey(), &out).ends(0);
     assert_same(&before, &metrics_files(out.path()));
     verify().ends(0);
-    // A cluster makes them on its way to the drops to come.
+    // A cluster makes missing metrics again before it reads new drops.
     let part = folder();
     for drop in ["drop-0001", "drop-0002"] {
-        let run = Program::run(survey(), &part).args(["--drop", drop]);
+        let run = run_catalog(survey(), &part).args(["--drop", drop]);
         run.ends(0);
     }
     fs::remove_dir_all(part.path().join("_hubbleflow/metrics")).unwrap();
-    let cluster = Program::run(survey(), &part).with("--local 2 --workers 2 --threads 1");
+    let cluster = run_catalog(survey(), &part).with("--local 2 --workers 2 --threads 1");
     cluster.ends(0);
     assert_same(&before, &metrics_files(part.path()));
-    // Before that they are made for whoever asks for them.
+    // `status` computes missing metrics without writing them.
     let earlier = written(out.path(), 1);
     fs::remove_dir_all(out.path().join("_hubbleflow/metrics")).unwrap();
     assert_eq!(metrics(out.path(), "--as-of drop-0001"), earlier);
@@ -147,11 +152,11 @@ fn missing_metrics_are_made_again() {
 }
 
 #[test]
-fn a_run_goes_on_from_what_is_committed() {
+fn metrics_continue_from_the_committed_drops() {
     let (whole, out) = (folder(), folder());
-    Program::run(survey(), &whole).ends(0);
+    run_catalog(survey(), &whole).ends(0);
     for drop in drops(whole.path()) {
-        Program::run(survey(), &out).args(["--drop", &drop]).ends(0);
+        run_catalog(survey(), &out).args(["--drop", &drop]).ends(0);
     }
     assert_same(&metrics_files(whole.path()), &metrics_files(out.path()));
 }
@@ -159,9 +164,9 @@ fn a_run_goes_on_from_what_is_committed() {
 #[test]
 fn the_order_of_drops_changes_no_number() {
     let (forth, back) = (folder(), folder());
-    Program::run(survey(), &forth).ends(0);
+    run_catalog(survey(), &forth).ends(0);
     for drop in drops(forth.path()).iter().rev() {
-        Program::run(survey(), &back).args(["--drop", drop]).ends(0);
+        run_catalog(survey(), &back).args(["--drop", drop]).ends(0);
     }
     let last = |out: &Path| {
         let mut metrics = whole(out, 3);
@@ -174,9 +179,9 @@ fn the_order_of_drops_changes_no_number() {
 #[test]
 fn a_drop_that_is_run_again_is_counted_once() {
     let (s3, out) = (S3::start(), "s3://sky/out");
-    copy(survey(), &s3.bucket().join("survey"));
+    copy_tree(survey(), &s3.bucket().join("survey"));
     let run = |args: &str| {
-        let run = Program::run("s3://sky/survey", out).at(&s3);
+        let run = run_catalog("s3://sky/survey", out).on_s3(&s3);
         run.with(args).ends(0);
     };
     run("");
@@ -196,8 +201,8 @@ fn a_drop_that_is_run_again_is_counted_once() {
     ] {
         assert_eq!(once[part], again[part], "{part}");
     }
-    // As of the first drop's newest entry the others stand as they were.
-    let status = Program::new(["status", out, "--json", "--as-of", "drop-0001"]).at(&s3);
+    // `--as-of` a drop means as of its newest entry.
+    let status = Program::new(["status", out, "--json", "--as-of", "drop-0001"]).on_s3(&s3);
     let status = status.ends(0).json();
     assert_eq!(status["sequence"], 5, "{status}");
     assert_eq!(status["metrics"], whole(&place, 5));

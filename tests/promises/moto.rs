@@ -1,23 +1,21 @@
-//! The conformance suite against moto, an S3 of another make.
+//! The conformance suite against moto, an S3 server by other authors.
 use std::{
     io::{BufRead, BufReader},
     process::{Child, Command, Stdio},
 };
 
-use crate::conformance::{bucket, conforms};
+use testkit::{conformance::conforms, python::python, s3::bucket};
 
-const PYTHON: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/.venv/bin/python");
-
-/// A server that ends with its test.
+/// A moto server, which is killed when its test ends.
 struct Moto {
     process: Child,
     endpoint: String,
 }
 
 impl Moto {
-    /// Starts it on a port that is free, and waits until it answers.
+    /// Starts the server on a free port, and waits until it answers.
     fn start() -> Self {
-        let mut process = Command::new(PYTHON)
+        let mut process = Command::new(python(".venv"))
             .args(["-u", "-m", "moto.server", "-H", "127.0.0.1", "-p", "0"])
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
@@ -32,7 +30,7 @@ impl Moto {
                     .map(|(_, url)| url.trim().to_owned())
             })
             .expect("moto says where it listens");
-        // It logs each request: somebody must read on.
+        // The server logs each request. Its pipe must be read, or it blocks.
         std::thread::spawn(move || lines.for_each(drop));
         Self { process, endpoint }
     }
@@ -43,14 +41,17 @@ impl Moto {
              aws_secret_access_key='secret').create_bucket(Bucket='{name}')",
             self.endpoint
         );
-        let made = Command::new(PYTHON).args(["-c", &script]).status().unwrap();
+        let made = Command::new(python(".venv"))
+            .args(["-c", &script])
+            .status()
+            .unwrap();
         assert!(made.success());
     }
 }
 
 impl Drop for Moto {
     fn drop(&mut self) {
-        // Where it has ended already there is nothing to end.
+        // Both fail if the server has ended already. Then there is nothing to do.
         let _ = self.process.kill();
         let _ = self.process.wait();
     }

@@ -1,52 +1,38 @@
 //! Plain Parquet: pyarrow, polars and DuckDB read what we write, and we read what others write.
 use std::{
     collections::{BTreeMap, BTreeSet},
-    path::{Path, PathBuf},
-    process::Command,
+    path::Path,
 };
 
-use arrow::array::AsArray;
-use arrow::datatypes::{Int32Type, Int64Type};
+use arrow::{
+    array::AsArray,
+    datatypes::{Int32Type, Int64Type},
+};
 use serde_json::{Value, json};
-
-use crate::survey::{
-    Program, column, floats, folder, ledger, model, put, rows, survey, text, z_phot,
+use testkit::{
+    outputs::ledger,
+    program::Program,
+    python::run_script,
+    rows::{column, floats, rows, z_phot},
+    survey::{model, run_catalog, survey},
+    tree::{folder, text, write_file},
 };
 
 /// Runs readers.py in the environment that `make test` has made.
 fn readers(command: &str, folder: &Path) -> String {
-    let root = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
-    let python = root.join(".venv/bin/python");
-    assert!(
-        python.exists(),
-        "{} is not there: run `make test`",
-        python.display()
-    );
-    let script = root.join("tests/promises/readers.py");
-    let output = Command::new(python)
-        .arg(script)
-        .arg(command)
-        .arg(folder)
-        .output()
-        .expect("python starts");
-    assert!(
-        output.status.success(),
-        "readers.py {command}: {}",
-        String::from_utf8_lossy(&output.stderr)
-    );
-    String::from_utf8(output.stdout).expect("python prints UTF-8")
+    run_script(".venv", "readers.py", [command, &text(folder)])
 }
 
 fn number(value: &Value) -> f64 {
     value
         .as_f64()
-        .unwrap_or_else(|| panic!("{value} is no number"))
+        .unwrap_or_else(|| panic!("{value} is not a number"))
 }
 
 #[test]
 fn the_metrics_are_those_that_polars_computes() {
     let out = folder();
-    Program::run(survey(), &out).ends(0);
+    run_catalog(survey(), &out).ends(0);
     let status = Program::new(["status", &text(out.path()), "--json"]).ends(0);
     let ours = status.json()["metrics"].take();
     let theirs: Value =
@@ -68,7 +54,7 @@ fn the_metrics_are_those_that_polars_computes() {
     }
 }
 
-/// Two sets of numbers are the same, but for the last digits of sums.
+/// Asserts that two sets of numbers are equal, up to the last digits of sums.
 #[track_caller]
 fn assert_numbers(slice: &str, ours: &Value, theirs: &Value) {
     let (ours, theirs) = (ours.as_object().unwrap(), theirs.as_object().unwrap());
@@ -76,7 +62,7 @@ fn assert_numbers(slice: &str, ours: &Value, theirs: &Value) {
     for (name, value) in ours {
         match (value.as_f64(), theirs[name].as_f64()) {
             (Some(ours), Some(theirs)) => {
-                // The ratio of two sums that are nearly nothing keeps fewer digits.
+                // `r2` is a ratio of two small sums, so fewer digits are exact.
                 let slack = if name == "r2" { 1e-4 } else { 1e-8 };
                 let near = slack * theirs.abs().max(1.0);
                 assert!(
@@ -92,7 +78,7 @@ fn assert_numbers(slice: &str, ours: &Value, theirs: &Value) {
 #[test]
 fn the_predictions_are_plain_parquet() {
     let out = folder();
-    Program::run(survey(), &out).ends(0);
+    run_catalog(survey(), &out).ends(0);
     let seen: Value =
         serde_json::from_str(&readers("read", out.path())).expect("readers.py prints JSON");
     let photoz = rows(out.path().join("photoz"));
@@ -112,7 +98,7 @@ fn the_predictions_are_plain_parquet() {
     for reader in ["pyarrow", "polars", "duckdb"] {
         let seen = seen[reader]
             .as_array()
-            .unwrap_or_else(|| panic!("{reader} saw nothing"));
+            .unwrap_or_else(|| panic!("{reader} read nothing"));
         assert_eq!(
             json!(seen[..4]),
             exact,
@@ -136,7 +122,7 @@ fn the_predictions_are_plain_parquet() {
     assert_eq!(flags["DELETED"], 1);
 }
 
-/// The columns that the contract names, in its types, with units and UCDs.
+/// Asserts that the columns have the documented types, units and UCDs.
 fn check_fields(fields: &Value) {
     let names: BTreeSet<&str> = fields
         .as_object()
@@ -172,14 +158,14 @@ fn check_fields(fields: &Value) {
     assert_eq!(fields["z_phot"]["ucd"], "src.redshift.phot;meta.main");
 }
 
-/// The predictions of each drop of a catalog, which must all be there.
+/// Runs a catalog. Returns the predictions of each drop, and asserts that each has `count` of them.
 fn by_drop(
     catalog: &Path,
     flags: &str,
     count: usize,
 ) -> BTreeMap<String, BTreeMap<String, Option<u32>>> {
     let out = folder();
-    Program::run(catalog, &out).with(flags).ends(0);
+    run_catalog(catalog, &out).with(flags).ends(0);
     let drops = ledger(out.path())
         .into_iter()
         .map(|entry| entry["drop"].as_str().unwrap().to_owned());
@@ -204,7 +190,7 @@ fn every_form_of_a_galaxy_gives_the_same_redshift() {
     let values: BTreeSet<_> = plain.values().collect();
     assert!(
         values.len() > 20,
-        "the galaxies can hardly be told apart: {} values",
+        "only {} different predictions: the test cannot tell the galaxies apart",
         values.len()
     );
     assert_eq!(
@@ -214,7 +200,7 @@ fn every_form_of_a_galaxy_gives_the_same_redshift() {
     );
     same_in_all(by_drop(&written.path().join("constant"), "", 24), 2);
 
-    // A row group of 60 MB is decoded in chunks of whole batches; groups of two batches are a split each.
+    // A row group of 60 MB is one split, decoded in chunks. Row groups of two batches are one split each.
     let split = "--split-bytes 5MB --memory 25MB";
     let large = written.path().join("large");
     let plan = Program::on(
@@ -233,21 +219,21 @@ fn every_form_of_a_galaxy_gives_the_same_redshift() {
 }
 
 #[test]
-fn damage_that_page_checksums_show_fails_the_drop() {
+fn a_wrong_page_checksum_fails_the_drop() {
     let (catalog, out) = (folder(), folder());
     readers("checked", catalog.path());
     let file = catalog.path().join("drop/part-0.parquet");
     let mut bytes = std::fs::read(&file).unwrap();
-    // Pixels, not a header: they could be read all the same.
+    // The damage is in pixels, which can be read without an error. Only the checksum shows it.
     let middle = bytes.len() / 2;
     bytes[middle..middle + 64].fill(0x3f);
-    put(&file, bytes);
-    let ended = Program::run(&catalog, &out).ends(3);
+    write_file(&file, bytes);
+    let ended = run_catalog(&catalog, &out).ends(3);
     ended.says(&["drop/part-0.parquet", "cannot be read as Parquet"]);
     assert!(ledger(out.path()).is_empty());
 }
 
-/// One of so many drops, which must all be the same.
+/// Asserts that there are `count` drops with equal predictions, and returns the predictions.
 #[track_caller]
 fn same_in_all(
     drops: BTreeMap<String, BTreeMap<String, Option<u32>>>,
@@ -263,7 +249,7 @@ fn same_in_all(
             .collect();
         assert!(
             other.is_empty(),
-            "{} predictions of {drop} are not those of {first}, as of {:?}",
+            "{} predictions of {drop} differ from those of {first}, for example of {:?}",
             other.len(),
             other[0]
         );

@@ -1,9 +1,9 @@
-"""Parquet as other programs write and read it.
+"""Reads and writes Parquet with other programs.
 
-readers.py read OUT        what pyarrow, polars and DuckDB see of an output's photoz/: one JSON object
-readers.py write FOLDER    catalogs below FOLDER: the same galaxies in every form that people have
-readers.py metrics OUT     the metrics of an output's rows, computed by polars from OUT/photoz and OUT/specz
-readers.py checked FOLDER  a drop whose pages have checksums
+readers.py read OUT        reads photoz/ of an output with pyarrow, polars and DuckDB, and prints one JSON object
+readers.py write FOLDER    writes catalogs below FOLDER: the same galaxies in every supported form
+readers.py metrics OUT     computes the metrics with polars from OUT/photoz and OUT/specz
+readers.py checked FOLDER  writes a drop whose pages have checksums
 """
 import json
 import pathlib
@@ -34,7 +34,7 @@ def read(out):
 
 
 def metrics(out):
-    """Of an object the row of the last drop counts, and the last spec-z that is one; withdrawn means gone."""
+    """For each object its row of the last drop and its last valid spec-z. Withdrawn objects are left out."""
     photoz = pl.read_parquet(f"{out}/photoz/**/*.parquet")
     specz = pl.read_parquet(f"{out}/specz/**/*.parquet")
     columns = ["object_id", "z_spec", "drop"]
@@ -112,7 +112,7 @@ def first_file(out):
 
 
 def pixels(rows):
-    """Pixels that differ from place to place, cutout after cutout."""
+    """Different pixels for each place and each cutout."""
     return pc.sin(pa.array(range(rows * PIXELS), pa.float32()))
 
 
@@ -129,7 +129,7 @@ def nested(values, rows):
 
 
 def universe(values, rows):
-    """The Multimodal Universe's struct, with its bands in another order and under their surveys' names."""
+    """The Multimodal Universe's struct, with its bands in a different order and under the names of their surveys."""
     order = ["z", "r", "u", "i", "g"]
     cutouts = nested(values, rows).to_pylist()
     image = [{"flux": [cutout[BANDS.index(band)] for band in order], "band": [f"sdss-{band}" for band in order],
@@ -146,7 +146,7 @@ def galaxies(rows, cutout, ids=None, of=pa.float32(), mag_list=False):
         "ra": pa.array([150 + 0.25 * row for row in place], pa.float64()),
         "dec": pa.array([0.125 * row - 10 for row in place], pa.float64()),
     }
-    # Quarters are the same number in both widths.
+    # Multiples of 1/4 are exact in both widths.
     mags = [[mag + 0.25 * (row % 7) for row in place] for mag in (20.0, 18.5, 17.5, 17.0, 16.5)]
     if mag_list:
         columns["mag"] = pa.array([list(row) for row in zip(*mags)], pa.list_(of))
@@ -186,13 +186,13 @@ def write(folder):
     for form in (pa.string(), pa.large_string(), pa.string_view()):
         save(galaxies(rows, cutout, ids=names.cast(form)), folder, "string", str(form))
 
-    # A sky of two values, which a dictionary stores in a few bytes. (Of one value it would be rejected.)
+    # Two values, which a dictionary stores in a few bytes. (A constant cutout would be rejected.)
     two_values = np.where(np.arange(rows * PIXELS) % 7 == 0, 0.5, 0.25).astype(np.float32)
     flat_sky = flat(pa.array(two_values), rows)
     for form, dictionary in (("dictionary", True), ("plain", False)):
         save(galaxies(rows, flat_sky), folder, "constant", form, use_dictionary=dictionary)
 
-    # A row group of 60 MB, and the same rows in groups of two batches.
+    # The same rows in one row group of 60 MB, and in row groups of two batches.
     rows = 3000
     large = galaxies(rows, flat(pixels(rows), rows))
     save(large, folder, "large", "one_row_group")

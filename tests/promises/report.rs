@@ -1,11 +1,15 @@
-//! The report is one page that needs nothing else, and says what the metrics say.
+//! The report is one self-contained page, and shows the numbers of the metrics.
 use std::fs;
 
 use serde_json::Value;
+use testkit::{
+    outputs::drops,
+    program::Program,
+    survey::{run_catalog, survey},
+    tree::{folder, text},
+};
 
-use crate::survey::{Program, drops, folder, survey, text};
-
-/// The elements of a page that are closed in the order in which they were opened; panics where they are not.
+/// Lists the elements of a page. Panics unless each is closed in the right order.
 fn elements(page: &str) -> Vec<String> {
     const VOID: [&str; 2] = ["meta", "!DOCTYPE"];
     let (mut open, mut all): (Vec<String>, Vec<String>) = (Vec::new(), Vec::new());
@@ -15,7 +19,7 @@ fn elements(page: &str) -> Vec<String> {
             assert_eq!(
                 open.pop().as_deref(),
                 Some(name),
-                "</{name}> closes what was not opened last"
+                "</{name}> does not close the element that was opened last"
             );
             continue;
         }
@@ -32,7 +36,7 @@ fn elements(page: &str) -> Vec<String> {
 #[test]
 fn the_report_is_one_page_with_its_plots() {
     let (out, place) = (folder(), folder());
-    Program::run(survey(), &out).ends(0);
+    run_catalog(survey(), &out).ends(0);
     let file = place.path().join("report.html");
     let said = Program::new(["report", &text(out.path()), "--html", &text(&file)]).ends(0);
     assert_eq!(said.stdout.trim(), text(&file));
@@ -42,7 +46,7 @@ fn the_report_is_one_page_with_its_plots() {
     assert_eq!((count("html"), count("svg"), count("table")), (1, 6, 1));
     assert!(count("polygon") > 0, "no tile on the sky");
     for link in ["http:", "https:", "src=", "href=", "@import", "<script"] {
-        assert!(!page.contains(link), "the page asks for something: {link}");
+        assert!(!page.contains(link), "the page needs a resource: {link}");
     }
     let status = Program::new(["status", &text(out.path()), "--json"])
         .ends(0)
@@ -50,7 +54,7 @@ fn the_report_is_one_page_with_its_plots() {
     let metrics: &Value = &status["metrics"];
     let shown = format!("<b>{}</b><span>n</span>", metrics["all"]["n"]);
     assert!(page.contains(&shown), "no {shown}");
-    // The cells of the density hold all objects but the farthest.
+    // The cells of the density plot hold all objects but the farthest.
     let n = metrics["all"]["n"].as_u64().unwrap();
     let cells = page
         .split("<title>")
@@ -62,7 +66,7 @@ fn the_report_is_one_page_with_its_plots() {
         in_cells <= n && in_cells * 100 >= n * 98,
         "{in_cells} of {n} objects are in the density"
     );
-    // The small model has learned nothing: its errors are large.
+    // The small model is not trained, so its errors are large.
     let sigma = metrics["all"]["sigma_nmad"].as_f64().unwrap();
     assert!(
         page.contains(&format!("<b>{sigma:.5}</b><span>sigma_nmad</span>")),
@@ -81,7 +85,7 @@ fn the_report_is_one_page_with_its_plots() {
 }
 
 #[test]
-fn there_is_no_report_on_nothing() {
+fn an_output_without_a_ledger_has_no_report() {
     let (out, place) = (folder(), folder());
     let file = place.path().join("report.html");
     let said = Program::new(["report", &text(out.path()), "--html", &text(&file)]).ends(1);

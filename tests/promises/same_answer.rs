@@ -1,17 +1,21 @@
-//! Same answer: the same files to the byte, and the same metrics, whatever the cluster's shape, its memory and its store.
-use std::{io::Write, net::TcpListener, path::Path, process::Child, sync::OnceLock};
+//! Same answer: the same files to the byte, and the same metrics, for any cluster, memory and store.
+use std::{path::Path, process::Child, sync::OnceLock};
 
-use tempfile::NamedTempFile;
-
-use crate::survey::{
-    Program, S3, Tree, answer, assert_same, committed, copy, end, floats, folder, model,
-    other_model, rows, survey, text,
+use testkit::{
+    finished::wait_for_exit,
+    hosts::HostsFile,
+    outputs::{committed, committed_with_metrics},
+    program::Program,
+    rows::{floats, rows},
+    s3::S3,
+    survey::{model, other_model, run_catalog, survey},
+    tree::{Tree, assert_same, copy_tree, folder, text},
 };
 
-/// Fourteen rows a split: what the workers do is interleaved in another way each time.
+/// Fourteen rows a split, so that workers take splits in a different order in each run.
 const SPLITS: &str = "--split-bytes 300kB";
 
-/// What one worker with one thread makes of the survey.
+/// The output of one worker with one thread.
 fn reference() -> &'static Tree {
     static REFERENCE: OnceLock<Tree> = OnceLock::new();
     REFERENCE.get_or_init(|| from_files("--workers 1 --threads 1"))
@@ -19,8 +23,8 @@ fn reference() -> &'static Tree {
 
 fn from_files(args: &str) -> Tree {
     let out = folder();
-    Program::run(survey(), &out).with(SPLITS).with(args).ends(0);
-    answer(out.path())
+    run_catalog(survey(), &out).with(SPLITS).with(args).ends(0);
+    committed_with_metrics(out.path())
 }
 
 #[test]
@@ -38,7 +42,7 @@ fn the_survey_has_many_splits_and_many_predictions() {
         .collect();
     assert!(
         splits[0] > 8 && splits[1] > 8,
-        "too few splits to be dealt out: {splits:?}"
+        "too few splits for several workers: {splits:?}"
     );
     let folders = |tree: &Tree| {
         tree.keys()
@@ -58,7 +62,7 @@ fn the_survey_has_many_splits_and_many_predictions() {
             "specz"
         ]
     );
-    Program::run(survey(), &out).with(SPLITS).ends(0);
+    run_catalog(survey(), &out).with(SPLITS).ends(0);
     let mut z: Vec<u32> = floats(&rows(out.path().join("photoz")), "z_phot")
         .into_iter()
         .flatten()
@@ -68,7 +72,7 @@ fn the_survey_has_many_splits_and_many_predictions() {
     z.dedup();
     assert!(
         z.len() > 100,
-        "only {} different predictions could be told apart",
+        "there are only {} different predictions",
         z.len()
     );
 }
@@ -86,7 +90,7 @@ fn workers_and_threads_change_nothing() {
 
 #[test]
 fn memory_changes_nothing() {
-    // The first leaves a worker 18 kB for predictions: some of them wait in the stage.
+    // The first setting leaves each worker 18 kB for predictions, so that some are spilled to the stage.
     for memory in [
         "--memory 1200kB --workers 16",
         "--memory 4MB",
@@ -107,36 +111,42 @@ fn local_processes_change_nothing() {
 #[test]
 fn the_store_changes_nothing() {
     let (s3, out) = (S3::start(), folder());
-    copy(survey(), &s3.bucket().join("survey"));
-    Program::run("s3://sky/survey", &out)
-        .at(&s3)
+    copy_tree(survey(), &s3.bucket().join("survey"));
+    run_catalog("s3://sky/survey", &out)
+        .on_s3(&s3)
         .with(SPLITS)
         .ends(0);
-    assert_same(reference(), &answer(out.path()));
-    Program::run("s3://sky/survey", "s3://sky/out")
-        .at(&s3)
+    assert_same(reference(), &committed_with_metrics(out.path()));
+    run_catalog("s3://sky/survey", "s3://sky/out")
+        .on_s3(&s3)
         .with(SPLITS)
         .with("--workers 2")
         .ends(0);
-    assert_same(reference(), &answer(&s3.bucket().join("out")));
+    assert_same(
+        reference(),
+        &committed_with_metrics(&s3.bucket().join("out")),
+    );
 }
 
 #[test]
 fn processes_started_by_hand_change_nothing() {
-    let (s3, cluster, out) = (S3::start(), Hosts::new(), "s3://sky/out");
-    copy(survey(), &s3.bucket().join("survey"));
+    let (s3, cluster, out) = (S3::start(), HostsFile::new(), "s3://sky/out");
+    copy_tree(survey(), &s3.bucket().join("survey"));
     let start = |process| {
-        let run = Program::run("s3://sky/survey", out)
-            .at(&s3)
+        let run = run_catalog("s3://sky/survey", out)
+            .on_s3(&s3)
             .with(SPLITS)
             .with("--workers 2 --threads 1 --json");
-        run.args(cluster.flags(process)).start()
+        run.args(cluster.flags(process)).spawn()
     };
     let (second, first) = (start(1), start(0));
-    let said = end(first, 0, "process 0");
-    end(second, 0, "process 1");
+    let said = wait_for_exit(first, 0, "process 0");
+    wait_for_exit(second, 0, "process 1");
     assert_eq!(said.json()["drops_committed"], 3);
-    assert_same(reference(), &answer(&s3.bucket().join("out")));
+    assert_same(
+        reference(),
+        &committed_with_metrics(&s3.bucket().join("out")),
+    );
 }
 
 #[test]
@@ -155,7 +165,7 @@ fn processes_that_disagree_do_not_start() {
             .any(|said| said.contains("disagree: model is")),
         "{models:?}"
     );
-    // The last bits of a prediction depend on them.
+    // The last bits of a prediction depend on the processor's instructions.
     let instructions = disagree(
         ["--precision fp32 --instructions any", "--precision fp32"],
         [model(), model()],
@@ -168,47 +178,18 @@ fn processes_that_disagree_do_not_start() {
     );
 }
 
-/// Starts two processes that cannot work together; what they say as they end.
+/// Starts two processes whose settings differ. Returns the messages of both.
 fn disagree(args: [&str; 2], models: [&Path; 2]) -> [String; 2] {
-    let (cluster, out) = (Hosts::new(), folder());
+    let (cluster, out) = (HostsFile::new(), folder());
     let start = |process: usize| -> Child {
         let run = Program::on("run", &text(survey()), &text(out.path()), models[process]);
-        run.with(args[process]).args(cluster.flags(process)).start()
+        run.with(args[process]).args(cluster.flags(process)).spawn()
     };
     let children = [start(0), start(1)];
-    let said = children.map(|child| end(child, 1, "a process that disagrees").stderr);
+    let said = children.map(|child| wait_for_exit(child, 1, "a process that disagrees").stderr);
     assert!(
         committed(out.path()).is_empty(),
-        "something was committed all the same"
+        "processes that disagree committed something"
     );
     said
-}
-
-/// A hosts file with two addresses of this machine.
-pub struct Hosts(NamedTempFile);
-
-impl Hosts {
-    pub fn new() -> Self {
-        let mut file = NamedTempFile::new().unwrap();
-        // Held until both are known, so that they differ.
-        let listeners = [0, 1].map(|_| TcpListener::bind("127.0.0.1:0").unwrap());
-        for listener in &listeners {
-            writeln!(file, "{}", listener.local_addr().unwrap()).unwrap();
-        }
-        Self(file)
-    }
-
-    pub fn flags(&self, process: usize) -> Vec<String> {
-        let hosts = text(self.0.path());
-        [
-            "--processes",
-            "2",
-            "--process",
-            &process.to_string(),
-            "--hosts",
-            &hosts,
-        ]
-        .map(str::to_owned)
-        .into()
-    }
 }

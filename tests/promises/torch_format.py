@@ -1,7 +1,7 @@
-"""As much of PyTorch as it takes to save tensors and networks: what `save` writes is what torch.save writes.
+"""The part of PyTorch that saves tensors and networks: `save` writes what torch.save writes.
 
-Tests go without PyTorch, which is large, and use this in its place; `make test-torch` runs them with PyTorch itself.
-Class names, modules and the order of arguments are those that PyTorch's pickles have.
+PyTorch is large, so the tests use this module instead. `make test-torch` runs them with PyTorch.
+Class names, modules and the order of arguments are those of PyTorch's pickles.
 """
 import collections
 import io
@@ -23,7 +23,7 @@ def module_of(name):
 
 
 def named(module, name=None):
-    """Gives a class or function the place that PyTorch's has."""
+    """Registers a class or a function under its name in PyTorch."""
     def place(thing):
         thing.__module__, thing.__qualname__ = module, name or thing.__name__
         setattr(module_of(module), thing.__qualname__, thing)
@@ -50,7 +50,7 @@ class Storage:
 
 
 class Tensor:
-    """A view of a storage, as numpy has one."""
+    """A view of a storage, like a NumPy view."""
 
     def __init__(self, array, storage=None):
         array = np.asarray(array)

@@ -1,9 +1,13 @@
-//! A model out of a catalog: pretrained, fine-tuned, run; and a training that was killed ends where it would have.
+//! A model from a catalog: pretrained, fine-tuned, run. A training that is killed continues and ends at the same weights.
 use std::{fs, path::Path, thread::sleep, time::Duration};
 
 use serde_json::Value;
-
-use crate::survey::{Program, floats, folder, rows, survey, text};
+use testkit::{
+    program::Program,
+    rows::{floats, rows},
+    survey::{run_catalog, survey},
+    tree::{folder, text},
+};
 
 const STATE: &str = "state.safetensors";
 
@@ -12,7 +16,7 @@ fn pretrain(out: &Path) -> Program {
     Program::new(["train", "pretrain", &text(survey()), "--out", &text(out)]).with(flags)
 }
 
-/// On most of the survey: the paper's fractions leave too few of its rows.
+/// Fine-tunes on most of the survey. With the paper's fractions too few rows of this small survey would remain.
 fn finetune(out: &Path) -> Program {
     finetune_on(out, "0:0.7").with("--epochs 6")
 }
@@ -25,17 +29,17 @@ fn finetune_on(out: &Path, training: &str) -> Program {
         .args(["--training", training])
 }
 
-/// Goes on with a training, and kills it when it has got further than where it began.
+/// Continues a training, and kills it after it has written its next state.
 fn kill_further_on(out: &Path) {
     let state = || {
         fs::metadata(out.join(STATE))
             .and_then(|state| state.modified())
             .ok()
     };
-    let (before, mut child) = (state(), finetune(out).start());
+    let (before, mut child) = (state(), finetune(out).spawn());
     while state() == before {
         let ended = child.try_wait().unwrap();
-        assert!(ended.is_none(), "it ended before it was killed");
+        assert!(ended.is_none(), "the training ended before it was killed");
         sleep(Duration::from_millis(5));
     }
     child.kill().unwrap();
@@ -53,7 +57,7 @@ fn a_model_that_was_pretrained_and_fine_tuned_predicts_better_than_the_mean() {
     let dir = folder();
     let [encoder, model, out] = ["encoder", "model", "out"].map(|name| dir.path().join(name));
     pretrain(&encoder).ends(0);
-    Program::run(survey(), &out)
+    run_catalog(survey(), &out)
         .args(["--model", &text(&encoder)])
         .ends(2);
     let report = finetune(&model)
@@ -71,7 +75,7 @@ fn a_model_that_was_pretrained_and_fine_tuned_predicts_better_than_the_mean() {
         6
     );
 
-    // A survey that has learned from another's model goes on where that one was.
+    // A training that starts from a trained model starts with the error of that model.
     let further = dir.path().join("further");
     let flags = "--epochs 1 --batch 16 --rate 1e-5 --threads 1 \
                  --training 0:0.7 --validation 0.7:0.85 --test 0.85:1";
@@ -90,7 +94,7 @@ fn a_model_that_was_pretrained_and_fine_tuned_predicts_better_than_the_mean() {
     let ratio = mse(&after) / mse(&report);
     assert!((ratio - 1.0).abs() < 0.2, "{ratio} times the error");
 
-    // What the training learned is what a run predicts with, preprocessing and all.
+    // A run predicts with the trained weights and the learned preprocessing.
     Program::on("run", &text(survey()), &text(&out), &model).ends(0);
     let photoz = rows(out.join("photoz"));
     let pairs = floats(&photoz, "z_phot")
@@ -129,7 +133,7 @@ fn a_training_that_was_killed_goes_on_and_ends_at_the_same_weights() {
 }
 
 #[test]
-fn what_cannot_be_trained_is_refused() {
+fn impossible_trainings_are_refused() {
     let dir = folder();
     let out = dir.path().join("model");
     finetune(&out)
@@ -145,7 +149,7 @@ fn what_cannot_be_trained_is_refused() {
         .ends(2)
         .says(&["--learn-preprocess"]);
     finetune_on(&out, "0:0.7").with("--epochs 1").ends(0);
-    // A model is not overwritten, and another training's state not gone on with.
+    // A model is not overwritten, and the state of a different training is not continued.
     finetune(&out).ends(2).says(&["whose training is over"]);
     assert!(out.join("model.safetensors").exists());
     let other = dir.path().join("other");

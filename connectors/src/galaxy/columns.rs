@@ -21,12 +21,12 @@ pub(super) const KNOWN: [&str; 12] = [
 /// From this project's names for columns to the files'; a name not mapped stands for itself.
 ///
 /// ```
-/// use connectors::galaxy::ColumnNames;
+/// use hubbleflow_connectors::galaxy::ColumnNames;
 /// let names = ColumnNames::parse(["cutout=image", "z_spec=Z"])?;
 /// assert_eq!(names.in_file("cutout"), "image");
 /// assert_eq!(names.in_file("ra"), "ra");
 /// assert!(ColumnNames::parse(["cutuot=image"]).is_err());
-/// # Ok::<(), connectors::galaxy::ColumnNameError>(())
+/// # Ok::<(), hubbleflow_connectors::galaxy::ColumnNameError>(())
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(

@@ -5,10 +5,12 @@ use std::array;
 use arrow::array::{Array, ArrayRef, AsArray, FixedSizeBinaryArray, StringArray, StructArray};
 use arrow::buffer::NullBuffer;
 use arrow::compute::cast;
-use arrow::datatypes::{DataType, Field};
-use serde::Deserialize;
+use arrow::datatypes::DataType;
 
+use super::band_names::find_bands;
+use super::cutout_fault::CutoutFault;
 use super::lists::{Lists, Pixels};
+use super::pixels::Cutout;
 use super::{BANDS, SchemaError};
 
 /// Upper bound on the absolute value of a pixel, in nanomaggies: an AB magnitude of -2.5.
@@ -55,41 +57,6 @@ enum Form {
         images: Images,
         name_rows: Lists,
         names: StringArray,
-    },
-}
-
-/// Why a row has no cutout that could be predicted from; displayed, it is the row's reject reason.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum CutoutFault {
-    /// There is none.
-    #[error("cutout is null")]
-    Null,
-    /// A pixel, or a whole list of them, is null.
-    #[error("cutout has a null pixel")]
-    NullPixel,
-    /// Not five square images of one size that suffices.
-    #[error("cutout is {found}, not 5 bands of {side_px_min}x{side_px_min} pixels or more")]
-    Shape {
-        /// What the row has.
-        found: String,
-        /// The least that would do.
-        side_px_min: usize,
-    },
-    /// Bands that are not there.
-    #[error("cutout lacks bands {missing}; it has {found}")]
-    Bands {
-        /// Of u, g, r, i, z.
-        missing: String,
-        /// The names the row has.
-        found: String,
-    },
-    /// A band that is there twice, so that it cannot be said which is meant.
-    #[error("cutout has band {band} more than once: {found}")]
-    BandTwice {
-        /// Of u, g, r, i, z.
-        band: &'static str,
-        /// The names the row has.
-        found: String,
     },
 }
 
@@ -223,104 +190,6 @@ impl Cutouts {
     }
 }
 
-/// One galaxy's image: five bands of `side_px` by `side_px` pixels, in nanomaggies.
-#[derive(Clone, Copy, Debug)]
-pub struct Cutout<'a> {
-    /// u, g, r, i, z; each `[y, x]`, little-endian float32.
-    planes: [&'a [u8]; 5],
-    side_px: usize,
-}
-
-impl Cutout<'_> {
-    /// Side of the image, in pixels.
-    pub fn side_px(&self) -> usize {
-        self.side_px
-    }
-
-    /// The largest absolute value of the pixels of all bands, in nanomaggies; NaN or infinite where a pixel is.
-    pub fn flux_abs_max(&self) -> f32 {
-        // Without their signs, floats are ordered as their bits are, and NaN comes last. No early exit: a loop without
-        // branches is done in vector registers.
-        const WITHOUT_SIGN: u32 = 0x7fff_ffff;
-        let largest = |plane: &[u8]| {
-            let (pixels, _) = plane.as_chunks::<4>();
-            let bits = pixels.iter().map(|pixel| u32::from_le_bytes(*pixel));
-            bits.fold(0, |largest, bits| largest.max(bits & WITHOUT_SIGN))
-        };
-        let planes = self.planes.iter();
-        f32::from_bits(planes.fold(0, |largest_so_far, plane| {
-            largest_so_far.max(largest(plane))
-        }))
-    }
-
-    /// Whether every pixel of the five bands is a number, neither NaN nor infinite.
-    pub fn is_finite(&self) -> bool {
-        self.flux_abs_max().is_finite()
-    }
-
-    /// How many bands have one value in all of the central `side_px` by `side_px` pixels: such a band shows nothing.
-    ///
-    /// A single pixel is no image, so no band of it is blank.
-    pub fn blank_bands(&self, side_px: usize) -> usize {
-        let is_blank = |plane: &&&[u8]| {
-            let mut lines = centre(plane, self.side_px, side_px);
-            let first = lines.next().and_then(<[_]>::first).copied();
-            let Some(first) = first.map(f32::from_le_bytes) else {
-                return false;
-            };
-            // Nearly all bands end at their first line.
-            let of_first = |pixel: &[u8; 4]| f32::from_le_bytes(*pixel) == first;
-            centre(plane, self.side_px, side_px).all(|line| line.iter().all(of_first))
-        };
-        match side_px {
-            0 | 1 => 0,
-            _ => self.planes.iter().filter(is_blank).count(),
-        }
-    }
-
-    /// Copies the central `side_px` by `side_px` pixels to `out`, as `[band, y, x]`.
-    ///
-    /// What is cut off on the four sides is the same, or a pixel less at the top and on the left.
-    ///
-    /// # Panics
-    /// If the cutout is smaller than that, or `out` is not `5 * side_px * side_px` long.
-    pub fn crop_into(&self, side_px: usize, out: &mut [f32]) {
-        assert!(
-            side_px <= self.side_px,
-            "{side_px} pixels of {}",
-            self.side_px
-        );
-        assert_eq!(
-            out.len(),
-            BANDS.len() * side_px * side_px,
-            "five bands of {side_px} pixels"
-        );
-        if side_px == 0 {
-            return;
-        }
-        for (plane, band) in self
-            .planes
-            .iter()
-            .zip(out.chunks_exact_mut(side_px * side_px))
-        {
-            let lines = centre(plane, self.side_px, side_px);
-            for (line, out) in lines.zip(band.chunks_exact_mut(side_px)) {
-                for (pixel, out) in line.iter().zip(out) {
-                    *out = f32::from_le_bytes(*pixel);
-                }
-            }
-        }
-    }
-}
-
-/// The lines of the central `px` by `px` pixels of a plane whose side is `side_px`.
-fn centre(plane: &[u8], side_px: usize, px: usize) -> impl Iterator<Item = &[[u8; 4]]> {
-    let (pixels, _) = plane.as_chunks::<4>();
-    let margin_px = (side_px - px) / 2;
-    let lines = pixels.chunks_exact(side_px).skip(margin_px).take(px);
-    lines.map(move |line| &line[margin_px..margin_px + px])
-}
-
 /// Two-dimensional images, `[y][x]`.
 #[derive(Clone, Debug)]
 struct Images {
@@ -449,55 +318,6 @@ fn strings(array: &ArrayRef) -> Option<StringArray> {
         .map(|array| array.as_string().clone())
 }
 
-/// Which of [`BANDS`] a name means: `u`, `sdss-u`, `DES_U`.
-fn band_of(name: &str) -> Option<usize> {
-    let last = name
-        .rsplit(|letter: char| !letter.is_alphanumeric())
-        .next()?;
-    BANDS
-        .iter()
-        .position(|band| last.eq_ignore_ascii_case(band))
-}
-
-/// Where each of [`BANDS`] stands among a row's names.
-fn find_bands(names: &StringArray) -> Result<[usize; 5], CutoutFault> {
-    let found = || {
-        names
-            .iter()
-            .map(|name| name.unwrap_or("null"))
-            .collect::<Vec<_>>()
-            .join(", ")
-    };
-    let mut places = [None; 5];
-    for (place, name) in names.iter().enumerate() {
-        if let Some(band) = name.and_then(band_of)
-            && places[band].replace(place).is_some()
-        {
-            return Err(CutoutFault::BandTwice {
-                band: BANDS[band],
-                found: found(),
-            });
-        }
-    }
-    match places {
-        [Some(u), Some(g), Some(r), Some(i), Some(z)] => Ok([u, g, r, i, z]),
-        _ => {
-            let missing = BANDS
-                .iter()
-                .zip(places)
-                .filter(|(_, place)| place.is_none());
-            let missing = missing
-                .map(|(band, _)| *band)
-                .collect::<Vec<_>>()
-                .join(", ");
-            Err(CutoutFault::Bands {
-                missing,
-                found: found(),
-            })
-        }
-    }
-}
-
 /// The side of the cutout that has so many values, if one has.
 fn side_of(values: usize) -> Option<usize> {
     let side_px = (4 * values / BYTES_PER_PLACE).isqrt();
@@ -533,39 +353,5 @@ fn refusal(column: &str, data_type: &DataType, side_px_min: usize) -> SchemaErro
         column: column.to_owned(),
         found: data_type.to_string(),
         expected,
-    }
-}
-
-/// The metadata of `arrow.fixed_shape_tensor`; its names of dimensions mean nothing to us.
-#[derive(Deserialize)]
-struct TensorShape {
-    shape: Vec<usize>,
-    permutation: Option<Vec<usize>>,
-}
-
-/// Refuses a fixed-shape tensor that is laid out in another way than `[band, y, x]`.
-pub(super) fn check_tensor(field: &Field) -> Result<(), SchemaError> {
-    let metadata = field.metadata();
-    if metadata
-        .get("ARROW:extension:name")
-        .is_none_or(|name| name != "arrow.fixed_shape_tensor")
-    {
-        return Ok(());
-    }
-    let text = metadata
-        .get("ARROW:extension:metadata")
-        .map_or("", String::as_str);
-    let refused = || SchemaError::Type {
-        column: field.name().clone(),
-        found: format!("a fixed-shape tensor {text}"),
-        expected: "of shape [5, s, s]: [band, y, x], and not permuted".to_owned(),
-    };
-    let tensor: TensorShape = serde_json::from_str(text).map_err(|_| refused())?;
-    let in_order = tensor
-        .permutation
-        .is_none_or(|permutation| permutation == [0, 1, 2]);
-    match tensor.shape[..] {
-        [5, height, width] if height == width && in_order => Ok(()),
-        _ => Err(refused()),
     }
 }

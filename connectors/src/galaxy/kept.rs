@@ -164,6 +164,9 @@ fn without_field_id(field: &FieldRef) -> FieldRef {
 /// (a file that withdraws may lack it) has the type `Null`.
 pub type KeptTypes = BTreeMap<String, String>;
 
+/// The type of a kept column whose type no file of the drop says.
+pub(crate) const UNTYPED: &str = "Null";
+
 /// A type without what does not matter to readers: whether inner fields may be null, and what lists call their items. It
 /// takes the values of any type that differs in no more than that.
 pub(crate) fn comparable(data_type: &DataType) -> DataType {

@@ -6,7 +6,8 @@ use arrow::array::{ArrayRef, Float32Array, Float64Array, NullArray, RecordBatch}
 use arrow::datatypes::{DataType, Field, FieldRef, Schema};
 
 use super::columns::{self, ColumnNames};
-use super::{Cutouts, FileKind, Galaxies, IdKind, Request, SchemaError, convert, cutout, kept};
+use super::places::{Places, index_of};
+use super::{Cutouts, FileKind, Galaxies, IdKind, Request, SchemaError, convert, kept, tensor};
 use crate::part::{OBJECT, PLACE, ROW, ROW_GROUP};
 
 /// Names of the output that its rows have from the catalog.
@@ -41,19 +42,6 @@ pub struct Layout {
     side_px_min: usize,
     /// Columns that would be read, by their names in files, and that this file has not.
     lacking: Vec<String>,
-}
-
-/// Where the columns stand: indices in the file.
-#[derive(Clone, Debug, Default)]
-struct Places {
-    object_id: Option<usize>,
-    ra: Option<usize>,
-    dec: Option<usize>,
-    cutout: Option<usize>,
-    mags: [Option<usize>; 5],
-    mag_list: Option<usize>,
-    z_spec: Option<usize>,
-    deleted: Option<usize>,
 }
 
 /// Magnitudes where the file has them, and by row the faults of its lists.
@@ -105,7 +93,7 @@ impl Layout {
             .map(|index| Arc::clone(&schema.fields()[*index]))
             .collect();
         if let Some(index) = places.cutout {
-            cutout::check_tensor(schema.field(index))?;
+            tensor::check_tensor(schema.field(index))?;
         }
         let id = places.object_id.map(|index| schema.field(index));
         let id = id.expect("that object_id is there was checked above");
@@ -270,107 +258,6 @@ impl Layout {
     }
 }
 
-impl Places {
-    fn find(schema: &Schema, names: &ColumnNames) -> Result<Places, SchemaError> {
-        let place = |column: &str| index_of(schema, names.in_file(column));
-        let typed = |column: &str| {
-            let is_typed = |index: &usize| *schema.field(*index).data_type() != DataType::Null;
-            place(column).map(|index| index.filter(is_typed))
-        };
-        let mut mags = [None; 5];
-        for (mag, column) in mags.iter_mut().zip(columns::MAGS) {
-            *mag = place(column)?;
-        }
-        Ok(Places {
-            object_id: place(columns::OBJECT_ID)?,
-            ra: place(columns::RA)?,
-            dec: place(columns::DEC)?,
-            cutout: typed(columns::CUTOUT)?,
-            mags,
-            mag_list: typed(columns::MAG)?,
-            z_spec: place(columns::Z_SPEC)?,
-            deleted: place(columns::DELETED)?,
-        })
-    }
-
-    fn has_mags(&self) -> bool {
-        self.mag_list.is_some() || self.mags.iter().all(Option::is_some)
-    }
-
-    fn kind(&self, request: &Request) -> FileKind {
-        let has_place = self.ra.is_some() && self.dec.is_some();
-        let predicts_without_cutout = !request.needs_cutouts && self.has_mags() && has_place;
-        match (self.cutout, self.z_spec) {
-            (None, Some(_)) if !predicts_without_cutout => FileKind::SpecZ,
-            _ => FileKind::Galaxies,
-        }
-    }
-
-    /// What the file lacks that a prediction needs.
-    fn missing(&self, kind: FileKind, request: &Request) -> Vec<&'static str> {
-        if kind == FileKind::SpecZ {
-            return Vec::new();
-        }
-        let mut missing = Vec::new();
-        let mut need = |column, place: Option<usize>| {
-            if place.is_none() {
-                missing.push(column);
-            }
-        };
-        need(columns::RA, self.ra);
-        need(columns::DEC, self.dec);
-        if request.needs_cutouts {
-            need(columns::CUTOUT, self.cutout);
-        }
-        if request.needs_mags && !self.has_mags() {
-            for (column, place) in columns::MAGS.into_iter().zip(self.mags) {
-                need(column, place);
-            }
-        }
-        missing
-    }
-
-    /// Those of them that are read: five magnitudes rather than the list, where there are both.
-    fn wanted(self, kind: FileKind, request: &Request) -> Places {
-        let Places {
-            object_id,
-            z_spec,
-            deleted,
-            ..
-        } = self;
-        if kind == FileKind::SpecZ {
-            return Places {
-                object_id,
-                z_spec,
-                deleted,
-                ..Places::default()
-            };
-        }
-        let in_five = self.mag_list.is_none() || self.mags.iter().all(Option::is_some);
-        Places {
-            cutout: self.cutout.filter(|_| request.needs_cutouts),
-            mags: if in_five { self.mags } else { [None; 5] },
-            mag_list: self.mag_list.filter(|_| !in_five),
-            ..self
-        }
-    }
-
-    fn all(&self) -> impl Iterator<Item = usize> {
-        let Places {
-            object_id,
-            ra,
-            dec,
-            cutout,
-            mags,
-            mag_list,
-            z_spec,
-            deleted,
-        } = *self;
-        let others = [object_id, ra, dec, cutout, mag_list, z_spec, deleted];
-        others.into_iter().chain(mags).flatten()
-    }
-}
-
 /// The columns that would be read, by their names in files, and that a file has not.
 fn lacking(schema: &Schema, request: &Request) -> Vec<String> {
     let known = columns::KNOWN
@@ -426,20 +313,6 @@ pub fn check_kept(keep: &[String]) -> Result<(), SchemaError> {
         }
     }
     Ok(())
-}
-
-/// The one column of that name.
-fn index_of(schema: &Schema, name: &str) -> Result<Option<usize>, SchemaError> {
-    let mut indices = (0..)
-        .zip(schema.fields())
-        .filter(|(_, field)| field.name() == name);
-    let first = indices.next().map(|(index, _)| index);
-    match indices.next() {
-        Some(_) => Err(SchemaError::Ambiguous {
-            column: name.to_owned(),
-        }),
-        None => Ok(first),
-    }
 }
 
 /// A column by the project's name, with the file's where `--column` gives one.

@@ -14,13 +14,18 @@
 //! its batches into [`Galaxies`]. What a *row* lacks is not judged here: nulls and NaN pass
 //! through, and a cutout that cannot be read says so when it is asked for.
 
+mod band_names;
 mod columns;
 mod convert;
 mod cutout;
+mod cutout_fault;
 mod error;
 pub(crate) mod kept;
 mod layout;
 mod lists;
+mod pixels;
+mod places;
+mod tensor;
 #[cfg(test)]
 mod tests;
 
@@ -31,10 +36,12 @@ use arrow::datatypes::DataType;
 use serde::{Deserialize, Serialize};
 
 pub use columns::{ColumnNameError, ColumnNames};
-pub use cutout::{Cutout, CutoutFault, Cutouts, FLUX_MAX_NMGY};
+pub use cutout::{Cutouts, FLUX_MAX_NMGY};
+pub use cutout_fault::CutoutFault;
 pub use error::SchemaError;
 pub use kept::KeptTypes;
 pub use layout::{Layout, check_kept};
+pub use pixels::Cutout;
 
 /// The bands of a cutout and of the magnitudes, in the order the models take them.
 pub const BANDS: [&str; 5] = ["u", "g", "r", "i", "z"];

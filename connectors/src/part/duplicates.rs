@@ -10,7 +10,10 @@ use arrow::{
     error::ArrowError,
 };
 
-use super::{Column, OBJECT, PLACE, ROW, ROW_GROUP, ascending, batch, column, named};
+use super::{
+    columns::{Column, OBJECT, PLACE, ROW, ROW_GROUP, ascending, batch, column, named},
+    reject_reason::RejectReason,
+};
 
 /// Takes all rows of an id but its first out of the two batches and adds them to the rejected.
 pub(super) fn settle_duplicates(
@@ -86,17 +89,20 @@ fn reason_duplicate(
     if rows < 2 {
         return String::new();
     }
-    let object = column(keys, OBJECT)
+    let index = column(keys, OBJECT)
         .as_primitive::<UInt32Type>()
         .value(first);
-    let group = column(keys, ROW_GROUP)
+    let row_group = column(keys, ROW_GROUP)
         .as_primitive::<UInt32Type>()
         .value(first);
     let row = column(keys, ROW).as_primitive::<UInt64Type>().value(first);
-    let object = objects.get(&object).map_or("?", String::as_str);
-    format!(
-        "object_id comes twice in this drop: the first stays, in {object}, row group {group}, row {row}"
-    )
+    let object = objects.get(&index).map_or("?", String::as_str).to_owned();
+    let reason = RejectReason::Duplicate {
+        object,
+        row_group,
+        row,
+    };
+    reason.to_string()
 }
 
 /// The rows of a folder that are not among the lost.

@@ -14,72 +14,20 @@ use parquet::{
 };
 
 use super::{
-    EncodedFile, FLAGS, Folder, OBJECT, PLACE, PartLabel, ROW, ROW_GROUP, ascending, batch, column,
-    kept::Kept, named, with_columns,
+    columns::{OBJECT, PLACE, ROW, ROW_GROUP, ascending, batch, column, named, with_columns},
+    door::Folder,
+    encoded::{EncodedFile, PartLabel, ROW_GROUP_ROWS, WRITE_ROWS},
+    flags::FLAGS,
+    kept::Kept,
+    photoz::PHOTOZ,
 };
 use crate::{
-    ledger::{FileRecord, checksum},
-    sky,
+    entry::{FileRecord, checksum},
+    paths, sky,
 };
 
-/// Rows of a row group of the output.
-const ROW_GROUP_ROWS: usize = 131_072;
 /// Bytes of a row group of the output: readers hold a whole one. Only long kept texts come near.
 const ROW_GROUP_BYTES: usize = 512 << 20;
-
-/// The columns of `photoz/` in their order: name, unit, UCD and description.
-pub(super) const PHOTOZ: [(&str, &str, &str, &str); 10] = [
-    (
-        "object_id",
-        "",
-        "meta.id;meta.main",
-        "the object's id in the catalog",
-    ),
-    ("ra", "deg", "pos.eq.ra;meta.main", "right ascension, ICRS"),
-    ("dec", "deg", "pos.eq.dec;meta.main", "declination, ICRS"),
-    (
-        "_healpix_29",
-        "",
-        "pos.healpix",
-        "HEALPix cell of order 29, nested",
-    ),
-    (
-        "z_phot",
-        "",
-        "src.redshift.phot;meta.main",
-        "predicted redshift",
-    ),
-    (
-        "z_spec",
-        "",
-        "src.redshift",
-        "spectroscopic redshift that came with the row",
-    ),
-    (
-        "mag_r",
-        "mag",
-        "phot.mag;em.opt.R",
-        "r magnitude, AB, extinction-corrected",
-    ),
-    (
-        "z_flags",
-        "",
-        "meta.code",
-        "bits, named in the file's metadata",
-    ),
-    (
-        "model_id",
-        "",
-        "meta.id;meta.modelled",
-        "first digits of the model's SHA-256",
-    ),
-    (
-        "drop",
-        "",
-        "meta.id;meta.dataset",
-        "the delivery the row came with",
-    ),
-];
 
 /// The file of `photoz/`: the columns above, then those that are kept.
 pub(super) fn photoz_file(
@@ -217,9 +165,13 @@ impl FileWriter {
         Ok(Self { schema, writer })
     }
 
-    /// Writes rows with their kept columns, which are at these places: as many rows at a time as fit into one array.
+    /// Writes rows with their kept columns, which are at these places: as many rows at a time as fit into memory and into
+    /// one array.
     fn write(&mut self, own: &RecordBatch, kept: &Kept, places: &[u32]) -> Result<(), ArrowError> {
-        let (mut start, mut most) = (0, ROW_GROUP_ROWS);
+        if kept.fields.is_empty() {
+            return Ok(self.writer.write(own)?);
+        }
+        let (mut start, mut most) = (0, kept.window_rows());
         while start < places.len() {
             let rows = most.min(places.len() - start);
             match kept.rows(&places[start..start + rows]) {
@@ -227,7 +179,10 @@ impl FileWriter {
                     let own = own.slice(start, rows).columns().to_vec();
                     let columns = own.into_iter().chain(columns).collect();
                     let batch = RecordBatch::try_new(self.schema.clone(), columns)?;
-                    self.writer.write(&batch)?;
+                    for first in (0..rows).step_by(WRITE_ROWS) {
+                        let some = batch.slice(first, WRITE_ROWS.min(rows - first));
+                        self.writer.write(&some)?;
+                    }
                     start += rows;
                 }
                 // More than 2 GiB of text.
@@ -246,13 +201,7 @@ impl FileWriter {
     ) -> Result<EncodedFile, ArrowError> {
         let bytes = self.writer.into_inner()?;
         let sha256 = checksum(&bytes);
-        let path = format!(
-            "{}/{}/part-{:04}-{}.parquet",
-            folder.name(),
-            label.drop,
-            label.part,
-            &sha256[..8]
-        );
+        let path = paths::part(folder.name(), &label.drop, label.part, &sha256);
         let record = FileRecord {
             path,
             rows: rows as u64,

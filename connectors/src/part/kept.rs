@@ -1,69 +1,141 @@
-//! The kept columns of a part's rows: they stay in their pieces, since all of them together may not fit into one array.
-use std::sync::Arc;
+//! The kept columns of a part's rows: they stay in their pieces, since all of them together may not fit into one array. Where
+//! they do not fit into memory either, they stay compressed as they waited in the stage, and are decoded as often as needed.
+use std::{borrow::Cow, sync::Arc};
 
 use arrow::{
-    array::{Array, ArrayRef, new_null_array},
-    compute::{cast, interleave},
-    datatypes::{DataType, FieldRef, Fields},
+    array::{Array, ArrayRef, RecordBatch, UInt32Array, new_empty_array, new_null_array},
+    compute::{cast, interleave, take_record_batch},
+    datatypes::{DataType, FieldRef, SchemaRef},
     error::ArrowError,
 };
 
-use super::{Folder, OBJECT, PLACE, Piece, ROW, ROW_GROUP, files::PHOTOZ};
-use crate::galaxy::kept::comparable;
+use super::{
+    columns::{OBJECT, PLACE, ROW, ROW_GROUP},
+    door::Folder,
+    encoded::{ROW_GROUP_ROWS, WRITE_ROWS},
+    photoz::PHOTOZ,
+    pieces::Piece,
+};
+use crate::{codec::Spilled, galaxy::kept::comparable};
 
 /// Whether a column of a piece is one that is kept: rows of `photoz/` alone have such columns.
-pub(super) fn is_kept(folder: Folder, name: &str) -> bool {
+fn is_kept(folder: Folder, name: &str) -> bool {
     let own = PHOTOZ.iter().map(|(known, ..)| *known);
     let mut names = own.chain([OBJECT, ROW_GROUP, ROW, PLACE]);
     folder == Folder::Photoz && names.all(|known| known != name)
 }
 
 /// The kept columns of a part.
+#[derive(Default)]
 pub(super) struct Kept {
     /// The columns.
     pub fields: Vec<FieldRef>,
-    /// By column, then by piece.
-    columns: Vec<Vec<ArrayRef>>,
-    /// The places of each piece's first row, and of the end.
-    starts: Vec<usize>,
+    groups: Vec<Group>,
+    heads: Vec<Head>,
+    /// Bytes that are gathered at a time.
+    window_bytes: u64,
+}
+
+/// What is known of a piece wherever its rows are.
+struct Head {
+    object: String,
+    object_index: u32,
+    schema: SchemaRef,
+}
+
+/// Pieces that are in memory together.
+struct Group {
+    rows: usize,
+    bytes: u64,
+    /// The kept columns by piece, where they are in memory.
+    here: Option<Vec<RecordBatch>>,
+    spilled: Option<Spilled>,
 }
 
 impl Kept {
-    /// The kept columns of pieces of `photoz/`. Their fields are those of the piece of the first object, so they do not
-    /// depend on which piece came first.
+    /// Takes the kept columns from pieces, and returns the pieces without them. Where the columns take more than
+    /// `held_bytes`, those of spilled pieces stay compressed.
     ///
     /// # Errors
-    /// Where pieces have columns of different types.
-    pub fn of<'a>(pieces: impl Iterator<Item = &'a Piece>) -> Result<Self, ArrowError> {
-        let pieces: Vec<&Piece> = pieces.collect();
-        let mut starts = vec![0];
-        for piece in &pieces {
-            starts.push(starts[starts.len() - 1] + piece.rows.num_rows());
+    /// Where pieces have columns of different types, or were not spilled by [`Spilled::new`].
+    pub fn take_from(
+        pieces: Vec<Piece>,
+        spilled: Vec<Spilled>,
+        held_bytes: u64,
+    ) -> Result<(Vec<Piece>, Self), ArrowError> {
+        let mut kept = Self {
+            window_bytes: held_bytes / 2,
+            ..Self::default()
+        };
+        let mut own = kept.add(pieces, None)?;
+        let (mut bytes, mut fit) = (kept.groups[0].bytes, true);
+        for spilled in spilled {
+            own.extend(kept.add(spilled.pieces()?, Some(spilled))?);
+            bytes += kept.groups.last().map_or(0, |group| group.bytes);
+            fit &= bytes <= held_bytes;
+            if !fit {
+                let spilled = kept
+                    .groups
+                    .iter_mut()
+                    .filter(|group| group.spilled.is_some());
+                spilled.for_each(|group| group.here = None);
+            }
         }
-        let first = pieces.iter().min_by_key(|piece| piece.object_index);
-        let names = first.map_or_else(Fields::empty, |piece| piece.rows.schema().fields().clone());
-        let (mut fields, mut columns) = (Vec::new(), Vec::new());
-        for field in names
-            .iter()
-            .filter(|field| is_kept(Folder::Photoz, field.name()))
-        {
-            let field = agreed(field, &pieces)?;
-            let arrays = pieces.iter().map(|piece| {
-                let array = of_piece(piece, field.name())?.1;
-                match array.data_type() {
-                    DataType::Null => Ok(new_null_array(field.data_type(), array.len())),
-                    known if known == field.data_type() => Ok(array.clone()),
-                    _ => cast(array, field.data_type()),
+        kept.fields = agreed(&kept.heads)?;
+        for group in &mut kept.groups {
+            if let Some(here) = &mut group.here {
+                *here = in_types(here, &kept.fields)?;
+            }
+        }
+        Ok((own, kept))
+    }
+
+    fn add(
+        &mut self,
+        pieces: Vec<Piece>,
+        spilled: Option<Spilled>,
+    ) -> Result<Vec<Piece>, ArrowError> {
+        let (mut own, mut here) = (Vec::new(), Vec::new());
+        let mut group = Group {
+            rows: 0,
+            bytes: 0,
+            here: None,
+            spilled,
+        };
+        for mut piece in pieces {
+            if piece.folder == Folder::Photoz {
+                let kept = columns(&piece, true)?;
+                group.rows += kept.num_rows();
+                for column in kept.columns() {
+                    group.bytes += column.to_data().get_slice_memory_size()? as u64;
                 }
-            });
-            columns.push(arrays.collect::<Result<_, ArrowError>>()?);
-            fields.push(field);
+                self.heads.push(Head {
+                    object: piece.object.clone(),
+                    object_index: piece.object_index,
+                    schema: kept.schema(),
+                });
+                here.push(kept);
+            }
+            piece.rows = columns(&piece, false)?;
+            if group.spilled.is_some() {
+                // What is decoded is one run of bytes, which any column keeps in memory.
+                let all = UInt32Array::from_iter_values(0..piece.rows.num_rows() as u32);
+                piece.rows = take_record_batch(&piece.rows, &all)?;
+            }
+            own.push(piece);
         }
-        Ok(Self {
-            fields,
-            columns,
-            starts,
-        })
+        group.here = Some(here);
+        self.groups.push(group);
+        Ok(own)
+    }
+
+    /// How many rows to gather at a time: whole runs of [`WRITE_ROWS`].
+    pub fn window_rows(&self) -> usize {
+        let bytes: u64 = self.groups.iter().map(|group| group.bytes).sum();
+        let rows: usize = self.groups.iter().map(|group| group.rows).sum();
+        let of_a_row = (bytes / rows.max(1) as u64).max(1);
+        let fit = usize::try_from(self.window_bytes / of_a_row).unwrap_or(usize::MAX);
+        (fit - fit % WRITE_ROWS).clamp(WRITE_ROWS, ROW_GROUP_ROWS)
     }
 
     /// The kept columns of the rows at some places.
@@ -71,35 +143,132 @@ impl Kept {
     /// # Errors
     /// [`ArrowError::OffsetOverflowError`] where they do not fit into one array.
     pub fn rows(&self, places: &[u32]) -> Result<Vec<ArrayRef>, ArrowError> {
-        let of_piece = |place: &u32| {
-            let place = *place as usize;
-            let piece = self.starts.partition_point(|start| *start <= place) - 1;
-            (piece, place - self.starts[piece])
+        let starts = starts(self.groups.iter().map(|group| group.rows));
+        let mut wanted = vec![Vec::new(); self.groups.len()];
+        let mut found = Vec::with_capacity(places.len());
+        for &place in places {
+            let (group, row) = place_in(&starts, place as usize);
+            found.push((group, wanted[group].len()));
+            wanted[group].push(row);
+        }
+        let groups = self.groups.iter().zip(&wanted);
+        let gathered = groups.map(|(group, rows)| group.rows(rows, &self.fields));
+        let gathered = gathered.collect::<Result<Vec<Vec<ArrayRef>>, _>>()?;
+        if let [one] = &gathered[..] {
+            return Ok(one.clone());
+        }
+        let column = |column: usize| {
+            let arrays: Vec<&dyn Array> = gathered.iter().map(|of| of[column].as_ref()).collect();
+            interleave(&arrays, &found)
         };
-        let rows: Vec<(usize, usize)> = places.iter().map(of_piece).collect();
-        let of_column = |pieces: &Vec<ArrayRef>| {
-            let pieces: Vec<&dyn Array> = pieces.iter().map(AsRef::as_ref).collect();
-            interleave(&pieces, &rows)
-        };
-        self.columns.iter().map(of_column).collect()
+        (0..self.fields.len()).map(column).collect()
     }
 }
 
-fn of_piece<'a>(piece: &'a Piece, name: &str) -> Result<(&'a FieldRef, &'a ArrayRef), ArrowError> {
-    let (place, field) = piece.rows.schema_ref().fields().find(name).ok_or_else(|| {
-        ArrowError::SchemaError(format!("rows of {} have no column {name}", piece.object))
-    })?;
-    Ok((field, piece.rows.column(place)))
+impl Group {
+    /// The kept columns of some of its rows.
+    fn rows(&self, rows: &[usize], fields: &[FieldRef]) -> Result<Vec<ArrayRef>, ArrowError> {
+        if rows.is_empty() {
+            let empty = fields
+                .iter()
+                .map(|field| new_empty_array(field.data_type()));
+            return Ok(empty.collect());
+        }
+        let pieces = self.pieces(fields)?;
+        let starts = starts(pieces.iter().map(RecordBatch::num_rows));
+        let rows: Vec<_> = rows.iter().map(|&row| place_in(&starts, row)).collect();
+        let column = |column: usize| {
+            let arrays = pieces.iter().map(|piece| piece.column(column).as_ref());
+            interleave(&arrays.collect::<Vec<&dyn Array>>(), &rows)
+        };
+        (0..fields.len()).map(column).collect()
+    }
+
+    fn pieces(&self, fields: &[FieldRef]) -> Result<Cow<'_, [RecordBatch]>, ArrowError> {
+        match (&self.here, &self.spilled) {
+            (Some(here), _) => Ok(Cow::Borrowed(here)),
+            (None, Some(spilled)) => {
+                let pieces = spilled.pieces()?.into_iter();
+                let pieces = pieces.filter(|piece| piece.folder == Folder::Photoz);
+                let kept = pieces.map(|piece| columns(&piece, true));
+                let kept = kept.collect::<Result<Vec<_>, _>>()?;
+                in_types(&kept, fields).map(Cow::Owned)
+            }
+            (None, None) => Ok(Cow::Borrowed(&[])),
+        }
+    }
 }
 
-/// The field of a kept column: that of the first object where its type is known. A file that only withdraws may lack the
-/// column; where its type is known of no file, it is text.
-fn agreed(field: &FieldRef, pieces: &[&Piece]) -> Result<FieldRef, ArrowError> {
+/// Where each of some runs begins.
+fn starts(lengths: impl Iterator<Item = usize>) -> Vec<usize> {
+    let mut end = 0;
+    let starts = lengths.map(|length| {
+        end += length;
+        end - length
+    });
+    starts.collect()
+}
+
+/// The run that holds a place, and the place in it. Of empty runs at one place, the last begins there.
+fn place_in(starts: &[usize], place: usize) -> (usize, usize) {
+    let run = starts.partition_point(|start| *start <= place) - 1;
+    (run, place - starts[run])
+}
+
+/// The columns of a piece that are kept, or the others.
+fn columns(piece: &Piece, kept: bool) -> Result<RecordBatch, ArrowError> {
+    let fields = piece.rows.schema_ref().fields().iter().enumerate();
+    let chosen = fields.filter(|(_, field)| is_kept(piece.folder, field.name()) == kept);
+    let chosen: Vec<usize> = chosen.map(|(place, _)| place).collect();
+    piece.rows.project(&chosen)
+}
+
+/// Batches with the columns of these fields, in their types.
+fn in_types(batches: &[RecordBatch], fields: &[FieldRef]) -> Result<Vec<RecordBatch>, ArrowError> {
+    let schema: SchemaRef = Arc::new(arrow::datatypes::Schema::new(fields.to_vec()));
+    let convert = |batch: &RecordBatch| {
+        let columns = fields.iter().map(|field| {
+            let (place, _) = batch
+                .schema_ref()
+                .fields()
+                .find(field.name())
+                .ok_or_else(|| {
+                    ArrowError::SchemaError(format!("some rows have no column {}", field.name()))
+                })?;
+            let array = batch.column(place);
+            match array.data_type() {
+                DataType::Null => Ok(new_null_array(field.data_type(), array.len())),
+                known if known == field.data_type() => Ok(array.clone()),
+                _ => cast(array, field.data_type()),
+            }
+        });
+        let columns = columns.collect::<Result<Vec<_>, ArrowError>>()?;
+        let options =
+            arrow::array::RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
+        RecordBatch::try_new_with_options(schema.clone(), columns, &options)
+    };
+    batches.iter().map(convert).collect()
+}
+
+/// The fields of the kept columns: those of the first object, so they do not depend on which piece came first. Where that
+/// only withdraws, it may lack a column: the type is that of the first object that knows it, and where no object does, text.
+fn agreed(heads: &[Head]) -> Result<Vec<FieldRef>, ArrowError> {
+    let Some(first) = heads.iter().min_by_key(|head| head.object_index) else {
+        return Ok(Vec::new());
+    };
+    let fields = first.schema.fields().iter();
+    fields.map(|field| agreed_field(field, heads)).collect()
+}
+
+fn agreed_field(field: &FieldRef, heads: &[Head]) -> Result<FieldRef, ArrowError> {
     let mut known = Vec::new();
-    for piece in pieces {
-        let (field, _) = of_piece(piece, field.name())?;
+    for head in heads {
+        let (_, field) = head.schema.fields().find(field.name()).ok_or_else(|| {
+            let (object, name) = (&head.object, field.name());
+            ArrowError::SchemaError(format!("rows of {object} have no column {name}"))
+        })?;
         if *field.data_type() != DataType::Null {
-            known.push((piece.object_index, field));
+            known.push((head.object_index, field));
         }
     }
     let Some((_, first)) = known.iter().min_by_key(|(object, _)| *object) else {

@@ -12,14 +12,32 @@ use arrow::{
 };
 
 use super::{
-    Column, DELETED, Door, Folder, Piece, ROW, ROW_GROUP, Z_SPEC_IGNORED, batch, named, part_of,
+    columns::{Column, ROW, ROW_GROUP, batch, named},
+    door::{Door, Folder},
+    flags::{DELETED, Z_SPEC_IGNORED},
+    hash::part_of,
 };
 use crate::{
     galaxy::Galaxies,
     read::{Chunk, Origin},
 };
 
-/// What became of the rows of a chunk: one value for each row.
+/// Rows of one object on their way to a part.
+#[derive(Clone, Debug)]
+pub struct Piece {
+    /// The part.
+    pub part: u32,
+    /// Where the rows go.
+    pub folder: Folder,
+    /// The object they were read from, below the catalog.
+    pub object: String,
+    /// Its place among the drop's objects.
+    pub object_index: u32,
+    /// The rows: the file's columns as far as they are known, then where they were found.
+    pub rows: RecordBatch,
+}
+
+/// The outcome of each row of a chunk: one value for each row.
 #[derive(Clone, Copy, Debug)]
 pub struct Outcomes<'a> {
     /// The doors they leave through.

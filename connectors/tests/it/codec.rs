@@ -5,7 +5,7 @@ use arrow::{
     array::{ArrayRef, AsArray, Float32Array, Int64Array, RecordBatch, StringArray},
     datatypes::{Float32Type, Int64Type},
 };
-use connectors::{
+use hubbleflow_connectors::{
     codec::{decode, encode},
     part::{Folder, Piece},
 };

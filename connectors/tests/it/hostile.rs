@@ -7,7 +7,7 @@ use arrow::{
     datatypes::{DataType, Field, Schema},
 };
 use bytes::Bytes;
-use connectors::Error;
+use hubbleflow_connectors::Error;
 use parquet::{
     arrow::ArrowWriter,
     file::{
@@ -19,7 +19,7 @@ use parquet::{
     },
 };
 
-use crate::common::*;
+use testkit::*;
 
 const PAGED: LaidOut = LaidOut {
     row_group_rows: 400,
@@ -87,7 +87,7 @@ fn with_index(change: impl Fn(&mut [PageLocation])) -> Vec<u8> {
     bytes
 }
 
-async fn read_bytes(bytes: Vec<u8>) -> Result<Vec<Seen>, Error> {
+async fn read_bytes(bytes: Vec<u8>) -> Result<Vec<SeenRow>, Error> {
     let here = memory();
     put(&here, "drop/a.parquet", bytes).await;
     let catalog = catalog(&here);

@@ -1,21 +1,21 @@
 //! The ledger when answers are lost, requests fail, and other runs are faster.
 use std::sync::{
     Arc,
-    atomic::{AtomicBool, AtomicU64, Ordering},
+    atomic::{AtomicBool, Ordering},
 };
 
-use connectors::{
-    Error, Ledger, Location, Output,
+use hubbleflow_connectors::{
+    Error, Ledger, Location,
     galaxy::IdKind,
-    ledger::{Appended, Entry, Kind, Rows},
+    ledger::{Appended, Entry, EntryKind, RowCounts},
 };
 
-use crate::common::*;
+use testkit::*;
 
 /// An entry that commits a drop.
-fn drop_entry(drop: &str, attempt: &str) -> Entry {
+pub(crate) fn drop_entry(drop: &str, attempt: &str) -> Entry {
     Entry {
-        kind: Kind::Drop,
+        kind: EntryKind::Drop,
         drop: drop.to_owned(),
         ..Entry::abandoned(attempt, "0")
     }
@@ -125,10 +125,10 @@ async fn another_run_that_wins_the_number_with_another_model_or_other_ids_makes_
     let entry = |drop: &str, model: &str, ids| Entry {
         model_id: model.to_owned(),
         object_id: Some(ids),
-        rows: Rows {
+        rows: RowCounts {
             read: 1,
             written: 1,
-            ..Rows::default()
+            ..RowCounts::default()
         },
         ..drop_entry(drop, drop)
     };
@@ -180,7 +180,7 @@ async fn an_attempt_that_commits_at_the_last_moment_is_not_abandoned() {
     assert_eq!(appended, Appended::Committed(1));
     assert_eq!(
         ledger.of_attempt("o").map(|entry| entry.kind),
-        Some(Kind::Drop)
+        Some(EntryKind::Drop)
     );
 }
 
@@ -233,295 +233,4 @@ async fn every_answer_lost_or_refused_still_leaves_each_drop_once() {
             .map(|number| format!("{number:02}"))
             .collect::<Vec<_>>()
     );
-}
-
-/// An entry as large as most are: a file read, two files written, the settings.
-fn full_entry(number: u64) -> Entry {
-    let entry = serde_json::json!({
-        "format": 1, "sequence": number, "kind": "drop", "attempt": format!("0123456789abcdef-{number:06}"),
-        "drop": format!("night-{number:07}"), "model_id": "0123456789abcdef".repeat(4), "engine": "0.1.0", "object_id": "int64",
-        "settings": {"catalog": "s3://sky/survey", "drop_by": "child", "column": [], "keep": [], "limit": null,
-                     "split_bytes": 25_000_000, "mag_min": 5.0, "mag_max": 35.0, "batch": 128, "device": "cpu", "precision": "fp32"},
-        "inputs": [{"path": format!("night-{number:07}/part-0.parquet"), "etag": "\"0123456789abcdef0123456789abcdef\"", "bytes": 123_456, "rows": 3}],
-        "rows": {"read": 3, "written": 2, "learned": 0, "rejected": 1},
-        "files": [{"path": format!("photoz/night-{number:07}/part-0000-01234567.parquet"), "rows": 2, "bytes": 5_000, "sha256": "0123456789abcdef".repeat(4)},
-                  {"path": format!("rejects/night-{number:07}/part-0000-01234567.parquet"), "rows": 1, "bytes": 2_000, "sha256": "0123456789abcdef".repeat(4)}],
-    });
-    serde_json::from_value(entry).unwrap()
-}
-
-/// Writes entries up to a number as they lie in a ledger, and no copies.
-async fn entries_up_to(here: &Location, count: u64) {
-    for number in 1..=count {
-        let text = serde_json::to_vec_pretty(&full_entry(number)).unwrap();
-        put(here, &entry_name(number), text).await;
-    }
-}
-
-fn entry_name(number: u64) -> String {
-    format!("_hubbleflow/ledger/{number:020}.json")
-}
-
-fn copy_name(size: u64, last: u64) -> String {
-    format!("_hubbleflow/compacted/{size}/{last:020}.jsonl")
-}
-
-/// The ledger, and how many requests it took to open it.
-async fn opened_in(here: &Location) -> (Ledger, u64) {
-    let requests = Arc::new(AtomicU64::new(0));
-    let count = requests.clone();
-    let counted = failing(here, move |_| {
-        count.fetch_add(1, Ordering::SeqCst);
-        Fault::None
-    });
-    let ledger = Ledger::open(&counted).await.unwrap();
-    (ledger, requests.load(Ordering::SeqCst))
-}
-
-#[track_caller]
-fn assert_holds(ledger: &Ledger, count: u64) {
-    let found = ledger.entries().iter();
-    assert!(found.eq((1..=count).map(full_entry).collect::<Vec<_>>().iter()));
-}
-
-/// Opening was one request an entry.
-#[tokio::test]
-async fn a_long_ledger_opens_from_copies_in_few_requests() {
-    let here = memory();
-    entries_up_to(&here, 20_250).await;
-    let (mut ledger, requests) = opened_in(&here).await;
-    assert!(requests > 20_250);
-    ledger.compact().await;
-    // 2 copies of 10,000 entries, 2 of 100, 50 entries; listings, the last entry that is copied, and the next that is not there.
-    let (ledger, requests) = opened_in(&here).await;
-    assert_holds(&ledger, 20_250);
-    assert!(requests <= 2 + 2 + 50 + 5, "{requests} requests");
-}
-
-#[tokio::test]
-async fn every_hundredth_commit_makes_a_copy() {
-    let here = memory();
-    entries_up_to(&here, 198).await;
-    let mut ledger = Ledger::open(&here).await.unwrap();
-    let output = Output::new(here.clone());
-    let copies = async || {
-        let mut paths = paths(&here).await;
-        paths.retain(|path| path.starts_with("_hubbleflow/compacted/"));
-        paths
-    };
-    assert!(
-        copies().await.is_empty(),
-        "whoever reads alone writes nothing"
-    );
-    for number in 199..=201 {
-        let committed = output
-            .commit(
-                &mut ledger,
-                drop_entry(&number.to_string(), &number.to_string()),
-                number,
-            )
-            .await;
-        assert_eq!(committed.unwrap(), Appended::Committed(number));
-    }
-    assert_eq!(copies().await, [copy_name(100, 100), copy_name(100, 200)]);
-    let again = Ledger::open(&here).await.unwrap();
-    assert_eq!(again.entries(), ledger.entries());
-}
-
-#[tokio::test]
-async fn a_copy_that_is_damaged_or_missing_or_of_another_ledger_is_made_again() {
-    let here = memory();
-    entries_up_to(&here, 350).await;
-    let output = Output::new(here.clone());
-    let recover = async || {
-        let mut ledger = Ledger::open(&here).await.unwrap();
-        assert_holds(&ledger, 350);
-        output.recover(&mut ledger, "0").await.unwrap();
-    };
-    recover().await;
-    let name = copy_name(100, 200);
-    let whole = content(&here, &name).await;
-    // Still JSON, and still in order.
-    let tampered = String::from_utf8(whole.clone()).unwrap();
-    let tampered = tampered.replace("photoz/night-0000142", "photoz/night-0000143");
-    let mut lines: Vec<&[u8]> = whole.split_inclusive(|&byte| byte == b'\n').collect();
-    lines.swap(3, 4);
-    let swapped = lines.concat();
-    for damaged in [
-        &b""[..],
-        &whole[..whole.len() / 2],
-        &whole[..whole.len() - 10],
-        &b"{\"format\": 2}"[..],
-        &swapped[..],
-        tampered.as_bytes(),
-    ] {
-        assert_ne!(damaged, whole);
-        put(&here, &name, damaged.to_vec()).await;
-        recover().await;
-        assert_eq!(content(&here, &name).await, whole);
-    }
-    delete(&here, &name).await;
-    recover().await;
-    assert_eq!(content(&here, &name).await, whole);
-    // The output was deleted but for the copies, and another ledger begun.
-    let another = memory();
-    entries_up_to(&another, 120).await;
-    put(
-        &another,
-        &entry_name(100),
-        serde_json::to_vec(&Entry {
-            sequence: 100,
-            ..drop_entry("other", "other")
-        })
-        .unwrap(),
-    )
-    .await;
-    put(
-        &another,
-        &copy_name(100, 100),
-        content(&here, &copy_name(100, 100)).await,
-    )
-    .await;
-    let ledger = Ledger::open(&another).await.unwrap();
-    assert_eq!(ledger.entries().len(), 120);
-    assert_eq!(ledger.entries()[99].drop, "other");
-    // A ledger that was put back to what it was before has fewer entries than its copies.
-    for number in 250..=350 {
-        delete(&here, &entry_name(number)).await;
-    }
-    assert_holds(&Ledger::open(&here).await.unwrap(), 249);
-}
-
-/// A ledger was put back to what it was, and went on in another way: only its first copies are of this ledger.
-#[tokio::test]
-async fn a_copy_that_is_outdated_is_not_read() {
-    let other = |number| Entry {
-        drop: format!("other-{number}"),
-        ..full_entry(number)
-    };
-    let here = memory();
-    entries_up_to(&here, 310).await;
-    Ledger::open(&here).await.unwrap().compact().await;
-    let old: Vec<_> = (2..=3).map(|at| copy_name(100, 100 * at)).collect();
-    let old = [content(&here, &old[0]).await, content(&here, &old[1]).await];
-    for number in 101..=310 {
-        let text = serde_json::to_vec_pretty(&other(number)).unwrap();
-        put(&here, &entry_name(number), text).await;
-    }
-    let expected: Vec<Entry> = (1..=100)
-        .map(full_entry)
-        .chain((101..=310).map(other))
-        .collect();
-    let assert_all = async || assert_eq!(Ledger::open(&here).await.unwrap().entries(), expected);
-    assert_all().await;
-    Ledger::open(&here).await.unwrap().compact().await;
-    assert_all().await;
-    // One outdated copy between others, and one at the end.
-    put(&here, &copy_name(100, 200), old[0].clone()).await;
-    assert_all().await;
-    put(&here, &copy_name(100, 300), old[1].clone()).await;
-    assert_all().await;
-    Ledger::open(&here).await.unwrap().compact().await;
-    put(&here, &copy_name(100, 300), old[1].clone()).await;
-    assert_all().await;
-}
-
-/// A large copy is made of small ones, which may have been damaged since they were read.
-#[tokio::test]
-async fn a_large_copy_is_never_made_of_damaged_ones() {
-    let here = memory();
-    entries_up_to(&here, 9_990).await;
-    let mut ledger = Ledger::open(&here).await.unwrap();
-    ledger.compact().await;
-    let (name, large) = (copy_name(100, 5_000), copy_name(10_000, 10_000));
-    let whole = content(&here, &name).await;
-    let tampered = String::from_utf8(whole.clone()).unwrap();
-    put(
-        &here,
-        &name,
-        tampered
-            .replace("rejects/night-0004950", "rejects/night-0004951")
-            .into_bytes(),
-    )
-    .await;
-    for number in 9_991..=10_000 {
-        put(
-            &here,
-            &entry_name(number),
-            serde_json::to_vec_pretty(&full_entry(number)).unwrap(),
-        )
-        .await;
-    }
-    ledger.refresh().await.unwrap();
-    ledger.compact().await;
-    assert!(here.read_if_there(&large).await.unwrap().is_none());
-    // The next time the small ones are made again.
-    ledger.compact().await;
-    assert_eq!(content(&here, &name).await, whole);
-    assert!(here.read_if_there(&large).await.unwrap().is_some());
-    assert_holds(&Ledger::open(&here).await.unwrap(), 10_000);
-}
-
-#[tokio::test]
-async fn copies_that_cannot_be_read_do_not_matter() {
-    let here = memory();
-    entries_up_to(&here, 250).await;
-    Ledger::open(&here).await.unwrap().compact().await;
-    for fails in [What::List, What::Get] {
-        let refused = failing(&here, move |asked| {
-            match asked.what == fails && asked.path.contains("compacted") {
-                true => Fault::Refuse,
-                false => Fault::None,
-            }
-        });
-        assert_holds(&Ledger::open(&refused).await.unwrap(), 250);
-    }
-}
-
-#[tokio::test]
-async fn an_entry_that_is_missing_after_the_copies_is_an_error() {
-    let here = memory();
-    entries_up_to(&here, 130).await;
-    Ledger::open(&here).await.unwrap().compact().await;
-    delete(&here, &entry_name(117)).await;
-    let error = Ledger::open(&here).await.unwrap_err().to_string();
-    assert!(
-        error.contains("00117.json: is missing, though 129 entries are there"),
-        "{error}"
-    );
-}
-
-async fn content(here: &Location, path: &str) -> Vec<u8> {
-    here.read_if_there(path).await.unwrap().unwrap().to_vec()
-}
-
-async fn delete(here: &Location, path: &str) {
-    let path = here.path(path).unwrap();
-    object_store::ObjectStoreExt::delete(&here.store, &path)
-        .await
-        .unwrap();
-}
-
-/// The measurement of the promise; prints what it takes. On local files, and the requests that a store would see.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "writes 100,000 files; run by hand with --ignored --nocapture"]
-async fn a_hundred_thousand_drops_open_within_two_seconds() {
-    let folder = tempfile::tempdir().unwrap();
-    let here = Location::open(folder.path().to_str().unwrap(), &[]).unwrap();
-    entries_up_to(&here, 100_000).await;
-    let timed = async || {
-        let began = std::time::Instant::now();
-        let (ledger, requests) = opened_in(&here).await;
-        (ledger, requests, began.elapsed())
-    };
-    let (mut ledger, requests, took) = timed().await;
-    println!("from entries: {took:?}, {requests} requests");
-    let began = std::time::Instant::now();
-    ledger.compact().await;
-    println!("made copies: {:?}", began.elapsed());
-    drop(ledger);
-    let (ledger, requests, took) = timed().await;
-    println!("from copies: {took:?}, {requests} requests");
-    assert_eq!(ledger.entries().len(), 100_000);
-    assert!(took.as_secs_f64() < 2.0 && requests <= 100);
 }

@@ -1,10 +1,10 @@
 //! What a listing shows: one bad name, link or marker costs its own drop and no other, and nothing is passed over in silence.
 use std::{ffi::OsStr, fs, os::unix::ffi::OsStrExt, path::Path};
 
-use connectors::{Catalog, DropBy, Location, Sightings, sighting::sightings};
+use hubbleflow_connectors::{Catalog, DropBy, ListedDrops, Location, listed_drop::list_drops};
 use object_store::ObjectStoreExt;
 
-use crate::common::*;
+use testkit::*;
 
 /// A catalog in a folder of this machine, with these files, each of one byte.
 fn folder(files: &[&str]) -> (tempfile::TempDir, Location) {
@@ -19,12 +19,12 @@ fn folder(files: &[&str]) -> (tempfile::TempDir, Location) {
     (folder, place)
 }
 
-async fn see(place: &Location) -> Sightings {
-    sightings(place, DropBy::Child).await.unwrap()
+async fn see(place: &Location) -> ListedDrops {
+    list_drops(place, DropBy::Child).await.unwrap()
 }
 
 /// The drops that can be taken, and those that cannot.
-fn sorted(seen: &Sightings) -> (Vec<&str>, Vec<&str>) {
+fn sorted(seen: &ListedDrops) -> (Vec<&str>, Vec<&str>) {
     let name = |bad: bool| {
         let drops = seen
             .drops
@@ -35,7 +35,7 @@ fn sorted(seen: &Sightings) -> (Vec<&str>, Vec<&str>) {
     (name(false), name(true))
 }
 
-fn paths(seen: &Sightings, drop: usize) -> Vec<&str> {
+fn paths(seen: &ListedDrops, drop: usize) -> Vec<&str> {
     seen.drops[drop]
         .objects
         .iter()
@@ -216,7 +216,7 @@ async fn of_a_hats_collection_the_tiles_of_the_main_table_are_read() {
     let (folder, place) = folder(&files.each_ref().map(String::as_str));
     let properties = "obs_collection=sky\nhats_primary_table_url = sky\n";
     fs::write(folder.path().join("collection.properties"), properties).unwrap();
-    let seen = sightings(&place, DropBy::All).await.unwrap();
+    let seen = list_drops(&place, DropBy::All).await.unwrap();
     assert_eq!(paths(&seen, 0), [of("sky", tile)]);
     assert_eq!(
         seen.drops[0].ignored,
@@ -226,7 +226,7 @@ async fn of_a_hats_collection_the_tiles_of_the_main_table_are_read() {
             "sky_margin/"
         ]
     );
-    let error = sightings(&place, DropBy::Child)
+    let error = list_drops(&place, DropBy::Child)
         .await
         .unwrap_err()
         .to_string();
@@ -234,7 +234,7 @@ async fn of_a_hats_collection_the_tiles_of_the_main_table_are_read() {
     // The main table alone, as a catalog.
     let main = below(&place, "sky");
     assert_eq!(
-        paths(&sightings(&main, DropBy::All).await.unwrap(), 0),
+        paths(&list_drops(&main, DropBy::All).await.unwrap(), 0),
         [tile]
     );
 }
@@ -275,7 +275,7 @@ async fn a_file_is_no_catalog() {
             .unwrap(),
         &[],
     );
-    let error = sightings(&file.unwrap(), DropBy::Child)
+    let error = list_drops(&file.unwrap(), DropBy::Child)
         .await
         .unwrap_err()
         .to_string();
@@ -286,7 +286,7 @@ async fn a_file_is_no_catalog() {
         prefix: there.path("a.parquet").unwrap(),
         ..there
     };
-    assert!(sightings(&object, DropBy::Child).await.is_err());
+    assert!(list_drops(&object, DropBy::Child).await.is_err());
 }
 
 #[tokio::test]
@@ -294,10 +294,10 @@ async fn what_is_new_is_found_without_the_rest() {
     let (folder, place) = folder(&["a/a.parquet", "b.parquet"]);
     let catalog = Catalog::new(place.clone(), DropBy::Child, request());
     let known = ["a", "b.parquet"].map(str::to_owned).into_iter().collect();
-    assert!(catalog.new_sightings(&known).await.unwrap().is_empty());
+    assert!(catalog.list_new_drops(&known).await.unwrap().is_empty());
     fs::create_dir(folder.path().join("c")).unwrap();
     fs::write(folder.path().join("c/a.parquet"), "x").unwrap();
-    let new = catalog.new_sightings(&known).await.unwrap();
+    let new = catalog.list_new_drops(&known).await.unwrap();
     assert_eq!(
         new.iter()
             .map(|new| new.listing.name.as_str())
@@ -310,8 +310,8 @@ async fn what_is_new_is_found_without_the_rest() {
             .into_iter()
             .find(|drop| drop.listing.name == name)
             .unwrap();
-        let alone = catalog.sighting(name).await.unwrap().unwrap();
+        let alone = catalog.list_drop(name).await.unwrap().unwrap();
         assert_eq!(alone.fingerprint, whole.fingerprint, "{name}");
     }
-    assert!(catalog.sighting("d").await.unwrap().is_none());
+    assert!(catalog.list_drop("d").await.unwrap().is_none());
 }

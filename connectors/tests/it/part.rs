@@ -5,24 +5,21 @@ use std::{
 };
 
 use arrow::{
-    array::{
-        Array, ArrayRef, AsArray, BooleanArray, Float32Array, Int64Array, RecordBatch, StringArray,
-        UInt64Array,
-    },
+    array::{Array, ArrayRef, AsArray, Float32Array, Int64Array, RecordBatch},
     compute::concat_batches,
     datatypes::{Float32Type, Int64Type, UInt32Type, UInt64Type},
 };
-use connectors::{
+use hubbleflow_connectors::{
     Catalog, Chunk, DropBy, Location,
     budget::Budget,
     galaxy::Request,
-    ledger::Rows,
-    part::{Door, EncodedFile, Outcomes, PartLabel, Piece, finish, part_of, pieces},
+    ledger::RowCounts,
+    part::{Door, EncodedFile, Outcomes, PartLabel, Piece, finish, pieces},
 };
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use proptest::prelude::*;
 
-use crate::common::*;
+use testkit::*;
 
 const MODEL: &str = "0123456789abcdef0123456789abcdef";
 
@@ -192,15 +189,15 @@ fn shuffled_pieces(objects: &Objects, split_bytes: u64, parts: u32, seed: u64) -
 }
 
 /// The files of every part, and all rows counted.
-fn finished(pieces: Vec<Piece>, parts: u32) -> (Vec<EncodedFile>, Rows) {
-    let (mut files, mut rows) = (Vec::new(), Rows::default());
+fn finished(pieces: Vec<Piece>, parts: u32) -> (Vec<EncodedFile>, RowCounts) {
+    let (mut files, mut rows) = (Vec::new(), RowCounts::default());
     for part in 0..parts {
         let of_part = pieces
             .iter()
             .filter(|piece| piece.part == part)
             .cloned()
             .collect();
-        let (part_files, part_rows) = finish(of_part, &label(part)).unwrap();
+        let (part_files, part_rows) = finish(of_part, Vec::new(), u64::MAX, &label(part)).unwrap();
         assert!(part_rows.balance());
         files.extend(part_files);
         rows += part_rows;
@@ -287,7 +284,7 @@ fn rows_in_files(files: &[EncodedFile]) -> Left {
         let flags = photoz["z_flags"].as_primitive::<arrow::datatypes::Int32Type>();
         let z_phot = photoz["z_phot"].as_primitive::<Float32Type>();
         for (row, id) in int64s(&photoz, "object_id").into_iter().enumerate() {
-            let door = if flags.value(row) & connectors::part::DELETED != 0 {
+            let door = if flags.value(row) & hubbleflow_connectors::part::DELETED != 0 {
                 WITHDRAWN
             } else {
                 PREDICTED
@@ -357,46 +354,6 @@ proptest! {
     }
 }
 
-#[test]
-fn a_part_is_the_xxh3_of_the_id() {
-    // Computed by another implementation, python's xxhash: xxh3_64_intdigest of the little-endian bytes, or of the text.
-    let signed = [
-        (0, 14374147212387527897_u64),
-        (1, 3439722301264460078),
-        (-1, 5841669975847748627),
-        (1237650495565824000, 2067751508074216316),
-        (i64::MAX, 11687913294787043142),
-    ];
-    let unsigned = [
-        (u64::MAX, 5841669975847748627),
-        (1 << 63, 9407778237848358495),
-    ];
-    let texts = [
-        ("", 3244421341483603138),
-        ("NGC 224", 18354947092003906700),
-        ("J004244.33+411607.5", 13569415500931989665),
-        ("galaxie-é", 9057158607797388440),
-    ];
-    let check = |ids: &dyn Array, hash: u64| {
-        for parts in [1, 2, 7, 1000, u32::MAX] {
-            assert_eq!(
-                u64::from(part_of(ids, 0, parts)),
-                hash % u64::from(parts),
-                "{ids:?}, {parts} parts"
-            );
-        }
-    };
-    signed
-        .iter()
-        .for_each(|(id, hash)| check(&Int64Array::from(vec![*id]), *hash));
-    unsigned
-        .iter()
-        .for_each(|(id, hash)| check(&UInt64Array::from(vec![*id]), *hash));
-    texts
-        .iter()
-        .for_each(|(id, hash)| check(&StringArray::from(vec![*id]), *hash));
-}
-
 /// The pieces of a drop that is all predicted, with columns kept.
 pub(crate) async fn predicted(here: &Location, keep: &[&str]) -> Vec<Piece> {
     let predict = |chunk: &Chunk| {
@@ -424,88 +381,3 @@ pub(crate) const PLAIN: LaidOut = LaidOut {
     page_rows: 50,
     offset_index: true,
 };
-
-#[tokio::test]
-async fn a_kept_column_may_be_called_as_our_places_are() {
-    for name in [
-        "row",
-        "row_group",
-        "object",
-        "index",
-        "folder",
-        "reason",
-        "part",
-    ] {
-        let here = memory();
-        let kept: ArrayRef = Arc::new(Float32Array::from(vec![1.5, 2.5, 3.5]));
-        // Twice the same object: what settles duplicates must not look at the kept column.
-        let batch = with_columns(&galaxies([7, 8, 7].into_iter()), [(name, kept)]);
-        put(&here, "drop/a.parquet", parquet(&batch, PLAIN)).await;
-        let (files, rows) = finish(predicted(&here, &[name]).await, &label(0)).unwrap();
-        assert_eq!((rows.written, rows.rejected), (2, 1), "{name}");
-        let photoz = rows_of(&files, "photoz/").unwrap();
-        let kept = photoz
-            .column_by_name(name)
-            .unwrap_or_else(|| panic!("the kept column {name} is written"));
-        let by_id = int64s(&photoz, "object_id")
-            .into_iter()
-            .zip(kept.as_primitive::<Float32Type>().iter());
-        assert_eq!(
-            by_id.collect::<BTreeMap<_, _>>(),
-            [(Some(7), Some(1.5)), (Some(8), Some(2.5))].into()
-        );
-    }
-}
-
-#[tokio::test]
-async fn a_file_that_only_withdraws_goes_with_files_that_keep_a_column() {
-    let here = memory();
-    let note: ArrayRef = Arc::new(StringArray::from(vec!["bright", "faint"]));
-    put(
-        &here,
-        "drop/a.parquet",
-        parquet(&with_columns(&galaxies(1..3), [("note", note)]), PLAIN),
-    )
-    .await;
-    let ids: ArrayRef = Arc::new(Int64Array::from(vec![3, 4]));
-    let deleted: ArrayRef = Arc::new(BooleanArray::from(vec![true, true]));
-    let withdrawals =
-        RecordBatch::try_from_iter([("object_id", ids), ("deleted", deleted)]).unwrap();
-    for name in ["drop/0.parquet", "drop/b.parquet"] {
-        put(&here, name, parquet(&withdrawals, PLAIN)).await;
-        let (files, _) = finish(predicted(&here, &["note"]).await, &label(0)).unwrap();
-        let photoz = rows_of(&files, "photoz/").unwrap();
-        let notes: BTreeMap<_, _> = int64s(&photoz, "object_id")
-            .into_iter()
-            .zip(photoz["note"].as_string::<i32>().iter())
-            .collect();
-        let expected = [
-            (Some(1), Some("bright")),
-            (Some(2), Some("faint")),
-            (Some(3), None),
-            (Some(4), None),
-        ];
-        assert_eq!(notes, expected.into(), "{name}");
-        let path = here.path(name).unwrap();
-        object_store::ObjectStoreExt::delete(&here.store, &path)
-            .await
-            .unwrap();
-    }
-}
-
-#[tokio::test]
-async fn a_model_id_need_not_be_ascii() {
-    // Its first 12 bytes ended within a letter, and the run with them.
-    let here = memory();
-    put(&here, "drop/a.parquet", parquet(&galaxies(1..3), PLAIN)).await;
-    let label = PartLabel {
-        model_id: "modèle-élémentaire".to_owned(),
-        ..label(0)
-    };
-    let (files, _) = finish(predicted(&here, &[]).await, &label).unwrap();
-    let photoz = rows_of(&files, "photoz/").unwrap();
-    assert_eq!(
-        photoz["model_id"].as_string::<i32>().value(0),
-        "modèle-éléme"
-    );
-}

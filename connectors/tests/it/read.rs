@@ -9,13 +9,13 @@ use std::{
 };
 
 use arrow::array::Array;
-use connectors::{Chunk, Error, budget::Budget};
 use futures::FutureExt;
+use hubbleflow_connectors::{Chunk, Error, budget::Budget};
 use object_store::PutPayload;
 use proptest::prelude::*;
 use tokio::sync::mpsc;
 
-use crate::common::*;
+use testkit::*;
 
 const INDEXED: LaidOut = LaidOut {
     row_group_rows: 400,
@@ -115,14 +115,14 @@ async fn a_long_stream_outlives_more_failures_than_a_split_has_attempts() {
         offset_index: false,
     };
     put(&healthy, "drop/a.parquet", parquet(&batch, laid_out)).await;
-    let request = connectors::galaxy::Request {
+    let request = hubbleflow_connectors::galaxy::Request {
         keep: vec!["note".to_owned()],
         ..request()
     };
     let of = |location| {
-        Arc::new(connectors::Catalog::new(
+        Arc::new(hubbleflow_connectors::Catalog::new(
             location,
-            connectors::DropBy::Child,
+            hubbleflow_connectors::DropBy::Child,
             request.clone(),
         ))
     };
@@ -249,7 +249,7 @@ async fn a_damaged_index_is_an_error_of_its_own() {
     }
 }
 
-async fn read_object(bytes: impl Into<PutPayload>) -> Result<Vec<Seen>, Error> {
+async fn read_object(bytes: impl Into<PutPayload>) -> Result<Vec<SeenRow>, Error> {
     let here = memory();
     put(&here, "drop/a.parquet", bytes).await;
     let catalog = catalog(&here);

@@ -16,7 +16,7 @@ use arrow::{
 use connectors::{Output, part::id_hash};
 use futures::TryStreamExt;
 
-use super::{Source, misread};
+use super::source::{Source, misread};
 use crate::Error;
 
 /// One bit a row: whether it is current.

@@ -1,14 +1,18 @@
-//! `hubbleflow train`: a model out of a catalog.
+//! `hubbleflow train`: makes a model from a catalog.
 //!
 //! ```text
-//! catalog ── rows ──► Labelled ──► intervals of the hash ──► models::train::Trainer ──► OUT
+//! catalog ── rows ──► CatalogRows ──► intervals of the hash ──► models::train::Trainer ──► OUT
 //! ```
 //! Rows are read and judged as a run reads and judges them. `OUT` becomes a model directory, with `log.jsonl` beside
-//! the model; while the training goes on it also holds `state.safetensors`, from which the same command goes on after
-//! it was stopped.
-mod course;
+//! the model; during the training it also holds `state.safetensors`, from which the same command goes on if it was
+//! stopped.
+mod interval;
+mod observer;
 mod rows;
 mod settings;
+mod training_run;
 
-pub use course::{Report, finetune, pretrain};
-pub use settings::{EncoderStart, FinetuneArgs, Interval, LossChoice, PretrainArgs, TrainArgs};
+pub use interval::Interval;
+pub use observer::{StepDone, TrainObserver};
+pub use settings::{EncoderStart, FinetuneSettings, LossChoice, PretrainSettings, TrainSettings};
+pub use training_run::{Report, finetune, pretrain};

@@ -8,20 +8,16 @@ use arrow::array::Array;
 use connectors::{
     Catalog, Chunk, DropBy, Location, Split,
     budget::Budget,
-    galaxy::{ColumnNames, Request},
+    galaxy::Request,
     part::{Door, id_hash},
 };
 use futures::{StreamExt, TryStreamExt, stream};
-use models::{Inputs, Needs, train::Rows};
-use operators::{Rules, infer::inputs, validate::judge};
+use models::{Inputs, Needs, train::TrainingRows};
+use operators::{Rules, inputs::inputs, validate::judge};
 use tch::{Device, TchError, Tensor};
 
-use super::settings::{Interval, TrainArgs};
-use crate::{
-    Error,
-    job::{StoreOptions, cores},
-    settings::{check_mags, check_z_spec},
-};
+use super::{interval::Interval, settings::TrainSettings};
+use crate::{Error, StoreOptions, settings::cores};
 
 /// Bytes of a split, and of all that are read at once.
 const SPLIT_BYTES: u64 = 25_000_000;
@@ -29,7 +25,7 @@ const MEMORY_BYTES: u64 = 512_000_000;
 
 /// All rows that can be learned from.
 #[derive(Debug, Default)]
-pub(super) struct Table {
+pub(super) struct CatalogRows {
     batches: Vec<Inputs>,
     /// By the hash of the object: its batch and its row in it.
     latest: HashMap<u64, (usize, i64)>,
@@ -38,19 +34,18 @@ pub(super) struct Table {
     pub rejected: u64,
 }
 
-impl Table {
+impl CatalogRows {
     /// Reads the drops of the catalog in the order of their names; objects in none of the intervals are passed over.
     pub async fn read(
-        args: &TrainArgs,
+        settings: &TrainSettings,
         needs: Needs,
         cutout_px: usize,
         intervals: &[Interval],
         options: &StoreOptions,
     ) -> Result<Self, Error> {
-        check_mags(args.mag_min, args.mag_max)?;
-        check_z_spec(args.z_spec_min, args.z_spec_max)?;
-        let location = Location::open(&args.catalog, options)?;
-        let names = ColumnNames::parse(&args.column).map_err(|e| Error::Usage(e.to_string()))?;
+        let rules = settings.rows.rules(needs, cutout_px)?;
+        let location = Location::open(&settings.catalog, options)?;
+        let names = settings.rows.names()?;
         let request = Request {
             names,
             keep: Vec::new(),
@@ -59,23 +54,15 @@ impl Table {
             cutout_px,
         };
         let catalog = Arc::new(Catalog::new(location, DropBy::Child, request));
-        let rules = Rules {
-            needs,
-            cutout_px,
-            mag_min: args.mag_min,
-            mag_max: args.mag_max,
-            z_spec_min: args.z_spec_min,
-            z_spec_max: args.z_spec_max,
-        };
         let (mut table, budget) = (Self::default(), Budget::new(MEMORY_BYTES));
         let drops = catalog.drops().await?;
         let there = |name: &String| drops.iter().any(|drop| drop.name == *name);
-        if let Some(missing) = args.drop.iter().find(|name| !there(name)) {
-            let catalog = &args.catalog;
+        if let Some(missing) = settings.drops.iter().find(|name| !there(name)) {
+            let catalog = &settings.catalog;
             return Err(Error::Usage(format!("{catalog} has no drop {missing}")));
         }
         for listing in drops {
-            if !(args.drop.is_empty() || args.drop.contains(&listing.name)) {
+            if !(settings.drops.is_empty() || settings.drops.contains(&listing.name)) {
                 continue;
             }
             let plan = catalog.plan(&listing, "", 0, SPLIT_BYTES, 1).await?;
@@ -111,14 +98,14 @@ impl Table {
                 continue;
             }
             match told {
-                Told::Galaxy { row, z_spec } => {
+                Latest::Galaxy { row, z_spec } => {
                     self.latest.insert(hash, (self.batches.len(), row));
                     self.z_spec.extend(z_spec.map(|z| (hash, z)));
                 }
-                Told::SpecZ(z) => {
+                Latest::SpecZ(z) => {
                     self.z_spec.insert(hash, z);
                 }
-                Told::Withdrawn => {
+                Latest::Withdrawn => {
                     self.latest.remove(&hash);
                 }
             }
@@ -134,14 +121,14 @@ impl Table {
         self,
         intervals: [Interval; N],
         with_z_spec: bool,
-    ) -> Result<[Rows; N], Error> {
+    ) -> Result<[TrainingRows; N], Error> {
         let found = intervals.map(|interval| self.found(interval, with_z_spec));
         drop((self.latest, self.z_spec));
         let mut rows = found.each_ref().map(|found| {
             let z_spec: Vec<f32> = found.iter().map(|found| found.z_spec).collect();
-            Rows {
+            TrainingRows {
                 z_spec: with_z_spec.then(|| Tensor::from_slice(&z_spec)),
-                ..Rows::default()
+                ..TrainingRows::default()
             }
         });
         for (batch, inputs) in self.batches.into_iter().enumerate() {
@@ -221,11 +208,11 @@ impl Place {
 /// What a chunk told.
 struct Taken {
     inputs: Inputs,
-    told: Vec<(u64, Told)>,
+    told: Vec<(u64, Latest)>,
     rejected: u64,
 }
 
-enum Told {
+enum Latest {
     Galaxy { row: i64, z_spec: Option<f32> },
     SpecZ(f32),
     Withdrawn,
@@ -270,12 +257,12 @@ fn take(
                 continue;
             }
             _ if !is_asked_for => continue,
-            Door::Withdrawn => Told::Withdrawn,
-            Door::Learned => Told::SpecZ(z_spec.expect("what is learned is a redshift")),
+            Door::Withdrawn => Latest::Withdrawn,
+            Door::Learned => Latest::SpecZ(z_spec.expect("what is learned is a redshift")),
             Door::Predicted => {
                 rows.push(row);
                 let row = rows.len() as i64 - 1;
-                Told::Galaxy { row, z_spec }
+                Latest::Galaxy { row, z_spec }
             }
         };
         told.push((hash, of_row));
@@ -318,7 +305,7 @@ mod tests {
             mags: None,
         };
         let place = |of: f64| (of * 2_f64.powi(64)) as u64;
-        let table = Table {
+        let table = CatalogRows {
             batches: vec![batch(&[0.0, 1.0, 2.0]), nothing, batch(&[3.0, 4.0])],
             latest: HashMap::from([
                 (place(0.1), (2, 1)),
@@ -351,7 +338,7 @@ mod tests {
         assert_eq!(found, expected);
     }
 
-    fn taken(told: Vec<(u64, Told)>) -> Taken {
+    fn taken(told: Vec<(u64, Latest)>) -> Taken {
         let (cutouts, mags) = (None, None);
         Taken {
             inputs: Inputs { cutouts, mags },
@@ -363,11 +350,11 @@ mod tests {
     #[test]
     fn of_two_rows_of_an_object_in_a_drop_the_first_counts() {
         // Training took the last row of a drop, and a run the first.
-        let galaxy = |row, z| Told::Galaxy {
+        let galaxy = |row, z| Latest::Galaxy {
             row,
             z_spec: Some(z),
         };
-        let (mut table, mut seen) = (Table::default(), HashSet::new());
+        let (mut table, mut seen) = (CatalogRows::default(), HashSet::new());
         let first = taken(vec![
             (7, galaxy(0, 0.1)),
             (8, galaxy(1, 0.2)),
@@ -375,7 +362,7 @@ mod tests {
         ]);
         table.take(first, &mut seen);
         table.take(
-            taken(vec![(8, Told::Withdrawn), (7, Told::SpecZ(0.4))]),
+            taken(vec![(8, Latest::Withdrawn), (7, Latest::SpecZ(0.4))]),
             &mut seen,
         );
         assert_eq!((table.latest[&7], table.z_spec[&7]), ((0, 0), 0.1));

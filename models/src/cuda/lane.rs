@@ -1,49 +1,53 @@
 //! The network on a stream of a GPU, for one thread.
 //!
-//! A batch goes through in parts of [`rows`](crate::fast::Backend::rows), captured once as a CUDA graph: a part is three
-//! requests (its rows to the GPU, the graph, redshifts back) instead of some hundreds. The last part is as large as the
-//! others, its tail being rows of before: rows do not mix, so they change nothing.
+//! The network is captured once as a CUDA graph, for parts of [`rows_max`](crate::fast::Backend::rows_max) galaxies. A part
+//! is three requests (its rows to the GPU, the graph, redshifts back) instead of several hundred. The last part is as large
+//! as the others and ends with rows of an earlier part, which change nothing because rows do not mix.
 //!
-//! Several threads with a lane each are what keeps a GPU busy: while one's rows are on their way, and the next one fills
-//! its batch, another's are computed.
+//! Several threads with a lane each keep a GPU busy: it computes the rows of one thread while the rows of another are on
+//! their way and a third fills its batch.
 
 use tch::{Device, Kind, TchError, Tensor};
 
 use super::shim::{Entered, Stream, pinned};
-use crate::fast::Fast;
-use crate::{Error, Inputs, Needs};
+use crate::error::Error;
+use crate::fast::FoldedNetwork;
+use crate::inputs::{Inputs, Needs};
 
-/// A network on a stream.
+/// A network that is captured on a stream.
 #[derive(Debug)]
 pub(crate) struct Lane {
     stream: Stream,
-    /// The places that the graph reads, of one part.
+    /// The cutouts and magnitudes of one part, which the graph reads.
     cutouts: Option<Tensor>,
     mags: Option<Tensor>,
-    /// The place that it writes.
+    /// The redshifts of one part, which the graph writes.
     z_phot: Tensor,
 }
 
 impl Lane {
     /// Captures a network that takes these inputs, on the GPU that it was made for.
+    ///
+    /// # Errors
+    /// [`Error::Torch`] if the GPU does not have enough memory.
     pub(crate) fn new(
-        network: &Fast,
+        network: &FoldedNetwork,
         device: usize,
         needs: Needs,
         cutout_px: usize,
     ) -> Result<Self, Error> {
         let _guard = tch::no_grad_guard();
-        let (rows, px) = (network.backend().rows(), cutout_px as i64);
+        let (rows, px) = (network.backend().rows_max(), cutout_px as i64);
         let zeros = |shape: &[i64]| Tensor::f_zeros(shape, (Kind::Float, Device::Cuda(device)));
         let cutouts = needs
             .cutouts
             .then(|| zeros(&[rows, 5, px, px]))
             .transpose()?;
         let mags = needs.mags.then(|| zeros(&[rows, 5])).transpose()?;
-        let forward = || network.rows(cutouts.as_ref(), mags.as_ref());
+        let forward = || network.forward_rows(cutouts.as_ref(), mags.as_ref());
         let stream = Stream::new(device)?;
         let on = stream.enter()?;
-        // What libraries set up at their first call, they may not while it is captured.
+        // Libraries set things up at their first calls, which is not allowed during a capture.
         for _ in 0..3 {
             let _z_phot = forward()?;
         }
@@ -58,14 +62,14 @@ impl Lane {
         })
     }
 
-    /// `[batch]` redshifts, float32, on the host, of inputs that were checked.
+    /// Predicts redshifts, `[batch]` float32 on the host, from inputs that were checked.
     pub(crate) fn forward(&self, inputs: &Inputs) -> Result<Tensor, TchError> {
         let batch = inputs.batch() as i64;
         let z_phot = pinned(&[batch])?;
         let on = self.stream.enter()?;
-        let at_most = self.z_phot.size1()?;
-        for first in (0..batch).step_by(at_most as usize) {
-            let rows = at_most.min(batch - first);
+        let rows_max = self.z_phot.size1()?;
+        for first in (0..batch).step_by(rows_max as usize) {
+            let rows = rows_max.min(batch - first);
             feed(&on, &self.cutouts, &inputs.cutouts, first, rows)?;
             feed(&on, &self.mags, &inputs.mags, first, rows)?;
             on.replay()?;
@@ -77,7 +81,7 @@ impl Lane {
     }
 }
 
-/// Lays rows of an input where the graph reads them.
+/// Copies rows of an input to where the graph reads them.
 fn feed(
     on: &Entered<'_>,
     place: &Option<Tensor>,

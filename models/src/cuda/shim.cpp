@@ -1,8 +1,8 @@
-// Streams and graphs of CUDA, of which tch has none: see shim.rs.
+// Streams and graphs of CUDA, which tch does not have. shim.rs declares these functions.
 //
-// A library of its own, which the program carries and opens after libtorch_cuda: linked into the program, it would be one
-// that starts on machines with CUDA alone. Every function but the last gives back an error as a string that is the caller's
-// to free, or null.
+// This is a library of its own, which the program contains and opens after libtorch_cuda. A program linked with it would
+// start only on machines with CUDA. Every function except the last returns null, or an error message that the caller must
+// free.
 
 #include "../cpp.h"
 
@@ -17,7 +17,7 @@ namespace {
 
 struct Lane {
     c10::cuda::CUDAStream stream;
-    // Waited for asleep: a thread that spins takes the core of one that decodes.
+    // A thread sleeps while it waits for this event: a thread that spins would take the core of a thread that decodes.
     cudaEvent_t done;
     at::cuda::CUDAGraph graph;
 
@@ -33,22 +33,22 @@ struct Lane {
 
 extern "C" {
 
-// float32 means float32, and the same batch the same bits.
+// Makes float32 exact (no TF32), and the same batch give the same bits.
 char *hubbleflow_cuda_exact() {
     return error_of([] {
         at::globalContext().setAllowTF32CuBLAS(false);
         at::globalContext().setAllowTF32CuDNN(false);
         at::globalContext().setBenchmarkCuDNN(false);
         at::globalContext().setDeterministicCuDNN(true);
-        // Products of bfloat16 are summed in float32, however the sum is split.
+        // Products of bfloat16 are summed in float32, even if the sum is split.
         at::globalContext().setAllowBF16ReductionCuBLAS(false);
-        // Attention by the kernels that come compiled: cuDNN's, preferred on an H200, are made anew for each thread, and
-        // have been wrong with few heads (PyTorch's issue 193893).
+        // Use the attention kernels that are compiled in advance. Those of cuDNN, which libtorch prefers on an H200, are
+        // compiled again for each thread, and have been wrong with few heads (PyTorch issue 193893).
         at::globalContext().setSDPUseCuDNN(false);
     });
 }
 
-// What is computed so far on the device's default stream, where weights are laid, is computed.
+// Makes a lane, after waiting for the device's default stream, which copies the weights.
 char *hubbleflow_lane_new(int device, Lane **lane) {
     return error_of([&] {
         auto index = static_cast<c10::DeviceIndex>(device);
@@ -58,7 +58,7 @@ char *hubbleflow_lane_new(int device, Lane **lane) {
     });
 }
 
-// Until the guard is freed, this thread's work goes to the lane's stream.
+// Sends this thread's work to the lane's stream until the guard is freed.
 char *hubbleflow_lane_enter(Lane *lane, c10::cuda::CUDAStreamGuard **guard) {
     return error_of([&] { *guard = new c10::cuda::CUDAStreamGuard(lane->stream); });
 }
@@ -67,7 +67,7 @@ char *hubbleflow_lane_leave(c10::cuda::CUDAStreamGuard *guard) {
     return error_of([&] { delete guard; });
 }
 
-// What is asked of the stream from here on is written down and not done. Other threads may allocate meanwhile.
+// From here on the stream's work is recorded and not done. Other threads may allocate memory meanwhile.
 char *hubbleflow_lane_capture(Lane *lane) {
     return error_of([&] { lane->graph.capture_begin({0, 0}, cudaStreamCaptureModeThreadLocal); });
 }
@@ -87,12 +87,12 @@ char *hubbleflow_lane_wait(Lane *lane) {
     });
 }
 
-// Copies between pinned memory and the device, in the order of the stream and beside the caller.
+// Copies between pinned memory and the device, in the order of the stream. It returns before the copy is done.
 char *hubbleflow_cuda_copy(at::Tensor *to, const at::Tensor *from) {
     return error_of([&] { to->copy_(*from, true); });
 }
 
-// Memory of float32 that the device can read by itself.
+// Allocates memory of float32 that the device can read directly.
 char *hubbleflow_cuda_pinned(const int64_t *shape, size_t dimensions, at::Tensor **out) {
     return error_of([&] {
         auto options = at::TensorOptions().dtype(at::kFloat).pinned_memory(true);

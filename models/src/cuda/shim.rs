@@ -1,4 +1,4 @@
-//! The functions of `shim.cpp`, which the program carries as a library and opens after libtorch_cuda.
+//! The functions of `shim.cpp`, a library that the program contains and opens after libtorch_cuda.
 
 use std::ffi::{CStr, CString, c_int, c_void};
 use std::mem::transmute_copy;
@@ -10,13 +10,15 @@ use tch::{TchError, Tensor};
 use super::library::{self, Library};
 use crate::cpp::{CError, CTensor, checked, made_by};
 
-/// The library; empty where it was built without CUDA's headers.
+/// The library. It is empty if it was built without CUDA's headers.
 const LIBRARY: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/cuda_shim.so"));
 
-/// A stream, its graph and its event, as `shim.cpp` sees them.
+/// A stream with its graph and its event: `Lane` in `shim.cpp`.
 type CLane = c_void;
+/// A `CUDAStreamGuard`.
 type CGuard = c_void;
 
+/// The functions of the library, once it is open.
 struct Shim {
     exact: unsafe extern "C" fn() -> CError,
     lane_new: unsafe extern "C" fn(c_int, *mut *mut CLane) -> CError,
@@ -31,7 +33,7 @@ struct Shim {
     pinned: unsafe extern "C" fn(*const i64, usize, *mut *mut CTensor) -> CError,
 }
 
-/// Opens the library, or says why it cannot be.
+/// Opens the library, or says why it cannot be opened.
 pub(super) fn open() -> Result<(), String> {
     shim().map(|_shim| ())
 }
@@ -40,7 +42,7 @@ fn shim() -> Result<&'static Shim, String> {
     static SHIM: OnceLock<Result<Shim, String>> = OnceLock::new();
     let shim = SHIM.get_or_init(|| {
         let shim = load().map_err(|reason| format!("CUDA cannot be used: {reason}"))?;
-        // SAFETY: a function without arguments.
+        // SAFETY: the function has no arguments.
         checked(unsafe { (shim.exact)() }).map_err(|error| error.to_string())?;
         Ok(shim)
     });
@@ -53,7 +55,7 @@ fn load() -> Result<Shim, String> {
     }
     let path = in_memory(LIBRARY).map_err(|error| format!("no file in memory: {error}"))?;
     let library = library::open(&path, libc::RTLD_NOW | libc::RTLD_LOCAL)?;
-    // SAFETY: these are the signatures of shim.cpp, from which the library was built with this program.
+    // SAFETY: these are the signatures in shim.cpp, from which the library was built together with this program.
     unsafe {
         Ok(Shim {
             exact: function(library, c"hubbleflow_cuda_exact")?,
@@ -71,18 +73,18 @@ fn load() -> Result<Shim, String> {
     }
 }
 
-/// A function of the library.
+/// Looks up a function of the library.
 ///
 /// # Safety
-/// `F` must be the function's type.
+/// `F` must be the type of the function.
 unsafe fn function<F: Copy>(library: Library, name: &CStr) -> Result<F, String> {
     const { assert!(size_of::<F>() == size_of::<*mut c_void>()) };
     let symbol = library.symbol(name)?;
-    // SAFETY: a pointer to a function, of the type that the caller vouches for.
+    // SAFETY: the symbol is a pointer to a function, and the caller vouches for its type.
     Ok(unsafe { transmute_copy(&symbol) })
 }
 
-/// A file of these bytes that lives as long as the process, and leaves nothing on any disk.
+/// Makes a file in memory with these bytes, which lives as long as the process.
 #[cfg(target_os = "linux")]
 fn in_memory(bytes: &[u8]) -> std::io::Result<CString> {
     use std::io::Write;
@@ -92,11 +94,11 @@ fn in_memory(bytes: &[u8]) -> std::io::Result<CString> {
     if file < 0 {
         return Err(std::io::Error::last_os_error());
     }
-    // SAFETY: a new file, which nobody else has.
+    // SAFETY: the file is new, and nobody else has it.
     let mut file = unsafe { std::fs::File::from_raw_fd(file) };
     file.write_all(bytes)?;
     let path = format!("/proc/self/fd/{}", file.into_raw_fd());
-    Ok(CString::new(path).expect("a path of digits holds no zero"))
+    Ok(CString::new(path).expect("invariant: a path of digits has no zero byte"))
 }
 
 #[cfg(not(target_os = "linux"))]
@@ -105,20 +107,20 @@ fn in_memory(_bytes: &[u8]) -> std::io::Result<CString> {
 }
 
 fn opened() -> &'static Shim {
-    shim().expect("invariant: a CUDA device is handed out after the shim was opened")
+    shim().expect("invariant: a CUDA device is returned only after the shim was opened")
 }
 
-/// For one thread at a time: to capture, to wait for a GPU's default stream (which would end a capture), and to free a
-/// graph. libtorch keeps the graphs of a GPU in a set without a lock.
-fn alone() -> MutexGuard<'static, ()> {
-    static ALONE: Mutex<()> = Mutex::new(());
-    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+/// Held by a thread that captures, waits for a GPU's default stream (which would end a capture), or frees a graph.
+/// libtorch keeps the graphs of a GPU in a set without a lock.
+fn exclusive() -> MutexGuard<'static, ()> {
+    static LOCK: Mutex<()> = Mutex::new(());
+    LOCK.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// A stream of a GPU and what is captured on it.
+/// A stream of a GPU, and the graph that is captured on it.
 pub(super) struct Stream(*mut CLane);
 
-// SAFETY: CUDA's objects belong to no thread; a `&Stream` is not handed to others, since this is not Sync.
+// SAFETY: CUDA's objects belong to no thread. A `&Stream` is not passed to other threads, because `Stream` is not `Sync`.
 unsafe impl Send for Stream {}
 
 impl std::fmt::Debug for Stream {
@@ -128,19 +130,19 @@ impl std::fmt::Debug for Stream {
 }
 
 impl Stream {
-    /// A stream of the GPU of this number, on which all that was asked of that GPU before is done.
+    /// Makes a stream of the GPU with this number, once all earlier work on the GPU's default stream is done.
     pub(super) fn new(device: usize) -> Result<Self, TchError> {
         let mut lane = ptr::null_mut();
-        let _alone = alone();
-        // SAFETY: `lane` is written where there is no error.
+        let _exclusive = exclusive();
+        // SAFETY: `lane` is written if there is no error.
         checked(unsafe { (opened().lane_new)(device as c_int, &mut lane) })?;
         Ok(Self(lane))
     }
 
-    /// Makes it this thread's, until what comes back is dropped.
+    /// Sends this thread's work to the stream, until the result is dropped.
     pub(super) fn enter(&self) -> Result<Entered<'_>, TchError> {
         let mut guard = ptr::null_mut();
-        // SAFETY: the stream is open; `guard` is written where there is no error.
+        // SAFETY: the stream is open, and `guard` is written if there is no error.
         checked(unsafe { (opened().lane_enter)(self.0, &mut guard) })?;
         Ok(Entered {
             stream: self,
@@ -151,66 +153,66 @@ impl Stream {
 
 impl Drop for Stream {
     fn drop(&mut self) {
-        let _alone = alone();
-        // SAFETY: made by `lane_new`, and freed here alone.
+        let _exclusive = exclusive();
+        // SAFETY: `lane_new` made it, and it is freed only here.
         unsafe { (opened().lane_free)(self.0) };
     }
 }
 
-/// A thread's work goes to this stream.
+/// While this lives, the work of its thread goes to the stream.
 pub(super) struct Entered<'a> {
     stream: &'a Stream,
     guard: *mut CGuard,
 }
 
 impl Entered<'_> {
-    /// Writes down what `work` asks of the stream, to be replayed; nothing of it is done.
+    /// Records what `work` asks of the stream, to be replayed. Nothing is computed yet.
     pub(super) fn capture<T>(
         &self,
         work: impl FnOnce() -> Result<T, TchError>,
     ) -> Result<T, TchError> {
-        let _alone = alone();
+        let _exclusive = exclusive();
         // SAFETY: the stream is open.
         checked(unsafe { (opened().lane_capture)(self.stream.0) })?;
         let made = work();
-        // SAFETY: the stream is open, and its capture was begun.
+        // SAFETY: the stream is open, and its capture has begun.
         let ended = checked(unsafe { (opened().lane_captured)(self.stream.0) });
         let made = made?;
         ended.map(|()| made)
     }
 
-    /// Does again what was captured.
+    /// Computes what was captured.
     pub(super) fn replay(&self) -> Result<(), TchError> {
         // SAFETY: the stream is open.
         checked(unsafe { (opened().lane_replay)(self.stream.0) })
     }
 
-    /// Waits, asleep, until all is done that was asked of the stream.
+    /// Sleeps until all work of the stream is done.
     pub(super) fn wait(&self) -> Result<(), TchError> {
         // SAFETY: the stream is open.
         checked(unsafe { (opened().lane_wait)(self.stream.0) })
     }
 
-    /// Copies, in the order of the stream and beside this thread where what is on the host is pinned. Neither may go before
-    /// the stream was waited for.
+    /// Copies one tensor to another, in the order of the stream. If the host's tensor is pinned, this returns before the copy
+    /// is done. Both tensors must live until [`Self::wait`] returns.
     pub(super) fn copy(&self, to: &Tensor, from: &Tensor) -> Result<(), TchError> {
         let (to, from) = (to.as_ptr().cast_mut().cast(), from.as_ptr().cast());
-        // SAFETY: both are tensors, and live through the call; libtorch keeps pinned memory until it was read.
+        // SAFETY: both are tensors that live through the call. libtorch keeps pinned memory until it is read.
         checked(unsafe { (opened().copy)(to, from) })
     }
 }
 
 impl Drop for Entered<'_> {
     fn drop(&mut self) {
-        // SAFETY: made by `lane_enter` on this thread (a pointer is not Send), and freed here alone. An error in leaving
-        // leaves this thread on the stream, where it may stay.
+        // SAFETY: `lane_enter` made it on this thread (a pointer is not Send), and it is freed only here. After an error this
+        // thread stays on the stream, which does no harm.
         let _ = checked(unsafe { (opened().lane_leave)(self.guard) });
     }
 }
 
-/// A tensor of float32 on the host that a GPU reads and writes by itself.
+/// Allocates a tensor of float32 on the host that a GPU can read and write directly.
 pub(crate) fn pinned(shape: &[i64]) -> Result<Tensor, TchError> {
     let (shape, dimensions) = (shape.as_ptr(), shape.len());
-    // SAFETY: the shape is there through the call, and the tensor is written where there is no error.
+    // SAFETY: the shape lives through the call, and the tensor is written if there is no error.
     unsafe { made_by(|out| (opened().pinned)(shape, dimensions, out)) }
 }

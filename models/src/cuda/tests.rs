@@ -1,20 +1,20 @@
-//! What needs CUDA's libraries, or a GPU: `make test-cuda`.
+//! Tests that need CUDA's libraries or a GPU: `make test-cuda`.
 #![allow(clippy::unwrap_used)]
 
 use std::thread;
 
 use tch::Tensor;
 
-use super::{library, shim};
+use super::{gpu, shim};
 use crate::device::DeviceChoice;
 use crate::{AstroMae, Config, Inputs, Model, Precision, init};
 
 #[test]
 #[ignore = "needs PyTorch's CUDA libraries"]
 fn the_shim_finds_all_that_it_needs() {
-    let gpus = library::count().unwrap();
+    let gpus = gpu::count().unwrap();
     shim::open().unwrap();
-    assert!(library::device(gpus).is_err());
+    assert!(gpu::device(gpus).is_err());
 }
 
 fn model(precision: Precision) -> AstroMae {

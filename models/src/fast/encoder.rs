@@ -1,53 +1,59 @@
-//! The transformer, tokens first: what is done to all galaxies' tokens of one place is done to one run of memory.
+//! The transformer, folded. Tokens come first: the tokens of all galaxies at one place are contiguous in memory.
 //!
 //! | | shapes |
 //! |---|---|
 //! | patches | `[batch, band, y, x] -> [patch * batch, band * y * x]` |
-//! | a block | `[(1 + patch) * batch, width]` in and out; of the last, the mean `[batch, width]` |
+//! | a block | `[(1 + patch) * batch, width]` in and out |
+//! | the last block | `[(1 + patch) * batch, width] -> [batch, width]`, the mean of the patches |
 //!
-//! For our own loops the channels of an encoder with a PCM are in the order of [`pcm_channels`]: every weight that meets them is.
+//! For our own loops, the channels of an encoder with a PCM are in the order of [`pcm_channels`], and so are all weights
+//! that are multiplied with them.
 
 use tch::{Device, Kind, TchError, Tensor};
 
-use super::backend::{Backend, Pcm};
-use super::linear::{Linear, Then};
+use super::activation::Activation;
+use super::backend::Backend;
+use super::linear::FoldedLinear;
 use super::loops::pcm_channels;
+use super::pcm::FoldedPcm;
 use super::weight::{Affine, PcmLayers, Weight, exact};
-use crate::config::{self, Config, EncoderKind};
-use crate::{Checkpoint, Error};
+use crate::checkpoint::Checkpoint;
+use crate::config::{Config, EncoderConfig, EncoderKind};
+use crate::error::Error;
 
-/// From cutouts to what the head takes.
+/// The encoder branch: from cutouts to the features for the head.
 #[derive(Debug, Clone)]
-pub(super) struct Encoder {
+pub(super) struct FoldedEncoder {
     on: Backend,
     grid: i64,
     patch_px: i64,
     width: i64,
-    patch_embed: Linear,
-    /// `[patch, 1, width]`, and the bias of `patch_embed`.
+    patch_embed: FoldedLinear,
+    /// `[patch, 1, width]`: the positions plus the bias of `patch_embed`.
     places: Weight,
-    /// `[1, width]`, with its place.
+    /// `[1, width]`: the class token plus its position.
     class: Weight,
-    blocks: Vec<Block>,
-    /// `fc_norm`'s scale and shift, `head` and `vit_block.0`.
-    features: Linear,
+    blocks: Vec<FoldedBlock>,
+    /// Scale and shift of `fc_norm`, `head` and `vit_block.0`.
+    features: FoldedLinear,
 }
 
+/// A block of the transformer.
 #[derive(Debug, Clone)]
-struct Block {
+struct FoldedBlock {
     on: Backend,
     heads: usize,
-    qkv: Linear,
-    pcm: Option<Pcm>,
-    proj: Linear,
-    fc1: Linear,
-    fc2: Linear,
+    qkv: FoldedLinear,
+    pcm: Option<FoldedPcm>,
+    proj: FoldedLinear,
+    fc1: FoldedLinear,
+    fc2: FoldedLinear,
 }
 
-/// The order of the encoder's channels.
+/// The order of the encoder's channels: the number of each channel in the checkpoint.
 struct Channels(Tensor);
 
-impl Encoder {
+impl FoldedEncoder {
     pub(super) fn new(c: &Checkpoint, config: &Config, on: Backend) -> Result<Self, Error> {
         let encoder = &config.encoder;
         let (width, patch_px) = (encoder.width as i64, encoder.patch_px as i64);
@@ -72,17 +78,17 @@ impl Encoder {
             .after(&Affine::read(c, "head")?)?
             .after_norm(c, "fc_norm")?
             .inputs_in(&channels.0)?;
-        let block = |n| Block::new(c, &format!("blocks.{n}"), config, &channels, on);
+        let block = |n| FoldedBlock::new(c, &format!("blocks.{n}"), config, &channels, on);
         Ok(Self {
             on,
             grid: config.grid() as i64,
             patch_px,
             width,
-            patch_embed: Linear::new(&patch_embed, on)?,
+            patch_embed: FoldedLinear::new(&patch_embed, on)?,
             places: on.weight(&places.f_view([patches, 1, width])?)?,
             class: on.weight(&class)?,
             blocks: (0..encoder.depth).map(block).collect::<Result<_, _>>()?,
-            features: Linear::new(&features, on)?,
+            features: FoldedLinear::new(&features, on)?,
         })
     }
 
@@ -90,9 +96,10 @@ impl Encoder {
     pub(super) fn forward(&self, cutouts: &Tensor) -> Result<Tensor, TchError> {
         let batch = cutouts.size()[0];
         let patches = self.grid * self.grid;
-        let tokens = self
-            .patch_embed
-            .forward(&self.on.patches(cutouts, self.patch_px)?, Then::Nothing)?;
+        let tokens = self.patch_embed.forward(
+            &self.on.patches(cutouts, self.patch_px)?,
+            Activation::Identity,
+        )?;
         let tokens = tokens.f_view([patches, batch, self.width])?;
         let mut x = Tensor::f_empty(
             [1 + patches, batch, self.width],
@@ -104,7 +111,7 @@ impl Encoder {
         let (last, blocks) = self
             .blocks
             .split_last()
-            .expect("invariant: a depth above 0");
+            .expect("invariant: the depth is above 0");
         for block in blocks {
             block.attend(&mut x, batch)?;
             block.transform(&mut x)?;
@@ -112,11 +119,11 @@ impl Encoder {
         last.attend(&mut x, batch)?;
         let mean = last.mean_of_patches(&x, batch)?;
         self.features
-            .forward(&self.on.normalise(&mean)?, Then::Relu)
+            .forward(&self.on.normalise(&mean)?, Activation::Relu)
     }
 }
 
-impl Block {
+impl FoldedBlock {
     fn new(
         c: &Checkpoint,
         path: &str,
@@ -129,7 +136,7 @@ impl Block {
         let norm = |n| format!("{path}.norm{n}");
         let qkv = qkv(c, path, encoder)?.after_norm(c, &norm(1))?;
         let fc1 = layer("mlp.fc1")?.after_norm(c, &norm(2))?;
-        let pack = |layer: Affine| Linear::new(&layer, on);
+        let pack = |layer: Affine| FoldedLinear::new(&layer, on);
         let pcm = match encoder.kind {
             EncoderKind::Plain => None,
             EncoderKind::Pcm => {
@@ -139,7 +146,7 @@ impl Block {
                     groups: encoder.pcm_group,
                     grid: config.grid(),
                 };
-                Some(Pcm::new(&layers, on)?)
+                Some(FoldedPcm::new(&layers, on)?)
             }
         };
         Ok(Self {
@@ -153,30 +160,34 @@ impl Block {
         })
     }
 
-    /// Attention and PCM, added to the tokens.
+    /// Adds the attention and the PCM to the tokens.
     fn attend(&self, x: &mut Tensor, batch: i64) -> Result<(), TchError> {
-        let qkv = self.qkv.forward(&self.on.normalise(x)?, Then::Nothing)?;
+        let qkv = self
+            .qkv
+            .forward(&self.on.normalise(x)?, Activation::Identity)?;
         let mixed = self.on.attend(&qkv, batch, self.heads)?;
         if let Some(pcm) = &self.pcm {
-            // The patches alone: the class token has no place on the grid.
+            // Only the patches: the class token has no place on the grid.
             pcm.add_to(&mut x.f_narrow(0, batch, x.size()[0] - batch)?)?;
         }
         self.proj.add_to(x, &mixed)
     }
 
-    /// The perceptron, added to the tokens.
+    /// Adds the perceptron to the tokens.
     fn transform(&self, x: &mut Tensor) -> Result<(), TchError> {
         let rows = x.size()[0];
-        let together = self.on.rows_together(rows);
+        let together = self.on.perceptron_rows(rows);
         for first in (0..rows).step_by(together as usize) {
             let mut x = x.f_narrow(0, first, together.min(rows - first))?;
-            let hidden = self.fc1.forward(&self.on.normalise(&x)?, Then::Gelu)?;
+            let hidden = self
+                .fc1
+                .forward(&self.on.normalise(&x)?, Activation::Gelu)?;
             self.fc2.add_to(&mut x, &hidden)?;
         }
         Ok(())
     }
 
-    /// The mean of the patches after the perceptron: its second layer is linear, and comes after the mean.
+    /// The mean of the patches after the perceptron. The second layer is linear, so it is applied to the mean.
     fn mean_of_patches(&self, x: &Tensor, batch: i64) -> Result<Tensor, TchError> {
         let rows = x.size()[0];
         let mean = |x: &Tensor| {
@@ -186,15 +197,15 @@ impl Block {
         let patches = x.f_narrow(0, batch, rows - batch)?;
         let hidden = self
             .fc1
-            .forward(&self.on.normalise(&patches)?, Then::Gelu)?;
+            .forward(&self.on.normalise(&patches)?, Activation::Gelu)?;
         let mut sum = mean(&patches)?;
         self.fc2.add_to(&mut sum, &mean(&hidden)?)?;
         Ok(sum)
     }
 }
 
-/// Queries, keys and values, the queries scaled by the root of a head's channels.
-fn qkv(c: &Checkpoint, path: &str, encoder: &config::Encoder) -> Result<Affine, Error> {
+/// The layer of queries, keys and values, with queries divided by the root of the number of channels of a head.
+fn qkv(c: &Checkpoint, path: &str, encoder: &EncoderConfig) -> Result<Affine, Error> {
     let weight = exact(c, &format!("{path}.attn.qkv.weight"))?;
     let bias = match encoder.kind {
         EncoderKind::Plain => exact(c, &format!("{path}.attn.qkv.bias"))?,

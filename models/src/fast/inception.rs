@@ -1,4 +1,4 @@
-//! The Inception network, channels last, so that its 1x1 convolutions are linear layers.
+//! The Inception network, folded. Channels come last, so that 1x1 convolutions are linear layers.
 //!
 //! | | shapes |
 //! |---|---|
@@ -8,35 +8,39 @@
 
 use tch::{TchError, Tensor};
 
-use super::backend::{Backend, Convs};
-use super::linear::{Linear, Then};
+use super::activation::Activation;
+use super::backend::Backend;
+use super::convolution::FoldedConvs;
+use super::linear::FoldedLinear;
 use super::weight::Affine;
+use crate::checkpoint::Checkpoint;
+use crate::error::Error;
 use crate::layout::{INCEPTION_BLOCKS, LAST_BLOCK};
-use crate::{Checkpoint, Error};
 
-/// The network up to the ReLU of its tail.
+/// The Inception network up to the ReLU of its tail.
 #[derive(Debug, Clone)]
-pub(super) struct Inception {
+pub(super) struct FoldedInception {
     on: Backend,
-    stem: Linear,
-    blocks: Vec<Block>,
-    tail: Linear,
+    stem: FoldedLinear,
+    blocks: Vec<FoldedInceptionBlock>,
+    tail: FoldedLinear,
 }
 
+/// A block of convolutions side by side.
 #[derive(Debug, Clone)]
-struct Block {
+struct FoldedInceptionBlock {
     on: Backend,
-    /// The 1x1 convolutions that see the block's input, as one.
-    first: Linear,
-    /// What follows the second of them, and the third if there is one.
-    second: Convs,
-    pooled: Linear,
+    /// The 1x1 convolutions of the block's input, as one layer.
+    first: FoldedLinear,
+    /// The 3x3 convolution after the second of them, and the 5x5 convolution after the third, if any.
+    second: FoldedConvs,
+    pooled: FoldedLinear,
     branches: i64,
     /// Channels of each branch.
     each: i64,
 }
 
-impl Inception {
+impl FoldedInception {
     pub(super) fn new(c: &Checkpoint, cutout_px: usize, on: Backend) -> Result<Self, Error> {
         let vis = "inception_model.vis_inception";
         let mut stem = Affine::read(c, "inception_model.conv2d_init")?;
@@ -44,7 +48,7 @@ impl Inception {
         stem.weight = stem.weight.f_flatten(1, -1)?;
         stem.weight = stem
             .weight
-            .f_constant_pad_nd([0, on.pooled(bands) - bands])?;
+            .f_constant_pad_nd([0, on.padded_bands(bands) - bands])?;
         let mut tail = Affine::read(c, &format!("{vis}.10"))?;
         // The plain network flattens [channel, y, x], this one [y, x, channel].
         let side = (cutout_px / 8) as i64;
@@ -52,15 +56,16 @@ impl Inception {
         let by_channel = tail.weight.f_view([out, -1, side, side])?;
         tail.weight = by_channel.f_permute([0, 2, 3, 1])?.f_reshape([out, -1])?;
         let block = |(at, _, each): (usize, usize, usize)| {
-            Block::new(c, &format!("{vis}.{at}"), at != LAST_BLOCK, each as i64, on)
+            let path = format!("{vis}.{at}");
+            FoldedInceptionBlock::new(c, &path, at != LAST_BLOCK, each as i64, on)
         };
         let blocks = INCEPTION_BLOCKS.into_iter().map(block);
         let blocks = blocks.collect::<Result<_, Error>>()?;
         Ok(Self {
-            stem: Linear::new(&stem, on)?,
+            stem: FoldedLinear::new(&stem, on)?,
             on,
             blocks,
-            tail: Linear::new(&tail, on)?,
+            tail: FoldedLinear::new(&tail, on)?,
         })
     }
 
@@ -68,8 +73,10 @@ impl Inception {
     pub(super) fn forward(&self, cutouts: &Tensor) -> Result<Tensor, TchError> {
         let (batch, _, px, _) = cutouts.size4()?;
         let mut side = px / 2;
-        // The mean first: it is as good before the 1x1 convolution as after it, and leaves a quarter of the pixels.
-        let mut x = self.stem.forward(&self.on.pool(cutouts)?, Then::Nothing)?;
+        // The mean comes first: it commutes with the 1x1 convolution, and leaves a quarter of the pixels.
+        let mut x = self
+            .stem
+            .forward(&self.on.pool(cutouts)?, Activation::Identity)?;
         for (n, block) in self.blocks.iter().enumerate() {
             if n > 0 && n % 2 == 0 {
                 x = self.on.mean_2x2(&x, side)?;
@@ -77,11 +84,11 @@ impl Inception {
             }
             x = block.forward(&x, side)?;
         }
-        self.tail.forward(&x.f_view([batch, -1])?, Then::Relu)
+        self.tail.forward(&x.f_view([batch, -1])?, Activation::Relu)
     }
 }
 
-impl Block {
+impl FoldedInceptionBlock {
     fn new(
         c: &Checkpoint,
         path: &str,
@@ -107,10 +114,10 @@ impl Block {
         let first: Vec<&Affine> = first.iter().collect();
         Ok(Self {
             on,
-            first: Linear::new(&Affine::side_by_side(&first)?, on)?,
-            second: Convs::new(&second, on)?,
+            first: FoldedLinear::new(&Affine::side_by_side(&first)?, on)?,
+            second: FoldedConvs::new(&second, on)?,
             branches: first.len() as i64 + 1,
-            pooled: Linear::new(&linear("branch4.1")?, on)?,
+            pooled: FoldedLinear::new(&linear("branch4.1")?, on)?,
             each,
         })
     }
@@ -118,11 +125,11 @@ impl Block {
     fn forward(&self, x: &Tensor, side: i64) -> Result<Tensor, TchError> {
         let shape = [x.size()[0], self.branches * self.each];
         let mut y = Tensor::f_empty(shape, (x.kind(), x.device()))?;
-        self.first.write(x, Then::Relu, &mut y, 0)?;
+        self.first.write(x, Activation::Relu, &mut y, 0)?;
         self.second.forward(&mut y, self.each, side)?;
         let pooled = self.on.maximum_3x3(x, side)?;
         let last = shape[1] - self.each;
-        self.pooled.write(&pooled, Then::Relu, &mut y, last)?;
+        self.pooled.write(&pooled, Activation::Relu, &mut y, last)?;
         Ok(y)
     }
 }

@@ -1,12 +1,13 @@
-//! Weights as the fast network holds them: folded in float64, then handed out to any number of threads.
+//! Weights of the folded network: folded in float64, then shared by any number of threads.
 
 use std::ops::Deref;
 
 use tch::{Kind, TchError, Tensor};
 
-use crate::{Checkpoint, Error};
+use crate::checkpoint::Checkpoint;
+use crate::error::Error;
 
-/// A tensor that is never written again; a clone is another handle on the same memory.
+/// A tensor that is never written again. A clone shares its memory.
 #[derive(Debug)]
 pub(super) struct Weight(pub(super) Tensor);
 
@@ -24,22 +25,22 @@ impl Deref for Weight {
     }
 }
 
-/// A tensor of the checkpoint in float64, in which everything is folded.
+/// Reads a tensor of the checkpoint in float64, the numbers in which layers are folded.
 pub(super) fn exact(c: &Checkpoint, name: &str) -> Result<Tensor, Error> {
     Ok(c.tensor(name)?.f_to_kind(Kind::Double)?)
 }
 
-/// `W x + b`, in float64; also a convolution, whose kernel is flattened to `[out, in * y * x]` or left as it is.
+/// A linear layer or a convolution, `W x + b`, in float64.
 #[derive(Debug)]
 pub(super) struct Affine {
-    /// `[out, in]`, or `[out, in, y, x]`.
+    /// `[out, in]`, or `[out, in, y, x]` for a convolution.
     pub(super) weight: Tensor,
     /// `[out]`.
     pub(super) bias: Tensor,
 }
 
 impl Affine {
-    /// The layer at `path`.
+    /// Reads the layer at `path`.
     pub(super) fn read(c: &Checkpoint, path: &str) -> Result<Self, Error> {
         Ok(Self {
             weight: exact(c, &format!("{path}.weight"))?,
@@ -47,7 +48,7 @@ impl Affine {
         })
     }
 
-    /// This layer after `first`, with nothing between them.
+    /// Folds `first` into this layer, which follows it directly.
     pub(super) fn after(&self, first: &Self) -> Result<Self, TchError> {
         Ok(Self {
             weight: self.weight.f_matmul(&first.weight)?,
@@ -55,7 +56,7 @@ impl Affine {
         })
     }
 
-    /// This layer after the scale and shift of the layer normalisation at `path`.
+    /// Folds the scale and shift of the layer normalisation at `path` into this layer, which follows it.
     pub(super) fn after_norm(&self, c: &Checkpoint, path: &str) -> Result<Self, Error> {
         let (scale, shift) = (
             exact(c, &format!("{path}.weight"))?,
@@ -67,7 +68,7 @@ impl Affine {
         })
     }
 
-    /// The batch normalisation at `path` after this layer; epsilon 1e-5.
+    /// Folds the batch normalisation at `path`, which follows this layer, into it; epsilon 1e-5.
     pub(super) fn then_batch_norm(&self, c: &Checkpoint, path: &str) -> Result<Self, Error> {
         let of = |part: &str| exact(c, &format!("{path}.{part}"));
         let deviation = of("running_var")?.f_add_scalar(1e-5)?.f_sqrt()?;
@@ -84,7 +85,7 @@ impl Affine {
         })
     }
 
-    /// A grouped 1x1 convolution as a layer of all channels, with zeros from one group to another.
+    /// Turns a grouped 1x1 convolution into a layer of all channels, with zeros between groups.
     pub(super) fn dense(&self, groups: i64) -> Result<Self, TchError> {
         let (out, each, _, _) = self.weight.size4()?;
         let grouped = self.weight.f_view([groups, out / groups, each])?;
@@ -100,7 +101,7 @@ impl Affine {
         })
     }
 
-    /// The outputs of several layers on one input, one after the other.
+    /// Joins layers that have the same input into one, whose outputs are theirs in this order.
     pub(super) fn side_by_side(layers: &[&Self]) -> Result<Self, TchError> {
         let weights: Vec<&Tensor> = layers.iter().map(|layer| &layer.weight).collect();
         let biases: Vec<&Tensor> = layers.iter().map(|layer| &layer.bias).collect();
@@ -110,7 +111,7 @@ impl Affine {
         })
     }
 
-    /// The same layer with its inputs in the order of `channels`.
+    /// Reorders the inputs: input `n` becomes the old input `channels[n]`.
     pub(super) fn inputs_in(&self, channels: &Tensor) -> Result<Self, TchError> {
         Ok(Self {
             weight: self.weight.f_index_select(1, channels)?,
@@ -118,7 +119,7 @@ impl Affine {
         })
     }
 
-    /// The same layer with its outputs in the order of `channels`.
+    /// Reorders the outputs: output `n` becomes the old output `channels[n]`.
     pub(super) fn outputs_in(&self, channels: &Tensor) -> Result<Self, TchError> {
         Ok(Self {
             weight: self.weight.f_index_select(0, channels)?,
@@ -127,7 +128,8 @@ impl Affine {
     }
 }
 
-/// A parallel convolution module: two grouped convolutions on `grid` by `grid` patches, with a SiLU between them.
+/// The layers of a parallel convolution module: two grouped convolutions on `grid` by `grid` patches, and a SiLU between
+/// them.
 #[derive(Debug)]
 pub(super) struct PcmLayers {
     /// `[hidden, in / groups, y, x]`.

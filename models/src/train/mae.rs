@@ -1,8 +1,8 @@
-//! The masked autoencoder: an encoder that sees a quarter of the patches, and a light decoder that must draw the rest.
+//! The masked autoencoder: an encoder that sees some of the patches, and a light decoder that draws the others.
 //!
-//! | | shapes |
+//! | part | shapes |
 //! |---|---|
-//! | order | `[batch, patch]`, a shuffle of the patches of each cutout; the first are seen, the others masked |
+//! | order | `[batch, patch]`, a shuffle of the patches of each cutout: the first patches are seen, the others are masked |
 //! | target | `[batch, band, y, x] -> [batch, patch, band * y * x]` |
 //! | encoder | the patches seen `-> [batch, 1 + seen, width]` |
 //! | decoder | `[batch, 1 + patch, width] -> [batch, patch, band * y * x]` |
@@ -14,10 +14,10 @@
 
 use tch::{Kind, TchError, Tensor};
 
-use crate::Error;
 use crate::checkpoint::Checkpoint;
-use crate::config::{Config, Decoder as DecoderConfig};
-use crate::encoder::{Block, Encoder};
+use crate::config::{Config, DecoderConfig};
+use crate::encoder::{Encoder, TransformerBlock};
+use crate::error::Error;
 use crate::layers::{LayerNorm, Linear};
 use crate::preprocess::CutoutPreprocess;
 
@@ -49,7 +49,7 @@ impl MaskedAutoencoder {
         })
     }
 
-    /// The loss of a batch of which the first `seen` patches of `order` are seen.
+    /// Computes the loss of a batch. The encoder sees the first `seen` patches of `order`.
     pub(crate) fn loss(
         &self,
         cutouts: &Tensor,
@@ -69,6 +69,7 @@ impl MaskedAutoencoder {
         difference.f_square()?.f_mean(Kind::Float)
     }
 
+    /// The target: `[batch, band, y, x] -> [batch, patch, band * y * x]`.
     fn patches(&self, cutouts: &Tensor) -> Result<Tensor, TchError> {
         let (batch, bands, side, _) = cutouts.size4()?;
         let (patch, grid) = (self.patch_px, side / self.patch_px);
@@ -79,7 +80,7 @@ impl MaskedAutoencoder {
     }
 }
 
-/// A shuffle of `patches` for each of `batch` cutouts; [`tch::manual_seed`] decides it.
+/// Shuffles the numbers of `patches` for each of `batch` cutouts: `[batch, patch]`. [`tch::manual_seed`] decides the order.
 pub(crate) fn shuffle(batch: i64, patches: i64, device: tch::Device) -> Result<Tensor, TchError> {
     Tensor::f_rand([batch, patches], (Kind::Float, device))?.f_argsort(1, false)
 }
@@ -92,13 +93,13 @@ fn at(x: &Tensor, places: &Tensor) -> Result<Tensor, TchError> {
     x.f_gather(1, &index, false)
 }
 
-/// The decoder: tokens of the patches seen, and a mask token for each that was not.
+/// The decoder. It takes the tokens of the patches seen, and a mask token for each masked patch.
 #[derive(Debug)]
 struct Decoder {
     embed: Linear,
     mask_token: Tensor,
     pos_embed: Tensor,
-    blocks: Vec<Block>,
+    blocks: Vec<TransformerBlock>,
     norm: LayerNorm,
     pixels: Linear,
 }
@@ -106,7 +107,10 @@ struct Decoder {
 impl Decoder {
     fn new(c: &Checkpoint, config: &Config, decoder: &DecoderConfig) -> Result<Self, Error> {
         let shape = decoder.blocks(&config.encoder);
-        let block = |n| Block::new(c, &format!("decoder_blocks.{n}"), &shape, config.grid());
+        let block = |n| {
+            let path = format!("decoder_blocks.{n}");
+            TransformerBlock::new(c, &path, &shape, config.grid())
+        };
         Ok(Self {
             embed: Linear::new(c, "decoder_embed")?,
             mask_token: c.tensor("mask_token")?,
@@ -117,6 +121,7 @@ impl Decoder {
         })
     }
 
+    /// `[batch, 1 + seen, width] -> [batch, patch, band * y * x]`.
     fn forward(&self, tokens: &Tensor, order: &Tensor) -> Result<Tensor, TchError> {
         let tokens = self.embed.forward(tokens)?;
         let (batch, patches) = order.size2()?;
@@ -125,7 +130,7 @@ impl Decoder {
             .mask_token
             .f_expand([batch, patches - seen, -1], false)?;
         let shuffled = Tensor::f_cat(&[&tokens.f_narrow(1, 1, seen)?, &masks], 1)?;
-        // The place of each patch in the shuffle: back to the order of the sky.
+        // The sorted order gives each patch its place in the shuffle, which puts the patches back on the grid.
         let patches = at(&shuffled, &order.f_argsort(1, false)?)?;
         let cls = tokens.f_narrow(1, 0, 1)?;
         let mut x = Tensor::f_cat(&[&cls, &patches], 1)?.f_add(&self.pos_embed)?;

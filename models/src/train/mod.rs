@@ -1,40 +1,54 @@
-//! Training: pretraining an encoder as a masked autoencoder, and fine-tuning a network on spectroscopic redshifts.
+//! Training: an encoder is pretrained as a masked autoencoder, and a network is fine-tuned on spectroscopic redshifts.
 //!
 //! ```text
-//! Rows ──► Trainer ──► batch ──► Objective ──► loss ──► Parameters (AdamW)
-//!             │                                             │
-//!             └── State, kept on disk        a model directory: the best so far
+//! TrainingRows ──► Trainer ──► batch ──► Objective ──► loss ──► Parameters (AdamW)
+//!                     │
+//!                     └──► saving: the state, and the best network as a model directory
 //! ```
 //!
-//! A training is a function of its rows, settings and seed: what is random in a step follows from the seed and the
-//! step's number, so one that was stopped and goes on from its last state ends at the same weights as one that was
-//! not, to the bit, on the same number of threads.
+//! A training is a function of its rows, settings and seed. All randomness in a step follows from the seed and the number of
+//! the step. So a training that was stopped and goes on from its last state ends at the same weights, to the bit, as one
+//! that was not stopped, if both use the same number of threads.
 
+mod adamw;
 mod mae;
 mod objective;
 mod parameters;
 mod random_init;
 mod rows;
+mod saving;
+mod schedule;
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests;
 mod trainer;
 
-pub use objective::{Loss, Objective, Scores};
+pub use objective::{Loss, Objective, ValidationScores};
 pub use parameters::Parameters;
-pub use rows::Rows;
-pub use trainer::{EpochEnd, Schedule, Step, Trainer};
+pub use rows::TrainingRows;
+pub use schedule::Schedule;
+pub use trainer::{EpochEnd, Step, Trainer};
 
 use std::path::Path;
 
 use crate::checkpoint::Checkpoint;
 use crate::config::{Architecture, Config};
-use crate::{Directory, Error, layout};
+use crate::directory::Directory;
+use crate::error::Error;
+use crate::layout;
 
-/// The encoder that pretraining left in `dir`: its configuration, and the transformer's weights alone.
+/// Reads the pretrained encoder in `dir`: its configuration, and only the weights of the transformer.
 ///
 /// # Errors
-/// As [`load`](crate::load); [`Error::Config`] where `dir` holds no pretrained encoder.
+/// Those of [`load`](crate::load()), and [`Error::Config`] if `dir` does not hold a pretrained encoder.
+///
+/// ```
+/// use hubbleflow_models::{Config, init, train::pretrained};
+/// let (dir, config) = (tempfile::tempdir().unwrap(), Config::preset("astromae-tiny").unwrap());
+/// init::init(dir.path(), &config.pretraining(), "")?;
+/// let (_, trunk) = pretrained(dir.path())?;
+/// assert!(trunk.tensor("cls_token").is_ok() && trunk.tensor("mask_token").is_err());
+/// # Ok::<(), hubbleflow_models::Error>(())
+/// ```
 pub fn pretrained(dir: &Path) -> Result<(Config, Checkpoint), Error> {
     let reason = "`architecture` is not mae: this is no pretrained encoder";
     let (config, weights) = stored(dir, Architecture::Mae, reason)?;
@@ -43,10 +57,18 @@ pub fn pretrained(dir: &Path) -> Result<(Config, Checkpoint), Error> {
     Ok((config, Checkpoint::of(trunk)))
 }
 
-/// The model in `dir`, to go on from: its configuration and all of its weights.
+/// Reads the model in `dir`, from which a training can start: its configuration and all of its weights.
 ///
 /// # Errors
-/// As [`load`](crate::load); [`Error::Config`] where `dir` holds a pretrained encoder alone.
+/// Those of [`load`](crate::load()), and [`Error::Config`] if `dir` holds a pretrained encoder.
+///
+/// ```
+/// use hubbleflow_models::{Config, init, train::trained};
+/// let (dir, config) = (tempfile::tempdir().unwrap(), Config::preset("astromae-tiny").unwrap());
+/// init::init(dir.path(), &config, "")?;
+/// assert!(trained(dir.path())?.1.tensor("vit_block.0.weight").is_ok());
+/// # Ok::<(), hubbleflow_models::Error>(())
+/// ```
 pub fn trained(dir: &Path) -> Result<(Config, Checkpoint), Error> {
     let reason = "`architecture` is mae: an encoder is begun with as --pretrained, not as --from";
     stored(dir, Architecture::AstroMae, reason)
@@ -65,7 +87,7 @@ fn stored(dir: &Path, of: Architecture, reason: &str) -> Result<(Config, Checkpo
     Ok((config, weights))
 }
 
-/// Lets libtorch compute with so many threads.
+/// Sets the number of threads that libtorch computes with.
 pub fn threads(threads: usize) {
     tch::set_num_threads(i32::try_from(threads).unwrap_or(i32::MAX));
 }

@@ -1,45 +1,46 @@
-//! What a training makes smaller: the error of drawn patches, or of redshifts.
+//! The objectives of a training: the error of drawn patches, or of redshifts.
 
 use tch::{Kind, Tensor};
 
 use super::mae::{MaskedAutoencoder, shuffle};
-use super::rows::Rows;
-use crate::Error;
+use super::rows::TrainingRows;
 use crate::checkpoint::Checkpoint;
 use crate::config::Config;
+use crate::error::Error;
 use crate::network::Network;
+use crate::statistics::sigma_nmad;
 
-/// What is to be learned.
+/// The quantity that a network learns.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Objective {
-    /// To draw the patches that are masked, this fraction of them.
+    /// The masked patches of a cutout: pretraining.
     Reconstruct {
-        /// Between 0 and 1.
+        /// The fraction of the patches that is masked, between 0 and 1.
         masked: f64,
     },
-    /// To predict `z_spec`.
+    /// `z_spec`: fine-tuning.
     Regress {
-        /// How an error counts.
+        /// The loss of an error of z.
         loss: Loss,
     },
 }
 
-/// How the error of a redshift counts.
+/// The loss as a function of the error of z.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Loss {
-    /// Squared.
+    /// The square of the error.
     Mse,
-    /// Squared up to `delta`, in proportion beyond it: a few odd galaxies do not decide.
+    /// The square up to `delta` and linear beyond (Huber 1964), so that a few outliers do not dominate.
     Huber {
-        /// In units of z.
+        /// The limit, in units of z.
         delta: f64,
     },
 }
 
-/// What a network was worth on rows that it did not learn from.
+/// The scores of a network on rows that it did not learn from.
 #[derive(Debug, Clone, Copy, Default, PartialEq, serde::Serialize, serde::Deserialize)]
-pub struct Scores {
-    /// The objective's loss: the best network is the one where this is smallest.
+pub struct ValidationScores {
+    /// The loss of the objective. The best network is the one with the smallest loss.
     pub loss: f64,
     /// Mean squared error of z.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -50,10 +51,10 @@ pub struct Scores {
     /// Mean of `dz = (z_phot - z_spec) / (1 + z_spec)`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub bias: Option<f64>,
-    /// `1.4826 median |dz - median dz|`.
+    /// `1.4826 median |dz - median dz|`: see [`sigma_nmad`].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sigma_nmad: Option<f64>,
-    /// Fraction with `|dz| > 0.05`.
+    /// Fraction of the rows with `|dz| > 0.05`.
     #[serde(
         rename = "outlier_fraction_0.05",
         skip_serializing_if = "Option::is_none"
@@ -61,7 +62,7 @@ pub struct Scores {
     pub outlier_fraction: Option<f64>,
 }
 
-impl std::fmt::Display for Scores {
+impl std::fmt::Display for ValidationScores {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "loss {:.3e}", self.loss)?;
         let numbers = [
@@ -81,16 +82,16 @@ impl std::fmt::Display for Scores {
 }
 
 impl Objective {
-    /// The loss of a batch by the weights of `checkpoint`; [`tch::manual_seed`] decides what is masked.
+    /// Computes the loss of a batch with the weights of `checkpoint`. [`tch::manual_seed`] decides which patches are masked.
     ///
     /// # Errors
-    /// [`Error::Inputs`] where a column is missing, [`Error::Torch`].
+    /// [`Error::Inputs`] if a column is missing, [`Error::Torch`] if libtorch cannot compute.
     pub(crate) fn loss(
         self,
         checkpoint: &Checkpoint,
         config: &Config,
         kind: Kind,
-        batch: &Rows,
+        batch: &TrainingRows,
     ) -> Result<Tensor, Error> {
         match self {
             Self::Reconstruct { masked } => {
@@ -113,21 +114,21 @@ impl Objective {
         }
     }
 
-    /// Scores the weights of `checkpoint`, which learn nothing here, on `rows`.
+    /// Scores the weights of `checkpoint` on `rows`, which they do not learn from.
     ///
     /// # Errors
-    /// As [`Objective::loss`].
+    /// Those of [`Objective::loss`].
     pub(crate) fn score(
         self,
         checkpoint: &Checkpoint,
         config: &Config,
         kind: Kind,
-        rows: &Rows,
+        rows: &TrainingRows,
         batch: i64,
         device: tch::Device,
-    ) -> Result<Scores, Error> {
+    ) -> Result<ValidationScores, Error> {
         let _guard = tch::no_grad_guard();
-        // The same masks each time: scores of one epoch are compared with those of another.
+        // The masks are the same each time, so that scores of different epochs can be compared.
         tch::manual_seed(0);
         let (mut sum, mut predicted) = (0.0, Vec::new());
         for from in (0..rows.len()).step_by(batch as usize) {
@@ -144,9 +145,9 @@ impl Objective {
             }
         }
         match self {
-            Self::Reconstruct { .. } => Ok(Scores {
+            Self::Reconstruct { .. } => Ok(ValidationScores {
                 loss: sum / rows.len().max(1) as f64,
-                ..Scores::default()
+                ..ValidationScores::default()
             }),
             Self::Regress { loss } => {
                 let z_spec = rows.z_spec.as_ref().ok_or_else(|| missing("z_spec"))?;
@@ -157,6 +158,7 @@ impl Objective {
 }
 
 impl Loss {
+    /// The mean loss of a batch.
     fn of(self, z_phot: &Tensor, z_spec: &Tensor) -> Result<Tensor, tch::TchError> {
         match self {
             Self::Mse => z_phot.f_mse_loss(z_spec, tch::Reduction::Mean),
@@ -169,10 +171,10 @@ fn z_phot(
     checkpoint: &Checkpoint,
     config: &Config,
     kind: Kind,
-    batch: &Rows,
+    batch: &TrainingRows,
 ) -> Result<Tensor, Error> {
     let network = Network::new(checkpoint, config, kind)?;
-    let Rows {
+    let TrainingRows {
         cutouts,
         mags,
         latents,
@@ -182,18 +184,17 @@ fn z_phot(
     Ok(taps.z_phot)
 }
 
-fn scores(z_phot: &Tensor, z_spec: &Tensor, loss: Loss) -> Result<Scores, Error> {
+fn scores(z_phot: &Tensor, z_spec: &Tensor, loss: Loss) -> Result<ValidationScores, Error> {
     let number = |tensor: Tensor| tensor.f_double_value(&[]);
     let mean = |tensor: Tensor| number(tensor.f_mean(Kind::Double)?);
     let error = z_phot.f_sub(z_spec)?;
     let dz = error.f_div(&z_spec.f_add_scalar(1.0)?)?;
-    let spread = dz.f_sub(&dz.f_median()?)?.f_abs()?.f_median()?;
-    Ok(Scores {
+    Ok(ValidationScores {
         loss: number(loss.of(z_phot, z_spec)?)?,
         mse: Some(mean(error.f_square()?)?),
         mae: Some(mean(error.f_abs()?)?),
         bias: Some(mean(dz.shallow_clone())?),
-        sigma_nmad: Some(1.4826 * number(spread)?),
+        sigma_nmad: sigma_nmad(&Vec::<f32>::try_from(&dz)?),
         outlier_fraction: Some(mean(dz.f_abs()?.f_gt(0.05)?.f_to_kind(Kind::Double)?)?),
     })
 }

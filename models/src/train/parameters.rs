@@ -1,71 +1,58 @@
-//! The weights in training: what learns, how it learns, and what stays as it is.
+//! The weights of a network in training: those that learn and those that are fixed.
 //!
-//! Everything that learns lies in two long vectors, matrices and the rest; the network's tensors are views of them. A
-//! step of AdamW is then a dozen operations on each, whatever the number of layers.
+//! All weights that learn lie in two long vectors, one for matrices and one for the others. The network's tensors are views
+//! of these vectors. So a step of AdamW is a dozen operations on each vector, for any number of layers. Matrices decay,
+//! biases and weights of norms do not.
 //!
-//! Loshchilov & Hutter 2019, [arXiv:1711.05101]: with gradient `g`, step `t`, betas 0.9 and 0.95, epsilon 1e-8,
-//! `m <- lerp(m, g, 1 - b1)`, `v <- lerp(v, g^2, 1 - b2)`,
-//! `w <- (1 - rate decay) w - rate (m / (1 - b1^t)) / (sqrt(v / (1 - b2^t)) + epsilon)`. Matrices decay, biases and
-//! weights of norms do not.
-//!
-//! What is scored and kept is the moving average of the weights (Polyak & Juditsky 1992): `a <- lerp(a, w, share)`, of
-//! which `share` is `1 - average` in the long run, and a tenth of the steps so far, about, in the beginning.
-//!
-//! [arXiv:1711.05101]: https://arxiv.org/abs/1711.05101
+//! The moving average of the weights is scored and kept (Polyak & Juditsky 1992): `a <- lerp(a, w, share)`. In the long run
+//! `share` is `1 - average`. At the beginning it is larger, so that the average covers about a tenth of the steps so far.
 
 use std::collections::BTreeMap;
 
-use tch::{Device, Kind, TchError, Tensor};
+use tch::{Device, Kind, Tensor};
 
+use super::adamw::Group;
 use super::random_init;
-use super::rows::Rows;
-use super::trainer::Schedule;
+use super::rows::TrainingRows;
+use super::schedule::Schedule;
 use crate::checkpoint::Checkpoint;
 use crate::config::Config;
-use crate::{Error, layout};
+use crate::error::Error;
+use crate::layout;
 
-const BETAS: [f64; 2] = [0.9, 0.95];
-const EPSILON: f64 = 1e-8;
-
-/// The weights of a configuration, some of them learning.
+/// The weights of a configuration. Some of them learn.
 #[derive(Debug)]
 pub struct Parameters {
+    /// The matrices and the vectors that learn.
     learning: [Group; 2],
     fixed: BTreeMap<String, Tensor>,
     steps: u64,
 }
 
-/// Tensors that learn alike, end to end.
-#[derive(Debug)]
-struct Group {
-    names: Vec<String>,
-    shapes: Vec<Vec<i64>>,
-    /// `[elements]` float32: the weights.
-    values: Tensor,
-    /// `[elements]`: the mean gradient.
-    mean: Tensor,
-    /// `[elements]`: the mean of its squares.
-    square: Tensor,
-    /// `[elements]`: the moving average of the values.
-    average: Tensor,
-    decays: bool,
-}
-
 impl Parameters {
-    /// Random weights for `config`, with those of `adopted` in the places of their names, on `device`; the tensors
-    /// that `learns` names learn.
+    /// Makes random weights for `config` on `device`, and replaces those that are in `given`. A tensor learns if `learns` says
+    /// so for its name.
     ///
     /// # Errors
-    /// [`Error::Torch`] where there is no memory.
+    /// [`Error::Torch`] if there is not enough memory.
+    ///
+    /// ```
+    /// use hubbleflow_models::{Config, train::Parameters};
+    /// let config = Config::preset("astromae-tiny").unwrap();
+    /// let is_head = |name: &str| name.starts_with("concat_block.2.");
+    /// let parameters = Parameters::new(&config, 0, None, is_head, tch::Device::Cpu)?;
+    /// assert_eq!(parameters.learning(), 1024 + 1);
+    /// # Ok::<(), hubbleflow_models::Error>(())
+    /// ```
     pub fn new(
         config: &Config,
         seed: u64,
-        adopted: Option<Checkpoint>,
+        given: Option<Checkpoint>,
         learns: impl Fn(&str) -> bool,
         device: Device,
     ) -> Result<Self, Error> {
         let mut tensors = random_init::tensors(config, seed)?;
-        for (name, tensor) in adopted.into_iter().flat_map(Checkpoint::into_tensors) {
+        for (name, tensor) in given.into_iter().flat_map(Checkpoint::into_tensors) {
             if let Some(place) = tensors.get_mut(&name) {
                 *place = tensor;
             }
@@ -92,7 +79,7 @@ impl Parameters {
         })
     }
 
-    /// Numbers that learn.
+    /// The number of weights that learn.
     pub fn learning(&self) -> i64 {
         self.learning
             .iter()
@@ -100,29 +87,29 @@ impl Parameters {
             .sum()
     }
 
-    /// Whether the encoder stays as it is.
+    /// Whether the encoder does not learn.
     pub(crate) fn is_encoder_fixed(&self) -> bool {
         let mut learning = self.learning.iter().flat_map(|group| &group.names);
         !learning.any(|name| layout::is_trunk(name))
     }
 
-    /// Steps that were taken.
+    /// The number of steps so far.
     pub fn steps(&self) -> u64 {
         self.steps
     }
 
-    /// The weights as a step takes them, in numbers of `kind`: gradients find their way back.
+    /// The weights for a step, in numbers of `kind`. Gradients flow back to them.
     ///
     /// # Errors
-    /// [`Error::Torch`].
+    /// [`Error::Torch`] if there is not enough memory.
     pub(crate) fn checkpoint(&self, kind: Kind) -> Result<Checkpoint, Error> {
         self.checkpoint_of(kind, |group| &group.values)
     }
 
-    /// The average of the weights: nothing in it learns, batch normalisations included.
+    /// The moving average of the weights. Nothing in it learns, so batch normalisations use their running statistics.
     ///
     /// # Errors
-    /// [`Error::Torch`].
+    /// [`Error::Torch`] if there is not enough memory.
     pub(crate) fn at_rest(&self, kind: Kind) -> Result<Checkpoint, Error> {
         self.checkpoint_of(kind, |group| &group.average)
     }
@@ -153,11 +140,11 @@ impl Parameters {
         Ok(Checkpoint::of(tensors))
     }
 
-    /// Lets the output begin at the mean of `z_spec`.
+    /// Sets the bias of the output to the mean of `z_spec`.
     ///
     /// # Errors
-    /// [`Error::Torch`].
-    pub fn start_at_mean(&mut self, config: &Config, rows: &Rows) -> Result<(), Error> {
+    /// [`Error::Torch`] if libtorch cannot compute.
+    pub fn start_at_mean(&mut self, config: &Config, rows: &TrainingRows) -> Result<(), Error> {
         let Some(z_spec) = &rows.z_spec else {
             return Ok(());
         };
@@ -166,7 +153,7 @@ impl Parameters {
         self.put(&BTreeMap::from([(name, mean)]))
     }
 
-    /// Puts values into the tensors of these names.
+    /// Sets the tensors of these names, and their averages, to these values.
     pub(crate) fn put(&mut self, values: &BTreeMap<String, Tensor>) -> Result<(), Error> {
         let _guard = tch::no_grad_guard();
         let (now, averaged) = (self.checkpoint(Kind::Float)?, self.at_rest(Kind::Float)?);
@@ -182,17 +169,18 @@ impl Parameters {
         Ok(())
     }
 
-    /// A copy of every tensor, by name.
+    /// Copies the averages of all tensors, by name.
     pub(crate) fn tensors(&self) -> Result<BTreeMap<String, Tensor>, Error> {
         let tensors = self.at_rest(Kind::Float)?.into_tensors();
         let copy = |(name, tensor): (String, Tensor)| Ok((name, tensor.f_detach_copy()?));
         tensors.into_iter().map(copy).collect()
     }
 
-    /// One step of AdamW down the gradient of `loss`, whose norm is first cut to the schedule's. Returns the norm before.
+    /// Takes one step of AdamW along the gradient of `loss`, whose norm is clipped to that of the schedule. Returns the norm
+    /// before clipping.
     ///
     /// # Errors
-    /// [`Error::Torch`].
+    /// [`Error::Torch`] if libtorch cannot compute.
     pub(crate) fn step(
         &mut self,
         loss: &Tensor,
@@ -217,7 +205,7 @@ impl Parameters {
         Ok(norm)
     }
 
-    /// The gradient of `loss` by each group's values.
+    /// The gradient of `loss` with respect to the values of each group.
     fn gradients(&self, loss: &Tensor) -> Result<Vec<Tensor>, Error> {
         let values: Vec<&Tensor> = self.learning.iter().map(|group| &group.values).collect();
         let used: Vec<&Tensor> = values.into_iter().filter(|v| v.numel() > 0).collect();
@@ -229,7 +217,7 @@ impl Parameters {
         self.learning.iter().map(gradient).collect()
     }
 
-    /// The gradients of `loss` by tensor name.
+    /// The gradients of `loss`, by tensor name.
     #[cfg(test)]
     pub(super) fn gradients_by_name(
         &self,
@@ -242,7 +230,7 @@ impl Parameters {
         Ok(named)
     }
 
-    /// Everything that the next step depends on, by name.
+    /// All tensors that the next step depends on, by name.
     pub(crate) fn state(&self) -> BTreeMap<String, Tensor> {
         let mut state = BTreeMap::new();
         for (n, group) in self.learning.iter().enumerate() {
@@ -255,7 +243,7 @@ impl Parameters {
         state
     }
 
-    /// Goes on from a state after so many steps; `false` where it is another network's.
+    /// Continues from a state after `steps` steps. Returns `false` if the state is that of another network.
     pub(crate) fn restore(
         &mut self,
         state: &BTreeMap<String, Tensor>,
@@ -275,74 +263,5 @@ impl Parameters {
         }
         self.steps = steps;
         Ok(true)
-    }
-}
-
-impl Group {
-    fn new(
-        tensors: BTreeMap<String, Tensor>,
-        decays: bool,
-        device: Device,
-    ) -> Result<Self, TchError> {
-        let shapes = tensors.values().map(Tensor::size).collect();
-        let flat: Result<Vec<_>, _> = tensors.values().map(|t| t.f_flatten(0, -1)).collect();
-        let values = match flat? {
-            none if none.is_empty() => Tensor::f_zeros([0], (Kind::Float, device))?,
-            flat => Tensor::f_cat(&flat, 0)?,
-        };
-        Ok(Self {
-            names: tensors.into_keys().collect(),
-            shapes,
-            mean: values.f_zeros_like()?,
-            average: values.f_detach_copy()?,
-            square: values.f_zeros_like()?,
-            values: values.f_set_requires_grad(true)?,
-            decays,
-        })
-    }
-
-    fn parts(&self) -> [(&'static str, &Tensor); 4] {
-        [
-            ("values", &self.values),
-            ("mean", &self.mean),
-            ("square", &self.square),
-            ("average", &self.average),
-        ]
-    }
-
-    /// The tensors that lie in `flat`, in the order of the names.
-    fn views(&self, flat: &Tensor) -> Result<Vec<Tensor>, TchError> {
-        if self.names.is_empty() {
-            return Ok(Vec::new());
-        }
-        let sizes: Vec<i64> = self
-            .shapes
-            .iter()
-            .map(|shape| shape.iter().product())
-            .collect();
-        let pieces = flat.f_split_with_sizes(&sizes, 0)?;
-        let shaped = pieces
-            .iter()
-            .zip(&self.shapes)
-            .map(|(piece, shape)| piece.f_view(shape.as_slice()));
-        shaped.collect()
-    }
-
-    fn step(&mut self, gradient: &Tensor, t: u64, rate: f64, decay: f64) -> Result<(), TchError> {
-        let [b1, b2] = BETAS;
-        let corrected = |beta: f64| 1.0 - beta.powi(t.min(1 << 30) as i32);
-        let _ = self.mean.f_lerp_(gradient, 1.0 - b1)?;
-        let _ = self.square.f_lerp_(&gradient.f_square()?, 1.0 - b2)?;
-        let mut spread = self.square.f_sqrt()?;
-        let _ = spread
-            .f_mul_scalar_(corrected(b2).sqrt().recip())?
-            .f_add_scalar_(EPSILON)?;
-        let mut change = self.mean.f_div(&spread)?;
-        let _ = change.f_mul_scalar_(-rate / corrected(b1))?;
-        let _ = self
-            .values
-            .f_mul_scalar_(1.0 - rate * decay)?
-            .f_add_(&change)?;
-        Ok(())
     }
 }

@@ -1,4 +1,4 @@
-//! The weights a training starts from: random by a seed, the same on every machine.
+//! The random weights that a training starts from. A seed gives the same weights on every machine.
 //!
 //! | tensor | distribution |
 //! |---|---|
@@ -12,15 +12,15 @@ use std::collections::BTreeMap;
 
 use tch::Tensor;
 
-use crate::Error;
 use crate::config::Config;
+use crate::error::Error;
 use crate::init::{Uniform, fixed_table};
-use crate::layout::{Entry, is_trunk, layout};
+use crate::layout::{TensorEntry, is_trunk, layout};
 
-/// Every tensor that a forward pass of `config` needs, float32 on the CPU.
+/// Makes every tensor that a forward pass of `config` needs, float32 on the CPU.
 pub(crate) fn tensors(config: &Config, seed: u64) -> Result<BTreeMap<String, Tensor>, Error> {
     let needed = layout(config).into_iter().filter(|entry| entry.required);
-    let tensor = |entry: Entry| {
+    let tensor = |entry: TensorEntry| {
         let values = fixed_table(&entry.name, config).unwrap_or_else(|| values(&entry, seed));
         let shape: Vec<i64> = entry.shape.iter().map(|&side| side as i64).collect();
         Ok((entry.name, Tensor::f_from_slice(&values)?.f_reshape(shape)?))
@@ -28,7 +28,7 @@ pub(crate) fn tensors(config: &Config, seed: u64) -> Result<BTreeMap<String, Ten
     needed.map(tensor).collect()
 }
 
-fn values(entry: &Entry, seed: u64) -> Vec<f32> {
+fn values(entry: &TensorEntry, seed: u64) -> Vec<f32> {
     let name = entry.name.as_str();
     let elements: usize = entry.shape.iter().product();
     let outputs = entry.shape[0];
@@ -41,7 +41,7 @@ fn values(entry: &Entry, seed: u64) -> Vec<f32> {
     } else if is_trunk(name) || name.starts_with("decoder_") {
         (6.0 / (inputs + outputs) as f64).sqrt()
     } else if outputs == 1 {
-        // The output: a first redshift near its bias, whatever the features.
+        // Small weights of the output: the first redshifts are near its bias.
         0.1 / (inputs as f64).sqrt()
     } else {
         (6.0 / inputs as f64).sqrt()

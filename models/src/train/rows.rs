@@ -1,45 +1,60 @@
-//! The rows that a training looks at, in memory.
+//! The rows of a training, in memory.
 
 use tch::{Device, Kind, Tensor};
 
-use crate::Error;
+use crate::error::Error;
 use crate::network::Network;
 
-/// Galaxies, column by column; a column that nothing needs may be missing.
+/// Galaxies, column by column. A column that the training does not need may be missing.
 #[derive(Debug, Default)]
-pub struct Rows {
+pub struct TrainingRows {
     /// `[rows, 5, px, px]` float32, nanomaggies.
     pub cutouts: Option<Tensor>,
     /// `[rows, 5]` float32, AB.
     pub mags: Option<Tensor>,
-    /// `[rows]` float32.
+    /// `[rows]` float32, spectroscopic redshifts.
     pub z_spec: Option<Tensor>,
-    /// `[rows, width]`: what an encoder that does not learn makes of the cutouts.
+    /// `[rows, width]`: the output of an encoder that does not learn, instead of the cutouts.
     pub latents: Option<Tensor>,
 }
 
-impl Rows {
-    /// Number of rows.
+impl TrainingRows {
+    /// The number of rows.
+    ///
+    /// ```
+    /// use hubbleflow_models::{init, train::TrainingRows};
+    /// let rows = TrainingRows { mags: init::inputs(7, 32)?.mags, ..TrainingRows::default() };
+    /// assert_eq!((rows.len(), rows.is_empty()), (7, false));
+    /// # Ok::<(), hubbleflow_models::Error>(())
+    /// ```
     pub fn len(&self) -> i64 {
         let columns = [&self.cutouts, &self.mags, &self.z_spec, &self.latents];
         let first = columns.into_iter().flatten().next();
         first.map_or(0, |column| column.size()[0])
     }
 
-    /// Whether there is none.
+    /// Whether there are no rows.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// The rows of these numbers, on `device`.
+    /// Copies the rows with these numbers (`[k]` int64) to `device`.
     ///
     /// # Errors
-    /// [`Error::Torch`] where there is no memory for them.
+    /// [`Error::Torch`] if there is not enough memory.
+    ///
+    /// ```
+    /// use hubbleflow_models::{init, train::TrainingRows};
+    /// let rows = TrainingRows { mags: init::inputs(7, 32)?.mags, ..TrainingRows::default() };
+    /// let numbers = tch::Tensor::from_slice(&[6i64, 0]);
+    /// assert_eq!(rows.select(&numbers, tch::Device::Cpu)?.len(), 2);
+    /// # Ok::<(), hubbleflow_models::Error>(())
+    /// ```
     pub fn select(&self, numbers: &Tensor, device: Device) -> Result<Self, Error> {
         self.map(|column| column.f_index_select(0, numbers)?.f_to_device(device))
     }
 
-    /// A run of rows, on `device`.
+    /// Copies `rows` rows from number `from` on to `device`.
     pub(crate) fn slice(&self, from: i64, rows: i64, device: Device) -> Result<Self, Error> {
         self.map(|column| column.f_narrow(0, from, rows)?.f_to_device(device))
     }
@@ -54,9 +69,9 @@ impl Rows {
         })
     }
 
-    /// The same rows with what the encoder of `network` makes of their cutouts, `batch` of them at a time; the cutouts
-    /// stay where another branch looks at them.
-    pub(crate) fn seen_by(
+    /// Replaces the cutouts by the output of the encoder of `network`, `batch` rows at a time. The cutouts stay if another
+    /// branch needs them.
+    pub(crate) fn encoded_by(
         mut self,
         network: &Network,
         batch: i64,
@@ -73,12 +88,11 @@ impl Rows {
         let batches = cutouts.f_split(batch, 0)?;
         let latents = batches.iter().map(see).collect::<Result<Vec<_>, _>>()?;
         self.latents = Some(Tensor::f_cat(&latents, 0)?);
-        self.cutouts = network.looks_twice().then_some(cutouts);
+        self.cutouts = network.needs_cutouts_beside_encoder().then_some(cutouts);
         Ok(self)
     }
 
-    /// The same rows, the cutouts of an eighth of them in each of the eight orientations of the sky: a galaxy has no up,
-    /// and no left.
+    /// Turns and flips the cutouts, an eighth of them into each of the eight orientations: a galaxy has no up and no left.
     pub(crate) fn turned(mut self) -> Result<Self, Error> {
         if let Some(cutouts) = &self.cutouts {
             let eighths = cutouts.f_tensor_split(8, 0)?;
@@ -97,7 +111,7 @@ impl Rows {
     }
 }
 
-/// Numbers `0..rows` in an order that follows from `seed`.
+/// Shuffles the numbers `0..rows` in an order that follows from `seed`.
 pub(crate) fn shuffled(rows: i64, seed: i64) -> Result<Tensor, Error> {
     tch::manual_seed(seed);
     Ok(Tensor::f_randperm(rows, (Kind::Int64, Device::Cpu))?)
@@ -109,15 +123,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn turning_gives_each_of_the_eight_orientations_once() {
+    fn turning_gives_each_of_eight_orientations_once() {
         let cutout = Tensor::arange(5 * 16, (Kind::Float, Device::Cpu)).reshape([1, 5, 4, 4]);
-        let rows = Rows {
+        let rows = TrainingRows {
             cutouts: Some(cutout.expand([8, 5, 4, 4], false).contiguous()),
-            ..Rows::default()
+            ..TrainingRows::default()
         };
         let turned = rows.turned().unwrap().cutouts.unwrap();
         let corner = |n, y, x| turned.double_value(&[n, 0, y, x]) as i64;
-        // Where the top left pixel, 0, and its right neighbour, 1, have come to tells the orientation.
+        // The pixels in the corners tell the orientation.
         let mut seen: Vec<(i64, i64, i64, i64)> = (0..8)
             .map(|n| {
                 (

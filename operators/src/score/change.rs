@@ -11,7 +11,7 @@ use std::{
 use connectors::{
     Ledger,
     committed::{CommittedFile, files_of},
-    ledger::{Entry, Kind},
+    ledger::{Entry, EntryKind},
     part::Folder,
 };
 use serde::{Deserialize, Serialize};
@@ -120,7 +120,7 @@ impl Follower {
     /// again: files are read that could not be read then.
     pub fn follow(&mut self, entries: &[Entry], sequence: u64) -> Option<Change> {
         let new = entries.get(self.sequence as usize..sequence as usize)?;
-        let new = new.iter().filter(|entry| entry.kind == Kind::Drop);
+        let new = new.iter().filter(|entry| entry.kind == EntryKind::Drop);
         let mut change = Change {
             sequence,
             drop: entries.get(sequence as usize - 1)?.drop.clone(),
@@ -246,7 +246,7 @@ mod tests {
 
     fn committed(drop: &str, sequence: u64) -> Entry {
         Entry {
-            kind: Kind::Drop,
+            kind: EntryKind::Drop,
             drop: drop.to_owned(),
             sequence,
             ..Entry::abandoned(&format!("attempt-{sequence}"), "0")

@@ -19,7 +19,7 @@ use std::{
     sync::{Arc, Mutex as Lock, PoisonError},
 };
 
-use connectors::{Ledger, Output, ledger::Kind};
+use connectors::{Ledger, Output, ledger::EntryKind};
 use differential_dataflow::VecCollection;
 use serde::{Deserialize, Serialize};
 use timely::dataflow::{
@@ -54,7 +54,7 @@ pub struct Scorer {
 /// ```
 /// # use std::sync::Arc;
 /// # use connectors::{Ledger, Location, Output};
-/// use operators::{Flow, Score, Scorer, Settled};
+/// use hubbleflow_operators::{Flow, Score, Scorer, Settled};
 /// use timely::dataflow::operators::{Inspect, ToStream};
 /// # let runtime = tokio::runtime::Runtime::new().unwrap();
 /// # let folder = tempfile::tempdir().unwrap();
@@ -100,7 +100,7 @@ impl<'s> Score<'s> for Flow<'s, Settled> {
 /// The entry that scoring begins with, where drops are committed: the newest of them.
 pub fn newest(ledger: &Ledger) -> Option<u64> {
     let drops = ledger.entries().iter().rev();
-    let mut drops = drops.filter(|entry| entry.kind == Kind::Drop);
+    let mut drops = drops.filter(|entry| entry.kind == EntryKind::Drop);
     drops.next().map(|entry| entry.sequence)
 }
 

@@ -2,14 +2,14 @@ use std::sync::{Arc, Barrier, Mutex};
 
 use connectors::{
     DropPlan, Ledger,
-    ledger::Rows,
+    ledger::RowCounts,
     split::{Source, Splits},
 };
-use models::Error;
-use operators::{
+use hubbleflow_operators::{
     Commit, Committer, Infer, Inference, Outcome, Read, Settled, Unfinished, Validate, Write,
     feed::{feed, feeder},
 };
+use models::Error;
 use timely::dataflow::operators::{Capture, vec::Map};
 
 use crate::survey::{CLOCK, RULES, Row, Survey, inference, items, tenth};
@@ -70,7 +70,7 @@ fn put(survey: &Survey, drop: &str, mags: &[f32]) {
     survey.put(&format!("{drop}/0.parquet"), &rows);
 }
 
-fn entries(survey: &Survey) -> Vec<(u64, String, Rows)> {
+fn entries(survey: &Survey) -> Vec<(u64, String, RowCounts)> {
     let ledger = survey
         .runtime
         .block_on(Ledger::open(survey.output.location()))
@@ -89,8 +89,8 @@ fn outcomes(settled: &[(u64, Settled)]) -> Vec<(u64, &str, &Outcome)> {
         .collect()
 }
 
-fn predicted(rows: u64) -> Rows {
-    Rows {
+fn predicted(rows: u64) -> RowCounts {
+    RowCounts {
         read: rows,
         written: rows,
         learned: 0,

@@ -4,7 +4,7 @@ use connectors::{
     Split,
     split::{ObjectRef, RowGroupShape, Source, Splits},
 };
-use operators::{Deal, deal::HandedBack};
+use hubbleflow_operators::{Deal, deal::HandedBack};
 use timely::{
     Config,
     dataflow::{

@@ -7,7 +7,7 @@ use std::{
 };
 
 use connectors::{DropPlan, galaxy::FileKind};
-use operators::feed::{Feed, feed, feeder};
+use hubbleflow_operators::feed::{Feed, feed, feeder};
 use timely::dataflow::operators::{Capture, Inspect};
 
 use crate::survey::items;

@@ -1,7 +1,7 @@
 //! The operator against a plain account of what it was given.
 use std::{cell::RefCell, collections::BTreeMap, rc::Rc};
 
-use operators::gather::{Group, gather};
+use hubbleflow_operators::gather::{Group, gather};
 use proptest::prelude::*;
 use timely::dataflow::{
     channels::pact::Pipeline,

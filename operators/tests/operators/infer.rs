@@ -9,8 +9,8 @@ use arrow::{
     datatypes::{Float32Type, Int64Type},
 };
 use connectors::part::Folder;
+use hubbleflow_operators::{Inference, Parcel};
 use models::Error;
-use operators::{Inference, Parcel};
 use timely::dataflow::operators::Capture;
 
 use crate::survey::{Row, Survey, inference, items, noting, photoz, tenth};

@@ -1,4 +1,4 @@
-use operators::metrics::{Metrics, Numbers, Scores, Slice, dz};
+use hubbleflow_operators::metrics::{Metrics, Numbers, Scores, Slice, dz};
 use proptest::prelude::*;
 
 use crate::plain;

@@ -4,7 +4,7 @@ use std::{
     rc::Rc,
 };
 
-use operators::offload::{Reply, offload};
+use hubbleflow_operators::offload::{Reply, offload};
 use timely::{
     dataflow::{
         InputHandle, ProbeHandle,

@@ -1,7 +1,7 @@
 //! The metrics once more, from lists of floats: the plain computation that the engine's must equal.
 use std::collections::BTreeMap;
 
-use operators::{Metrics, metrics::Numbers};
+use hubbleflow_operators::{Metrics, metrics::Numbers};
 
 /// An object as it stands: both redshifts, the drop its prediction came with, r magnitude and HEALPix cell of order 29.
 #[derive(Clone, Debug, PartialEq)]

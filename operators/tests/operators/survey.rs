@@ -12,11 +12,11 @@ use connectors::{
     budget::Budget,
     galaxy::{ColumnNames, Request},
 };
-use models::{Error, Inputs, Model, Needs};
-use object_store::{ObjectStore, ObjectStoreExt, memory::InMemory, path::Path};
-use operators::{
+use hubbleflow_operators::{
     Clock, DropId, Flow, Infer, Inference, Parcel, Read, Reader, Rules, Validate, Writer,
 };
+use models::{Error, Inputs, Model, Needs};
+use object_store::{ObjectStore, ObjectStoreExt, memory::InMemory, path::Path};
 use parquet::arrow::ArrowWriter;
 use tch::Tensor;
 use timely::dataflow::{

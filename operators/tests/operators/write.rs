@@ -7,7 +7,7 @@ use connectors::{
     part::{Folder, Piece},
     split::{Source, Splits},
 };
-use operators::{Parcel, Staged, Tally, Write};
+use hubbleflow_operators::{Parcel, Staged, Tally, Write};
 use timely::dataflow::operators::{Capture, ToStream};
 
 use crate::survey::{Row, Survey, inference, items, photoz, tenth};
@@ -112,7 +112,7 @@ fn rows_of_all_parts_are_all_rows() {
     let (survey, plan) = survey();
     let staged = stage(&survey, &plan, u64::MAX);
     assert_eq!(staged.len(), 3, "one for each part");
-    let mut rows = connectors::ledger::Rows::default();
+    let mut rows = connectors::ledger::RowCounts::default();
     staged.iter().for_each(|staged| rows += staged.rows);
     assert!(rows.balance() && rows.read == 400, "{rows:?}");
     // The eighth object has the ids of the first; of the other rows, ten have an r.a. beyond 360.

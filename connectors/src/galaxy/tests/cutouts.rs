@@ -99,81 +99,67 @@ fn every_form_survives_parquet() {
     }
 }
 
-#[test]
-fn rows_that_are_no_cutout_say_why() {
-    use ListKind::Small;
-    let reason = |array: ArrayRef, row: usize| {
-        Cutouts::open("cutout", &array, 32)
-            .unwrap()
-            .get(row)
-            .unwrap_err()
-            .to_string()
-    };
-    let tail = "not 5 bands of 32x32 pixels or more";
-    let flat = |length| {
-        lists(
-            Small,
-            length,
-            Arc::new(Float32Array::from(vec![0.0; length])),
-            &[],
-        )
-    };
-    assert_eq!(
-        reason(flat(5119), 0),
-        format!("cutout is 5119 values, {tail}")
-    );
-    assert_eq!(
-        reason(flat(4805), 0),
-        format!("cutout is 5 bands of 31x31 pixels, {tail}")
-    );
+const TAIL: &str = "not 5 bands of 32x32 pixels or more";
 
+/// Why a row has no cutout of 32x32 pixels.
+fn reason(array: ArrayRef, row: usize) -> String {
+    let cutouts = Cutouts::open("cutout", &array, 32).unwrap();
+    cutouts.get(row).unwrap_err().to_string()
+}
+
+fn zeros(count: usize) -> ArrayRef {
+    Arc::new(Float32Array::from(vec![0.0; count]))
+}
+
+#[test]
+fn a_flat_row_that_is_no_cutout_says_why() {
+    use ListKind::Small;
+    for (length, what) in [(5119, "5119 values"), (4805, "5 bands of 31x31 pixels")] {
+        let flat = lists(Small, length, zeros(length), &[]);
+        assert_eq!(reason(flat, 0), format!("cutout is {what}, {TAIL}"));
+    }
     let mut pixels: Vec<Option<f32>> = vec![Some(1.0); 10240];
     pixels[5120 + 77] = None;
     let with_null = lists(Small, 5120, Arc::new(Float32Array::from(pixels)), &[]);
     assert_eq!(reason(with_null.clone(), 1), "cutout has a null pixel");
-    assert!(
-        Cutouts::open("cutout", &with_null, 32)
-            .unwrap()
-            .get(0)
-            .is_ok()
-    );
+    let cutouts = Cutouts::open("cutout", &with_null, 32).unwrap();
+    assert!(cutouts.get(0).is_ok());
+}
 
-    let floats = |count: usize| -> ArrayRef { Arc::new(Float32Array::from(vec![0.0; count])) };
+#[test]
+fn a_nested_row_that_is_no_cutout_says_why() {
+    use ListKind::Small;
     let nested = |bands, height, width, null_lines: &[usize]| {
-        let lines = lists(Small, width, floats(bands * height * width), null_lines);
+        let lines = lists(Small, width, zeros(bands * height * width), null_lines);
         lists(Small, bands, lists(Small, height, lines, &[]), &[])
     };
-    assert_eq!(
-        reason(nested(5, 32, 32, &[40]), 0),
-        "cutout has a null pixel"
-    );
-    assert_eq!(
-        reason(nested(4, 32, 32, &[]), 0),
-        format!("cutout is 4 bands, {tail}")
-    );
-    assert_eq!(
-        reason(nested(5, 32, 33, &[]), 0),
-        format!("cutout is a band of 32x33 pixels, {tail}")
-    );
+    let null = reason(nested(5, 32, 32, &[40]), 0);
+    assert_eq!(null, "cutout has a null pixel");
+    for (row, what) in [
+        (nested(4, 32, 32, &[]), "4 bands"),
+        (nested(5, 32, 33, &[]), "a band of 32x33 pixels"),
+    ] {
+        assert_eq!(reason(row, 0), format!("cutout is {what}, {TAIL}"));
+    }
     let lines = concat(&[
-        &*lists(Small, 32, floats(5 * 32 * 32 - 64), &[]),
-        &*lists(Small, 31, floats(31), &[]),
-        &*lists(Small, 33, floats(33), &[]),
+        &*lists(Small, 32, zeros(5 * 32 * 32 - 64), &[]),
+        &*lists(Small, 31, zeros(31), &[]),
+        &*lists(Small, 33, zeros(33), &[]),
     ])
     .unwrap();
     let ragged = lists(Small, 5, lists(Small, 32, lines, &[]), &[]);
     assert_eq!(
         reason(ragged, 0),
-        format!("cutout is a band with lines of unequal length, {tail}")
+        format!("cutout is a band with lines of unequal length, {TAIL}")
     );
+}
 
+#[test]
+fn a_row_whose_bands_are_not_ugriz_says_why() {
+    use ListKind::Small;
     let named = |names: &[&str]| -> ArrayRef {
-        let images = lists(
-            Small,
-            32,
-            lists(Small, 32, floats(names.len() * 1024), &[]),
-            &[],
-        );
+        let lines = lists(Small, 32, zeros(names.len() * 1024), &[]);
+        let images = lists(Small, 32, lines, &[]);
         let bands: ArrayRef = Arc::new(StringArray::from(names.to_vec()));
         let columns = [
             ("flux", lists(Small, names.len(), images, &[])),
@@ -187,9 +173,8 @@ fn rows_that_are_no_cutout_say_why() {
         reason(named(&["des-g", "des-r", "z", "hsc-y"]), 0),
         "cutout lacks bands u, i; it has des-g, des-r, z, hsc-y"
     );
-    let twice = reason(named(&["u", "g", "r", "i", "z", "des_G"]), 0);
     assert_eq!(
-        twice,
+        reason(named(&["u", "g", "r", "i", "z", "des_G"]), 0),
         "cutout has band g more than once: u, g, r, i, z, des_G"
     );
 }

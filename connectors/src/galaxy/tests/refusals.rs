@@ -24,7 +24,7 @@ fn with_type(column: usize, data_type: DataType) -> impl FnOnce(&mut Vec<Field>)
 }
 
 #[test]
-fn every_refusal_says_what_and_what_to_do() {
+fn a_missing_column_says_what_the_file_has_and_what_to_do() {
     let no_change = |_: &mut Request| {};
     let missing = refused(
         |fields| fields.retain(|f| !["cutout", "mag_g", "ra"].contains(&f.name().as_str())),
@@ -46,7 +46,11 @@ fn every_refusal_says_what_and_what_to_do() {
         "{mapped}"
     );
     assert!(mapped.ends_with("--column object_id=NAME"), "{mapped}");
+}
 
+#[test]
+fn a_column_of_another_type_says_which_types_are_read() {
+    let no_change = |_: &mut Request| {};
     let float_id = refused(with_type(1, DataType::Float64), no_change);
     assert!(float_id.starts_with("column `object_id` is Float64, and must be int64, uint64 or string, and never a float: a float loses digits above 2^53"), "{float_id}");
     let small_id = refused(with_type(1, DataType::Int32), no_change);
@@ -73,7 +77,10 @@ fn every_refusal_says_what_and_what_to_do() {
         refused(|fields| fields.push(again), no_change)
             .starts_with("column `ra` stands in the file more than once")
     );
+}
 
+#[test]
+fn a_column_that_cannot_be_kept_says_why() {
     let keep = |columns: &'static [&str]| {
         refused(
             |_| {},

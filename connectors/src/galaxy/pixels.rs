@@ -1,0 +1,101 @@
+//! The pixels of one cutout.
+
+use super::BANDS;
+
+/// One galaxy's image: five bands of `side_px` by `side_px` pixels, in nanomaggies.
+#[derive(Clone, Copy, Debug)]
+pub struct Cutout<'a> {
+    /// u, g, r, i, z; each `[y, x]`, little-endian float32.
+    pub(super) planes: [&'a [u8]; 5],
+    pub(super) side_px: usize,
+}
+
+impl Cutout<'_> {
+    /// Side of the image, in pixels.
+    pub fn side_px(&self) -> usize {
+        self.side_px
+    }
+
+    /// The largest absolute value of the pixels of all bands, in nanomaggies; NaN or infinite where a pixel is.
+    pub fn flux_abs_max(&self) -> f32 {
+        // Without their signs, floats are ordered as their bits are, and NaN comes last. No early exit: a loop without
+        // branches is done in vector registers.
+        const WITHOUT_SIGN: u32 = 0x7fff_ffff;
+        let largest = |plane: &[u8]| {
+            let (pixels, _) = plane.as_chunks::<4>();
+            let bits = pixels.iter().map(|pixel| u32::from_le_bytes(*pixel));
+            bits.fold(0, |largest, bits| largest.max(bits & WITHOUT_SIGN))
+        };
+        let planes = self.planes.iter();
+        f32::from_bits(planes.fold(0, |largest_so_far, plane| {
+            largest_so_far.max(largest(plane))
+        }))
+    }
+
+    /// Whether every pixel of the five bands is a number, neither NaN nor infinite.
+    pub fn is_finite(&self) -> bool {
+        self.flux_abs_max().is_finite()
+    }
+
+    /// How many bands have one value in all of the central `side_px` by `side_px` pixels: such a band shows nothing.
+    ///
+    /// A single pixel is no image, so no band of it is blank.
+    pub fn blank_bands(&self, side_px: usize) -> usize {
+        let is_blank = |plane: &&&[u8]| {
+            let mut lines = centre(plane, self.side_px, side_px);
+            let first = lines.next().and_then(<[_]>::first).copied();
+            let Some(first) = first.map(f32::from_le_bytes) else {
+                return false;
+            };
+            // Nearly all bands end at their first line.
+            let of_first = |pixel: &[u8; 4]| f32::from_le_bytes(*pixel) == first;
+            centre(plane, self.side_px, side_px).all(|line| line.iter().all(of_first))
+        };
+        match side_px {
+            0 | 1 => 0,
+            _ => self.planes.iter().filter(is_blank).count(),
+        }
+    }
+
+    /// Copies the central `side_px` by `side_px` pixels to `out`, as `[band, y, x]`.
+    ///
+    /// What is cut off on the four sides is the same, or a pixel less at the top and on the left.
+    ///
+    /// # Panics
+    /// If the cutout is smaller than that, or `out` is not `5 * side_px * side_px` long.
+    pub fn crop_into(&self, side_px: usize, out: &mut [f32]) {
+        assert!(
+            side_px <= self.side_px,
+            "{side_px} pixels of {}",
+            self.side_px
+        );
+        assert_eq!(
+            out.len(),
+            BANDS.len() * side_px * side_px,
+            "five bands of {side_px} pixels"
+        );
+        if side_px == 0 {
+            return;
+        }
+        for (plane, band) in self
+            .planes
+            .iter()
+            .zip(out.chunks_exact_mut(side_px * side_px))
+        {
+            let lines = centre(plane, self.side_px, side_px);
+            for (line, out) in lines.zip(band.chunks_exact_mut(side_px)) {
+                for (pixel, out) in line.iter().zip(out) {
+                    *out = f32::from_le_bytes(*pixel);
+                }
+            }
+        }
+    }
+}
+
+/// The lines of the central `px` by `px` pixels of a plane whose side is `side_px`.
+fn centre(plane: &[u8], side_px: usize, px: usize) -> impl Iterator<Item = &[[u8; 4]]> {
+    let (pixels, _) = plane.as_chunks::<4>();
+    let margin_px = (side_px - px) / 2;
+    let lines = pixels.chunks_exact(side_px).skip(margin_px).take(px);
+    lines.map(move |line| &line[margin_px..margin_px + px])
+}

@@ -1,0 +1,40 @@
+//! Fixed-shape tensors: the metadata that says how their values are laid out.
+
+use arrow::datatypes::Field;
+use serde::Deserialize;
+
+use super::SchemaError;
+
+/// The metadata of `arrow.fixed_shape_tensor`; its names of dimensions mean nothing to us.
+#[derive(Deserialize)]
+struct TensorShape {
+    shape: Vec<usize>,
+    permutation: Option<Vec<usize>>,
+}
+
+/// Refuses a fixed-shape tensor that is laid out in another way than `[band, y, x]`.
+pub(super) fn check_tensor(field: &Field) -> Result<(), SchemaError> {
+    let metadata = field.metadata();
+    if metadata
+        .get("ARROW:extension:name")
+        .is_none_or(|name| name != "arrow.fixed_shape_tensor")
+    {
+        return Ok(());
+    }
+    let text = metadata
+        .get("ARROW:extension:metadata")
+        .map_or("", String::as_str);
+    let refused = || SchemaError::Type {
+        column: field.name().clone(),
+        found: format!("a fixed-shape tensor {text}"),
+        expected: "of shape [5, s, s]: [band, y, x], and not permuted".to_owned(),
+    };
+    let tensor: TensorShape = serde_json::from_str(text).map_err(|_| refused())?;
+    let in_order = tensor
+        .permutation
+        .is_none_or(|permutation| permutation == [0, 1, 2]);
+    match tensor.shape[..] {
+        [5, height, width] if height == width && in_order => Ok(()),
+        _ => Err(refused()),
+    }
+}

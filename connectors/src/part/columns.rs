@@ -1,0 +1,60 @@
+//! Columns of the batches that parts are made of.
+use std::sync::Arc;
+
+use arrow::{
+    array::{Array, ArrayRef, RecordBatch},
+    compute::{SortColumn, SortOptions},
+    datatypes::{Field, FieldRef, Schema},
+    error::ArrowError,
+};
+
+/// Columns of pieces that say where a row was found. No kept column may have these names.
+pub(crate) const OBJECT: &str = "__object";
+pub(crate) const ROW_GROUP: &str = "__row_group";
+pub(crate) const ROW: &str = "__row";
+/// A row's place among all rows of a part's pieces, where its kept columns are.
+pub(crate) const PLACE: &str = "__place";
+
+/// A column of a batch.
+pub(super) type Column = (FieldRef, ArrayRef);
+
+/// A column of a name, and whether null is allowed in it.
+pub(super) fn named(name: &str, values: ArrayRef, nullable: bool) -> Column {
+    let field = Field::new(name, values.data_type().clone(), nullable);
+    (Arc::new(field), values)
+}
+
+pub(super) fn batch(columns: Vec<Column>) -> Result<RecordBatch, ArrowError> {
+    let (fields, arrays): (Vec<FieldRef>, Vec<ArrayRef>) = columns.into_iter().unzip();
+    RecordBatch::try_new(Arc::new(Schema::new(fields)), arrays)
+}
+
+pub(super) fn with_columns(
+    rows: &RecordBatch,
+    more: Vec<Column>,
+) -> Result<RecordBatch, ArrowError> {
+    let mine = rows.schema_ref().fields().iter().cloned();
+    let mine = mine.zip(rows.columns().iter().cloned());
+    batch(mine.chain(more).collect())
+}
+
+pub(super) fn column(rows: &RecordBatch, name: &str) -> ArrayRef {
+    rows.column_by_name(name)
+        .unwrap_or_else(|| panic!("pieces carry the column {name}"))
+        .clone()
+}
+
+pub(super) const ASCENDING: SortOptions = SortOptions {
+    descending: false,
+    nulls_first: false,
+};
+
+pub(super) fn ascending(rows: &RecordBatch, names: &[&str]) -> Vec<SortColumn> {
+    names
+        .iter()
+        .map(|name| SortColumn {
+            values: column(rows, name),
+            options: Some(ASCENDING),
+        })
+        .collect()
+}

@@ -1,0 +1,95 @@
+//! Makes the files of a part from all of its pieces.
+use std::{collections::HashMap, sync::Arc};
+
+use arrow::{
+    array::{ArrayRef, RecordBatch, UInt32Array},
+    compute::concat_batches,
+    error::ArrowError,
+};
+
+use super::{
+    columns::{OBJECT, PLACE, batch, named},
+    door::Folder,
+    duplicates,
+    encoded::{EncodedFile, PartLabel},
+    files, kept,
+    pieces::Piece,
+};
+use crate::{codec::Spilled, entry::RowCounts};
+
+/// Settles duplicate ids, sorts and encodes a part of `pieces` and of those that are `spilled`. If the kept columns take
+/// more than `held_bytes`, those of spilled pieces stay compressed until they are written.
+///
+/// # Errors
+/// Where pieces of a part do not have the same columns.
+pub fn finish(
+    pieces: Vec<Piece>,
+    spilled: Vec<Spilled>,
+    held_bytes: u64,
+    label: &PartLabel,
+) -> Result<(Vec<EncodedFile>, RowCounts), ArrowError> {
+    let (pieces, kept) = kept::Kept::take_from(pieces, spilled, held_bytes)?;
+    let objects: HashMap<u32, String> = pieces
+        .iter()
+        .map(|piece| (piece.object_index, piece.object.clone()))
+        .collect();
+    let of_folder = |folder| pieces.iter().filter(move |piece| piece.folder == folder);
+    let (mut photoz, mut specz, rejects) = (
+        gather(of_folder(Folder::Photoz))?,
+        gather(of_folder(Folder::SpecZ))?,
+        gather(of_folder(Folder::Rejects))?,
+    );
+    drop(pieces);
+    let mut rejected: Vec<RecordBatch> = Vec::new();
+    rejected.extend(rejects);
+    duplicates::settle_duplicates(&mut photoz, &mut specz, &mut rejected, &objects)?;
+    let rejects = match rejected.first() {
+        Some(first) => Some(concat_batches(&first.schema(), &rejected)?),
+        None => None,
+    };
+    let count =
+        |batch: &Option<RecordBatch>| batch.as_ref().map_or(0, |batch| batch.num_rows() as u64);
+    let (written, learned, rejected) = (count(&photoz), count(&specz), count(&rejects));
+    let mut files = Vec::new();
+    for (folder, rows) in [
+        (Folder::Photoz, photoz),
+        (Folder::SpecZ, specz),
+        (Folder::Rejects, rejects),
+    ] {
+        if let Some(rows) = rows.filter(|rows| rows.num_rows() > 0) {
+            files.push(match folder {
+                Folder::Photoz => files::photoz_file(&rows, &kept, label),
+                Folder::SpecZ => files::specz_file(&rows, label),
+                Folder::Rejects => files::rejects_file(&rows, &objects, label),
+            }?);
+        }
+    }
+    Ok((
+        files,
+        RowCounts {
+            read: written + learned + rejected,
+            written,
+            learned,
+            rejected,
+        },
+    ))
+}
+
+/// One batch of a folder's pieces, with the object and the place of each row.
+fn gather<'a>(pieces: impl Iterator<Item = &'a Piece>) -> Result<Option<RecordBatch>, ArrowError> {
+    let (mut batches, mut place) = (Vec::new(), 0);
+    for piece in pieces {
+        let rows = piece.rows.num_rows();
+        let object: ArrayRef = Arc::new(UInt32Array::from_value(piece.object_index, rows));
+        let places: ArrayRef = Arc::new(UInt32Array::from_iter_values(place..place + rows as u32));
+        place += rows as u32;
+        let fields = piece.rows.schema_ref().fields().iter().cloned();
+        let own = fields.zip(piece.rows.columns().iter().cloned());
+        let found = [named(OBJECT, object, false), named(PLACE, places, false)];
+        batches.push(batch(own.chain(found).collect())?);
+    }
+    match batches.first() {
+        Some(first) => concat_batches(&first.schema(), &batches).map(Some),
+        None => Ok(None),
+    }
+}

@@ -1,0 +1,146 @@
+//! Says why a row is rejected: every reason in one place, worded as the column `reason` of `rejects/` has it.
+//!
+//! | found by | when | reasons |
+//! |---|---|---|
+//! | `validate` | before the model runs | all but the last two |
+//! | `infer` | when the model has answered | [`RejectReason::PredictionNotFinite`] |
+//! | [`finish`](super::finish) | when all rows of a part are together | [`RejectReason::Duplicate`] |
+use super::Door;
+use crate::galaxy::{CutoutFault, FLUX_MAX_NMGY};
+
+/// The reason why a row is rejected; displayed, it is the text in `rejects/`.
+/// ```
+/// use hubbleflow_connectors::part::{Door, RejectReason};
+///
+/// let reason = RejectReason::MagNull { band: "r" };
+/// assert_eq!(Door::from(reason), Door::Rejected("mag_r is null".to_owned()));
+/// ```
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum RejectReason {
+    /// The row has no id.
+    #[error("object_id is null")]
+    IdNull,
+    /// The row of a `specz` file has no spec-z.
+    #[error("z_spec is null: the row teaches nothing")]
+    ZSpecNull,
+    /// The spec-z is outside the accepted range, or exactly 0.
+    #[error("z_spec is {z_spec}, which is no redshift")]
+    ZSpecNotRedshift {
+        /// The value in the file.
+        z_spec: f32,
+    },
+    /// A coordinate is missing.
+    #[error("{column} is null")]
+    PositionNull {
+        /// `ra` or `dec`.
+        column: &'static str,
+    },
+    /// The coordinates are not a position on the sky.
+    #[error("ra {ra_deg}, dec {dec_deg} is no position on the sky, in degrees")]
+    PositionOffSky {
+        /// Right ascension, degrees.
+        ra_deg: f64,
+        /// Declination, degrees.
+        dec_deg: f64,
+    },
+    /// The model needs magnitudes, and the file has none.
+    #[error("the file has no magnitudes")]
+    NoMags,
+    /// The row's list of magnitudes cannot be used.
+    #[error("{fault}")]
+    MagsFaulty {
+        /// What is wrong with the list.
+        fault: String,
+    },
+    /// A magnitude is missing.
+    #[error("mag_{band} is null")]
+    MagNull {
+        /// One of u, g, r, i, z.
+        band: &'static str,
+    },
+    /// A magnitude is not between the limits.
+    #[error("mag_{band} is {mag}, not between {mag_min} and {mag_max}")]
+    MagOutOfRange {
+        /// One of u, g, r, i, z.
+        band: &'static str,
+        /// The magnitude in the file (AB).
+        mag: f32,
+        /// Magnitudes lie above this limit.
+        mag_min: f32,
+        /// Magnitudes lie below this limit.
+        mag_max: f32,
+    },
+    /// The model needs cutouts, and the file has none.
+    #[error("the file has no cutouts")]
+    NoCutouts,
+    /// The cutout cannot be decoded.
+    #[error("{0}")]
+    CutoutFaulty(CutoutFault),
+    /// The cutout is smaller than the model's input.
+    #[error("cutout is {side_px}x{side_px} pixels, and the model looks at {model_px}x{model_px}")]
+    CutoutSmall {
+        /// Side of the cutout, pixels.
+        side_px: usize,
+        /// Side of the model's input, pixels.
+        model_px: usize,
+    },
+    /// A pixel is NaN or infinite.
+    #[error("cutout has a pixel that is not finite")]
+    PixelNotFinite,
+    /// A pixel is brighter than any flux.
+    #[error("cutout has a pixel of {flux_nmgy:e} nanomaggies, which is no flux: more than {max:e}", max = FLUX_MAX_NMGY)]
+    PixelNotFlux {
+        /// The largest absolute value in the cutout, nanomaggies.
+        flux_nmgy: f32,
+    },
+    /// No band of the cutout has two different values.
+    #[error("cutout is blank: each of its bands has one value in all pixels")]
+    CutoutBlank,
+    /// The model's answer for the row is NaN or infinite.
+    #[error("the model predicts {z_phot}")]
+    PredictionNotFinite {
+        /// The model's answer.
+        z_phot: f32,
+    },
+    /// An earlier row of the drop has the same id.
+    #[error(
+        "object_id comes twice in this drop: the first stays, in {object}, row group {row_group}, row {row}"
+    )]
+    Duplicate {
+        /// The object with the first row of this id, below the catalog.
+        object: String,
+        /// The row group of the first row.
+        row_group: u32,
+        /// The place of the first row in its row group.
+        row: u64,
+    },
+}
+
+impl From<RejectReason> for Door {
+    fn from(reason: RejectReason) -> Self {
+        Self::Rejected(reason.to_string())
+    }
+}
+
+impl Door {
+    /// The door of a row after the model answered: a row is predicted only if its photo-z is finite.
+    /// ```
+    /// use hubbleflow_connectors::part::Door;
+    ///
+    /// assert_eq!(Door::Predicted.after_prediction(0.1), Door::Predicted);
+    /// assert_eq!(
+    ///     Door::Predicted.after_prediction(f32::NAN),
+    ///     Door::Rejected("the model predicts NaN".to_owned()),
+    /// );
+    /// assert_eq!(Door::Withdrawn.after_prediction(f32::NAN), Door::Withdrawn);
+    /// ```
+    pub fn after_prediction(self, z_phot: f32) -> Self {
+        match self {
+            Self::Predicted if !z_phot.is_finite() => {
+                RejectReason::PredictionNotFinite { z_phot }.into()
+            }
+            door => door,
+        }
+    }
+}

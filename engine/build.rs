@@ -1,0 +1,4 @@
+//! Links libtorch.
+fn main() {
+    link::libtorch();
+}

@@ -1,0 +1,13 @@
+//! The arguments of the commands as people type them, and the settings that they become.
+mod catalog;
+mod row;
+mod run;
+mod sample;
+mod train;
+mod values;
+
+pub use catalog::CatalogArgs;
+pub use run::{RunArgs, WatchArgs};
+pub use sample::SampleArgs;
+pub use train::{FinetuneArgs, PretrainArgs};
+pub(crate) use values::{LocalPath, local};

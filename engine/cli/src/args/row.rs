@@ -1,0 +1,35 @@
+//! How rows are read and judged.
+use clap::Args;
+use hubbleflow::RowSettings;
+
+/// Arguments of every command that reads galaxies.
+#[derive(Args, Clone, Debug)]
+pub struct RowArgs {
+    /// Read a column under another name, as cutout=image (may be given several times)
+    #[arg(long, value_name = "NAME=NAME")]
+    pub column: Vec<String>,
+    /// Magnitudes at or below this mean "not measured"
+    #[arg(long, default_value_t = 0.0, allow_negative_numbers = true)]
+    pub mag_min: f32,
+    /// Magnitudes at or above this mean "not measured"
+    #[arg(long, default_value_t = 40.0)]
+    pub mag_max: f32,
+    /// A z_spec below this is ignored; so is exactly 0
+    #[arg(long, default_value_t = -0.01, allow_negative_numbers = true)]
+    pub z_spec_min: f32,
+    /// A z_spec above this is ignored: many tables write 99 or 9999 for a missing redshift
+    #[arg(long, default_value_t = 10.0)]
+    pub z_spec_max: f32,
+}
+
+impl RowArgs {
+    pub(crate) fn settings(&self) -> RowSettings {
+        RowSettings {
+            columns: self.column.clone(),
+            mag_min: self.mag_min,
+            mag_max: self.mag_max,
+            z_spec_min: self.z_spec_min,
+            z_spec_max: self.z_spec_max,
+        }
+    }
+}

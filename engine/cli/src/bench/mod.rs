@@ -1,0 +1,55 @@
+//! Time this machine: the model, reading and exchanging alone, and a whole run.
+mod exchange;
+mod machine;
+mod model;
+mod read;
+mod rounds;
+mod run;
+mod table;
+mod usage;
+
+use clap::Subcommand;
+use tokio::runtime::Runtime;
+
+use hubbleflow::StoreOptions;
+
+use crate::{Error, console::show};
+
+pub use exchange::ExchangeArgs;
+pub use model::ModelArgs;
+pub use read::ReadArgs;
+pub use run::RunBench;
+
+/// What is timed.
+#[derive(Subcommand)]
+pub enum BenchCommand {
+    /// The model alone, on one thread: rounds of the same made-up galaxies, after a warm-up
+    Model(ModelArgs),
+    /// Reading alone, as a run does it: fetched, decoded, judged, and laid out as a model takes it
+    Read(ReadArgs),
+    /// Exchanging alone: predictions between workers, as bytes
+    Exchange(ExchangeArgs),
+    /// A whole run, from this catalog to committed predictions, and the model's share of it
+    Run(Box<RunBench>),
+}
+
+/// Times what `command` names, and prints what it took.
+///
+/// # Errors
+/// Those of what is timed.
+pub fn bench(
+    command: BenchCommand,
+    options: &StoreOptions,
+    runtime: &Runtime,
+) -> Result<u8, Error> {
+    let shown = match command {
+        BenchCommand::Model(args) => show(args.json, &model::bench(&args, options, runtime)?),
+        BenchCommand::Read(args) => show(args.json, &read::bench(&args, options, runtime)?),
+        BenchCommand::Exchange(args) => show(args.json, &exchange::bench(&args)?),
+        BenchCommand::Run(args) => {
+            let json = args.run.catalog.json;
+            show(json, &run::bench(*args, options, runtime)?)
+        }
+    };
+    shown.map(|()| 0)
+}

@@ -1,0 +1,118 @@
+//! A whole run in a process of its own, and the model's share of it.
+use std::time::Duration;
+
+use clap::Args;
+use hubbleflow::{
+    StoreOptions, Summary, clock::clock, model::model_directory, settings::cores, units::HumanBytes,
+};
+use models::Precision;
+use serde::Serialize;
+use tokio::runtime::Runtime;
+
+use super::{machine::Machine, model::rounds, table::table, usage::usage};
+use crate::{Error, args::RunArgs, job::job};
+
+/// How long the model alone is timed, after the run.
+const MODEL_TIME: Duration = Duration::from_secs(5);
+
+/// Settings of `bench run`.
+#[derive(Args)]
+#[command(mut_arg("out", |out| {
+    let help = "Where the predictions go [default: a folder that is removed]";
+    out.required(false).default_value("").hide_default_value(true).help(help)
+}))]
+pub struct RunBench {
+    /// As those of `run`.
+    #[command(flatten)]
+    pub(super) run: RunArgs,
+}
+
+/// What a run took, from the start of the process to the last commit.
+#[derive(Clone, Debug, Serialize)]
+pub struct RunTiming {
+    /// What it did.
+    #[serde(flatten)]
+    pub summary: Summary,
+    /// Threads that ran the model.
+    pub threads: usize,
+    /// By the clock.
+    pub wall_seconds: f64,
+    /// Of all its threads.
+    pub cpu_seconds: f64,
+    /// What the model alone takes for these rows, on one thread.
+    pub model_cpu_seconds: f64,
+    /// The latter by the former.
+    pub model_share: f64,
+    /// The most memory that it held.
+    pub peak_rss_bytes: u64,
+    /// What it ran on.
+    pub machine: Machine,
+}
+
+/// Runs a job in this process, then times the model alone.
+pub(super) fn bench(
+    bench: RunBench,
+    options: &StoreOptions,
+    runtime: &Runtime,
+) -> Result<RunTiming, Error> {
+    let mut args = bench.run;
+    if args.local.is_some() || args.processes.is_some() {
+        let reason = "bench run times one process: leave --local and --processes out";
+        return Err(Error::Usage(reason.to_owned()));
+    }
+    let temporary = tempfile::tempdir()
+        .map_err(|source| Error::io("making a folder for the predictions", source))?;
+    if args.catalog.out.is_empty() {
+        args.catalog.out = temporary.path().join("out").display().to_string();
+    }
+    let summary = job(&args, options, runtime)?.run()?;
+    let (wall, used) = (clock(), usage());
+    let settings = args.settings()?;
+    let device = args.device.resolve(0)?;
+    let precision = args.precision.or(Precision::fastest(device));
+    let dir = runtime.block_on(model_directory(&args.catalog.model()?, options))?;
+    let model = models::load(&dir.path, device, precision)?;
+    let rounds = rounds(model.as_ref(), 1, settings.batch(device), MODEL_TIME)?;
+    let model_cpu_seconds = rounds.cpu_seconds_a_galaxy() * summary.rows_written as f64;
+    let cpu_seconds = used.cpu.as_secs_f64();
+    Ok(RunTiming {
+        threads: settings.threads(device, cores()),
+        wall_seconds: wall.as_secs_f64(),
+        cpu_seconds,
+        model_cpu_seconds,
+        model_share: model_cpu_seconds / cpu_seconds,
+        peak_rss_bytes: used.peak_rss_bytes,
+        machine: Machine::here(),
+        summary,
+    })
+}
+
+impl std::fmt::Display for RunTiming {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let summary = &self.summary;
+        let model = format!(
+            "{:.1} s, {:.0}% of the CPU time ({} on {} threads of {})",
+            self.model_cpu_seconds,
+            100.0 * self.model_share,
+            summary.precision,
+            self.threads,
+            summary.device
+        );
+        let rows = [
+            ("machine", self.machine.to_string()),
+            (
+                "galaxies",
+                format!("{} of {} rows", summary.rows_written, summary.rows_read),
+            ),
+            (
+                "galaxies a second",
+                format!("{:.1}", summary.galaxies_per_second),
+            ),
+            ("wall time", format!("{:.2} s", self.wall_seconds)),
+            ("CPU time", format!("{:.2} s", self.cpu_seconds)),
+            ("of it the model's", model),
+            ("peak memory", HumanBytes(self.peak_rss_bytes).to_string()),
+        ];
+        table(f, &rows)
+    }
+}

@@ -1,0 +1,41 @@
+//! What this process and this thread have taken.
+use std::time::Duration;
+
+/// What this process has taken since it was started, all threads together.
+#[derive(Clone, Copy, Debug)]
+pub struct Usage {
+    /// Time of its cores, its own and the system's for it.
+    pub cpu: Duration,
+    /// The most memory that it held at once.
+    pub peak_rss_bytes: u64,
+}
+
+/// What this process has taken.
+pub fn usage() -> Usage {
+    // SAFETY: all zeros is a valid rusage, and the call writes to nothing else.
+    let used = unsafe {
+        let mut used: libc::rusage = std::mem::zeroed();
+        libc::getrusage(libc::RUSAGE_SELF, &mut used);
+        used
+    };
+    let time = |t: libc::timeval| {
+        Duration::from_secs(t.tv_sec as u64) + Duration::from_micros(t.tv_usec as u64)
+    };
+    // Linux counts in kibibytes, macOS in bytes.
+    let unit = if cfg!(target_os = "macos") { 1 } else { 1024 };
+    Usage {
+        cpu: time(used.ru_utime) + time(used.ru_stime),
+        peak_rss_bytes: used.ru_maxrss as u64 * unit,
+    }
+}
+
+/// The time that this thread has computed.
+pub fn thread_cpu() -> Duration {
+    let mut time = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    // SAFETY: the call writes to `time` alone.
+    unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &mut time) };
+    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
+}

@@ -1,0 +1,10 @@
+//! The commands: each turns arguments into settings, calls the library, and prints what came of it.
+mod model;
+mod output;
+mod run;
+mod train;
+
+pub(crate) use model::model;
+pub(crate) use output::{export, plan, report, sample, status, verify};
+pub(crate) use run::run;
+pub(crate) use train::train;

@@ -1,0 +1,104 @@
+//! `hubbleflow run` and `hubbleflow watch`: in this process, or in a cluster of processes on this machine.
+use std::{ffi::OsString, time::Duration};
+
+use hubbleflow::{Places, StoreOptions, Summary, Watch};
+use tokio::runtime::Runtime;
+
+use crate::{
+    Error,
+    args::RunArgs,
+    console::{json, print, tell},
+    job::job,
+    supervise,
+};
+
+/// How long a process that has lost a worker waits for the reason.
+const LAST_WORD: Duration = Duration::from_secs(1);
+
+/// Runs a job to its end, or until the watch is told to stop; 3 if a drop failed.
+pub(crate) fn run(
+    args: &RunArgs,
+    watch: Option<Watch>,
+    options: &StoreOptions,
+    runtime: &Runtime,
+) -> Result<u8, Error> {
+    check(args, watch.is_some())?;
+    if args.supervised.is_some() {
+        supervise::end_with_supervisor()?;
+    }
+    // Before anything begins, in a cluster too.
+    Places::open(&args.catalog.catalog, &args.catalog.out, options)?;
+    if let (Some(processes), None) = (args.local, args.process) {
+        let ours: Vec<OsString> = std::env::args_os().skip(1).collect();
+        let stop = watch.map(|watch| watch.stop);
+        return supervise::supervise(&ours, processes.max(1), args.restarts, &[], stop.as_ref());
+    }
+    end_on_panic();
+    let job = job(args, options, runtime)?;
+    let leader = job.is_leader();
+    let summary = match watch {
+        None => job.run()?,
+        Some(watch) => job.watch(watch)?,
+    };
+    if leader {
+        tell(describe(&summary));
+        if args.catalog.json {
+            print(json(&summary))?;
+        }
+    }
+    Ok(if summary.drops_failed > 0 { 3 } else { 0 })
+}
+
+/// Refuses arguments that contradict each other.
+fn check(args: &RunArgs, watches: bool) -> Result<(), Error> {
+    if watches && args.catalog.again {
+        return Err(Error::usage(
+            "--again is for run: a watch never takes a drop again; give run --drop NAME --again beside it",
+        ));
+    }
+    if args.local.is_some() && args.process.is_some() && args.supervised.is_none() {
+        return Err(Error::usage(
+            "--local starts processes, and --process is one of them: give one of the two",
+        ));
+    }
+    Ok(())
+}
+
+fn describe(summary: &Summary) -> String {
+    format!(
+        "{} drops committed, {} failed: {} galaxies in {:.1} s ({:.0} a second, {} {})",
+        summary.drops_committed,
+        summary.drops_failed,
+        summary.rows_written,
+        summary.seconds,
+        summary.galaxies_per_second,
+        summary.device,
+        summary.precision
+    )
+}
+
+/// A worker that panics leaves the others waiting for ever: the process ends, and with it the cluster. A panic on any
+/// other thread is noticed by the worker that waits for it.
+fn end_on_panic() {
+    let report = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        let thread = std::thread::current();
+        let name = thread.name().unwrap_or_default();
+        let is_connection = ["timely:recv", "timely:send"]
+            .iter()
+            .any(|of| name.starts_with(of));
+        if !is_connection {
+            report(panic);
+        }
+        if name.starts_with("timely:") {
+            // Where another process is lost, its heartbeat says which.
+            std::thread::sleep(LAST_WORD);
+            if is_connection {
+                tell(
+                    "hubbleflow: a connection to another process was lost; what is committed stays",
+                );
+            }
+            supervise::end_with_cluster();
+        }
+    }));
+}

@@ -1,0 +1,78 @@
+//! What ends a command, and the exit code it ends with.
+use connectors::drop_writer::WriteError;
+use import::ImportError;
+use sample::SampleError;
+
+/// An error of a command.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A usage error.
+    #[error("{0}")]
+    Usage(String),
+    /// A job, an output, a training.
+    #[error(transparent)]
+    Hubbleflow(#[from] hubbleflow::Error),
+    /// A file to be imported.
+    #[error(transparent)]
+    Import(#[from] ImportError),
+    /// A sample survey.
+    #[error(transparent)]
+    Sample(#[from] SampleError),
+    /// A cluster of this machine crashed too often.
+    #[error("{0}")]
+    Crashed(String),
+}
+
+impl Error {
+    /// A usage error.
+    pub fn usage(reason: impl Into<String>) -> Self {
+        Self::Usage(reason.into())
+    }
+
+    /// An error of this machine.
+    pub fn io(what: impl Into<String>, source: std::io::Error) -> Self {
+        hubbleflow::Error::io(what, source).into()
+    }
+
+    /// The system starts no more threads for this process.
+    pub fn no_threads(source: std::io::Error) -> Self {
+        Self::io(
+            "the system starts no more threads for this user; raise the limit (ulimit -u), or lower --threads and --workers",
+            source,
+        )
+    }
+
+    /// Why there is no sample survey at a URL. An error of the store says what to do about it.
+    pub fn sample(url: &str, error: SampleError) -> Self {
+        match error {
+            SampleError::Store(source) | SampleError::Drop(WriteError::Store(source)) => {
+                connectors::Error::store(url, source).into()
+            }
+            error => error.into(),
+        }
+    }
+
+    /// The exit code: 2 for a usage error, 1 for the rest.
+    pub fn exit_code(&self) -> u8 {
+        let is_usage = match self {
+            Self::Usage(_) => true,
+            Self::Hubbleflow(error) => error.is_usage(),
+            Self::Import(error) => error.is_usage(),
+            Self::Sample(error) => error.is_usage(),
+            Self::Crashed(_) => false,
+        };
+        if is_usage { 2 } else { 1 }
+    }
+}
+
+impl From<connectors::Error> for Error {
+    fn from(error: connectors::Error) -> Self {
+        Self::Hubbleflow(error.into())
+    }
+}
+
+impl From<models::Error> for Error {
+    fn from(error: models::Error) -> Self {
+        Self::Hubbleflow(error.into())
+    }
+}

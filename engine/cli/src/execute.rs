@@ -1,0 +1,49 @@
+//! One match over the commands.
+use hubbleflow::Watch;
+use tokio::runtime::Runtime;
+
+use crate::{
+    Error, allocator, bench::bench, command::Command, commands, demo::demo, import_command::import,
+    parse::store_options, signals, threads,
+};
+
+/// Carries out a command; returns its exit code.
+pub(crate) fn execute(command: Command) -> Result<u8, Error> {
+    // Before there are threads, each of which would take a heap of its own, and would be ended by a signal.
+    let stop = match command {
+        Command::Run(_) | Command::Bench(_) | Command::Export(_) => {
+            allocator::give_back();
+            None
+        }
+        Command::Watch(_) => {
+            allocator::give_back();
+            Some(signals::stop_on_signals()?)
+        }
+        _ => None,
+    };
+    threads::check_threads(threads::threads_of(&command))?;
+    let runtime = Runtime::new().map_err(|source| Error::io("starting the runtime", source))?;
+    let options = store_options();
+    match command {
+        Command::Run(args) => commands::run(&args, None, &options, &runtime),
+        Command::Watch(args) => {
+            let watch = Watch {
+                poll: args.poll.0,
+                settle: args.settle.0,
+                stop: stop.expect("invariant: signals are taken before a watch begins"),
+            };
+            commands::run(&args.run, Some(watch), &options, &runtime)
+        }
+        Command::Plan(args) => runtime.block_on(commands::plan(&args, &options)),
+        Command::Status(args) => runtime.block_on(commands::status(&args, &options)),
+        Command::Verify(args) => runtime.block_on(commands::verify(args, &options)),
+        Command::Export(args) => runtime.block_on(commands::export(&args, &options)),
+        Command::Report(args) => runtime.block_on(commands::report(&args, &options)),
+        Command::Sample(args) => runtime.block_on(commands::sample(&args, &options)),
+        Command::Import(command) => runtime.block_on(import(command, &options)),
+        Command::Model(command) => commands::model(command),
+        Command::Train(command) => runtime.block_on(commands::train(command, &options)),
+        Command::Bench(command) => bench(command, &options, &runtime),
+        Command::Demo(args) => demo(&args, &runtime),
+    }
+}

@@ -1,0 +1,225 @@
+//! `hubbleflow report`: one page that needs nothing else, on how good the predictions are.
+//!
+//! Everything on it comes from committed rows: the metrics as they are written, and counts in bins for the plots.
+mod chart;
+mod histograms;
+mod plots;
+
+use std::{collections::BTreeSet, fmt::Write};
+
+use connectors::{Ledger, Location, Output, committed::standing, ledger::RowCounts};
+use operators::{Metrics, metrics::Numbers, score::fold_up_to};
+use tokio::runtime::Handle;
+
+use hubbleflow::{
+    StoreOptions,
+    status::{DropStatus, Status, status},
+};
+
+use crate::Error;
+use histograms::Histograms;
+
+/// Makes the page on an output, as it is now.
+///
+/// # Errors
+/// The store's, or [`hubbleflow::Error::Output`] where nothing is committed or the metrics are not known.
+pub async fn report(out: &str, options: &StoreOptions) -> Result<String, Error> {
+    let status = status(out, None, options).await?;
+    let Some(metrics) = &status.metrics else {
+        let reason = status.metrics_unknown.as_deref();
+        let reason = reason.unwrap_or("no drop is committed");
+        return Err(output_error(format!("{out}: no metrics: {reason}")));
+    };
+    let output = Output::new(Location::open(out, options)?);
+    let ledger = Ledger::open(output.location()).await?;
+    let origins: BTreeSet<String> = standing(ledger.entries(), status.sequence)
+        .values()
+        .flat_map(|entry| &entry.inputs)
+        .filter_map(|input| input.origin.clone())
+        .collect();
+    let (sequence, runtime) = (metrics.sequence, Handle::current());
+    let count = move || fold_up_to(&output, ledger, sequence, &runtime, Histograms::add);
+    let counted = tokio::task::spawn_blocking(count).await;
+    let counted = counted.expect("counting does not panic: what cannot be read is an error");
+    let histograms = counted.map_err(|reason| output_error(format!("{out}: {reason}")))?;
+    Ok(page(&status, metrics, &origins, &histograms))
+}
+
+fn output_error(reason: String) -> Error {
+    hubbleflow::Error::Output(reason).into()
+}
+
+fn page(
+    status: &Status,
+    metrics: &Metrics,
+    origins: &BTreeSet<String>,
+    histograms: &Histograms,
+) -> String {
+    let title = format!("Photometric redshifts in {}", escape(&status.output));
+    let (head, charts) = (head(status, metrics, origins), charts(metrics, histograms));
+    let (numbers, drops) = (numbers(&metrics.all), drops(status, metrics));
+    let style = include_str!("page.css");
+    format!(
+        r#"<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{title}</title>
+<style>
+{style}</style>
+</head>
+<body>
+<main>
+<h1>{title}</h1>
+{head}
+{numbers}
+<div class="charts">
+{charts}
+{drops}
+</div>
+</main>
+</body>
+</html>
+"#
+    )
+}
+
+/// Where the scores come from.
+fn head(status: &Status, metrics: &Metrics, origins: &BTreeSet<String>) -> String {
+    let models: BTreeSet<&str> = status
+        .drops
+        .iter()
+        .filter(|drop| drop.rows.written > 0)
+        .map(|drop| &drop.model_id[..drop.model_id.len().min(12)])
+        .collect();
+    let models = models.into_iter().collect::<Vec<_>>().join(", ");
+    let mut head = format!(
+        "<p>{} predicted objects against their latest spec-z, from the rows of {} drops committed up to entry {} ({}); model {models}; \
+         hubbleflow {}. dz = (z_phot - z_spec) / (1 + z_spec).</p>",
+        grouped(metrics.all.n),
+        status.drops.len(),
+        metrics.sequence,
+        escape(&metrics.drop),
+        env!("CARGO_PKG_VERSION"),
+    );
+    for origin in origins {
+        let _ = write!(
+            head,
+            r#"<p class="note"><b>The catalog says of itself:</b> {}. These are scores on such data, and on no other.</p>"#,
+            escape(origin)
+        );
+    }
+    head
+}
+
+/// The numbers over all objects.
+fn numbers(all: &Numbers) -> String {
+    let number = |value: Option<f64>| match value {
+        None => "–".to_owned(),
+        Some(value) if value != 0.0 && value.abs() < 1e-3 => format!("{value:.2e}"),
+        Some(value) if value.abs() < 10.0 => format!("{value:.5}"),
+        Some(value) => format!("{value:.1}"),
+    };
+    let percent = |value: Option<f64>| {
+        value.map_or("–".to_owned(), |value| format!("{:.2} %", 100.0 * value))
+    };
+    let cards = [
+        ("n", grouped(all.n)),
+        ("sigma_nmad", number(all.sigma_nmad)),
+        ("bias", number(all.bias)),
+        ("bias_median", number(all.bias_median)),
+        ("sigma_iqr", number(all.sigma_iqr)),
+        ("outlier_fraction_0.05", percent(all.outlier_fraction_005)),
+        ("outlier_fraction_0.15", percent(all.outlier_fraction_015)),
+        ("mse of z", number(all.mse)),
+        ("mae of z", number(all.mae)),
+        ("r2 of z", number(all.r2)),
+    ];
+    let cards = cards.map(|(name, value)| format!("<div><b>{value}</b><span>{name}</span></div>"));
+    format!(r#"<div class="numbers">{}</div>"#, cards.concat())
+}
+
+fn charts(metrics: &Metrics, histograms: &Histograms) -> String {
+    let section = |title: &str, legend: &str, chart: String| {
+        format!("<section><h2>{title}</h2><p>{legend}</p>{chart}</section>")
+    };
+    let spread = r#"<i class="p"></i>running median, <span>band: 16 to 84 %</span><i class="o"></i>0.05<i class="f"></i>0.15"#;
+    [
+        section(
+            "Photo-z against spec-z",
+            r#"Objects a cell, on a logarithmic scale<i class="k"></i>one to one<i class="o"></i>|dz| = 0.05<i class="f"></i>0.15"#,
+            plots::density(histograms),
+        ),
+        section(
+            "Redshift distribution",
+            r#"Scored objects<i class="s"></i>z_spec<i class="p"></i>z_phot"#,
+            plots::n_of_z(histograms),
+        ),
+        section("Error against spec-z", spread, plots::dz_against_z_spec(histograms)),
+        section("Error against r magnitude", spread, plots::dz_against_mag_r(histograms)),
+        section(
+            "The sky: objects",
+            "Scored objects a tile (HEALPix order 5, 3.4 square degrees)",
+            plots::sky_of_counts(metrics),
+        ),
+        section(
+            "The sky: bias",
+            r#"Mean dz a tile of ten objects or more<i class="s"></i>too far<i class="p"></i>too near"#,
+            plots::sky_of_bias(metrics),
+        ),
+    ]
+    .join("\n")
+}
+
+/// A row for each drop, and one for all.
+fn drops(status: &Status, metrics: &Metrics) -> String {
+    let number = |value: Option<f64>| value.map_or("–".to_owned(), |value| format!("{value:.5}"));
+    let row = |drop: &str, rows: &RowCounts, numbers: Option<&Numbers>| {
+        let doors = [rows.read, rows.written, rows.learned, rows.rejected];
+        let doors = doors.map(|rows| format!("<td>{}</td>", grouped(rows as i64)));
+        let scores = match numbers {
+            None => "<td>–</td>".repeat(4),
+            Some(numbers) => format!(
+                "<td>{}</td><td>{}</td><td>{}</td><td>{}</td>",
+                grouped(numbers.n),
+                number(numbers.bias),
+                number(numbers.sigma_nmad),
+                number(numbers.outlier_fraction_015)
+            ),
+        };
+        format!("<tr><td>{drop}</td>{}{scores}</tr>\n", doors.concat())
+    };
+    let each = |DropStatus { drop, rows, .. }: &DropStatus| {
+        row(&escape(drop), rows, metrics.by_drop.get(drop))
+    };
+    let rows: String = status.drops.iter().map(each).collect();
+    let all = row("all", &status.rows, Some(&metrics.all));
+    format!(
+        r#"<section class="wide"><h2>The drops</h2><p>Rows by the door they left through; scores of the objects whose latest prediction came with the drop</p>
+<table><thead><tr><th>drop</th><th>read</th><th>written</th><th>learned</th><th>rejected</th><th>n</th><th>bias</th><th>sigma_nmad</th><th>outlier_fraction_0.15</th></tr></thead>
+<tbody>
+{rows}{all}</tbody></table></section>"#
+    )
+}
+
+/// A number with its thousands apart.
+fn grouped(number: i64) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (place, digit) in digits.chars().enumerate() {
+        if place > 0 && (digits.len() - place).is_multiple_of(3) {
+            text.push('\u{202f}');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// Text as HTML.
+fn escape(text: &str) -> String {
+    text.replace('&', "&amp;")
+        .replace('<', "&lt;")
+        .replace('>', "&gt;")
+        .replace('"', "&quot;")
+}

@@ -1,0 +1,76 @@
+//! SIGTERM and SIGINT: the first asks the process to end when what is in flight is settled, the second ends it at once.
+use hubbleflow::{Stop, Stopper};
+
+use crate::{Error, console::tell};
+
+/// The signals that ask a process to end, and their names.
+const ASK: [(libc::c_int, &str); 2] = [(libc::SIGTERM, "SIGTERM"), (libc::SIGINT, "SIGINT")];
+
+/// Takes these signals from now on; to be called before the first thread is started, since threads inherit that they
+/// leave them alone. Processes that are started do not.
+///
+/// # Errors
+/// [`Error::Io`] where no thread can be started.
+pub fn stop_on_signals() -> Result<Stop, Error> {
+    let signals = hold_back();
+    let (stopper, stop) = Stopper::new();
+    let wait_for_both = move || {
+        let (_, name) = wait(&signals);
+        tell(format_args!(
+            "{name}: ending when what is in flight is settled (of a cluster, process 0 is to be told); a second one ends at once"
+        ));
+        stopper.stop();
+        let (signal, name) = wait(&signals);
+        tell(format_args!(
+            "{name} again: ending; what is committed stays, and the next start goes on"
+        ));
+        end_at_once(128 + signal);
+    };
+    let thread = std::thread::Builder::new().spawn(wait_for_both);
+    thread.map_err(Error::no_threads)?;
+    Ok(stop)
+}
+
+/// Keeps the signals from ending this thread and those that it starts.
+fn hold_back() -> libc::sigset_t {
+    // SAFETY: a zeroed set is a place to write to, and sigemptyset makes a set of it; the calls touch nothing else but
+    // the mask of this thread.
+    unsafe {
+        let mut signals = std::mem::zeroed();
+        libc::sigemptyset(&mut signals);
+        for (signal, _) in ASK {
+            libc::sigaddset(&mut signals, signal);
+        }
+        libc::pthread_sigmask(libc::SIG_BLOCK, &signals, std::ptr::null_mut());
+        signals
+    }
+}
+
+/// The next of the signals.
+fn wait(signals: &libc::sigset_t) -> (libc::c_int, &'static str) {
+    loop {
+        let mut signal = 0;
+        // SAFETY: both point to values that live as long as the call.
+        unsafe { libc::sigwait(signals, &mut signal) };
+        if let Some(asked) = ASK.into_iter().find(|(asked, _)| *asked == signal) {
+            return asked;
+        }
+    }
+}
+
+/// Ends the process with this exit code, whatever its other threads are doing. What is to last is in the store, and what
+/// was printed is written.
+///
+/// Also the way out when all is done: libtorch's destructors would take a tenth of a second to free what the system frees.
+pub fn end_at_once(code: libc::c_int) -> ! {
+    // SAFETY: _exit returns to nobody. Unlike exit it runs no destructors of libraries, which threads still use.
+    unsafe { libc::_exit(code) }
+}
+
+/// Sends SIGTERM to a process of ours.
+pub fn ask_to_end(process: u32) {
+    if let Ok(process) = libc::pid_t::try_from(process) {
+        // SAFETY: kill only sends a signal. It fails where the process has ended, and then there is nothing to ask.
+        unsafe { libc::kill(process, libc::SIGTERM) };
+    }
+}

@@ -1,0 +1,212 @@
+//! The camera of a survey telescope: PSF, sky and noise like those of the SDSS (Gunn et al. 1998).
+//!
+//! | | u | g | r | i | z |
+//! |---|---|---|---|---|---|
+//! | PSF, FWHM in arcsec | 1.53 | 1.44 | 1.32 | 1.26 | 1.29 |
+//! | resulting sky rms, nanomaggies per pixel | 0.048 | 0.018 | 0.029 | 0.046 | 0.173 |
+//!
+//! A cutout is `[band, y, x]` in nanomaggies per pixel, with the sky subtracted. The noise is not correlated.
+
+use crate::covariance::{Covariance, Position};
+use crate::noise::{NORMALS, Normals};
+use crate::profile::Component;
+use crate::render::add_gaussian;
+use rand::Rng;
+use rand_distr::{Distribution, StandardNormal};
+
+/// Side of a pixel in arcsec.
+pub const PIXEL_ARCSEC: f64 = 0.396;
+
+/// Number of bands of a cutout: ugriz.
+pub const BANDS: usize = 5;
+
+/// Galactic extinction in ugriz in mag, for a reddening E(B-V) of 1 (Schlafly and Finkbeiner 2011).
+const EXTINCTION_PER_REDDENING: [f64; BANDS] = [4.239, 3.303, 2.285, 1.698, 1.263];
+
+/// The PSF: a core with nine tenths of the light, and a halo three times as wide.
+const PSF: [Component; 2] = [
+    Component {
+        weight: 0.9,
+        sigma: 1.0,
+    },
+    Component {
+        weight: 0.1,
+        sigma: 3.0,
+    },
+];
+
+/// Relative scatter of the seeing from night to night, the same in all bands.
+const SEEING_SCATTER: f64 = 0.09;
+
+/// Gaussians with a variance below this share of the variance of the PSF are drawn as one Gaussian.
+const MERGED_VARIANCE: f64 = 0.08;
+
+/// For Gaussians with a variance above this multiple of the variance of the core of the PSF, along both axes, the whole PSF
+/// is replaced by one Gaussian. The error is 6 divided by the square of this value: 0.16% of their peak.
+const WHOLE_PSF_VARIANCE: f64 = 60.0;
+
+/// One band of the camera.
+#[derive(Debug, Clone, Copy)]
+struct Detector {
+    psf_fwhm_arcsec: f64,
+    gain_electrons_per_dn: f64,
+    dark_variance_dn2: f64,
+    flux_nmgy_per_dn: f64,
+    sky_mag_per_arcsec2: f64,
+}
+
+const fn detector(fwhm: f64, gain: f64, dark: f64, flux_per_dn: f64, sky: f64) -> Detector {
+    Detector {
+        psf_fwhm_arcsec: fwhm,
+        gain_electrons_per_dn: gain,
+        dark_variance_dn2: dark,
+        flux_nmgy_per_dn: flux_per_dn,
+        sky_mag_per_arcsec2: sky,
+    }
+}
+
+const DETECTORS: [Detector; BANDS] = [
+    detector(1.53, 1.6, 10.0, 0.0101, 22.15),
+    detector(1.44, 3.8, 4.0, 0.0038, 21.85),
+    detector(1.32, 4.7, 2.0, 0.0050, 20.85),
+    detector(1.26, 5.2, 6.0, 0.0068, 20.2),
+    detector(1.29, 4.7, 2.0, 0.0330, 19.05),
+];
+
+impl Detector {
+    /// Standard deviation of the core of the PSF in px, for a seeing of `seeing` times the usual seeing.
+    fn psf_sigma_px(&self, seeing: f64) -> f64 {
+        const FWHM_PER_SIGMA: f64 = 2.354_820_045;
+        seeing * self.psf_fwhm_arcsec / FWHM_PER_SIGMA / PIXEL_ARCSEC
+    }
+
+    /// `[a, b]` of the variance of a pixel, `a + b * flux`, in nanomaggies².
+    fn variance_nmgy2(&self) -> [f32; 2] {
+        let sky_nmgy = flux_nmgy(self.sky_mag_per_arcsec2) * PIXEL_ARCSEC * PIXEL_ARCSEC;
+        let per_flux = self.flux_nmgy_per_dn / self.gain_electrons_per_dn;
+        let dark = self.dark_variance_dn2 * self.flux_nmgy_per_dn.powi(2);
+        [(sky_nmgy * per_flux + dark) as f32, per_flux as f32]
+    }
+}
+
+/// The flux of an AB magnitude in nanomaggies.
+pub fn flux_nmgy(mag: f64) -> f64 {
+    10f64.powf(-0.4 * (mag - 22.5))
+}
+
+/// Fluxes of extinction-corrected magnitudes behind dust with a `reddening` E(B-V), in nanomaggies.
+pub fn dimmed_fluxes_nmgy(mags: &[f64; BANDS], reddening: f64) -> [f64; BANDS] {
+    std::array::from_fn(|band| flux_nmgy(mags[band] + EXTINCTION_PER_REDDENING[band] * reddening))
+}
+
+/// A sum of Gaussians with the same centre and shape.
+#[derive(Debug, Clone, Copy)]
+pub struct LightSource {
+    /// Offset from the centre of the frame.
+    pub offset: Position,
+    /// The Gaussians from narrow to wide, in units of `scale_px`.
+    pub profile: &'static [Component],
+    /// Unit of the profile along the major axis, in px.
+    pub scale_px: f64,
+    /// The shape, with variance 1 along the major axis.
+    pub shape: Covariance,
+    /// Flux in ugriz, in nanomaggies.
+    pub fluxes_nmgy: [f64; BANDS],
+}
+
+/// Draws the seeing of a night, relative to the usual seeing.
+pub fn draw_seeing(rng: &mut impl Rng) -> f64 {
+    let scatter: f64 = StandardNormal.sample(rng);
+    (1.0 + SEEING_SCATTER * scatter).clamp(0.6, 1.6)
+}
+
+/// Adds the sources, convolved with the PSF, to `cutout` (`[band, y, x]`).
+pub fn expose(sources: &[LightSource], seeing: f64, side_px: usize, cutout: &mut [f32]) {
+    let middle_px = (side_px as f64 - 1.0) / 2.0;
+    let bands = cutout.chunks_exact_mut(side_px * side_px);
+    for (band, (pixels, detector)) in bands.zip(&DETECTORS).enumerate() {
+        let psf_px2 = detector.psf_sigma_px(seeing).powi(2);
+        for source in sources {
+            let at = Position {
+                x_px: middle_px + source.offset.x_px,
+                y_px: middle_px + source.offset.y_px,
+            };
+            let flux_nmgy = source.fluxes_nmgy[band];
+            if flux_nmgy == 0.0 {
+                continue;
+            }
+            for (weight, covariance) in seen(source, psf_px2) {
+                add_gaussian(pixels, side_px, at, covariance, flux_nmgy * weight);
+            }
+        }
+    }
+}
+
+/// Weights and covariances of the Gaussians of a source, convolved with the PSF. `psf_px2` is the variance of its core.
+fn seen(source: &LightSource, psf_px2: f64) -> impl Iterator<Item = (f64, Covariance)> {
+    // The variance along the major axis is 1, so the determinant is the variance along the minor axis.
+    let minor = source.shape.determinant() * source.scale_px * source.scale_px;
+    let is_compact = |it: &Component| minor * it.sigma * it.sigma < WHOLE_PSF_VARIANCE * psf_px2;
+    let (compact, wide) = source
+        .profile
+        .split_at(source.profile.partition_point(is_compact));
+    let through = move |components, psf: Component| {
+        let blur_px2 = psf_px2 * psf.sigma * psf.sigma;
+        distinct(components, source.scale_px, blur_px2).map(move |(weight, variance_px2)| {
+            let covariance = source.shape.scaled_and_blurred(variance_px2, blur_px2);
+            (weight * psf.weight, covariance)
+        })
+    };
+    let by_psf = PSF.iter().flat_map(move |&psf| through(compact, psf));
+    by_psf.chain(through(wide, whole_psf()))
+}
+
+/// The PSF as one Gaussian with the same second moment.
+fn whole_psf() -> Component {
+    let variance: f64 = PSF.iter().map(|it| it.weight * it.sigma * it.sigma).sum();
+    Component {
+        weight: 1.0,
+        sigma: variance.sqrt(),
+    }
+}
+
+/// Weights and variances of components. Components much narrower than the blur are merged.
+///
+/// The merged Gaussian has the same second moment. Its relative error is about the square of [`MERGED_VARIANCE`].
+fn distinct(
+    components: &[Component],
+    scale_px: f64,
+    blur_px2: f64,
+) -> impl Iterator<Item = (f64, f64)> {
+    let variance_px2 = move |it: &Component| (scale_px * it.sigma).powi(2);
+    // Components are sorted from narrow to wide.
+    let is_narrow = |component: &Component| variance_px2(component) < MERGED_VARIANCE * blur_px2;
+    let (merged, wide) = components.split_at(components.partition_point(is_narrow));
+    let weight: f64 = merged.iter().map(|it| it.weight).sum();
+    let moment: f64 = merged.iter().map(|it| it.weight * variance_px2(it)).sum();
+    let one = (weight > 0.0).then(|| (weight, moment / weight));
+    let wide = wide.iter();
+    one.into_iter()
+        .chain(wide.map(move |it| (it.weight, variance_px2(it))))
+}
+
+/// Adds the noise of photons, sky and detector to `cutout` (`[band, y, x]`).
+pub fn add_noise(cutout: &mut [f32], side_px: usize, rng: &mut impl Rng) {
+    let mut normals = Normals::new(rng);
+    let bands = cutout.chunks_exact_mut(side_px * side_px);
+    for (pixels, detector) in bands.zip(&DETECTORS) {
+        let [constant, per_flux] = detector.variance_nmgy2();
+        let (runs, rest) = pixels.as_chunks_mut::<NORMALS>();
+        for run in runs {
+            for (pixel, noise) in run.iter_mut().zip(normals.draw()) {
+                *pixel += (constant + per_flux * *pixel).sqrt() * noise;
+            }
+        }
+        for (pixel, noise) in rest.iter_mut().zip(normals.draw()) {
+            *pixel += (constant + per_flux * *pixel).sqrt() * noise;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,64 @@
+//! What a run tells whoever started it.
+use operators::{Progress, Published, Settled};
+
+/// The drops that a run has to do.
+#[derive(Clone, Copy, Debug)]
+pub struct Work {
+    /// How many drops are pending.
+    pub drops: u64,
+    /// The bytes of their objects.
+    pub bytes: u64,
+}
+
+/// Receives what happens in a run. Every method does nothing unless it is overridden; `()` observes nothing.
+///
+/// The run's own threads call these methods, so they should return quickly.
+///
+/// ```
+/// use hubbleflow::{Observer, Settled};
+///
+/// /// Prints the name of each drop.
+/// struct Names;
+///
+/// impl Observer for Names {
+///     fn settled(&self, settled: &Settled) {
+///         println!("{}", settled.drop);
+///     }
+/// }
+/// ```
+pub trait Observer: Send + Sync {
+    /// The run begins. `work` is `None` for a watch: nobody knows which drops arrive. `progress` counts from now on.
+    fn begin(&self, work: Option<Work>, progress: &Progress) {
+        let _ = (work, progress);
+    }
+
+    /// A drop was committed, failed, or turned out to be committed already.
+    fn settled(&self, settled: &Settled) {
+        let _ = settled;
+    }
+
+    /// A drop that an earlier run committed cannot be published now.
+    fn unpublished(&self, drop: &str, reason: &str) {
+        let _ = (drop, reason);
+    }
+
+    /// Metrics were written after a drop, or could not be.
+    fn scored(&self, published: &Published) {
+        let _ = published;
+    }
+
+    /// Something that the user should know and that does not stop the run.
+    fn warn(&self, line: &str) {
+        let _ = line;
+    }
+
+    /// Another process of the cluster is gone; the run ends with [`Error::LostPeer`](crate::Error::LostPeer) soon after.
+    fn peer_lost(&self, how: &str) {
+        let _ = how;
+    }
+
+    /// The run is over.
+    fn end(&self) {}
+}
+
+impl Observer for () {}

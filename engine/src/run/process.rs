@@ -1,0 +1,112 @@
+//! The workers of this process, and what becomes of a drop that is settled.
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{Arc, Mutex, OnceLock},
+    time::Duration,
+};
+
+use operators::{
+    Committer, Progress, Published, Scorer, Settled, feed::Feed, offload::panic_message,
+};
+use timely::{
+    dataflow::operators::{Inspect, vec::Broadcast},
+    worker::Worker,
+};
+use tokio::sync::mpsc;
+
+use super::count::{Count, lock};
+use crate::{Job, Observer, cluster::Lost, dataflow};
+
+/// How long a worker that waits for work does not look whether another worker has panicked.
+const PATIENCE: Duration = Duration::from_millis(500);
+
+/// What the workers of this process share.
+pub(super) struct Process {
+    pub job: Job,
+    /// Where the drops come from; the first worker of the cluster takes it.
+    pub drops: Mutex<Option<Feed>>,
+    pub committer: Committer,
+    pub scorer: Scorer,
+    pub progress: Progress,
+    pub settle: Settle,
+    pub lost: Lost,
+    /// What the first worker to panic said.
+    pub panicked: OnceLock<String>,
+}
+
+impl Process {
+    /// The whole work of one worker.
+    pub fn work(&self, worker: &mut Worker) {
+        let drops = lock(&self.drops).take_if(|_| worker.index() == 0);
+        let here = worker.index().is_multiple_of(self.job.cluster.workers());
+        let (tell, settle) = (self.settle.clone(), self.settle.clone());
+        let Self {
+            job,
+            committer,
+            scorer,
+            progress,
+            ..
+        } = self;
+        worker.dataflow(|scope| {
+            let (settled, metrics) =
+                dataflow::build(scope, drops, job, committer, scorer, progress);
+            metrics.inspect(move |metrics| settle.scored(metrics));
+            settled.broadcast().inspect(move |settled| {
+                if here {
+                    tell.one(settled);
+                }
+            });
+        });
+        self.step(worker);
+    }
+
+    fn is_broken(&self) -> bool {
+        self.panicked.get().is_some() || self.lost.reason().is_some()
+    }
+
+    /// Steps a worker until its dataflow is done, or until a worker of this process has panicked or another process is
+    /// lost: this one would wait for it for ever.
+    fn step(&self, worker: &mut Worker) {
+        let stepped = catch_unwind(AssertUnwindSafe(|| {
+            while worker.has_dataflows() && !self.is_broken() {
+                worker.step_or_park(Some(PATIENCE));
+            }
+        }));
+        if let Err(panic) = stepped {
+            // The first panic is the reason of those that follow from it.
+            self.panicked
+                .get_or_init(|| panic_message(panic.as_ref()).to_owned());
+        }
+        for unfinished in worker.installed_dataflows() {
+            worker.drop_dataflow(unfinished);
+        }
+    }
+}
+
+/// What a process does with a drop that is settled.
+#[derive(Clone)]
+pub(super) struct Settle {
+    pub count: Arc<Mutex<Count>>,
+    pub observer: Arc<dyn Observer>,
+    /// The planner, and the watcher, of the leader.
+    pub tell: [mpsc::UnboundedSender<Settled>; 2],
+    /// Whoever tries again, where the leader watches.
+    pub tell_scored: mpsc::UnboundedSender<Published>,
+}
+
+impl Settle {
+    fn scored(&self, metrics: &Published) {
+        self.observer.scored(metrics);
+        // A run has nobody who tries again.
+        let _ = self.tell_scored.send(metrics.clone());
+    }
+
+    fn one(&self, settled: &Settled) {
+        lock(&self.count).settled(settled);
+        self.observer.settled(settled);
+        for listener in &self.tell {
+            // The other processes have none.
+            let _ = listener.send(settled.clone());
+        }
+    }
+}

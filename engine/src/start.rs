@@ -1,0 +1,44 @@
+//! One of the starts of a command: a supervisor starts a cluster again when one of its processes crashes.
+use std::{fmt, str::FromStr, time::Duration};
+
+use crate::Error;
+
+/// A start of a command, written `COMMAND@SECONDS`.
+#[derive(Clone, Debug)]
+pub struct Start {
+    /// The command's unique name; the attempts of all its starts begin with it.
+    pub command: String,
+    /// How long the command had been running.
+    pub after: Duration,
+}
+
+impl fmt::Display for Start {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}@{}", self.command, self.after.as_secs_f64())
+    }
+}
+
+impl FromStr for Start {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let malformed = || format!("{text} is not COMMAND@SECONDS");
+        let (command, after) = text.split_once('@').ok_or_else(malformed)?;
+        let after = after.parse().map_err(|_| malformed())?;
+        Ok(Self {
+            command: command.to_owned(),
+            after: Duration::try_from_secs_f64(after).map_err(|_| malformed())?,
+        })
+    }
+}
+
+/// Makes a unique name of sixteen hex digits.
+///
+/// # Errors
+/// [`Error::Worker`] if the system gives no random numbers.
+pub fn nonce() -> Result<String, Error> {
+    let mut bytes = [0; 8];
+    getrandom::fill(&mut bytes)
+        .map_err(|error| Error::Worker(format!("no random numbers: {error}")))?;
+    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+}

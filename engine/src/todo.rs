@@ -1,0 +1,96 @@
+//! What a run has to do: the drops of the catalog that the ledger does not have.
+use connectors::{DropListing, Ledger, ListedDrop, ListedDrops, listed_drop::ignored_line};
+
+use crate::{Error, changed::Changed, plan::Plan};
+
+/// A drop and what the ledger says of it.
+pub struct Pending {
+    /// The drop.
+    pub listing: DropListing,
+    /// The bytes of its objects.
+    pub bytes: u64,
+    /// Its entry, where it is committed and taken in again.
+    pub replaces: Option<u64>,
+}
+
+/// What there is to do.
+#[derive(Default)]
+pub struct Todo {
+    /// The drops to take, in order.
+    pub pending: Vec<Pending>,
+    /// The drops that are not what was committed any more.
+    pub changed: Vec<Changed>,
+    /// What else the user should know: an empty catalog, files that are ignored.
+    pub warnings: Vec<String>,
+}
+
+impl Plan {
+    /// The drops to take, in order, and those that have changed since they were committed.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] where a drop that was asked for is not among the `sightings`.
+    pub fn todo(&self, ledger: &Ledger, sightings: ListedDrops) -> Result<Todo, Error> {
+        self.check_names(&sightings.drops)?;
+        let mut todo = Todo {
+            warnings: self.warnings(&sightings),
+            ..Todo::default()
+        };
+        for sighting in sightings.drops {
+            if !self.wants(&sighting.listing) {
+                continue;
+            }
+            let entry = ledger.newest(&sighting.listing.name);
+            if !self.is_pending(entry) {
+                todo.changed.extend(self.changed(entry, &sighting));
+            } else if !sighting.is_drop() {
+                let name = &sighting.listing.name;
+                let warning = format!("{name} holds no Parquet object and is no drop");
+                todo.warnings.push(warning);
+                todo.warnings.extend(sighting.ignored_line());
+            } else {
+                todo.warnings.extend(sighting.ignored_line());
+                todo.pending.push(Pending {
+                    bytes: sighting.bytes(),
+                    listing: sighting.listing,
+                    replaces: entry.map(|entry| entry.sequence),
+                });
+            }
+        }
+        Ok(todo)
+    }
+
+    /// What is wrong with the catalog as a whole.
+    fn warnings(&self, sightings: &ListedDrops) -> Vec<String> {
+        let url = &self.catalog.location().url;
+        let pattern = if url.contains(['*', '?', '[']) {
+            " (`*`, `?` and `[` stand for themselves: give the prefix, and --drop for some of its drops)"
+        } else {
+            ""
+        };
+        let empty = sightings.drops.is_empty().then(|| {
+            format!("{url} holds no drop: no folder and no Parquet object; check the URL{pattern}")
+        });
+        let beside = ignored_line(&sightings.ignored).map(|line| format!("{url}: {line}"));
+        empty.into_iter().chain(beside).collect()
+    }
+
+    /// Makes sure that the drops that were asked for are there.
+    fn check_names(&self, sightings: &[ListedDrop]) -> Result<(), Error> {
+        let there = |drop: &str| {
+            sightings
+                .iter()
+                .any(|sighting| sighting.listing.name == drop)
+        };
+        let Some(missing) = self.drops.iter().find(|drop| !there(drop)) else {
+            return Ok(());
+        };
+        let names: Vec<&str> = sightings
+            .iter()
+            .map(|sighting| sighting.listing.name.as_str())
+            .collect();
+        let (catalog, there) = (&self.catalog.location().url, names.join(", "));
+        Err(Error::Usage(format!(
+            "{catalog} has no drop {missing}; it has: {there}"
+        )))
+    }
+}

@@ -1,0 +1,149 @@
+//! `config.json` of a model directory: the network that the weights beside it belong to.
+//!
+//! ```json
+//! {"architecture": "astromae", "name": "…", "bands": ["u","g","r","i","z"], "cutout_px": 32,
+//!  "encoder": {"kind": "pcm", "width": 192, "depth": 12, "heads": 3, "mlp_ratio": 4,
+//!              "patch_px": 8, "pcm_kernel": 1, "pcm_group": 48},
+//!  "branches": ["encoder", "inception", "magnitude"],
+//!  "preprocess": {"cutout": {"kind": "identity"}, "mag": {"kind": "identity"}}}
+//! ```
+//!
+//! An unknown field, architecture or kind is refused by name, because weights in the wrong network would still give
+//! numbers.
+
+mod encoder;
+mod presets;
+#[cfg(test)]
+mod tests;
+mod validation;
+
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+pub use self::encoder::{DecoderConfig, EncoderConfig, EncoderKind};
+pub use self::presets::PRESETS;
+use crate::error::Error;
+use crate::preprocess::Preprocessing;
+
+/// The networks that [`load`](crate::load()) knows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Architecture {
+    /// [`AstroMae`](crate::AstroMae).
+    AstroMae,
+    /// A masked autoencoder: an encoder, from which fine-tuning starts, and the decoder it was pretrained with.
+    Mae,
+}
+
+/// A branch of the network. The head takes the features of the branches in this order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Branch {
+    /// The vision transformer, on cutouts.
+    Encoder,
+    /// The Inception network, on cutouts.
+    Inception,
+    /// The dense network on magnitudes.
+    Magnitude,
+}
+
+/// The whole content of `config.json`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// The network.
+    pub architecture: Architecture,
+    /// A name for people, which says where the weights come from.
+    pub name: String,
+    /// Always [`BANDS`](crate::bands::BANDS).
+    pub bands: Vec<String>,
+    /// Side of the cutout that the network uses, in pixels. Larger cutouts are cropped around their centre.
+    pub cutout_px: usize,
+    /// The vision transformer.
+    pub encoder: EncoderConfig,
+    /// The branches that feed the head, each at most once. Empty for [`Architecture::Mae`], which has no head.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub branches: Vec<Branch>,
+    /// The decoder of an [`Architecture::Mae`]; `None` for any other architecture.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub decoder: Option<DecoderConfig>,
+    /// The preprocessing of the inputs.
+    pub preprocess: Preprocessing,
+}
+
+/// The part of `config.json` that every architecture has.
+#[derive(Deserialize)]
+pub(crate) struct Header {
+    /// Decides which reader takes the rest.
+    pub(crate) architecture: Architecture,
+}
+
+impl Config {
+    /// Reads the configuration from `bytes`, the content of `path`.
+    ///
+    /// # Errors
+    /// [`Error::Config`] if it is not JSON, names something unknown, or contradicts itself.
+    ///
+    /// ```
+    /// use hubbleflow_models::Config;
+    /// let config = Config::preset("astromae").unwrap();
+    /// let json = serde_json::to_vec(&config).unwrap();
+    /// assert_eq!(Config::parse("config.json".as_ref(), &json)?, config);
+    /// assert!(Config::parse("config.json".as_ref(), b"{}").is_err());
+    /// # Ok::<(), hubbleflow_models::Error>(())
+    /// ```
+    pub fn parse(path: &Path, bytes: &[u8]) -> Result<Self, Error> {
+        let refuse = |reason: String| Error::Config {
+            path: path.to_owned(),
+            reason,
+        };
+        let config: Self = serde_json::from_slice(bytes).map_err(|e| refuse(e.to_string()))?;
+        config.validate().map_err(refuse)?;
+        Ok(config)
+    }
+
+    /// Whether `branch` feeds the head.
+    ///
+    /// ```
+    /// use hubbleflow_models::{Branch, Config};
+    /// assert!(Config::preset("astromae").unwrap().has(Branch::Magnitude));
+    /// ```
+    pub fn has(&self, branch: Branch) -> bool {
+        self.branches.contains(&branch)
+    }
+
+    /// The branches in the order in which the head takes them, each once.
+    pub(crate) fn ordered_branches(&self) -> Vec<Branch> {
+        let mut branches = self.branches.clone();
+        branches.sort_unstable();
+        branches.dedup();
+        branches
+    }
+
+    /// The configuration of the masked autoencoder that pretrains this configuration's encoder.
+    ///
+    /// ```
+    /// use hubbleflow_models::{Architecture, Config};
+    /// let mae = Config::preset("astromae").unwrap().pretraining();
+    /// assert_eq!((mae.architecture, mae.decoder.unwrap().depth), (Architecture::Mae, 4));
+    /// ```
+    pub fn pretraining(&self) -> Self {
+        Self {
+            architecture: Architecture::Mae,
+            name: format!("{}, pretrained encoder", self.name),
+            branches: Vec::new(),
+            decoder: Some(DecoderConfig {
+                width: 192,
+                depth: 4,
+                heads: 3,
+            }),
+            ..self.clone()
+        }
+    }
+
+    /// The number of patches along a side of the cutout.
+    pub(crate) fn grid(&self) -> usize {
+        self.cutout_px / self.encoder.patch_px
+    }
+}

@@ -1,0 +1,143 @@
+//! The rules that a configuration must keep. With the upper bounds, no product of sizes overflows.
+
+use super::{Architecture, Config, DecoderConfig, EncoderConfig, EncoderKind};
+use crate::bands::BANDS;
+
+/// Upper bound on the blocks of a network: far above any real network, and few enough to look for the tensors of each.
+const DEPTH_MAX: usize = 1024;
+/// Upper bound on the channels of a token, far above any real network.
+const WIDTH_MAX: usize = 1 << 16;
+/// Upper bound on the width of a hidden layer, in units of `width`.
+const MLP_RATIO_MAX: usize = 256;
+/// Upper bound on the side of a cutout.
+const CUTOUT_PX_MAX: usize = 4096;
+/// Upper bound on the side of the PCM's convolutions.
+const PCM_KERNEL_MAX: usize = 255;
+
+/// Whether a rule is kept, and the message if it is not.
+type Rule = (bool, String);
+
+impl Config {
+    /// Checks that the sizes fit each other, and names the first rule that is broken.
+    pub(crate) fn validate(&self) -> Result<(), String> {
+        let mut rules = self
+            .bounds()
+            .into_iter()
+            .chain(self.parts())
+            .chain(self.sizes());
+        match rules.find(|(holds, _)| !holds) {
+            Some((_, broken)) => Err(broken),
+            None => self.preprocess.validate(),
+        }
+    }
+
+    fn bounds(&self) -> [Rule; 4] {
+        let EncoderConfig {
+            kind,
+            width,
+            mlp_ratio,
+            pcm_kernel,
+            ..
+        } = self.encoder;
+        let decoder_width = self.decoder.as_ref().map_or(0, |decoder| decoder.width);
+        [
+            (
+                width.max(decoder_width) <= WIDTH_MAX,
+                format!("`width` is {}, above {WIDTH_MAX}", width.max(decoder_width)),
+            ),
+            (
+                mlp_ratio <= MLP_RATIO_MAX,
+                format!("`mlp_ratio` is {mlp_ratio}, above {MLP_RATIO_MAX}"),
+            ),
+            (
+                self.cutout_px <= CUTOUT_PX_MAX,
+                format!("`cutout_px` is {}, above {CUTOUT_PX_MAX}", self.cutout_px),
+            ),
+            (
+                kind == EncoderKind::Plain || pcm_kernel <= PCM_KERNEL_MAX,
+                format!("`pcm_kernel` is {pcm_kernel}, above {PCM_KERNEL_MAX}"),
+            ),
+        ]
+    }
+
+    /// The bands, the branches and the decoder.
+    fn parts(&self) -> [Rule; 5] {
+        let is_mae = self.architecture == Architecture::Mae;
+        let fits = |decoder: &DecoderConfig| {
+            divides(decoder.heads, decoder.width)
+                && decoder.width.is_multiple_of(4)
+                && (1..=DEPTH_MAX).contains(&decoder.depth)
+        };
+        [
+            (
+                self.bands == BANDS,
+                format!("`bands` is {:?}, and must be {BANDS:?}", self.bands),
+            ),
+            (
+                is_mae || !self.branches.is_empty(),
+                "`branches` is empty: nothing feeds the head".to_owned(),
+            ),
+            (
+                self.decoder.is_some() == is_mae && (!is_mae || self.branches.is_empty()),
+                "a `mae` has a `decoder` and no `branches`, any other architecture the reverse"
+                    .to_owned(),
+            ),
+            (
+                self.decoder.as_ref().is_none_or(fits),
+                format!(
+                    "`decoder`: `heads` must divide `width`, a multiple of 4, and `depth` be from 1 to {DEPTH_MAX}"
+                ),
+            ),
+            (
+                self.ordered_branches().len() == self.branches.len(),
+                "`branches` names one branch twice".to_owned(),
+            ),
+        ]
+    }
+
+    /// The sizes of the cutout and the encoder.
+    fn sizes(&self) -> [Rule; 7] {
+        let EncoderConfig {
+            kind,
+            width,
+            depth,
+            heads,
+            mlp_ratio,
+            patch_px,
+            pcm_kernel,
+            pcm_group,
+        } = self.encoder;
+        let px = self.cutout_px;
+        [
+            (px >= 8, format!("`cutout_px` is {px}, below 8")),
+            (
+                divides(patch_px, px),
+                format!("`patch_px` {patch_px} does not divide `cutout_px` {px}"),
+            ),
+            (
+                divides(heads, width),
+                format!("`heads` {heads} does not divide `width` {width}"),
+            ),
+            (
+                width.is_multiple_of(4),
+                format!("`width` {width} is not a multiple of 4"),
+            ),
+            (
+                (1..=DEPTH_MAX).contains(&depth) && mlp_ratio > 0,
+                format!("`depth` must be from 1 to {DEPTH_MAX}, and `mlp_ratio` above 0"),
+            ),
+            (
+                kind == EncoderKind::Plain || pcm_kernel % 2 == 1,
+                format!("`pcm_kernel` {pcm_kernel} is not odd"),
+            ),
+            (
+                kind == EncoderKind::Plain || divides(pcm_group, width),
+                format!("`pcm_group` {pcm_group} does not divide `width` {width}"),
+            ),
+        ]
+    }
+}
+
+fn divides(part: usize, whole: usize) -> bool {
+    part > 0 && whole > 0 && whole.is_multiple_of(part)
+}

@@ -1,0 +1,129 @@
+//! The two files of a model directory.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use sha2::{Digest, Sha256};
+
+use crate::config::{Architecture, Config, Header};
+use crate::error::Error;
+
+/// The configuration's file in a model directory.
+pub const CONFIG_FILE: &str = "config.json";
+/// The weights' file in a model directory.
+pub const WEIGHTS_FILE: &str = "model.safetensors";
+
+/// The content of a model directory.
+pub(crate) struct Directory {
+    pub(crate) config_path: PathBuf,
+    config: Vec<u8>,
+    pub(crate) weights_path: PathBuf,
+    pub(crate) weights: Vec<u8>,
+}
+
+impl Directory {
+    /// Reads both files.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if a file is missing or cannot be read.
+    pub(crate) fn read(dir: &Path) -> Result<Self, Error> {
+        let (config_path, weights_path) = (dir.join(CONFIG_FILE), dir.join(WEIGHTS_FILE));
+        let read = |path: &Path| {
+            read_file(path).map_err(|source| Error::Io {
+                path: path.to_owned(),
+                what: "cannot read it; a model is a directory of config.json and model.safetensors",
+                source,
+            })
+        };
+        let (config, weights) = (read(&config_path)?, read(&weights_path)?);
+        Ok(Self {
+            config_path,
+            config,
+            weights_path,
+            weights,
+        })
+    }
+
+    /// Writes a model directory. Files that exist with the same content are left alone.
+    ///
+    /// # Errors
+    /// [`Error::Exists`] if `dir` holds another model, [`Error::Io`] if a file cannot be written.
+    pub(crate) fn write(dir: &Path, config: &Config, weights: &[u8]) -> Result<(), Error> {
+        let path = dir.join(CONFIG_FILE);
+        let json = config_json(&path, config)?;
+        fs::create_dir_all(dir).map_err(|source| Error::Io {
+            path: dir.to_owned(),
+            what: "cannot make the model's directory",
+            source,
+        })?;
+        write_new(&path, &json)?;
+        write_new(&dir.join(WEIGHTS_FILE), weights)
+    }
+
+    /// The architecture that the configuration names, before the rest of the configuration is read.
+    ///
+    /// # Errors
+    /// [`Error::Config`] if this version does not know it.
+    pub(crate) fn architecture(&self) -> Result<Architecture, Error> {
+        let header: Header = serde_json::from_slice(&self.config).map_err(|e| Error::Config {
+            path: self.config_path.clone(),
+            reason: e.to_string(),
+        })?;
+        Ok(header.architecture)
+    }
+
+    /// The configuration.
+    ///
+    /// # Errors
+    /// [`Error::Config`] if this version does not understand it.
+    pub(crate) fn config(&self) -> Result<Config, Error> {
+        Config::parse(&self.config_path, &self.config)
+    }
+
+    /// The SHA-256 of the bytes of `config.json` followed by those of `model.safetensors`, in hex.
+    pub(crate) fn id(&self) -> String {
+        let digest = Sha256::new()
+            .chain_update(&self.config)
+            .chain_update(&self.weights)
+            .finalize();
+        digest.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+}
+
+/// The content of a `config.json` at `path`.
+///
+/// # Errors
+/// [`Error::Config`] if the configuration cannot be written as JSON.
+pub(crate) fn config_json(path: &Path, config: &Config) -> Result<Vec<u8>, Error> {
+    let mut json = serde_json::to_vec_pretty(config).map_err(|error| Error::Config {
+        path: path.to_owned(),
+        reason: error.to_string(),
+    })?;
+    json.push(b'\n');
+    Ok(json)
+}
+
+/// Reads a regular file. (A device may have no end.)
+fn read_file(path: &Path) -> io::Result<Vec<u8>> {
+    if !fs::metadata(path)?.is_file() {
+        let reason = "it is not a regular file";
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, reason));
+    }
+    fs::read(path)
+}
+
+/// Writes a file that does not exist yet. A file with the same bytes is left alone.
+fn write_new(path: &Path, bytes: &[u8]) -> Result<(), Error> {
+    match fs::read(path) {
+        Ok(there) if there == bytes => Ok(()),
+        Ok(_) => Err(Error::Exists {
+            path: path.to_owned(),
+        }),
+        Err(_) => fs::write(path, bytes).map_err(|source| Error::Io {
+            path: path.to_owned(),
+            what: "cannot write the model's file",
+            source,
+        }),
+    }
+}

@@ -1,0 +1,124 @@
+//! The whole network, folded.
+
+use std::panic::resume_unwind;
+use std::thread::{self, ScopedJoinHandle};
+
+use tch::{Kind, TchError, Tensor};
+
+use super::activation::Activation;
+use super::asinh::Asinh;
+use super::backend::Backend;
+use super::encoder::FoldedEncoder;
+use super::head::joint_layer;
+use super::inception::FoldedInception;
+use super::linear::FoldedLinear;
+use super::magnitude::FoldedMagnitude;
+use super::weight::Affine;
+use crate::checkpoint::Checkpoint;
+use crate::config::{Branch, Config};
+use crate::error::Error;
+use crate::inputs::Inputs;
+use crate::layout::head_names;
+use crate::threads::single_threaded;
+
+/// AstroMAE for one thread. A clone shares its weights.
+#[derive(Debug, Clone)]
+pub(crate) struct FoldedNetwork {
+    on: Backend,
+    /// The scale of cutouts, if the configuration has one.
+    asinh: Option<Asinh>,
+    encoder: Option<FoldedEncoder>,
+    inception: Option<FoldedInception>,
+    magnitude: Option<FoldedMagnitude>,
+    /// The last layer of each branch and the head's first layer.
+    joint: FoldedLinear,
+    /// In float32: bfloat16 has at most three digits for a redshift.
+    out: FoldedLinear,
+}
+
+impl FoldedNetwork {
+    /// Folds the network of `config`, from weights in float32 on the CPU.
+    pub(crate) fn new(c: &Checkpoint, config: &Config, on: Backend) -> Result<Self, Error> {
+        thread::scope(|threads| {
+            // The joint layer needs the largest products, half of the work, and nothing of the rest.
+            let weights = c.share();
+            let joint = threads.spawn(move || {
+                single_threaded();
+                joint_layer(&weights, config)
+            });
+            let _guard = tch::no_grad_guard();
+            let has = |branch| config.has(branch).then_some(c);
+            let encoder = |c| FoldedEncoder::new(c, config, on);
+            let inception = |c| FoldedInception::new(c, config.cutout_px, on);
+            let magnitude = |c| FoldedMagnitude::new(c, config, on);
+            let scales = config.preprocess.cutout.tensors()?;
+            let out = Affine::read(c, head_names(config).1)?;
+            let exact = on.with_kind(Kind::Float);
+            Ok(Self {
+                on,
+                asinh: scales.map(|scales| Asinh::new(scales, on)).transpose()?,
+                encoder: has(Branch::Encoder).map(encoder).transpose()?,
+                inception: has(Branch::Inception).map(inception).transpose()?,
+                magnitude: has(Branch::Magnitude).map(magnitude).transpose()?,
+                joint: FoldedLinear::new(&joined(joint)?, on)?,
+                out: FoldedLinear::new(&out, exact)?,
+            })
+        })
+    }
+
+    /// The backend that it computes on.
+    pub(crate) fn backend(&self) -> Backend {
+        self.on
+    }
+
+    /// Predicts redshifts, `[batch]` of float32, from inputs that were checked.
+    pub(crate) fn forward(&self, inputs: &Inputs) -> Result<Tensor, TchError> {
+        let (batch, rows_max) = (inputs.batch() as i64, self.on.rows_max());
+        let mut z_phot = Vec::new();
+        for first in (0..batch).step_by(rows_max as usize) {
+            let rows = rows_max.min(batch - first);
+            let part = |x: &Tensor| x.f_narrow(0, first, rows);
+            let cutouts = inputs.cutouts.as_ref().map(part).transpose()?;
+            let mags = inputs.mags.as_ref().map(part).transpose()?;
+            z_phot.push(self.forward_rows(cutouts.as_ref(), mags.as_ref())?);
+        }
+        Tensor::f_cat(&z_phot, 0)
+    }
+
+    /// Predicts the redshifts of up to [`Backend::rows_max`] galaxies, whose inputs are on the network's device.
+    pub(crate) fn forward_rows(
+        &self,
+        cutouts: Option<&Tensor>,
+        mags: Option<&Tensor>,
+    ) -> Result<Tensor, TchError> {
+        let cutouts = cutouts.map(|x| self.scaled(x)).transpose()?;
+        let mut features = Vec::with_capacity(3);
+        if let (Some(encoder), Some(cutouts)) = (&self.encoder, &cutouts) {
+            features.push(encoder.forward(cutouts)?);
+        }
+        if let (Some(inception), Some(cutouts)) = (&self.inception, &cutouts) {
+            features.push(inception.forward(cutouts)?);
+        }
+        if let (Some(magnitude), Some(mags)) = (&self.magnitude, mags) {
+            features.push(magnitude.forward(mags)?);
+        }
+        let features = Tensor::f_cat(&features, 1)?;
+        let joint = self.joint.forward(&features, Activation::Relu)?;
+        let joint = joint.f_to_kind(Kind::Float)?;
+        let z_phot = self.out.forward(&joint, Activation::Identity)?;
+        z_phot.f_squeeze_dim(1)
+    }
+
+    /// Scales cutouts, and converts them to the numbers of the network.
+    fn scaled(&self, cutouts: &Tensor) -> Result<Tensor, TchError> {
+        match &self.asinh {
+            None => cutouts.f_to_kind(self.on.kind),
+            Some(asinh) => asinh.forward(cutouts),
+        }
+    }
+}
+
+/// Waits for the result of a thread, and passes on its panic.
+fn joined<T>(thread: ScopedJoinHandle<'_, T>) -> T {
+    thread.join().unwrap_or_else(|panic| resume_unwind(panic))
+}

@@ -1,0 +1,106 @@
+//! Batches: their sizes, their order, replicas and missing inputs.
+
+use tch::{Kind, Tensor};
+
+use super::{backends, bits, checkpoint, directory, model, preset};
+use crate::config::Branch;
+use crate::fast::loops::has_linear;
+use crate::fast::{Backend, FoldedNetwork};
+use crate::init;
+use crate::inputs::{Inputs, Needs};
+use crate::model::Model;
+use crate::precision::Precision;
+use crate::threads::single_threaded;
+
+#[test]
+fn a_large_batch_is_predicted_in_parts() {
+    let model = model(&preset("astromae", 1), Precision::Fp32);
+    let whole = init::inputs(300, 32).unwrap();
+    let part = |first, rows| Inputs {
+        cutouts: whole.cutouts.as_ref().map(|x| x.narrow(0, first, rows)),
+        mags: whole.mags.as_ref().map(|x| x.narrow(0, first, rows)),
+    };
+    let parts = [(0, 128), (128, 128), (256, 44)]
+        .map(|(first, rows)| bits(&model.forward(&part(first, rows)).unwrap()));
+    assert_eq!(bits(&model.forward(&whole).unwrap()), parts.concat());
+}
+
+#[test]
+fn a_galaxy_has_the_same_bits_in_any_batch() {
+    let _guard = tch::no_grad_guard();
+    let whole = init::inputs(131, 32).unwrap();
+    let config = preset("astromae", 2);
+    let weights = checkpoint(&directory(&config), &config, Kind::Float);
+    let all = [Kind::Float, Kind::BFloat16].into_iter().flat_map(backends);
+    for on in all.filter(uses_packed_kernels) {
+        let network = FoldedNetwork::new(&weights, &config, on).unwrap();
+        let expected = bits(&network.forward(&whole).unwrap());
+        for (first, rows) in [(0, 1), (1, 7), (60, 64), (28, 103), (130, 1)] {
+            let part = |x: &Tensor| x.narrow(0, first as i64, rows as i64);
+            let inputs = Inputs {
+                cutouts: whole.cutouts.as_ref().map(part),
+                mags: whole.mags.as_ref().map(part),
+            };
+            let there = bits(&network.forward(&inputs).unwrap());
+            assert_eq!(
+                there,
+                expected[first..first + rows],
+                "{on:?}, {rows} rows from {first}"
+            );
+        }
+    }
+}
+
+/// Whether our kernels compute every layer. With libtorch's, the bits of a galaxy may depend on its batch.
+fn uses_packed_kernels(on: &Backend) -> bool {
+    on.set.is_some_and(|set| has_linear(set, 2, on.kind))
+}
+
+#[test]
+fn larger_cutouts_are_cropped() {
+    let model = model(&preset("astromae", 1), Precision::Fp32);
+    let large = init::inputs(5, 65).unwrap();
+    let cutouts = large.cutouts.as_ref().unwrap();
+    let cropped = cutouts.narrow(2, 16, 32).narrow(3, 16, 32);
+    let small = Inputs {
+        cutouts: Some(cropped.contiguous()),
+        mags: large.mags.as_ref().map(Tensor::shallow_clone),
+    };
+    let of = |inputs: &Inputs| bits(&model.forward(inputs).unwrap());
+    assert_eq!(of(&large), of(&small));
+}
+
+#[test]
+fn replicas_predict_the_same_bits_on_other_threads() {
+    for precision in [Precision::Fp32, Precision::Bf16] {
+        let model = model(&preset("astromae", 2), precision);
+        let predict = |model: &dyn Model| {
+            single_threaded();
+            bits(&model.forward(&init::inputs(33, 32).unwrap()).unwrap())
+        };
+        let here = predict(&model);
+        let others: Vec<_> = (0..3).map(|_| model.replica().unwrap()).collect();
+        drop(model);
+        let threads = others
+            .into_iter()
+            .map(|replica| std::thread::spawn(move || predict(replica.as_ref())));
+        for thread in threads.collect::<Vec<_>>() {
+            assert_eq!(thread.join().unwrap(), here, "{precision}");
+        }
+    }
+}
+
+#[test]
+fn an_unneeded_input_may_be_missing() {
+    let mut config = preset("astromae", 1);
+    config.branches = vec![Branch::Encoder];
+    let model = model(&config, Precision::Fp32);
+    let needs = Needs {
+        cutouts: true,
+        mags: false,
+    };
+    assert_eq!(model.needs(), needs);
+    let mut inputs = init::inputs(3, 32).unwrap();
+    inputs.mags = None;
+    assert_eq!(model.forward(&inputs).unwrap().size(), [3]);
+}

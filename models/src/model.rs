@@ -1,0 +1,88 @@
+//! The trait that every model implements.
+
+use tch::{Device, Kind, Tensor};
+
+use crate::error::Error;
+use crate::inputs::{Inputs, Needs};
+
+/// A predictor of redshifts.
+///
+/// A model of your own needs only a few lines. This one reads the redshift off the r magnitude:
+///
+/// ```
+/// use hubbleflow_models::{Error, Inputs, Model, Needs};
+/// use tch::Tensor;
+///
+/// struct Hubble1929;
+///
+/// impl Model for Hubble1929 {
+///     fn id(&self) -> &str { "hubble-1929" }
+///     fn name(&self) -> &str { "fainter is farther" }
+///     fn cutout_px(&self) -> usize { 32 }
+///     fn needs(&self) -> Needs { Needs { cutouts: false, mags: true } }
+///     fn forward(&self, inputs: &Inputs) -> Result<Tensor, Error> {
+///         let Some(mags) = &inputs.mags else {
+///             return Err(Error::Inputs("no magnitudes".to_owned()));
+///         };
+///         let mag_r = mags.f_select(1, 2)?;
+///         Ok(((mag_r - 17.77) * 0.2 * std::f64::consts::LN_10).f_exp()? * 0.1)
+///     }
+///     fn replica(&self) -> Result<Box<dyn Model>, Error> { Ok(Box::new(Hubble1929)) }
+/// }
+///
+/// let mags = Tensor::from_slice(&[19.0f32, 18.2, 17.77, 17.5, 17.3]).reshape([1, 5]);
+/// let z_phot = Hubble1929.forward(&Inputs { cutouts: None, mags: Some(mags) })?;
+/// assert!((z_phot.double_value(&[0]) - 0.1).abs() < 1e-6);
+/// # Ok::<(), Error>(())
+/// ```
+pub trait Model: Send {
+    /// The identity of the model: predictions are filed under it.
+    ///
+    /// For a model directory, the SHA-256 of the bytes of `config.json` followed by those of `model.safetensors`, in hex.
+    /// For a model of your own, any string that changes when its predictions do.
+    fn id(&self) -> &str;
+
+    /// A name for people.
+    fn name(&self) -> &str;
+
+    /// The side of the cutouts that it uses, in pixels. It crops larger cutouts around their centre.
+    fn cutout_px(&self) -> usize;
+
+    /// The inputs that it uses.
+    fn needs(&self) -> Needs;
+
+    /// Allocates an input of `shape`, float32 on the CPU, in the memory that the model's device reads fastest. Its values
+    /// are not initialised.
+    ///
+    /// # Errors
+    /// [`Error::Torch`] if there is not enough memory.
+    fn host_tensor(&self, shape: &[i64]) -> Result<Tensor, Error> {
+        host_tensor(shape)
+    }
+
+    /// Predicts redshifts: `[batch]` float32 on the CPU. The same batch always gives the same bits.
+    ///
+    /// # Errors
+    /// [`Error::Inputs`] if the batch does not fit the model, [`Error::Torch`] if libtorch cannot compute.
+    fn forward(&self, inputs: &Inputs) -> Result<Tensor, Error>;
+
+    /// A handle on this model for another thread. It shares the weights.
+    ///
+    /// # Errors
+    /// [`Error::Torch`] if the device does not have enough memory for another thread.
+    fn replica(&self) -> Result<Box<dyn Model>, Error>;
+}
+
+/// Allocates an input for a model on the CPU: see [`Model::host_tensor`].
+///
+/// # Errors
+/// [`Error::Torch`] if there is not enough memory.
+///
+/// ```
+/// let mags = hubbleflow_models::host_tensor(&[128, 5])?;
+/// assert_eq!((mags.size(), mags.kind()), (vec![128, 5], tch::Kind::Float));
+/// # Ok::<(), hubbleflow_models::Error>(())
+/// ```
+pub fn host_tensor(shape: &[i64]) -> Result<Tensor, Error> {
+    Ok(Tensor::f_empty(shape, (Kind::Float, Device::Cpu))?)
+}

@@ -1,0 +1,121 @@
+//! The preprocessing of magnitudes.
+
+use serde::{Deserialize, Serialize};
+use tch::{Kind, TchError, Tensor};
+
+use super::transform::{rounded, transformed};
+use crate::bands::BANDS;
+
+const N: usize = BANDS.len();
+
+/// The preprocessing of the magnitudes.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "lowercase", deny_unknown_fields)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "a model has one value of this type"
+)]
+pub enum MagPreprocess {
+    /// No change: AB magnitudes.
+    Identity {},
+    /// `matrix (mag - mean)`: uncorrelated numbers with a variance of one.
+    Whiten {
+        /// The mean magnitude of each band.
+        mean: [f64; N],
+        /// The matrix, by rows, that makes deviations from the mean uncorrelated.
+        matrix: [[f64; N]; N],
+    },
+}
+
+impl MagPreprocess {
+    /// Transforms magnitudes: `[batch, band]` in and out, float32.
+    pub(crate) fn apply(&self, mags: &Tensor) -> Result<Tensor, TchError> {
+        transformed(mags, self.tensors()?, whiten)
+    }
+
+    /// The mean, `[band]`, and the matrix, `[band, band]`, that [`whiten`] takes, float32 on the CPU; `None` for the
+    /// identity.
+    pub(crate) fn tensors(&self) -> Result<Option<[Tensor; 2]>, TchError> {
+        let Self::Whiten { mean, matrix } = self else {
+            return Ok(None);
+        };
+        let tensor = |values: &[f64]| {
+            let values: Vec<f32> = values.iter().map(|&value| value as f32).collect();
+            Tensor::f_from_slice(&values)
+        };
+        let matrix = tensor(matrix.as_flattened())?.f_view([N as i64; 2])?;
+        Ok(Some([tensor(mean)?, matrix]))
+    }
+
+    /// Learns a whitening from magnitudes, `[batch, band]`: the inverse of the Cholesky factor of their covariance.
+    ///
+    /// # Errors
+    /// An error of libtorch if there is not enough memory.
+    ///
+    /// ```
+    /// use hubbleflow_models::{init, preprocess::MagPreprocess};
+    /// let mags = init::inputs(100, 32)?.mags.unwrap();
+    /// let learned = MagPreprocess::whiten_of(&mags)?;
+    /// assert!(matches!(learned, MagPreprocess::Whiten { mean, .. } if (17.0..19.0).contains(&mean[0])));
+    /// # Ok::<(), hubbleflow_models::Error>(())
+    /// ```
+    pub fn whiten_of(mags: &Tensor) -> Result<Self, TchError> {
+        let mags = mags.f_to_kind(Kind::Double)?;
+        let centre = mags.f_mean_dim(0, false, None)?;
+        let deviations = mags.f_sub(&centre)?;
+        let rows = (mags.size()[0] - 1).max(1);
+        let covariance = deviations
+            .f_tr()?
+            .f_matmul(&deviations)?
+            .f_div_scalar(rows as f64)?;
+        // A hundredth of a magnitude is below the precision of photometry. It keeps the matrix invertible if two bands are
+        // equal.
+        let floor = Tensor::f_eye(N as i64, (Kind::Double, mags.device()))?.f_mul_scalar(1e-4)?;
+        let factor = covariance.f_add(&floor)?.f_linalg_cholesky(false)?;
+        let inverse = factor.f_inverse()?;
+        let (mut mean, mut matrix) = ([0.0; N], [[0.0; N]; N]);
+        for row in 0..N {
+            mean[row] = rounded(centre.f_double_value(&[row as i64])?);
+            for (column, entry) in matrix[row].iter_mut().enumerate().take(row + 1) {
+                *entry = rounded(inverse.f_double_value(&[row as i64, column as i64])?);
+            }
+        }
+        Ok(Self::Whiten { mean, matrix })
+    }
+
+    pub(super) fn validate(&self) -> Result<(), String> {
+        let finite = |values: &[f64]| values.iter().all(|v| v.is_finite());
+        match self {
+            Self::Whiten { mean, matrix } if !(finite(mean) && finite(matrix.as_flattened())) => {
+                Err("`preprocess.mag`: every number must be finite".to_owned())
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// `matrix (mags - mean)`, for each row.
+pub(crate) fn whiten(mags: &Tensor, mean: &Tensor, matrix: &Tensor) -> Result<Tensor, TchError> {
+    mags.f_sub(mean)?.f_matmul(&matrix.f_tr()?)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use tch::Device;
+
+    #[test]
+    fn whitened_magnitudes_are_uncorrelated_with_a_variance_of_one() {
+        tch::manual_seed(1);
+        let common = Tensor::randn([4000, 1], (Kind::Float, Device::Cpu)) + 17.0;
+        let mags = common + Tensor::randn([4000, 5], (Kind::Float, Device::Cpu)) * 0.2;
+        let whitened = MagPreprocess::whiten_of(&mags)
+            .unwrap()
+            .apply(&mags)
+            .unwrap();
+        let covariance = whitened.tr().matmul(&whitened) / 4000.0;
+        let eye = Tensor::eye(5, (Kind::Float, Device::Cpu));
+        assert!((covariance - eye).abs().max().double_value(&[]) < 0.02);
+    }
+}

@@ -1,0 +1,42 @@
+//! The preprocessing of cutouts and magnitudes. It is part of the model, in its `config.json`.
+//!
+//! | input | kind | formula |
+//! |---|---|---|
+//! | cutouts | `asinh` | `asinh(flux / softening) / scale`, with a softening and a scale for each band |
+//! | magnitudes | `whiten` | `matrix (mag - mean)` |
+//! | either | `identity` | unchanged: nanomaggies, AB magnitudes |
+//!
+//! `asinh` is linear near zero, where noise dominates, and logarithmic in the light of a galaxy (Lupton, Gunn & Szalay
+//! 1999, [arXiv:astro-ph/9903081]). `whiten` makes colours as large as magnitudes for the network: the redshift of a galaxy
+//! shows in differences of hundredths between numbers near 17.
+//!
+//! [arXiv:astro-ph/9903081]: https://arxiv.org/abs/astro-ph/9903081
+
+mod cutout;
+mod mag;
+mod transform;
+
+use serde::{Deserialize, Serialize};
+
+pub use self::cutout::CutoutPreprocess;
+pub(crate) use self::cutout::asinh;
+pub use self::mag::MagPreprocess;
+pub(crate) use self::mag::whiten;
+
+/// The preprocessing of each of the inputs.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Preprocessing {
+    /// The preprocessing of the cutouts.
+    pub cutout: CutoutPreprocess,
+    /// The preprocessing of the magnitudes.
+    pub mag: MagPreprocess,
+}
+
+impl Preprocessing {
+    /// Checks that the parameters give finite numbers, and names the first that does not.
+    pub(crate) fn validate(&self) -> Result<(), String> {
+        self.cutout.validate()?;
+        self.mag.validate()
+    }
+}

@@ -1,0 +1,5 @@
+//! Tests of the gradients, and of whole trainings.
+#![allow(clippy::unwrap_used)]
+
+mod gradients;
+mod training;

@@ -1,0 +1,49 @@
+//! The metrics of one slice.
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// The metrics of a slice, named by their definitions. A metric without a value is null, as all are without objects.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Numbers {
+    /// The number of objects with both z_phot and z_spec.
+    pub n: i64,
+    /// Mean dz.
+    pub bias: Option<f64>,
+    /// Median dz.
+    pub bias_median: Option<f64>,
+    /// 1.4826 times the median distance of dz from its median.
+    pub sigma_nmad: Option<f64>,
+    /// The interquartile range of dz, divided by 1.349.
+    pub sigma_iqr: Option<f64>,
+    /// The fraction of the objects with |dz| > 0.05.
+    #[serde(rename = "outlier_fraction_0.05")]
+    pub outlier_fraction_005: Option<f64>,
+    /// The fraction of the objects with |dz| > 0.15.
+    #[serde(rename = "outlier_fraction_0.15")]
+    pub outlier_fraction_015: Option<f64>,
+    /// Mean squared error of z.
+    pub mse: Option<f64>,
+    /// Mean absolute error of z.
+    pub mae: Option<f64>,
+    /// The fraction of the variance of z_spec that z_phot explains.
+    pub r2: Option<f64>,
+}
+
+/// Shows the numbers that people ask for first, on one line.
+impl fmt::Display for Numbers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let number = |value: Option<f64>| {
+            value.map_or_else(|| "-".to_owned(), |value| format!("{value:.5}"))
+        };
+        write!(
+            f,
+            "n {}, bias {}, sigma_nmad {}, outlier_fraction_0.05 {}, outlier_fraction_0.15 {}",
+            self.n,
+            number(self.bias),
+            number(self.sigma_nmad),
+            number(self.outlier_fraction_005),
+            number(self.outlier_fraction_015),
+        )
+    }
+}

@@ -1,0 +1,72 @@
+//! Networks that PyTorch saved become models with the same weights, to the byte.
+use std::fs;
+
+use testkit::{
+    program::Program,
+    python::run_script,
+    tree::{folder, text},
+};
+
+/// imports.py makes weights by the rule of `model init`, so an imported model has the bytes of a model by `model init`.
+fn networks_are_imported_to_the_byte(environment: &str) {
+    let made = folder();
+    run_script(environment, "imports.py", ["networks", &text(made.path())]);
+    let place = |name: &str| made.path().join(name);
+    let init = |name: &str, preset: &str| {
+        let flags = format!("--preset {preset} --depth 1");
+        Program::new(["model", "init", &text(&place(name))])
+            .with(&flags)
+            .ends(0);
+        fs::read(place(name).join("model.safetensors")).unwrap()
+    };
+    let (pcm, plain) = (init("pcm", "astromae-pcm3"), init("flat", "astromae-plain"));
+    for (file, flags, expected) in [
+        ("parallel", "", &pcm),
+        ("state_dict", "--heads 3", &pcm),
+        ("checkpoint", "--heads 3", &pcm),
+        ("plain", "", &plain),
+    ] {
+        let (from, to) = (place(&format!("{file}.pt")), place(file));
+        let import = Program::new(["import", "model", &text(&from), "--to", &text(&to)]);
+        import.with(flags).ends(0);
+        let weights = fs::read(to.join("model.safetensors")).unwrap();
+        assert!(&weights == expected, "the weights of {file} differ");
+        let check = Program::new(["model", "check", &text(&to)]).ends(0);
+        assert!(
+            check.stdout.contains("predictions are finite"),
+            "{}",
+            check.stdout
+        );
+    }
+    // All settings but the name are equal too, so the redshifts are equal.
+    let config = |name: &str| {
+        let config = fs::read(place(name).join("config.json")).unwrap();
+        let mut config: serde_json::Value = serde_json::from_slice(&config).unwrap();
+        config["name"].take();
+        config
+    };
+    assert_eq!(config("parallel"), config("pcm"));
+    assert_eq!(config("plain")["encoder"]["kind"], "plain");
+    for (file, words) in [
+        ("state_dict", ["--heads", "state_dict"]),
+        ("linear", ["not those of an AstroMAE", "linear.pt"]),
+        ("epsilon", ["fc_norm.eps", "0.001"]),
+    ] {
+        let from = place(&format!("{file}.pt"));
+        let to = place("refused");
+        let import = Program::new(["import", "model", &text(&from), "--to", &text(&to)]);
+        import.ends(1).says(&words);
+        assert!(!to.exists(), "the import of {file} left files behind");
+    }
+}
+
+#[test]
+fn networks_are_models() {
+    networks_are_imported_to_the_byte(".venv");
+}
+
+#[test]
+#[ignore = "needs PyTorch: make test-torch"]
+fn networks_by_pytorch_are_models() {
+    networks_are_imported_to_the_byte(".venv-torch");
+}
