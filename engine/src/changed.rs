@@ -21,7 +21,7 @@ pub struct Changed {
 
 impl Changed {
     /// What is another in a drop of the catalog at `url` than it was when it was committed; none where nothing is.
-    pub fn since(entry: &Entry, sighting: &ListedDrop, url: &str) -> Option<Self> {
+    pub fn since(entry: &Entry, listed_drop: &ListedDrop, url: &str) -> Option<Self> {
         // Another catalog, a copy say, gives other ETags to the same objects.
         let same_place = entry.settings["catalog"] == url;
         let mut inputs: BTreeMap<&str, &Input> = entry
@@ -36,7 +36,7 @@ impl Changed {
             added: Vec::new(),
             removed: Vec::new(),
         };
-        for object in &sighting.objects {
+        for object in &listed_drop.objects {
             let Some(input) = inputs.remove(object.path.as_str()) else {
                 changed.added.push(object.path.clone());
                 continue;

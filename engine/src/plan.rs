@@ -127,8 +127,8 @@ impl Plan {
     }
 
     /// The objects of a drop that differ from its newest entry, or `None` if nothing changed.
-    pub fn changed(&self, entry: Option<&Entry>, sighting: &ListedDrop) -> Option<Changed> {
-        Changed::since(entry?, sighting, &self.catalog.location().url)
+    pub fn changed(&self, entry: Option<&Entry>, listed_drop: &ListedDrop) -> Option<Changed> {
+        Changed::since(entry?, listed_drop, &self.catalog.location().url)
     }
 
     /// Refuses to mix the predictions of two models.

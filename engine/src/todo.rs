@@ -28,30 +28,30 @@ impl Plan {
     /// The drops to take, in order, and those that have changed since they were committed.
     ///
     /// # Errors
-    /// [`Error::Usage`] where a drop that was asked for is not among the `sightings`.
-    pub fn todo(&self, ledger: &Ledger, sightings: ListedDrops) -> Result<Todo, Error> {
-        self.check_names(&sightings.drops)?;
+    /// [`Error::Usage`] where a drop that was asked for is not among the `listed_drops`.
+    pub fn todo(&self, ledger: &Ledger, listed_drops: ListedDrops) -> Result<Todo, Error> {
+        self.check_names(&listed_drops.drops)?;
         let mut todo = Todo {
-            warnings: self.warnings(&sightings),
+            warnings: self.warnings(&listed_drops),
             ..Todo::default()
         };
-        for sighting in sightings.drops {
-            if !self.wants(&sighting.listing) {
+        for listed_drop in listed_drops.drops {
+            if !self.wants(&listed_drop.listing) {
                 continue;
             }
-            let entry = ledger.newest(&sighting.listing.name);
+            let entry = ledger.newest(&listed_drop.listing.name);
             if !self.is_pending(entry) {
-                todo.changed.extend(self.changed(entry, &sighting));
-            } else if !sighting.is_drop() {
-                let name = &sighting.listing.name;
+                todo.changed.extend(self.changed(entry, &listed_drop));
+            } else if !listed_drop.is_drop() {
+                let name = &listed_drop.listing.name;
                 let warning = format!("{name} holds no Parquet object and is no drop");
                 todo.warnings.push(warning);
-                todo.warnings.extend(sighting.ignored_line());
+                todo.warnings.extend(listed_drop.ignored_line());
             } else {
-                todo.warnings.extend(sighting.ignored_line());
+                todo.warnings.extend(listed_drop.ignored_line());
                 todo.pending.push(Pending {
-                    bytes: sighting.bytes(),
-                    listing: sighting.listing,
+                    bytes: listed_drop.bytes(),
+                    listing: listed_drop.listing,
                     replaces: entry.map(|entry| entry.sequence),
                 });
             }
@@ -60,33 +60,33 @@ impl Plan {
     }
 
     /// What is wrong with the catalog as a whole.
-    fn warnings(&self, sightings: &ListedDrops) -> Vec<String> {
+    fn warnings(&self, listed_drops: &ListedDrops) -> Vec<String> {
         let url = &self.catalog.location().url;
         let pattern = if url.contains(['*', '?', '[']) {
             " (`*`, `?` and `[` stand for themselves: give the prefix, and --drop for some of its drops)"
         } else {
             ""
         };
-        let empty = sightings.drops.is_empty().then(|| {
+        let empty = listed_drops.drops.is_empty().then(|| {
             format!("{url} holds no drop: no folder and no Parquet object; check the URL{pattern}")
         });
-        let beside = ignored_line(&sightings.ignored).map(|line| format!("{url}: {line}"));
+        let beside = ignored_line(&listed_drops.ignored).map(|line| format!("{url}: {line}"));
         empty.into_iter().chain(beside).collect()
     }
 
     /// Makes sure that the drops that were asked for are there.
-    fn check_names(&self, sightings: &[ListedDrop]) -> Result<(), Error> {
+    fn check_names(&self, listed_drops: &[ListedDrop]) -> Result<(), Error> {
         let there = |drop: &str| {
-            sightings
+            listed_drops
                 .iter()
-                .any(|sighting| sighting.listing.name == drop)
+                .any(|listed_drop| listed_drop.listing.name == drop)
         };
         let Some(missing) = self.drops.iter().find(|drop| !there(drop)) else {
             return Ok(());
         };
-        let names: Vec<&str> = sightings
+        let names: Vec<&str> = listed_drops
             .iter()
-            .map(|sighting| sighting.listing.name.as_str())
+            .map(|listed_drop| listed_drop.listing.name.as_str())
             .collect();
         let (catalog, there) = (&self.catalog.location().url, names.join(", "));
         Err(Error::Usage(format!(

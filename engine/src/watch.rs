@@ -1,12 +1,13 @@
-//! `hubbleflow watch`: drops are handed in as they arrive, each when it is whole.
+//! `hubbleflow watch`: hands in each drop when it is complete.
 //!
 //! ```text
 //! seen ── whole? ── handed in ── settled ──┬─► committed ── as it was? ── reported once
 //!          _SUCCESS, or unchanged          └─► failed ───── changed? ──── whole?
 //!          for --settle
 //! ```
-//! Listings of the whole catalog take a hundredth of the time at most: the larger the catalog, the rarer the listing. In
-//! between, each poll looks for new names, and at the drops that are not taken yet.
+//! Listings of the whole catalog take a hundredth of the time, unless a listing takes more than three seconds: the whole
+//! catalog is listed every five minutes at least. In between, each poll looks for new names, and at the drops that are
+//! not taken yet.
 use std::{
     collections::{HashMap, HashSet},
     sync::Arc,
@@ -22,7 +23,7 @@ use tokio::sync::{
 
 use crate::{Observer, Stop, changed::Changed, clock::clock, plan::Plan};
 
-/// Of the time, listings of the whole catalog, and what is made of them, take one part in this number.
+/// Listing the whole catalog, and the work on the listing, take one part in this number of the time.
 const LISTING_SHARE: u32 = 100;
 /// Upper bound on the pause between two listings of the whole catalog.
 const LISTING_PAUSE_MAX: Duration = Duration::from_secs(300);
@@ -36,9 +37,9 @@ const OPEN_DROPS_MAX: usize = 100;
 pub struct Watch {
     /// How long to wait between two listings.
     pub poll: Duration,
-    /// How long nothing may have changed in a drop without `_SUCCESS` before it is taken for whole.
+    /// A drop without `_SUCCESS` is complete when nothing in it has changed for this long.
     pub settle: Duration,
-    /// Ends the watch, when what is in flight is settled.
+    /// Ends the watch after the drops in flight are settled.
     pub stop: Stop,
 }
 
@@ -135,7 +136,7 @@ impl Watcher {
         }
         let began = clock();
         let lists_all = began >= view.list_at;
-        let sightings = if lists_all {
+        let listed_drops = if lists_all {
             self.list_all(view).await?
         } else if self.plan.is_one_drop() {
             Vec::new()
@@ -146,7 +147,7 @@ impl Watcher {
         let (whole, suspects) = {
             let ledger = self.ledger.lock().await;
             let locked = clock();
-            let sorted = self.sort(&ledger, &mut view.seen, &sightings);
+            let sorted = self.sort(&ledger, &mut view.seen, &listed_drops);
             if lists_all {
                 // Without the wait for the ledger, which a large drop may hold long.
                 let took = (listed - began) + (clock() - locked);
@@ -156,32 +157,33 @@ impl Watcher {
             sorted
         };
         self.report(&mut view.seen, &suspects).await?;
-        for sighting in whole {
-            if let Some(drop) = view.seen.get_mut(&sighting.listing.name) {
-                (drop.tried, drop.is_out, drop.is_open) = (Some(sighting.fingerprint), true, false);
+        for listed_drop in whole {
+            if let Some(drop) = view.seen.get_mut(&listed_drop.listing.name) {
+                (drop.tried, drop.is_out, drop.is_open) =
+                    (Some(listed_drop.fingerprint), true, false);
             }
-            if let Some(line) = sighting.ignored_line() {
+            if let Some(line) = listed_drop.ignored_line() {
                 self.observer.warn(&line);
             }
             // Waits while enough drops are in flight; where nobody takes them any more, the watch is over.
-            let _ = self.drops.send(sighting.listing.clone()).await;
+            let _ = self.drops.send(listed_drop.listing.clone()).await;
         }
         Ok(())
     }
 
     /// Lists the whole catalog.
     async fn list_all(&self, view: &mut View) -> Result<Vec<ListedDrop>, Error> {
-        let sightings = self.plan.catalog.list_drops().await?;
-        if view.ignored != sightings.ignored {
-            if let Some(line) = ignored_line(&sightings.ignored) {
+        let listed_drops = self.plan.catalog.list_drops().await?;
+        if view.ignored != listed_drops.ignored {
+            if let Some(line) = ignored_line(&listed_drops.ignored) {
                 self.observer.warn(&line);
             }
-            view.ignored = sightings.ignored;
+            view.ignored = listed_drops.ignored;
         }
-        let drops = sightings.drops;
+        let drops = listed_drops.drops;
         view.known = drops
             .iter()
-            .map(|sighting| sighting.listing.name.clone())
+            .map(|listed_drop| listed_drop.listing.name.clone())
             .collect();
         let known = &view.known;
         view.seen
@@ -196,16 +198,16 @@ impl Watcher {
         if children.is_none() || children != view.children {
             (view.children, view.look_until) = (children, now + LOOK_AFTER_CHANGE);
         }
-        let mut sightings = Vec::new();
+        let mut listed_drops = Vec::new();
         if now < view.look_until {
-            sightings = catalog.list_new_drops(&view.known).await?;
-            let names = sightings
+            listed_drops = catalog.list_new_drops(&view.known).await?;
+            let names = listed_drops
                 .iter()
-                .map(|sighting| sighting.listing.name.clone());
+                .map(|listed_drop| listed_drop.listing.name.clone());
             view.known.extend(names);
         }
         let is_new = |name: &str| {
-            sightings
+            listed_drops
                 .iter()
                 .any(|new: &ListedDrop| new.listing.name == name)
         };
@@ -219,14 +221,14 @@ impl Watcher {
             .collect();
         for name in open {
             match catalog.list_drop(&name).await? {
-                Some(sighting) => sightings.push(sighting),
+                Some(listed_drop) => listed_drops.push(listed_drop),
                 None => {
                     view.seen.remove(&name);
                 }
             }
         }
-        sightings.sort_by(|a, b| a.listing.name.cmp(&b.listing.name));
-        Ok(sightings)
+        listed_drops.sort_by(|a, b| a.listing.name.cmp(&b.listing.name));
+        Ok(listed_drops)
     }
 
     /// The drops that are whole and to be taken, and those that seem to have changed since they were committed.
@@ -234,34 +236,35 @@ impl Watcher {
         &self,
         ledger: &Ledger,
         seen: &mut HashMap<String, Seen>,
-        sightings: &'a [ListedDrop],
+        listed_drops: &'a [ListedDrop],
     ) -> (Vec<&'a ListedDrop>, Vec<&'a ListedDrop>) {
         let (mut whole, mut suspects) = (Vec::new(), Vec::new());
         let now = clock();
-        let wanted =
-            |sighting: &&ListedDrop| self.plan.wants(&sighting.listing) && sighting.is_drop();
-        for sighting in sightings.iter().filter(wanted) {
+        let wanted = |listed_drop: &&ListedDrop| {
+            self.plan.wants(&listed_drop.listing) && listed_drop.is_drop()
+        };
+        for listed_drop in listed_drops.iter().filter(wanted) {
             let drop = seen
-                .entry(sighting.listing.name.clone())
-                .or_insert_with(|| Seen::new(sighting, now));
-            drop.look(sighting, now);
-            let entry = ledger.newest(&sighting.listing.name);
+                .entry(listed_drop.listing.name.clone())
+                .or_insert_with(|| Seen::new(listed_drop, now));
+            drop.look(listed_drop, now);
+            let entry = ledger.newest(&listed_drop.listing.name);
             if drop.is_out {
                 continue;
             }
             let is_pending = self.plan.is_pending(entry);
-            let can_be_taken = sighting.listing.fault.is_none();
+            let can_be_taken = listed_drop.listing.fault.is_none();
             drop.is_open = is_pending && can_be_taken && drop.tried != Some(drop.fingerprint);
             if is_pending {
-                if drop.is_to_be_taken(sighting, now, self.watch.settle) {
-                    whole.push(sighting);
+                if drop.is_to_be_taken(listed_drop, now, self.watch.settle) {
+                    whole.push(listed_drop);
                 }
             } else if self
                 .plan
-                .changed(entry, sighting)
+                .changed(entry, listed_drop)
                 .is_some_and(|changed| drop.is_news(&changed))
             {
-                suspects.push(sighting);
+                suspects.push(listed_drop);
             }
         }
         (whole, suspects)
@@ -278,9 +281,9 @@ impl Watcher {
         }
         let mut ledger = self.ledger.lock().await;
         ledger.refresh().await?;
-        for sighting in suspects {
-            let name = &sighting.listing.name;
-            let changed = self.plan.changed(ledger.newest(name), sighting);
+        for listed_drop in suspects {
+            let name = &listed_drop.listing.name;
+            let changed = self.plan.changed(ledger.newest(name), listed_drop);
             if let (Some(changed), Some(drop)) = (changed, seen.get_mut(name)) {
                 drop.reported = Some(changed.sequence);
                 self.observer.warn(&changed.to_string());
@@ -291,9 +294,9 @@ impl Watcher {
 }
 
 impl Seen {
-    fn new(sighting: &ListedDrop, now: Duration) -> Self {
+    fn new(listed_drop: &ListedDrop, now: Duration) -> Self {
         Self {
-            fingerprint: sighting.fingerprint,
+            fingerprint: listed_drop.fingerprint,
             since: now,
             tried: None,
             is_out: false,
@@ -302,17 +305,17 @@ impl Seen {
         }
     }
 
-    fn look(&mut self, sighting: &ListedDrop, now: Duration) {
-        if self.fingerprint != sighting.fingerprint {
-            (self.fingerprint, self.since) = (sighting.fingerprint, now);
+    fn look(&mut self, listed_drop: &ListedDrop, now: Duration) {
+        if self.fingerprint != listed_drop.fingerprint {
+            (self.fingerprint, self.since) = (listed_drop.fingerprint, now);
         }
     }
 
     /// Whether it is whole, and not as it was when it failed.
-    fn is_to_be_taken(&self, sighting: &ListedDrop, now: Duration, settle: Duration) -> bool {
+    fn is_to_be_taken(&self, listed_drop: &ListedDrop, now: Duration, settle: Duration) -> bool {
         // Two looks at the same content: a copy that is going on changes it.
         let is_unchanged = now > self.since;
-        let is_whole = (sighting.is_whole && is_unchanged) || now - self.since >= settle;
+        let is_whole = (listed_drop.is_whole && is_unchanged) || now - self.since >= settle;
         is_whole && self.tried != Some(self.fingerprint)
     }
 

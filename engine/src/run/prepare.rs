@@ -43,7 +43,7 @@ impl Prepared {
 pub(super) async fn prepare(job: &Job, run: &str, watches: bool) -> Result<Prepared, Error> {
     let plan = &job.plan;
     // The catalog first: a mistyped one should not leave an output behind.
-    let sightings = plan.catalog.list_drops().await?;
+    let listed_drops = plan.catalog.list_drops().await?;
     plan.output.check(run).await?;
     let mut ledger = Ledger::open(plan.output.location()).await?;
     plan.check_model(&ledger)?;
@@ -58,7 +58,7 @@ pub(super) async fn prepare(job: &Job, run: &str, watches: bool) -> Result<Prepa
                 pending,
                 changed,
                 warnings,
-            } = plan.todo(&ledger, sightings)?;
+            } = plan.todo(&ledger, listed_drops)?;
             for warning in warnings {
                 job.observer.warn(&warning);
             }
