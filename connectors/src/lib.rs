@@ -36,6 +36,7 @@ mod footer;
 mod footer_cache;
 pub mod galaxy;
 mod hats;
+pub mod json_format;
 pub mod ledger;
 mod ledger_index;
 mod listed;

@@ -2,10 +2,7 @@
 use std::{sync::Arc, time::Duration};
 
 use connectors::location::StoreOptions;
-use models::{
-    Model,
-    device::{DeviceChoice, PrecisionChoice},
-};
+use models::Model;
 use tokio::runtime::{Handle, Runtime};
 
 use crate::{
@@ -102,51 +99,15 @@ impl JobBuilder {
         self
     }
 
-    /// All other settings.
+    /// All settings that have no method here, as fields.
     pub fn settings(mut self, settings: JobSettings) -> Self {
         self.settings = settings;
-        self
-    }
-
-    /// Takes this drop; without any, all drops are taken.
-    pub fn drop(mut self, name: &str) -> Self {
-        self.settings.plan.drops.push(name.to_owned());
-        self
-    }
-
-    /// Carries a column of the catalog through to the predictions.
-    pub fn keep(mut self, column: &str) -> Self {
-        self.settings.plan.keep.push(column.to_owned());
-        self
-    }
-
-    /// Where the model runs.
-    pub fn device(mut self, device: DeviceChoice) -> Self {
-        self.settings.device = device;
-        self
-    }
-
-    /// The model's arithmetic.
-    pub fn precision(mut self, precision: PrecisionChoice) -> Self {
-        self.settings.precision = precision;
-        self
-    }
-
-    /// Galaxies that the model takes at a time.
-    pub fn batch(mut self, batch: u32) -> Self {
-        self.settings.batch = Some(batch);
         self
     }
 
     /// Upper bound on what the process has in flight.
     pub fn memory_bytes(mut self, bytes: u64) -> Self {
         self.settings.memory_bytes = bytes;
-        self
-    }
-
-    /// Workers of the dataflow in this process.
-    pub fn workers(mut self, workers: u32) -> Self {
-        self.settings.workers = workers;
         self
     }
 

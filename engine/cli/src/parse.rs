@@ -1,6 +1,10 @@
 //! Where settings come from.
 //!
 //! A setting is the flag; else the variable `HUBBLEFLOW_<FLAG>`; else the line of the `--settings` file; else its default.
+#![expect(
+    clippy::disallowed_methods,
+    reason = "this is where the program reads the environment"
+)]
 use std::{
     ffi::OsString,
     path::{Path, PathBuf},

@@ -9,9 +9,8 @@
 use std::collections::BTreeSet;
 
 use bytes::Bytes;
-use connectors::{Error, Ledger, Output, committed::kept, ledger::EntryKind, paths};
+use connectors::{Error, Ledger, Output, committed::kept, json_format, ledger::EntryKind, paths};
 use futures::{StreamExt, TryStreamExt};
-use serde::Deserialize;
 
 use crate::metrics::{COMPLETE_EVERY, FORMAT, Metrics};
 
@@ -147,24 +146,10 @@ pub async fn read(output: &Output, sequence: u64) -> Result<Option<Metrics>, Err
 /// - [`Error::Format`] if a newer engine wrote the file
 /// - [`Error::Ledger`] if the file holds no metrics
 pub fn parse(output: &Output, sequence: u64, bytes: &[u8]) -> Result<Metrics, Error> {
-    #[derive(Deserialize)]
-    struct FormatOnly {
-        format: u32,
-    }
     let object = output.location().url_of(&path_of(sequence));
-    let broken = |error: serde_json::Error| Error::Ledger {
-        object: object.clone(),
-        reason: format!("holds no metrics: {error}; delete it, and it is made again"),
-    };
-    let FormatOnly { format } = serde_json::from_slice(bytes).map_err(broken)?;
-    if format > FORMAT {
-        return Err(Error::Format {
-            object,
-            found: format,
-            known: FORMAT,
-        });
-    }
-    serde_json::from_slice(bytes).map_err(broken)
+    json_format::parse(bytes, &object, FORMAT, |error| {
+        format!("holds no metrics: {error}; delete it, and it is made again")
+    })
 }
 
 #[cfg(test)]

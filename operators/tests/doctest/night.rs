@@ -88,7 +88,6 @@ pub fn rules() -> Rules {
 }
 
 /// Predicts a tenth of the r magnitude.
-#[allow(dead_code)]
 pub struct TenthOfMagR;
 
 impl Model for TenthOfMagR {

@@ -11,7 +11,7 @@ use hubbleflow_operators::{
     score::{newest, score_up_to},
 };
 use object_store::{memory::InMemory, path::Path};
-use parquet::{arrow::ArrowWriter, file::properties::WriterProperties};
+use testkit::galaxy_rows::parquet_bytes;
 use tokio::{runtime::Runtime, sync::Mutex};
 
 /// What a committed row says.
@@ -65,7 +65,7 @@ impl Committed {
     pub fn commit(&self, attempt: usize, drop: &str, content: &Content) -> u64 {
         let (attempt, mut files) = (format!("attempt-{attempt}"), Vec::new());
         for (part, rows) in content.parts().into_iter().enumerate() {
-            let bytes = parquet(&rows);
+            let bytes = parquet_bytes(&rows, 2);
             let path = format!(
                 "{}/{drop}/part-{part:04}-{attempt}.parquet",
                 content.folder()
@@ -197,15 +197,4 @@ pub fn photoz(rows: &[(&i64, &Says)]) -> RecordBatch {
 pub fn batch(columns: Vec<(&str, ArrayRef)>) -> RecordBatch {
     RecordBatch::try_from_iter_with_nullable(columns.into_iter().map(|(name, of)| (name, of, true)))
         .unwrap()
-}
-
-pub fn parquet(rows: &RecordBatch) -> Vec<u8> {
-    let properties = WriterProperties::builder()
-        .set_max_row_group_row_count(Some(2))
-        .build();
-    let mut bytes = Vec::new();
-    let mut writer = ArrowWriter::try_new(&mut bytes, rows.schema(), Some(properties)).unwrap();
-    writer.write(rows).unwrap();
-    writer.close().unwrap();
-    bytes
 }

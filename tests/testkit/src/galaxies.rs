@@ -71,6 +71,11 @@ pub fn parquet(batch: &RecordBatch, laid_out: LaidOut) -> Vec<u8> {
         .set_statistics_enabled(EnabledStatistics::None)
         .set_offset_index_disabled(!laid_out.offset_index)
         .build();
+    encode(batch, properties)
+}
+
+/// Encodes a batch as a Parquet file in memory.
+pub(crate) fn encode(batch: &RecordBatch, properties: WriterProperties) -> Vec<u8> {
     let mut bytes = Vec::new();
     let mut writer = ArrowWriter::try_new(&mut bytes, batch.schema(), Some(properties)).unwrap();
     writer.write(batch).unwrap();

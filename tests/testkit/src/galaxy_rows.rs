@@ -15,9 +15,9 @@ use arrow::{
     },
     datatypes::{DataType, Field, Schema},
 };
-use parquet::{arrow::ArrowWriter, file::properties::WriterProperties};
+use parquet::file::properties::WriterProperties;
 
-use crate::{rows::floats, tree::write_file};
+use crate::{galaxies::encode, rows::floats, tree::write_file};
 
 /// Side of a cutout, in pixels.
 pub const SIDE_PX: usize = 32;
@@ -119,9 +119,5 @@ pub fn parquet_bytes(rows: &RecordBatch, group_rows: usize) -> Vec<u8> {
     let properties = WriterProperties::builder()
         .set_max_row_group_row_count(Some(group_rows))
         .build();
-    let mut bytes = Vec::new();
-    let mut writer = ArrowWriter::try_new(&mut bytes, rows.schema(), Some(properties)).unwrap();
-    writer.write(rows).unwrap();
-    writer.close().unwrap();
-    bytes
+    encode(rows, properties)
 }
