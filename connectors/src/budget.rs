@@ -33,7 +33,7 @@ impl Drop for Waiting {
 pub struct Permit(OwnedSemaphorePermit);
 
 impl Budget {
-    /// A budget of so many bytes, at least one KiB.
+    /// A budget of this many bytes, at least one KiB.
     pub fn new(bytes: u64) -> Self {
         let all = u32::try_from(bytes / UNIT_BYTES)
             .unwrap_or(u32::MAX >> 3)
@@ -59,7 +59,7 @@ impl Budget {
         }
     }
 
-    /// Waits until so many bytes are free, and until no more than a third of the budget waits to be put away. What asks for
+    /// Waits until this many bytes are free, and until no more than a third of the budget waits to be put away. What asks for
     /// more than the whole gets the whole, alone.
     pub async fn acquire(&self, bytes: u64) -> Permit {
         let few = |waiting: &u64| *waiting <= self.bytes() / 3;
@@ -81,7 +81,7 @@ impl Budget {
 }
 
 impl Permit {
-    /// Gives back all but so many bytes.
+    /// Gives back all but this many bytes.
     pub fn shrink_to(&mut self, bytes: u64) {
         let keep = usize::try_from(bytes.div_ceil(UNIT_BYTES)).unwrap_or(usize::MAX);
         if let Some(surplus) = self.0.num_permits().checked_sub(keep) {

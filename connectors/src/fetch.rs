@@ -53,7 +53,7 @@ impl ObjectReader {
     /// The object at its place below the catalog.
     ///
     /// # Errors
-    /// [`Error::Url`] where its path is none.
+    /// [`Error::Url`] if its path is not valid.
     pub fn new(catalog: &Location, object: &ObjectRef) -> Result<Self, Error> {
         Ok(Self {
             location: catalog.clone(),

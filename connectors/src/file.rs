@@ -212,7 +212,7 @@ impl File {
             .collect()
     }
 
-    /// Decoded bytes of so many rows of a cut, by the average of its row groups.
+    /// Decoded bytes of a number of rows of a cut, by the average of its row groups.
     pub fn decoded_bytes(&self, cut: &Cut, rows: usize) -> u64 {
         self.share(cut, rows, decoded_bytes)
     }
@@ -232,12 +232,12 @@ impl File {
         step.max(self.found_bytes.load(Ordering::Relaxed))
     }
 
-    /// Notes that a split of it took so many bytes at once.
+    /// Notes how many bytes a split of the file took at once.
     pub fn found(&self, step_bytes: u64) {
         self.found_bytes.fetch_max(step_bytes, Ordering::Relaxed);
     }
 
-    /// Bytes that so many rows of a cut take in the file, by the average of its row groups.
+    /// Bytes that a number of rows of a cut take in the file, by the average of its row groups.
     pub fn stored_bytes(&self, cut: &Cut, rows: usize) -> u64 {
         self.share(cut, rows, |chunk| chunk.compressed_size().max(0) as u64)
     }

@@ -346,7 +346,7 @@ mod tests {
     fn an_honest_page_is_passed_on() {
         let mut pages = pages(Type::FLOAT, 1000, 8000);
         assert_eq!(pages.look(100, &header(false, 4000, 1000)), Ok(None));
-        // What lies between pages is none.
+        // Bytes between pages are not a page.
         assert_eq!(pages.look(105, &[0xff; 4]), Ok(None));
     }
 

@@ -199,7 +199,7 @@ impl Splits {
         Arc::make_mut(&mut self.of).keep.clone_from(keep);
     }
 
-    /// Ends after so many rows.
+    /// Ends after this number of rows.
     pub fn limit(&mut self, rows: u64) {
         self.left = Some(rows);
     }

@@ -20,7 +20,7 @@ pub struct Changed {
 }
 
 impl Changed {
-    /// What is another in a drop of the catalog at `url` than it was when it was committed; none where nothing is.
+    /// The objects of a drop of the catalog at `url` that differ from the committed drop, or `None` if nothing changed.
     pub fn since(entry: &Entry, listed_drop: &ListedDrop, url: &str) -> Option<Self> {
         // Another catalog, a copy say, gives other ETags to the same objects.
         let same_place = entry.settings["catalog"] == url;

@@ -1,4 +1,4 @@
-//! The clocks: the one place where time is read.
+//! The clock. Time is read nowhere else.
 #![expect(clippy::disallowed_methods, reason = "this is where the clock is")]
 use std::{
     sync::OnceLock,

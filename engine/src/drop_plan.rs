@@ -4,7 +4,7 @@ use connectors::{DropListing, DropPlan, Error as ConnectorError, Ledger, galaxy:
 use crate::{Error, plan::Plan};
 
 impl Plan {
-    /// Plans one drop, from its footers. One that cannot be read is planned as failed.
+    /// Plans a drop from its footers. A drop that cannot be read is planned as failed.
     /// `kept` are the types of kept columns that are known.
     pub(crate) async fn plan_drop(
         &self,
@@ -32,7 +32,8 @@ impl Plan {
             .unwrap_or_else(|error| DropPlan::failed(listing, attempt, began, error.to_string()))
     }
 
-    /// Fails a drop whose ids or kept columns are not of the catalog's types, or that comes after another run's predictions with another model.
+    /// Fails a drop whose ids or kept columns do not have the catalog's types, and a drop that follows another run's
+    /// predictions with another model.
     pub(crate) fn check(&self, ledger: &Ledger, listing: &DropListing, plan: DropPlan) -> DropPlan {
         if plan.failure.is_some() {
             return plan;

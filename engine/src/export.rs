@@ -1,16 +1,16 @@
-//! `hubbleflow export`: the survey as it stands, as plain Parquet: of each object the latest row, and no withdrawn one.
+//! `hubbleflow export`: writes the current survey as plain Parquet: the latest row of each object that is not withdrawn.
 //!
 //! ```text
 //! committed files ── checked ── ids: which rows are current ── current rows, in files of some 100 MB
 //! ```
 //! Rows are in the order of their drops' names; within a drop in that of its files: by part, then by (`_healpix_29`,
-//! `object_id`). A file ends at 100 MB, or where the type of a column or what files say of themselves changes.
+//! `object_id`). A file ends at 100 MB, or before a row whose columns have other types or whose file has other metadata.
 //!
 //! | held | bytes |
 //! |---|---|
-//! | ids | half of `--memory`; where they do not fit, they are read again for each part that does |
+//! | ids | half of `--memory`; ids that do not fit are read in several passes |
 //! | a bit for each row | 125 MB for a billion; taken from that half |
-//! | rows on their way | a row group that is read, one that is written, parts of an upload |
+//! | rows in flight | a row group that is read, a row group that is written, parts of an upload |
 mod current;
 mod parts;
 mod source;
@@ -38,8 +38,8 @@ use current::{CurrentRows, current_rows};
 use parts::{Columns, FileKind, FileWriter};
 use source::{Source, misread};
 
-/// The least that ids take, whatever `--memory` is, and a byte for each so many rows on top: they are read some hundred
-/// times at most.
+/// Lower bound on the memory for ids: this many bytes, and a byte for each [`ROWS_PER_IDS_BYTE`] rows. With this bound the
+/// ids are read some hundred times at most.
 const IDS_BYTES_MIN: u64 = 2_000;
 const ROWS_PER_IDS_BYTE: u64 = 10;
 
@@ -78,7 +78,7 @@ impl fmt::Display for Exported {
 /// Writes the objects of an output as they stand, or stood after the newest entry of `as_of`, to an empty place.
 ///
 /// # Errors
-/// [`Error::Usage`] where the place is not empty or lies in the output; [`Error::Output`] where a file is not what was
+/// [`Error::Usage`] if the place is not empty or lies in the output; [`Error::Output`] if a file is not what was
 /// committed, or was replaced since; the store's.
 pub async fn export(
     out: &str,
@@ -138,7 +138,7 @@ pub async fn export(
     }
     writer.finish().await?;
     (exported.files, exported.bytes) = (writer.files, writer.bytes);
-    // Last, and passed over by readers: what is there is whole.
+    // Written last: an export with this file is complete. Readers ignore the file.
     let success = place.path("_SUCCESS")?;
     let done = place.store.put(&success, Vec::new().into()).await;
     done.map_err(|source| StoreError::store(place.url_of("_SUCCESS"), source))?;
@@ -157,7 +157,7 @@ async fn sources(
         let files = files.filter(|file| file.folder == Folder::Photoz);
         for (file, record) in files.zip(entry.files.iter().filter(is_photoz)) {
             let schema = file.open(output).await?.schema();
-            // Nearly all are alike, and one is kept.
+            // Nearly all schemas are alike: files with the same schema share one.
             let before = sources.last().map(|source| source.schema.clone());
             let schema = before.filter(|before| *before == schema).unwrap_or(schema);
             sources.push(Source {

@@ -15,7 +15,7 @@ const DROPS_AT_ONCE: usize = 4;
 
 /// Hands drops to the dataflow, a few at a time, until all are settled.
 pub struct Planner {
-    /// What is to be done.
+    /// The plan of the job.
     pub plan: Arc<Plan>,
     /// The ledger.
     pub ledger: Arc<Mutex<Ledger>>,
@@ -23,9 +23,9 @@ pub struct Planner {
     pub drops: Receiver<DropListing>,
     /// The way into the dataflow.
     pub feeder: Feeder,
-    /// What comes out of it.
+    /// The drops that are settled.
     pub settled: UnboundedReceiver<Settled>,
-    /// How far it is.
+    /// Counts the planned rows and bytes.
     pub progress: Progress,
     /// This run: the first part of its attempts' names.
     pub run: String,

@@ -6,7 +6,7 @@ use tokio::runtime::Handle;
 
 use crate::{DropBy, Error, Job, JobSettings, LoadedModel, StoreOptions, Summary};
 
-/// Drops that are predicted again in one run, and bytes of their files.
+/// Upper bounds on the drops that one run predicts again, and on the bytes of their files.
 const DROPS_A_RUN: usize = 256;
 const BYTES_A_RUN: u64 = 1_000_000_000;
 
@@ -24,8 +24,8 @@ pub(crate) fn name_of(entry: &Entry) -> String {
     format!("entry {} ({})", entry.sequence, entry.drop)
 }
 
-/// Entries that one run predicts again: of the same settings, and with no more files than a folder on this machine should
-/// take. A run costs a listing of the catalog, so they are many.
+/// Groups entries that one run predicts again: entries with the same settings, and no more files than a folder should
+/// take. A run costs a listing of the catalog, so a group has as many entries as possible.
 pub(crate) fn together<'a>(stand: &[&'a Entry]) -> Vec<Vec<&'a Entry>> {
     let bytes = |entry: &Entry| entry.files.iter().map(|file| file.bytes).sum::<u64>();
     let (mut groups, mut group_bytes) = (Vec::<Vec<&Entry>>::new(), 0);
@@ -86,7 +86,7 @@ impl<'a> Predictor<'a> {
         Ok(&self.drops.insert(known).1)
     }
 
-    /// Predicts the drops of entries of the same settings, into another output.
+    /// Predicts the drops of entries with the same settings, into another output.
     pub(crate) async fn predict(
         &mut self,
         entries: &[&Entry],
@@ -123,7 +123,7 @@ impl<'a> Predictor<'a> {
     }
 }
 
-/// How an entry differs from the newest of its drop where it was predicted again.
+/// The differences between an entry and the entry of the same drop that was predicted again.
 pub(crate) fn differences(entry: &Entry, ran: &Summary, ledger: &Ledger) -> Vec<String> {
     let name = name_of(entry);
     let Some(made) = ledger.newest(&entry.drop) else {

@@ -1,4 +1,4 @@
-//! What a watch tries again: publishing what is in the ledger, and metrics that could not be made.
+//! Retries in a watch: publishing committed drops, and metrics that could not be written.
 //!
 //! ```text
 //! failed ── pause ── drop handed in again ── planned as committed ── published, or scored again
@@ -22,9 +22,9 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 /// How often it is looked whether a pause is over.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 
-/// Hands drops in again that are committed and not yet as readers should find them.
+/// Hands committed drops in again that are not published yet, or have no metrics.
 pub(crate) struct Retries {
-    /// What is committed.
+    /// The ledger.
     pub ledger: Arc<Mutex<Ledger>>,
     /// The committed drops that are not published yet.
     pub unfinished: Unfinished,
@@ -34,11 +34,11 @@ pub(crate) struct Retries {
     pub drops: Sender<DropListing>,
     /// Ends the watch.
     pub stop: Stop,
-    /// Who tells the user.
+    /// Receives warnings.
     pub observer: Arc<dyn Observer>,
 }
 
-/// When something is tried again.
+/// The time of the next try.
 struct Due {
     at: Duration,
     pause: Duration,
@@ -52,7 +52,7 @@ impl Due {
         }
     }
 
-    /// Whether it is time. Where it is, the next time is later.
+    /// Whether it is time for a try. If it is, the next pause is longer.
     fn is_now(&mut self) -> bool {
         let is_now = clock() >= self.at;
         if is_now {
@@ -68,7 +68,7 @@ impl Retries {
     pub async fn retry(mut self) {
         let (mut stop, drops) = (self.stop.clone(), self.drops.clone());
         tokio::select! {
-            // An error says that whoever could have told it is gone.
+            // An error means that the stopper is gone.
             _ = stop.wait_for(|&stop| stop) => (),
             () = drops.closed() => (),
             () = self.look() => (),
@@ -102,7 +102,7 @@ impl Retries {
         }
     }
 
-    /// Takes in what became of the metrics: those of the newest entry count.
+    /// Receives the results of scoring. The newest entry counts.
     fn hear(&mut self, scoring: &mut Option<(String, Due)>) {
         while let Ok(Published { drop, all, .. }) = self.scored.try_recv() {
             match (all, scoring.as_mut()) {
@@ -117,7 +117,7 @@ impl Retries {
         }
     }
 
-    /// Has a drop published, where its entry has come into the ledger and still stands.
+    /// Hands a drop in for publishing, if the ledger has its entry and the entry still stands.
     async fn publish(&self, attempt: &str, drop: &str) {
         {
             let mut ledger = self.ledger.lock().await;
@@ -134,7 +134,7 @@ impl Retries {
     }
 
     async fn hand_in(&self, drop: &str) {
-        // Fails only where nobody takes drops any more, and then the watch is over.
+        // Fails only if nobody takes drops any more, and then the watch is over.
         let _ = self.drops.send(DropListing::committed(drop)).await;
     }
 }

@@ -23,11 +23,12 @@ pub struct Status {
     pub drops: Vec<DropStatus>,
     /// Rows of these drops by door.
     pub rows: RowCounts,
-    /// Drops of the catalog that the next run takes: not committed, or as a try. None where the catalog cannot be listed.
+    /// Drops of the catalog that the next run takes; `None` if the catalog cannot be listed. A drop that was committed with a
+    /// limit is taken again.
     pub pending: Option<Vec<String>>,
     /// The metrics of what is committed.
     pub metrics: Option<Metrics>,
-    /// Why there are none.
+    /// Why the metrics are not known.
     pub metrics_unknown: Option<String>,
 }
 
@@ -46,10 +47,10 @@ pub struct DropStatus {
     pub model_id: String,
 }
 
-/// Reads the ledger of an output, up to the newest entry of a drop where `as_of` names one.
+/// Reads the ledger of an output, up to the newest entry of the drop `as_of` if it is given.
 ///
 /// # Errors
-/// The store's, or [`Error::Output`] where there is no ledger or no such drop in it.
+/// The store's; [`Error::Output`] if there is no ledger, or no such drop in the ledger.
 pub async fn status(
     out: &str,
     as_of: Option<&str>,
@@ -90,7 +91,7 @@ pub async fn status(
 /// The number of the newest entry of `as_of`, or of the newest at all.
 ///
 /// # Errors
-/// [`Error::Output`] where nothing is committed, [`Error::Usage`] where no such drop is.
+/// [`Error::Output`] if no drop is committed, [`Error::Usage`] if the ledger has no such drop.
 pub fn sequence_of(ledger: &Ledger, out: &str, as_of: Option<&str>) -> Result<u64, Error> {
     let newest = ledger.entries().last().ok_or_else(|| {
         Error::Output(format!(
@@ -106,8 +107,8 @@ pub fn sequence_of(ledger: &Ledger, out: &str, as_of: Option<&str>) -> Result<u6
         .ok_or_else(|| Error::Usage(format!("{out} holds no drop {drop}")))
 }
 
-/// The metrics of what was committed up to an entry: put together from the files, or made again where one is missing.
-/// None where nothing was.
+/// The metrics of everything that was committed up to an entry, put together from the files, or made again if a file is
+/// missing. `None` if no drop was committed.
 ///
 /// # Errors
 /// Why they are not known, for people.

@@ -3,13 +3,13 @@ use connectors::{DropListing, Ledger, ListedDrop, ListedDrops, listed_drop::igno
 
 use crate::{Error, changed::Changed, plan::Plan};
 
-/// A drop and what the ledger says of it.
+/// A drop that is to be taken, and its entry in the ledger.
 pub struct Pending {
     /// The drop.
     pub listing: DropListing,
     /// The bytes of its objects.
     pub bytes: u64,
-    /// Its entry, where it is committed and taken in again.
+    /// Its entry, if the drop is committed and taken again.
     pub replaces: Option<u64>,
 }
 
@@ -28,7 +28,7 @@ impl Plan {
     /// The drops to take, in order, and those that have changed since they were committed.
     ///
     /// # Errors
-    /// [`Error::Usage`] where a drop that was asked for is not among the `listed_drops`.
+    /// [`Error::Usage`] if a drop that was asked for is not among the `listed_drops`.
     pub fn todo(&self, ledger: &Ledger, listed_drops: ListedDrops) -> Result<Todo, Error> {
         self.check_names(&listed_drops.drops)?;
         let mut todo = Todo {

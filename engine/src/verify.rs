@@ -1,5 +1,5 @@
-//! `hubbleflow verify`: whether an output is what its ledger says, down to each byte and each metric; and, where the
-//! catalog and the model are given, whether they would give the same again.
+//! `hubbleflow verify`: checks an output against its ledger, down to each byte and each metric. If the
+//! catalog and the model are given, it also predicts the drops again and compares the files.
 use std::{
     collections::{BTreeMap, HashSet},
     fmt,
@@ -42,7 +42,7 @@ pub struct Verified {
     pub files: u64,
     /// Their rows.
     pub rows: u64,
-    /// Whether the metrics were computed again: only where the files are what was committed.
+    /// Whether the metrics were computed again. They are if the files are intact.
     pub metrics_compared: bool,
     /// Drops that were predicted again.
     pub drops_predicted_again: u64,
@@ -86,7 +86,7 @@ impl fmt::Display for Verified {
 /// Compares an output with its ledger, and with what is predicted `again`. Writes nothing there.
 ///
 /// # Errors
-/// The store's, where the output cannot be read at all; what is read and is wrong is a fault.
+/// The store's, if the output cannot be read at all. Everything that is read and wrong is a fault, not an error.
 pub async fn verify(
     out: &str,
     again: Option<&Again>,
@@ -191,7 +191,7 @@ impl Verified {
         Ok(())
     }
 
-    /// No file lies where readers look that no entry lists.
+    /// Reports files in the folders of readers that no entry lists.
     async fn check_strays(&mut self, output: &Output, stand: &[&Entry]) -> Result<(), Error> {
         let listed: HashSet<String> = stand
             .iter()
@@ -215,7 +215,8 @@ impl Verified {
         Ok(())
     }
 
-    /// Metrics are there where they can be made, each file is of an entry, and they are those of the committed rows.
+    /// Checks that metrics exist where they can be made, that each file belongs to an entry, and that the numbers are those
+    /// of the committed rows.
     async fn check_metrics(&mut self, output: &Output, ledger: &Ledger) -> Result<(), Error> {
         let possible = kept(ledger);
         let made = match self.metrics_compared {

@@ -47,15 +47,15 @@ pub struct Watch {
 pub(crate) struct Watcher {
     /// How.
     pub watch: Watch,
-    /// What is taken.
+    /// The plan of the job.
     pub plan: Arc<Plan>,
-    /// What is committed.
+    /// The ledger.
     pub ledger: Arc<Mutex<Ledger>>,
     /// The way to the planner.
     pub drops: Sender<DropListing>,
-    /// What has become of them.
+    /// The results of the drops.
     pub settled: UnboundedReceiver<Settled>,
-    /// Who tells the user.
+    /// Receives warnings.
     pub observer: Arc<dyn Observer>,
 }
 
@@ -77,17 +77,17 @@ struct View {
 
 /// A drop as it was seen last.
 struct Seen {
-    /// Of what it held.
+    /// Hash of the names, sizes and ETags of its objects.
     fingerprint: u64,
-    /// Since when it holds that.
+    /// When the fingerprint changed last.
     since: Duration,
-    /// Its fingerprint when it was handed in last.
+    /// Its fingerprint when the watch handed it in last.
     tried: Option<u64>,
-    /// Whether it was handed in and is not settled.
+    /// Whether the watch has handed it in and it is not settled yet.
     is_out: bool,
-    /// Whether it is to be taken, and not whole yet.
+    /// Whether the watch waits for it to be complete.
     is_open: bool,
-    /// The entry since which it is known to have changed.
+    /// The entry after which it changed, if the change was reported.
     reported: Option<u64>,
 }
 
@@ -96,14 +96,14 @@ impl Watcher {
     pub async fn watch(mut self) {
         let (mut stop, drops) = (self.watch.stop.clone(), self.drops.clone());
         tokio::select! {
-            // An error says that whoever could have told it is gone.
+            // An error means that the stopper is gone.
             _ = stop.wait_for(|&stop| stop) => (),
             () = drops.closed() => (),
             () = self.poll() => (),
         }
     }
 
-    /// Polls for ever. That the catalog cannot be listed is said when it begins, and when it is over.
+    /// Polls for ever. Warns when the catalog can no longer be listed, and when it can be listed again.
     async fn poll(&mut self) {
         let (mut view, mut failing) = (View::default(), None);
         loop {
@@ -130,7 +130,7 @@ impl Watcher {
         // Before the listing: a drop is compared with a listing that is younger than its entry.
         while let Ok(settled) = self.settled.try_recv() {
             if let Some(drop) = view.seen.get_mut(&settled.drop) {
-                // One that was abandoned is taken in again by the planner itself.
+                // The planner itself takes an abandoned drop again.
                 drop.is_out = settled.outcome == Outcome::Abandoned;
             }
         }
@@ -165,7 +165,7 @@ impl Watcher {
             if let Some(line) = listed_drop.ignored_line() {
                 self.observer.warn(&line);
             }
-            // Waits while enough drops are in flight; where nobody takes them any more, the watch is over.
+            // Waits while enough drops are in flight. An error means that nobody takes drops any more: the watch is over.
             let _ = self.drops.send(listed_drop.listing.clone()).await;
         }
         Ok(())
@@ -231,7 +231,7 @@ impl Watcher {
         Ok(listed_drops)
     }
 
-    /// The drops that are whole and to be taken, and those that seem to have changed since they were committed.
+    /// The drops that are complete and should be taken, and the drops that seem to have changed since they were committed.
     fn sort<'a>(
         &self,
         ledger: &Ledger,
@@ -270,7 +270,7 @@ impl Watcher {
         (whole, suspects)
     }
 
-    /// Reports the drops that have changed, unless another run has taken them in again since.
+    /// Reports the drops that have changed, unless another run has taken them again since.
     async fn report(
         &self,
         seen: &mut HashMap<String, Seen>,
@@ -311,9 +311,9 @@ impl Seen {
         }
     }
 
-    /// Whether it is whole, and not as it was when it failed.
+    /// Whether it is complete, and has changed since it failed.
     fn is_to_be_taken(&self, listed_drop: &ListedDrop, now: Duration, settle: Duration) -> bool {
-        // Two looks at the same content: a copy that is going on changes it.
+        // Seen twice with the same content: a copy in progress changes the content.
         let is_unchanged = now > self.since;
         let is_whole = (listed_drop.is_whole && is_unchanged) || now - self.since >= settle;
         is_whole && self.tried != Some(self.fingerprint)

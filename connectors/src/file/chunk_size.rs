@@ -3,7 +3,7 @@ use parquet::{basic::Type, file::metadata::ColumnChunkMetaData};
 
 use crate::pages;
 
-/// Whether a column chunk lies in a file of so many bytes.
+/// Whether a column chunk lies in a file of this size.
 pub(super) fn lies_inside(chunk: &ColumnChunkMetaData, bytes: u64) -> bool {
     let start = chunk
         .dictionary_page_offset()
@@ -18,7 +18,7 @@ pub(super) fn lies_inside(chunk: &ColumnChunkMetaData, bytes: u64) -> bool {
     end.is_some_and(|end| end <= bytes) && chunk.data_page_offset() >= 0
 }
 
-/// Whether a column chunk can hold so many rows.
+/// Whether a column chunk can hold this number of rows.
 pub(super) fn holds(chunk: &ColumnChunkMetaData, rows: i64) -> bool {
     match chunk.column_descr().max_rep_level() {
         0 => chunk.num_values() == rows,

@@ -100,7 +100,7 @@ impl Cutouts {
     /// The cutout of a row.
     ///
     /// # Errors
-    /// Where there is none, or none of five bands of at least the side asked for.
+    /// [`CutoutFault`] if the row has no cutout of five bands with at least the side asked for.
     ///
     /// # Panics
     /// If there is no such row.
@@ -270,7 +270,7 @@ impl Form {
     }
 }
 
-/// Cutouts that are lists: flat, nested, or of structs. `None` where they are none of these.
+/// Cutouts that are lists: flat, nested, or of structs. `None` for any other type.
 fn list_form(array: &dyn Array) -> Option<Form> {
     let (rows, elements) = Lists::open(array)?;
     if let Some(pixels) = Pixels::open(&elements) {
@@ -318,7 +318,7 @@ fn strings(array: &ArrayRef) -> Option<StringArray> {
         .map(|array| array.as_string().clone())
 }
 
-/// The side of the cutout that has so many values, if one has.
+/// The side of a cutout with this number of values, or `None` if no cutout has this number.
 fn side_of(values: usize) -> Option<usize> {
     let side_px = (4 * values / BYTES_PER_PLACE).isqrt();
     (BANDS.len() * side_px * side_px == values).then_some(side_px)

@@ -27,7 +27,7 @@ const ON_THE_WAY: [&str; 4] = [OBJECT, ROW_GROUP, ROW, PLACE];
 /// - All but `object_id`, where it has `deleted`: it can withdraw objects, and a row that does
 ///   not lacks what a prediction needs. A column to keep that is not in it is of type null.
 ///
-/// Cutouts, or lists of magnitudes, of Arrow's null type are none: who writes them had none.
+/// A column of cutouts or lists of magnitudes with Arrow's null type counts as missing: its writer had no values.
 #[derive(Clone, Debug)]
 pub struct Layout {
     kind: FileKind,

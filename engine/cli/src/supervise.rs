@@ -136,7 +136,7 @@ fn free_ports(count: usize) -> std::io::Result<Vec<u16>> {
         .collect()
 }
 
-/// Waits until all processes have ended; none where one of them crashed. Asks the first to end when it is told to.
+/// Waits until all processes have ended; `None` if a process crashed. Asks the first process to end when told to.
 fn watch(mut processes: Processes, is_told: impl Fn() -> bool) -> Result<Option<u8>, Error> {
     let mut asked = false;
     let mut ended: Vec<Option<ExitStatus>> = vec![None; processes.0.len()];

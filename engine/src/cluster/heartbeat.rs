@@ -81,7 +81,7 @@ impl Heartbeats {
     pub fn end(mut self) {
         self.over.store(true, Ordering::SeqCst);
         for socket in &mut self.sockets {
-            // Fails only where the other has gone before.
+            // Fails only if the other process has gone before.
             let _ = socket.write_all(&[GOODBYE]);
         }
         for listener in self.listeners.drain(..) {

@@ -64,7 +64,7 @@ pub(super) async fn current_rows(
 struct Slot {
     key: u64,
     row: u64,
-    /// Where the id begins, where it is a string.
+    /// Where the id begins, if ids are strings.
     text_at: u64,
 }
 
@@ -235,7 +235,7 @@ mod tests {
 
     use super::*;
 
-    /// The rows that passes over these ids find current, with so many bytes, and the number of passes.
+    /// The rows that passes over these ids find current with this much memory, and the number of passes.
     fn found(ids: &ArrayRef, bytes_max: usize) -> (Vec<usize>, usize) {
         let rows = ids.len() as u64;
         let (mut current, mut first, mut passes) = (CurrentRows::all(rows), 0, 0);

@@ -1,4 +1,4 @@
-//! The files of an export: rows of one kind, until a file has some 100 MB.
+//! Writes the files of an export: rows with the same columns and metadata, until a file has some 100 MB.
 use std::sync::Arc;
 
 use arrow::{
@@ -24,7 +24,7 @@ const FILE_BYTES: u64 = 100_000_000;
 const ROW_GROUP_ROWS: usize = 131_072;
 const ROW_GROUP_BYTES: usize = 32 << 20;
 
-/// The columns of all files: a file that lacks one has nulls there.
+/// The columns of all files. A file that lacks a column gets nulls.
 pub(super) struct Columns(Vec<Field>);
 
 impl Columns {
@@ -51,7 +51,7 @@ impl Columns {
         Self(columns)
     }
 
-    /// The columns of one of the files: where its type of a column is another, the file's own.
+    /// The columns of a file. If the file has another type for a column, its own type is kept.
     pub(super) fn schema(&self, file: &Schema) -> SchemaRef {
         let fields = self.0.iter().map(|column| {
             let own = file.field_with_name(column.name()).ok();

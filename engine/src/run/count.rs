@@ -28,7 +28,7 @@ pub struct Summary {
     pub rows_learned: u64,
     /// Of them, rejected.
     pub rows_rejected: u64,
-    /// From the start of the command, or of the job where no supervisor starts it.
+    /// Seconds since the start of the job, or of the command if a supervisor started it.
     pub seconds: f64,
     /// Rows written by seconds.
     pub galaxies_per_second: f64,
@@ -42,7 +42,7 @@ pub struct Summary {
 }
 
 impl Summary {
-    /// The exit code: 3 where a drop failed.
+    /// The exit code: 3 if a drop failed.
     pub fn exit_code(&self) -> u8 {
         if self.drops_failed > 0 { 3 } else { 0 }
     }
@@ -99,7 +99,7 @@ impl Count {
     }
 }
 
-/// A panic while something was counted leaves a count that is as good as before.
+/// Locks a count. A panic while the count was locked leaves a valid count.
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

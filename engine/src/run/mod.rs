@@ -95,7 +95,7 @@ fn work(
 ) -> Result<(), Error> {
     let runtime = job.runtime.handle().clone();
     let (leader, progress) = (job.cluster.is_leader(), Progress::default());
-    // The processes that do not lead see the same drops settled; one of them all tells of it.
+    // Every process sees the same drops settled. Only the leader reports them.
     let observer: Arc<dyn Observer> = match leader {
         true => job.observer.clone(),
         false => Arc::new(()),
@@ -171,7 +171,7 @@ fn step_workers(process: Process, joined: Joined) -> Result<(), Error> {
     });
     let ended = join(started.map_err(Error::Worker)?);
     let panicked = process.panicked.get().cloned();
-    // Where another process is lost, its heartbeat says which; the workers only see that a connection broke.
+    // If another process is lost, its heartbeat says which; the workers only see that a connection broke.
     let broken = panicked.is_some() || ended.is_err();
     let lost = match broken && is_cluster {
         true => lost.wait(),

@@ -42,7 +42,7 @@ impl Prepared {
 /// watch, whatever will come.
 pub(super) async fn prepare(job: &Job, run: &str, watches: bool) -> Result<Prepared, Error> {
     let plan = &job.plan;
-    // The catalog first: a mistyped one should not leave an output behind.
+    // The catalog first: a mistyped URL should not leave an output behind.
     let listed_drops = plan.catalog.list_drops().await?;
     plan.output.check(run).await?;
     let mut ledger = Ledger::open(plan.output.location()).await?;

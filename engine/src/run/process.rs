@@ -1,4 +1,4 @@
-//! The workers of this process, and what becomes of a drop that is settled.
+//! Steps the workers of this process, and reports settled drops.
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, Mutex, OnceLock},
@@ -65,7 +65,7 @@ impl Process {
     }
 
     /// Steps a worker until its dataflow is done, or until a worker of this process has panicked or another process is
-    /// lost: this one would wait for it for ever.
+    /// lost: the worker would wait for ever.
     fn step(&self, worker: &mut Worker) {
         let stepped = catch_unwind(AssertUnwindSafe(|| {
             while worker.has_dataflows() && !self.is_broken() {
@@ -90,7 +90,7 @@ pub(super) struct Settle {
     pub observer: Arc<dyn Observer>,
     /// The planner, and the watcher, of the leader.
     pub tell: [mpsc::UnboundedSender<Settled>; 2],
-    /// Whoever tries again, where the leader watches.
+    /// The retries of a watch.
     pub tell_scored: mpsc::UnboundedSender<Published>,
 }
 
@@ -105,7 +105,7 @@ impl Settle {
         lock(&self.count).settled(settled);
         self.observer.settled(settled);
         for listener in &self.tell {
-            // The other processes have none.
+            // The other processes have no planner and no watcher.
             let _ = listener.send(settled.clone());
         }
     }

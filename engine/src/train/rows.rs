@@ -1,4 +1,4 @@
-//! The rows of a catalog in memory: the latest of each object, with the latest redshift that is known of it.
+//! Reads the rows of a catalog into memory: the latest row of each object, with its latest known redshift.
 use std::{
     collections::{HashMap, HashSet},
     sync::{Arc, Mutex, PoisonError},
@@ -35,7 +35,7 @@ pub(super) struct CatalogRows {
 }
 
 impl CatalogRows {
-    /// Reads the drops of the catalog in the order of their names; objects in none of the intervals are passed over.
+    /// Reads the drops of the catalog in the order of their names; objects outside all intervals are skipped.
     pub async fn read(
         settings: &TrainSettings,
         needs: Needs,

@@ -35,7 +35,7 @@ pub struct Report {
     pub epoch: u64,
     /// Its scores on the validation rows.
     pub validation: ValidationScores,
-    /// Its scores on the test rows, where there are any.
+    /// Its scores on the test rows, if there are test rows.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub test: Option<ValidationScores>,
     /// Rows it learned from.
@@ -49,7 +49,7 @@ pub struct Report {
 /// Pretrains an encoder.
 ///
 /// # Errors
-/// The store's, the model's; [`Error::Usage`] where settings contradict each other.
+/// The store's, the model's; [`Error::Usage`] if settings contradict each other.
 pub async fn pretrain(
     settings: &PretrainSettings,
     options: &StoreOptions,
@@ -87,7 +87,7 @@ pub async fn pretrain(
 /// Fine-tunes a network, or trains it from nothing.
 ///
 /// # Errors
-/// The store's, the model's; [`Error::Usage`] where settings contradict each other.
+/// The store's, the model's; [`Error::Usage`] if settings contradict each other.
 pub async fn finetune(
     settings: &FinetuneSettings,
     options: &StoreOptions,
@@ -168,7 +168,7 @@ impl Beginning {
         let mut config = settings.train.config()?;
         config.branches.clone_from(&settings.branches);
         let Some(dir) = &settings.pretrained else {
-            // Frozen without a pretrained one too: random and frozen is what pretraining is compared with.
+            // An encoder may be random and frozen: pretraining is compared with it.
             return Ok(Self {
                 config,
                 weights: None,
@@ -203,7 +203,7 @@ fn check(settings: &FinetuneSettings) -> Result<(), Error> {
     }
 }
 
-/// Warns where objects that are learned from are scored on too.
+/// Warns if the model is scored on objects that it learns from.
 fn warn_of_overlaps(settings: &FinetuneSettings, observer: &dyn TrainObserver) {
     let parts = [
         ("--training", settings.training),
@@ -221,7 +221,7 @@ fn warn_of_overlaps(settings: &FinetuneSettings, observer: &dyn TrainObserver) {
     }
 }
 
-/// Learns the scales of inputs from the training rows, where that is asked for and not settled by a pretrained encoder.
+/// Learns the scales of inputs from the training rows if the settings ask for it. The scales of a pretrained encoder stay.
 fn learn_preprocess(
     config: &mut Config,
     settings: &TrainSettings,

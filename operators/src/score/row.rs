@@ -49,7 +49,7 @@ pub enum Says {
 pub struct Redshift(u32);
 
 impl Redshift {
-    /// A redshift; NaN is none.
+    /// A redshift; NaN if there is no redshift.
     pub fn new(z: Option<f32>) -> Self {
         Self(z.unwrap_or(f32::NAN).to_bits())
     }

@@ -30,7 +30,7 @@ pub struct Table {
 }
 
 impl Table {
-    /// Adds an object as it stands, so many times: -1 takes it away.
+    /// Adds the current state of an object this many times; -1 takes it away.
     pub fn add(&mut self, row: &Row, times: i64) {
         self.objects += times;
         if let Some((z_phot, z_spec)) = row.redshifts() {
@@ -198,7 +198,7 @@ impl Board {
         changed
     }
 
-    /// The file of a change: complete where no reader could add it to the file before, and every so many files.
+    /// The file of a change. It is complete if no reader could add it to the file before, and at regular intervals.
     fn file(&self, turn: &Turn, changed: &BTreeMap<Slice, Numbers>) -> Metrics {
         let follows = self.known.is_some_and(|known| known + 1 == turn.place);
         let is_complete = !follows || turn.place.is_multiple_of(COMPLETE_EVERY);

@@ -70,7 +70,7 @@ pub(super) fn bench(args: &ExchangeArgs) -> Result<Timing, Error> {
     })
 }
 
-/// Exchanges so many pieces of each worker by their parts; returns the galaxies that came.
+/// Exchanges a number of pieces of each worker by their parts; returns the galaxies that arrived.
 fn exchange(workers: usize, pieces: u64, piece: &Piece) -> Result<u64, Error> {
     let came = Arc::new(AtomicU64::new(0));
     let config = Config {

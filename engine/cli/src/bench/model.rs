@@ -193,7 +193,7 @@ impl Replica {
         Ok(Self { model, inputs })
     }
 
-    /// Predicts the batch so many times; the CPU time of this thread.
+    /// Predicts the batch a number of times; returns the CPU time of this thread.
     fn run(&self, batches: usize) -> Result<Duration, Error> {
         models::single_threaded();
         let began = thread_cpu();
@@ -204,7 +204,7 @@ impl Replica {
     }
 }
 
-/// So many batches on each of some threads.
+/// Runs a number of batches on each thread.
 fn round(replicas: &mut [Replica], batches: usize) -> Result<Round, Error> {
     let began = clock();
     let cpu = thread::scope(|scope| {
