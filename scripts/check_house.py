@@ -2,8 +2,8 @@
 """Checks the order of the source: `scripts/check_house.py [ROOT]`; exit code 1 if anything is out of order.
 
 - No Rust file has more than 400 lines, and no function more than 70.
-- No circle among the modules of a crate, as `use` lines and paths outside of tests tell. A parent that re-exports the
-  items of its children does not count.
+- No circle among the modules of a crate, nor among its folders, as `use` lines and paths outside of tests tell. A
+  parent that re-exports the items of its children does not count.
 """
 import os
 import re
@@ -115,27 +115,41 @@ class Crate:
         paths += re.findall(r"\b((?:crate|super)(?:::\w+)+)", re.sub(r"\buse\s+.*?;", "", text, flags=re.S))
         return {self.resolve(module, path) for path in paths} - {module, None, ""}
 
+    def folder_uses(self):
+        """Which folder or file at the top of the crate uses which."""
+        uses = {}
+        for module, used in self.uses.items():
+            top = module.split("::")[0]
+            uses.setdefault(top, set()).update({other.split("::")[0] for other in used} - {top})
+        return uses
+
     def circles(self):
-        """Sets of modules that use each other, directly or through others (Tarjan's algorithm)."""
-        number, low, stack, found = {}, {}, [], []
+        """Sets of modules, and of folders, that use each other."""
+        modules = strongly_connected(self.uses)
+        return modules or strongly_connected(self.folder_uses())
 
-        def visit(module):
-            number[module] = low[module] = len(number)
-            stack.append(module)
-            for other in self.uses[module]:
-                if other not in number:
-                    visit(other)
-                if other in stack:
-                    low[module] = min(low[module], low[other])
-            if low[module] == number[module]:
-                place = stack.index(module)
-                found.append(sorted(stack[place:]))
-                del stack[place:]
 
-        for module in self.uses:
-            if module not in number:
-                visit(module)
-        return [circle for circle in found if len(circle) > 1]
+def strongly_connected(uses):
+    """Sets of nodes that use each other, directly or through others (Tarjan's algorithm)."""
+    number, low, stack, found = {}, {}, [], []
+
+    def visit(module):
+        number[module] = low[module] = len(number)
+        stack.append(module)
+        for other in uses[module]:
+            if other not in number:
+                visit(other)
+            if other in stack:
+                low[module] = min(low[module], low[other])
+        if low[module] == number[module]:
+            place = stack.index(module)
+            found.append(sorted(stack[place:]))
+            del stack[place:]
+
+    for module in uses:
+        if module not in number:
+            visit(module)
+    return [circle for circle in found if len(circle) > 1]
 
 
 def main(root):

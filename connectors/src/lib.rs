@@ -5,68 +5,47 @@
 //! and published. Nothing here knows a network or a dataflow.
 //!
 //! ```text
-//! location ── listing ── listed_drop ── catalog ── split ── file ── fetch     input, from a store to rows
-//!                                         └─ read ── galaxy
-//! part ── output ── publication, commitment ── ledger ── committed            output, from rows to committed files
-//! paths                                                                       where the files of an output lie
-//! drop_writer                                                                 writes drops
+//! folder    what it holds                                             uses
+//! galaxy    the columns of a galaxy, in every form they are read from
+//! store     from a URL to a place in an object store
+//! listing   the objects below a place, and the drops they make        store
+//! file      a Parquet file: its footer, its pages and its rows        galaxy, store
+//! catalog   the drops of a catalog, planned and cut into splits       listing, file, galaxy, store
+//! ledger    the numbered entries that say which drops are committed   catalog, galaxy, store
+//! part      predicted rows as Parquet files                           read.rs, ledger, galaxy
+//! output    files staged, committed and published                     part, ledger, file, store
 //! ```
-mod agreement;
-mod answers;
-mod arrival;
-mod aws_profile;
+//! `read.rs` reads a split of a catalog as chunks, and `drop_writer.rs` writes drops.
 pub mod budget;
 pub mod catalog;
-pub mod codec;
-mod commitment;
-pub mod committed;
-pub mod committed_fault;
-mod compacted;
-mod contradiction;
-mod drop_listing;
-mod drop_plan;
 pub mod drop_writer;
-mod entry;
-mod entry_object;
 mod error;
-pub mod etag;
-mod fetch;
 mod file;
-mod footer;
-mod footer_cache;
 pub mod galaxy;
-mod hats;
 pub mod json_format;
 pub mod ledger;
-mod ledger_index;
-mod listed;
-pub mod listed_drop;
 mod listing;
-pub mod location;
-mod names;
 pub mod output;
-mod pages;
 pub mod part;
 pub mod paths;
-mod publication;
 pub mod read;
-pub mod scheme;
-pub mod seal;
 pub mod sky;
-pub mod split;
 mod store;
-mod store_options;
 pub mod text;
-mod thrift;
-mod views;
-mod walk;
 
-pub use catalog::{Catalog, DropBy, DropListing, DropPlan, Input};
-pub use commitment::Unpublished;
+pub use catalog::{
+    Catalog,
+    drop_plan::{DropPlan, Input},
+    split::{self, Split},
+};
 pub use error::Error;
-pub use ledger::Ledger;
-pub use listed_drop::{ListedDrop, ListedDrops};
-pub use location::Location;
-pub use output::Output;
+pub use file::cut::{self, Cut, RowGroupShape};
+pub use ledger::{Ledger, seal};
+pub use listing::{
+    drop_listing::{DropBy, DropListing},
+    listed_drop::{self, ListedDrop, ListedDrops},
+};
+pub use output::{Output, commitment::Unpublished, committed, committed_fault};
+pub use part::codec;
 pub use read::Chunk;
-pub use split::Split;
+pub use store::{etag, location::Location, object_ref::ObjectRef, options::StoreOptions, scheme};

@@ -7,11 +7,14 @@ use tokio::runtime::Handle;
 use crate::{
     Catalog, Error,
     budget::{Budget, Permit},
-    fetch::{STREAM_BYTES, coalesce},
-    file::File,
+    catalog::split::Split,
+    file::{
+        File,
+        cut::Cut,
+        fetch::{STREAM_BYTES, coalesce},
+        views,
+    },
     galaxy::{Galaxies, Layout, kept::with_known_types},
-    split::{Cut, Split},
-    views,
 };
 
 /// Rows of a split, decoded, and the right to hold them.

@@ -1,7 +1,7 @@
 //! Puts a job together.
 use std::{sync::Arc, time::Duration};
 
-use connectors::location::StoreOptions;
+use connectors::StoreOptions;
 use models::Model;
 use tokio::runtime::{Handle, Runtime};
 

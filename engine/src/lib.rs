@@ -48,7 +48,7 @@ mod watch;
 
 pub use builder::JobBuilder;
 pub use cluster::ClusterSettings;
-pub use connectors::{DropBy, Location, location::StoreOptions};
+pub use connectors::{DropBy, Location, StoreOptions};
 pub use error::Error;
 pub use job::Job;
 pub use model::LoadedModel;

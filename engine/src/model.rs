@@ -1,7 +1,7 @@
 //! Loads the model of a job onto its device.
 use std::path::PathBuf;
 
-use connectors::{Location, location::StoreOptions, scheme::scheme};
+use connectors::{Location, StoreOptions, scheme::scheme};
 use models::{InstructionSet, Model, Precision};
 use object_store::ObjectStoreExt;
 use tch::Device;

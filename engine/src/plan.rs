@@ -2,10 +2,9 @@
 use std::sync::Arc;
 
 use connectors::{
-    Catalog, DropListing, Ledger, ListedDrop, Location, Output,
+    Catalog, DropListing, Ledger, ListedDrop, Location, Output, StoreOptions,
     galaxy::{KeptTypes, Request, check_kept},
     ledger::Entry,
-    location::StoreOptions,
 };
 use models::Model;
 use operators::Rules;

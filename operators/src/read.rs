@@ -45,7 +45,7 @@ pub struct ReadRows {
 /// Reads splits.
 /// ```
 /// # use std::{sync::Arc, time::Duration};
-/// # use connectors::{Catalog, DropBy, Location, Split, budget::Budget, split::{Cut, ObjectRef}};
+/// # use connectors::{Catalog, Cut, DropBy, Location, ObjectRef, Split, budget::Budget};
 /// # use connectors::galaxy::{ColumnNames, FileKind, Request};
 /// use hubbleflow_operators::{Read, Reader};
 /// use timely::dataflow::operators::{Inspect, ToStream};

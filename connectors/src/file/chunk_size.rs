@@ -1,7 +1,7 @@
 //! What the footer promises of one column chunk: its place, its rows and its bytes.
 use parquet::{basic::Type, file::metadata::ColumnChunkMetaData};
 
-use crate::pages;
+use crate::file::pages;
 
 /// Whether a column chunk lies in a file of this size.
 pub(super) fn lies_inside(chunk: &ColumnChunkMetaData, bytes: u64) -> bool {

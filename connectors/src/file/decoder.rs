@@ -11,12 +11,14 @@ use tokio::runtime::Handle;
 use super::{File, encoded_text_bytes, select};
 use crate::{
     Error,
-    fetch::{Failure, SplitBytes},
-    footer,
+    file::{
+        cut::Cut,
+        fetch::{Failure, SplitBytes},
+        footer,
+        pages::Pages,
+        views,
+    },
     galaxy::Galaxies,
-    pages::Pages,
-    split::Cut,
-    views,
 };
 
 /// Upper bound on an object id.

@@ -7,8 +7,8 @@ use arrow::datatypes::{DataType, Field, FieldRef, Schema};
 
 use super::columns::{self, ColumnNames};
 use super::places::{Places, index_of};
+use super::reserved::{OBJECT, PLACE, ROW, ROW_GROUP};
 use super::{Cutouts, FileKind, Galaxies, IdKind, Request, SchemaError, convert, kept, tensor};
-use crate::part::{OBJECT, PLACE, ROW, ROW_GROUP};
 
 /// Names of the output that its rows have from the catalog.
 const CARRIED: [&str; 5] = ["object_id", "ra", "dec", "z_spec", "mag_r"];

@@ -25,6 +25,7 @@ mod layout;
 mod lists;
 mod pixels;
 mod places;
+pub(crate) mod reserved;
 mod tensor;
 #[cfg(test)]
 mod tests;

@@ -8,12 +8,7 @@ use arrow::{
     error::ArrowError,
 };
 
-/// Columns of pieces that say where a row was found. No kept column may have these names.
-pub(crate) const OBJECT: &str = "__object";
-pub(crate) const ROW_GROUP: &str = "__row_group";
-pub(crate) const ROW: &str = "__row";
-/// A row's place among all rows of a part's pieces, where its kept columns are.
-pub(crate) const PLACE: &str = "__place";
+pub(super) use crate::galaxy::reserved::{OBJECT, PLACE, ROW, ROW_GROUP};
 
 /// A column of a batch.
 pub(super) type Column = (FieldRef, ArrayRef);

@@ -1,5 +1,5 @@
 //! A file of a part, encoded, and what its metadata names.
-use crate::entry::FileRecord;
+use crate::ledger::entry::FileRecord;
 
 /// Rows of a row group of the output.
 pub(super) const ROW_GROUP_ROWS: usize = 131_072;

@@ -22,7 +22,7 @@ use super::{
     photoz::PHOTOZ,
 };
 use crate::{
-    entry::{FileRecord, checksum},
+    ledger::entry::{FileRecord, checksum},
     paths, sky,
 };
 

@@ -15,7 +15,7 @@ use super::{
     files, kept,
     pieces::Piece,
 };
-use crate::{codec::Spilled, entry::RowCounts};
+use crate::{ledger::entry::RowCounts, part::codec::Spilled};
 
 /// Settles duplicate ids, sorts and encodes a part of `pieces` and of those that are `spilled`. If the kept columns take
 /// more than `held_bytes`, those of spilled pieces stay compressed until they are written.

@@ -16,7 +16,7 @@ use super::{
     photoz::PHOTOZ,
     pieces::Piece,
 };
-use crate::{codec::Spilled, galaxy::kept::comparable};
+use crate::{galaxy::kept::comparable, part::codec::Spilled};
 
 /// Whether a column of a piece is one that is kept: rows of `photoz/` alone have such columns.
 fn is_kept(folder: Folder, name: &str) -> bool {

@@ -9,6 +9,7 @@
 //! A part holds the rows whose `object_id` hashes to it, so it sees every row of an object: where an id comes twice, the
 //! first in the order (object, row group, row) stays. Rows are sorted and files are named by their contents, so a file is
 //! a function of the drop, the model and the settings, whoever writes it.
+pub mod codec;
 mod columns;
 mod door;
 mod duplicates;
@@ -22,7 +23,6 @@ mod photoz;
 mod pieces;
 mod reject_reason;
 
-pub(crate) use columns::{OBJECT, PLACE, ROW, ROW_GROUP};
 pub use door::{Door, Folder};
 pub use encoded::{EncodedFile, PartLabel};
 pub use finish::finish;

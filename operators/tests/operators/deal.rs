@@ -1,8 +1,8 @@
 use std::sync::{Arc, Mutex, mpsc::channel};
 
 use connectors::{
-    Split,
-    split::{ObjectRef, RowGroupShape, Source, Splits},
+    ObjectRef, RowGroupShape, Split,
+    split::{Source, Splits},
 };
 use hubbleflow_operators::{Deal, deal::HandedBack};
 use timely::{

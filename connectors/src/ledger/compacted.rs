@@ -1,0 +1,273 @@
+//! Copies of many entries in one object: a long ledger opens in few requests.
+//!
+//! ```text
+//! OUT/_hubbleflow/compacted/100/<number of the last entry, 20 digits>.jsonl       100 entries
+//! OUT/_hubbleflow/compacted/10000/<number of the last entry, 20 digits>.jsonl     10,000 entries
+//! ```
+//! The first line of a copy is its header, each other line an entry as it lies in the ledger. So 100,000 entries are 10
+//! copies, and a ledger of any length is read in its length / 10,000 requests, and 200 more at most.
+//!
+//! Copies are derived from the entries, and never change what a run reads. Its header holds the checksum
+//! of its lines and that of the entry before them, so copies form a chain, and the last entry of the chain is compared with
+//! the ledger's. A copy that is missing, damaged or of another ledger is ignored, and made again.
+use bytes::Bytes;
+use futures::{StreamExt, TryStreamExt};
+use object_store::ObjectStoreExt;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    Error, Location,
+    ledger::{
+        entry::{Entry, FORMAT, checksum},
+        entry_object::read_entry,
+    },
+    paths::{self, COMPACTED},
+};
+
+/// Entries of a copy: of the large ones, then of the small ones that they are made of.
+const SIZES: [u64; 2] = [10_000, 100];
+/// Entries of the smallest copy: how often copies are due.
+pub(crate) const EVERY: u64 = SIZES[1];
+/// Copies that are read at once; a large one is some 10 MB.
+const COPIES_AT_ONCE: usize = 4;
+/// Entries that are read at once.
+const ENTRIES_AT_ONCE: usize = 32;
+
+/// The first line of a copy.
+#[derive(Serialize, Deserialize)]
+struct Header {
+    /// The format of its entries.
+    format: u32,
+    /// The number of its entries.
+    entries: u64,
+    /// The checksum of the line of the entry before the first; empty if there is no such entry.
+    follows: String,
+    /// The checksum of all lines after the header.
+    checksum: String,
+}
+
+/// A copy that was read and checked.
+struct Copy {
+    entries: Vec<Entry>,
+    follows: String,
+    /// The checksum of the last entry's line: what the next copy follows.
+    end: String,
+}
+
+/// The last entry that has a copy, for each size of copies.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Copied([u64; 2]);
+
+/// Reads the copies: the entries from the first on, up to the last that has a copy.
+///
+/// # Errors
+/// The store's.
+pub(crate) async fn read(output: &Location) -> Result<(Vec<Entry>, Copied), Error> {
+    let (mut entries, mut copied, mut end) = (Vec::new(), Copied::default(), String::new());
+    for (at, size) in SIZES.into_iter().enumerate() {
+        let there = listed(output, size, entries.len() as u64).await?;
+        let next = (1..).map(|place| entries.len() as u64 + place * size);
+        let lasts: Vec<u64> = next
+            .zip(there)
+            .take_while(|(next, there)| next == there)
+            .map(|(next, _)| next)
+            .collect();
+        let copies = lasts.into_iter().map(|last| read_copy(output, size, last));
+        let mut copies = futures::stream::iter(copies.collect::<Vec<_>>()).buffered(COPIES_AT_ONCE);
+        // What comes after a copy that cannot be used is read from smaller copies, or from the entries.
+        while let Some(Some(copy)) = copies.try_next().await?
+            && copy.follows == end
+        {
+            entries.extend(copy.entries);
+            end = copy.end;
+        }
+        copied.0[at] = entries.len() as u64;
+    }
+    match is_of_this_ledger(output, entries.last()).await? {
+        true => Ok((entries, copied)),
+        false => Ok(Default::default()),
+    }
+}
+
+/// Makes the copies that are due for the first `count` entries of a ledger.
+///
+/// # Errors
+/// The store's.
+pub(crate) async fn write(
+    output: &Location,
+    Copied(copied): &mut Copied,
+    count: u64,
+) -> Result<(), Error> {
+    // Small ones first: the large ones are made of them.
+    for (at, size) in SIZES.into_iter().enumerate().rev() {
+        while copied[at] + size <= count {
+            let last = copied[at] + size;
+            let made = match at {
+                0 => lines_of_copies(output, last).await,
+                _ => lines_of_entries(output, last).await,
+            };
+            let (follows, lines) = made.inspect_err(|_| {
+                // A small copy may have been damaged since: the next time all of these are made again.
+                copied[1] = copied[1].min(copied[0]);
+            })?;
+            let header = Header {
+                format: FORMAT,
+                entries: size,
+                follows,
+                checksum: checksum(&lines),
+            };
+            let mut text = serde_json::to_vec(&header).expect("a header is plain data");
+            text.push(b'\n');
+            text.extend(lines);
+            let name = paths::entry_copy(size, last);
+            let put = output.store.put(&output.path(&name)?, text.into()).await;
+            put.map_err(|source| Error::store(output.url_of(&name), source))?;
+            copied[at] = last;
+        }
+    }
+    Ok(())
+}
+
+/// The last entries of the copies of a size that begin after an entry, in order.
+async fn listed(output: &Location, size: u64, after: u64) -> Result<Vec<u64>, Error> {
+    let folder = format!("{COMPACTED}/{size}");
+    let offset = output.path(&paths::entry_copy(size, after))?;
+    let listed = output
+        .store
+        .list_with_offset(Some(&output.path(&folder)?), &offset)
+        .map_ok(|meta| {
+            let name = meta.location.filename()?.strip_suffix(".jsonl")?;
+            name.parse().ok()
+        })
+        .try_collect::<Vec<Option<u64>>>()
+        .await;
+    let listed = listed.map_err(|source| Error::store(output.url_of(&folder), source))?;
+    let mut lasts: Vec<u64> = listed.into_iter().flatten().collect();
+    lasts.sort_unstable();
+    Ok(lasts)
+}
+
+/// The entries of a copy; `None` if it cannot be used.
+async fn read_copy(output: &Location, size: u64, last: u64) -> Result<Option<Copy>, Error> {
+    let name = paths::entry_copy(size, last);
+    let Some(text) = output.read_if_there(&name).await? else {
+        return Ok(None);
+    };
+    let first = last - size + 1;
+    let parsed = tokio::task::spawn_blocking(move || parse(&text, first, size)).await;
+    match parsed.unwrap_or_else(|panic| Err(panic.to_string())) {
+        Ok(copy) => Ok(Some(copy)),
+        Err(reason) => {
+            let object = output.url_of(&name);
+            tracing::warn!("{object} is ignored, and the ledger's entries are read: {reason}");
+            Ok(None)
+        }
+    }
+}
+
+/// Reads a copy of the `size` entries from `first` on.
+fn parse(text: &[u8], first: u64, size: u64) -> Result<Copy, String> {
+    let (follows, text) = lines_of(text, size)?;
+    let (mut entries, mut end) = (Vec::new(), &b""[..]);
+    for line in text.split(|&byte| byte == b'\n') {
+        if line.is_empty() {
+            continue;
+        }
+        let entry: Entry = json(line)?;
+        if entry.sequence != first + entries.len() as u64 {
+            return Err(format!("entry {} is out of order", entry.sequence));
+        }
+        entries.push(entry);
+        end = line;
+    }
+    match entries.len() as u64 == size {
+        true => Ok(Copy {
+            entries,
+            follows,
+            end: checksum(end),
+        }),
+        false => Err(format!("{} of {size} entries are there", entries.len())),
+    }
+}
+
+/// What a copy follows, and its lines: those that were written.
+fn lines_of(text: &[u8], size: u64) -> Result<(String, &[u8]), String> {
+    let end = text.iter().position(|&byte| byte == b'\n');
+    let (header, lines) = text.split_at(end.map_or(text.len(), |end| end + 1));
+    let header: Header = json(header)?;
+    let (format, entries) = (header.format, header.entries);
+    if format != FORMAT || entries != size {
+        return Err(format!("it holds {entries} entries of format {format}"));
+    }
+    match checksum(lines) == header.checksum {
+        true => Ok((header.follows, lines)),
+        false => Err("its lines have another checksum than its header says".to_owned()),
+    }
+}
+
+fn json<'a, T: Deserialize<'a>>(line: &'a [u8]) -> Result<T, String> {
+    serde_json::from_slice(line).map_err(|error| error.to_string())
+}
+
+/// Whether the last entry that was read from copies lies in the ledger as it is.
+async fn is_of_this_ledger(output: &Location, last: Option<&Entry>) -> Result<bool, Error> {
+    let Some(last) = last else {
+        return Ok(true);
+    };
+    let there = read_entry(output, last.sequence).await?;
+    let same = there.as_ref() == Some(last);
+    if !same {
+        let sequence = last.sequence;
+        tracing::warn!(
+            "{}/{COMPACTED} is of another ledger at entry {sequence}, and is ignored",
+            output.url
+        );
+    }
+    Ok(same)
+}
+
+/// What the small copy that ends with an entry follows, and its lines.
+async fn lines_of_entries(output: &Location, last: u64) -> Result<(String, Vec<u8>), Error> {
+    let before = last - EVERY;
+    let reads = (before.max(1)..=last).map(|sequence| async move {
+        let text = read_there(output, &paths::entry(sequence)).await?;
+        // Text of JSON holds no line break: what is left out lies between its parts.
+        let lines = text.split(|&byte| byte == b'\n').map(<[u8]>::trim_ascii);
+        Ok::<_, Error>(lines.collect::<Vec<_>>().concat())
+    });
+    let reads = futures::stream::iter(reads.collect::<Vec<_>>()).buffered(ENTRIES_AT_ONCE);
+    let mut lines: Vec<Vec<u8>> = reads.try_collect().await?;
+    let follows = match before {
+        0 => String::new(),
+        _ => checksum(&lines.remove(0)),
+    };
+    lines.iter_mut().for_each(|line| line.push(b'\n'));
+    Ok((follows, lines.concat()))
+}
+
+/// What the large copy that ends with an entry follows, and its lines: those of the small ones.
+async fn lines_of_copies(output: &Location, last: u64) -> Result<(String, Vec<u8>), Error> {
+    let smaller = (last - SIZES[0] + EVERY..=last).step_by(EVERY as usize);
+    let reads = smaller.map(|last| async move {
+        let name = paths::entry_copy(EVERY, last);
+        let text = read_there(output, &name).await?;
+        let (follows, lines) = lines_of(&text, EVERY).map_err(|reason| Error::Ledger {
+            object: output.url_of(&name),
+            reason: format!("is no copy of entries, and is made again: {reason}"),
+        })?;
+        Ok::<_, Error>((follows, lines.to_vec()))
+    });
+    let reads = futures::stream::iter(reads.collect::<Vec<_>>()).buffered(COPIES_AT_ONCE);
+    let copies: Vec<(String, Vec<u8>)> = reads.try_collect().await?;
+    let follows = copies.first().map(|(follows, _)| follows.clone());
+    let lines: Vec<Vec<u8>> = copies.into_iter().map(|(_, lines)| lines).collect();
+    Ok((follows.unwrap_or_default(), lines.concat()))
+}
+
+async fn read_there(output: &Location, name: &str) -> Result<Bytes, Error> {
+    let text = output.read_if_there(name).await?;
+    text.ok_or_else(|| Error::Ledger {
+        object: output.url_of(name),
+        reason: "is missing; restore it from a backup".to_owned(),
+    })
+}
