@@ -1,4 +1,4 @@
-//! What a commit changes: which entries stand now and did not, which no longer do, and where else to look.
+//! What a commit changes: which entries become current, which are superseded, and which files to read again.
 use std::{
     collections::{BTreeMap, VecDeque},
     ops::Bound::{Excluded, Unbounded},
@@ -31,17 +31,17 @@ use tokio::{runtime::Handle, sync::Mutex};
 
 use crate::{DropId, Flow, Outcome, Settled, offload::offload};
 
-/// How soon a commit that waits for its turn is looked at again.
+/// The pause before a waiting commit is checked again.
 const TURN: std::time::Duration = std::time::Duration::from_millis(1);
 
-/// An entry that stands: where its rows are.
+/// A current entry, which is the newest of its drop, and the files with its rows.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Standing {
-    /// Its number.
+    /// The number of the entry.
     pub entry: u32,
-    /// Its drop.
+    /// The drop of the entry.
     pub drop: String,
-    /// Its files.
+    /// The files of the entry.
     pub files: Vec<CommittedFile>,
 }
 
@@ -63,37 +63,36 @@ impl Standing {
     }
 }
 
-/// What has changed up to an entry since the one that was scored before.
+/// The change from the entry that was scored last to a newer entry.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Change {
-    /// The entry.
+    /// The number of the newer entry.
     pub sequence: u64,
-    /// Its drop.
+    /// The drop of the entry.
     pub drop: String,
-    /// Its place among the entries that commit a drop, from 1.
+    /// The place of the entry among the entries that commit a drop, from 1.
     pub place: u64,
-    /// Entries that stand since.
+    /// Entries that became current.
     pub added: Vec<Standing>,
-    /// Entries that stood, and were committed again.
+    /// Entries that are not current any more, because their drops were committed again.
     pub superseded: Vec<u32>,
-    /// Entries whose predictions were left out where they had no spec-z: some may count now.
+    /// Entries to read again: they have predictions without a spec-z that were not kept, and some of them may count now.
     pub rescan: Vec<Standing>,
-    /// Whether nothing was scored before: of the added rows, those with a spec-z are enough to begin with.
+    /// Whether nothing was scored before. Then it is enough to read the added rows that have a spec-z first.
     pub from_nothing: bool,
 }
 
-/// A number of the ledger, in four bytes.
+/// Shortens the number of an entry to four bytes.
 fn number(sequence: u64) -> u32 {
-    u32::try_from(sequence).expect("a ledger has less than four billion entries")
+    u32::try_from(sequence).expect("invariant: a ledger has less than four billion entries")
 }
 
-/// Whether a file that was scanned could not be read, so that rows are missing until it is. The first worker's alone is
-/// looked at.
+/// Whether a file could not be read, so that rows are missing. Only the value of the first worker is used.
 #[derive(Clone, Debug, Default)]
 pub struct Unread(Arc<AtomicBool>);
 
 impl Unread {
-    /// Says so after each change.
+    /// Sets the value. Called after each change.
     pub fn set(&self, is_unread: bool) {
         self.0.store(is_unread, Ordering::Release);
     }
@@ -103,21 +102,21 @@ impl Unread {
     }
 }
 
-/// Follows the ledger, entry by entry: a step costs what was committed since the step before.
+/// Follows the ledger from entry to entry. A step costs only what was committed since the step before.
 #[derive(Debug, Default)]
 pub struct Follower {
-    /// Whether rows are missing.
+    /// Whether rows are missing because a file could not be read.
     unread: Unread,
-    /// The entry of each drop, as it was scored last.
+    /// The current entry of each drop, as of the last step.
     stands: BTreeMap<String, u64>,
-    /// Entries that commit a drop so far.
+    /// The number of entries so far that commit a drop.
     drops: u64,
     sequence: u64,
 }
 
 impl Follower {
-    /// What has changed up to an entry; nothing where it was passed before. The entry that was scored last may be scored
-    /// again: files are read that could not be read then.
+    /// Steps to an entry and returns the change, or `None` if a later entry was scored already. A step to the entry that was
+    /// scored last is allowed: it reads files that could not be read then.
     pub fn follow(&mut self, entries: &[Entry], sequence: u64) -> Option<Change> {
         let new = entries.get(self.sequence as usize..sequence as usize)?;
         let new = new.iter().filter(|entry| entry.kind == EntryKind::Drop);
@@ -140,12 +139,12 @@ impl Follower {
         Some(change)
     }
 
-    /// Where rows may count now that were left out: the objects they are of had no spec-z.
+    /// The entries to read again, because they may hold rows that were not kept while their objects had no spec-z.
     ///
-    /// Of an object that has its first spec-z by its latest row, no earlier row counts: so a drop of the last name, which
-    /// is the rule, makes nobody look. Spec-z that come alone may be of any row; and where an entry is superseded, an
-    /// object that is in it no longer goes back to its row before. A file that could not be read may now be, whatever its
-    /// drop.
+    /// If the latest row of an object brings its first spec-z, earlier rows of the object do not count. So a new drop whose
+    /// name comes last, which is the usual case, needs no second look. A spec-z from `specz/` may belong to any row. If an
+    /// entry is superseded, an object that is missing in the new entry goes back to an earlier row. A file that could not
+    /// be read may be in any drop.
     fn rescan(&self, change: &Change, entries: &[Entry]) -> Vec<Standing> {
         let anywhere = self.unread.is_set()
             || !change.superseded.is_empty()
@@ -164,15 +163,15 @@ impl Follower {
     }
 }
 
-/// Lets one commit through at a time: the next when `done` has passed all before it. Those of `first`, which were committed
-/// before the run, go on at the times from 0; so the commits of time t do as much later.
+/// Lets one commit through at a time: the next one when `done` has passed all commits before it. The entries of `first`,
+/// which were committed before the run, get the times from 0 on, and all other commits move to later times.
 pub fn in_turn<'s>(
     settled: Flow<'s, Settled>,
     first: &[u64],
     done: ProbeHandle<DropId>,
 ) -> Flow<'s, u64> {
     let scope = settled.scope();
-    // Everything before the broadcast happens at the first worker.
+    // Until the broadcast, everything happens at the first worker.
     let first = match scope.worker().index() {
         0 => first.to_vec(),
         _ => Vec::new(),
@@ -182,11 +181,13 @@ pub fn in_turn<'s>(
     let activator = scope.activator_for(builder.operator_info().address);
     let (output, sequences) = builder.new_output();
     let mut output = OutputBuilder::<_, CapacityContainerBuilder<Vec<u64>>>::from(output);
-    // The others, which do not know how many there are, expect them earlier, and so miss none.
+    // The other workers do not know the length of `first`. They expect commits at earlier times, so they miss no commit.
     let later = [(0, Antichain::from_elem(shift))];
     let mut input = builder.new_input_connection(settled, Pipeline, later);
     builder.build(move |mut capabilities| {
-        let start = capabilities.pop().expect("an operator with one output");
+        let start = capabilities
+            .pop()
+            .expect("invariant: an operator with one output has one capability");
         let at = |(time, first): (u64, u64)| (start.delayed(&time), first);
         let mut waiting: VecDeque<_> = (0..).zip(first).map(at).collect();
         drop(start);
@@ -217,7 +218,7 @@ pub fn in_turn<'s>(
     sequences
 }
 
-/// Says what each commit changes.
+/// Emits what each commit changes.
 pub fn changes<'s>(
     sequences: Flow<'s, u64>,
     ledger: Arc<Mutex<Ledger>>,

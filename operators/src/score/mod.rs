@@ -1,13 +1,13 @@
-//! Keep the metrics: score what is committed against the spec-z that are known, change by change.
+//! Scores committed predictions against known spec-z, and updates the metrics after each commit.
 //!
 //! ```text
-//! settled ── in turn ── changes ─┬─► scan ══ admit ══ scan ══ hold ── as it stands ── add up ══ numbers
-//!                                └ the committed files of the entries that stand since       ══ exchanged
+//! settled ── in turn ── changes ─┬─► scan ══ admit ══ scan ══ hold ── current state ── add up ══ numbers
+//!                                └ the committed files of the current entries          ══ exchanged
 //! ```
-//! One commit at a time goes through. Each worker reads its share of the committed files; rows are exchanged by object;
-//! a differential collection holds, for every object with a spec-z, the rows that stand, and reduces them to the object
-//! as it stands. What leaves that collection leaves the sums, to the last digit, so the metrics depend on what is
-//! committed and on nothing else.
+//! One commit at a time goes through. Each worker reads a share of the committed files, and rows are exchanged by object.
+//! A differential collection holds the current rows of every object with a spec-z, and reduces them to the current state
+//! of the object. A row that is removed from the collection is subtracted from the sums exactly. So the metrics depend
+//! only on what is committed.
 pub mod change;
 mod row;
 mod sample;
@@ -32,25 +32,25 @@ use tokio::{runtime::Handle, sync::Mutex};
 use crate::{DropId, Flow, Settled, gather::gather, metrics::Metrics};
 use change::{Change, Unread, changes, in_turn};
 use sample::{SharedSample, admit, hold};
-use scan::{Failed, Found, Scan, Wanted, scan};
+use scan::{RowFilter, Scan, ScanOutput, UnreadEntry, scan};
 
-pub use row::{Key, Names, Redshift, Row, Says, as_it_stands, keys};
+pub use row::{CommittedRow, DropNames, ObjectKey, Redshift, RowKind, current_state, keys};
 pub use tabulate::{Scored, Table};
 
-/// What scoring needs.
+/// The settings of scoring.
 #[derive(Clone, Debug)]
 pub struct Scorer {
-    /// Where the committed files are.
+    /// The output with the committed files.
     pub output: Output,
-    /// The ledger, as far as it is known; the first worker's alone is looked at.
+    /// The ledger, as far as it is known. Only the ledger of the first worker is used.
     pub ledger: Arc<Mutex<Ledger>>,
-    /// The entries, in order, that are scored before any drop is: they were committed before this run.
+    /// Entries that were committed before this run. They are scored first, in this order.
     pub first: Vec<u64>,
-    /// Where requests run.
+    /// The runtime on which requests run.
     pub runtime: Handle,
 }
 
-/// Scores what is committed.
+/// Scores committed predictions.
 /// ```
 /// # use std::sync::Arc;
 /// # use connectors::{Ledger, Location, Output};
@@ -64,7 +64,7 @@ pub struct Scorer {
 /// # runtime.block_on(ledger.append(serde_json::from_value(entry).unwrap(), 1)).unwrap();
 /// # let (output, ledger, runtime) = (Output::new(place), Arc::new(tokio::sync::Mutex::new(ledger)), runtime.handle().clone());
 ///
-/// // What is committed is an empty drop, and nothing more is.
+/// // One empty drop is committed.
 /// let scorer = Scorer { output, ledger, first: vec![1], runtime };
 /// timely::execute_directly(move |worker| {
 ///     worker.dataflow(|scope| {
@@ -80,7 +80,8 @@ pub struct Scorer {
 /// });
 /// ```
 pub trait Score<'s> {
-    /// After each drop that is committed, by this run or by another, the metrics of all that is; at the first worker.
+    /// Emits the metrics of all committed drops after each commit, by this run or by another run. They come out at the first
+    /// worker.
     fn score(self, scorer: &Scorer) -> Flow<'s, Scored>;
 }
 
@@ -92,22 +93,22 @@ impl<'s> Score<'s> for Flow<'s, Settled> {
             changes,
             failures,
             unread,
-        } = stand(self, scorer, &done);
+        } = current_objects(self, scorer, &done);
         tabulate::tabulate(objects, changes, failures, unread).probe_with(&done)
     }
 }
 
-/// The entry that scoring begins with, where drops are committed: the newest of them.
+/// The number of the newest entry that commits a drop, or `None` if no drop is committed. Scoring begins with this entry.
 pub fn newest(ledger: &Ledger) -> Option<u64> {
     let drops = ledger.entries().iter().rev();
     let mut drops = drops.filter(|entry| entry.kind == EntryKind::Drop);
     drops.next().map(|entry| entry.sequence)
 }
 
-/// The metrics of what was committed up to an entry, from the committed files. Blocks until all are read.
+/// Computes the metrics up to an entry from the committed files. Blocks until all files are read.
 ///
 /// # Errors
-/// Where a file cannot be read: its entry may have been superseded since.
+/// If a file cannot be read. A newer entry of its drop may have removed the file.
 pub fn score_up_to(
     output: &Output,
     ledger: Ledger,
@@ -115,17 +116,17 @@ pub fn score_up_to(
     runtime: &Handle,
 ) -> Result<Metrics, String> {
     let last = Arc::new(Lock::new(None));
-    let told = last.clone();
+    let newest = last.clone();
     score_each(output, ledger, vec![sequence], runtime, move |scored| {
-        *told.lock().unwrap_or_else(PoisonError::into_inner) = Some(scored);
+        *newest.lock().unwrap_or_else(PoisonError::into_inner) = Some(scored);
     });
     let scored = last.lock().unwrap_or_else(PoisonError::into_inner).take();
     let scored = scored.ok_or("nothing is committed there")?;
     scored.metrics.map(|metrics| *metrics)
 }
 
-/// Tells the metrics of what was committed up to each of these entries, which are in order, as their files are to hold
-/// them: each costs what has changed since the one before.
+/// Computes the metrics up to each of these entries, which are in ascending order, and passes them to `tell` as their files
+/// hold them. Each entry costs only what changed since the entry before it.
 pub fn score_each(
     output: &Output,
     ledger: Ledger,
@@ -134,12 +135,12 @@ pub fn score_each(
     tell: impl FnMut(Scored) + Send + 'static,
 ) {
     let tell = Lock::new(Some(tell));
-    alone::<()>(
+    run_one_worker::<()>(
         output,
         ledger,
         sequences,
         runtime,
-        move |settled, scorer, _told| {
+        move |settled, scorer, _result| {
             let mut tell = tell.into_inner().unwrap_or_else(PoisonError::into_inner);
             settled.score(scorer).inspect(move |scored| {
                 if let Some(tell) = &mut tell {
@@ -150,7 +151,7 @@ pub fn score_each(
     );
 }
 
-/// Sums over the objects as they stand after an entry, one after another, in any order; blocks until all are read.
+/// Folds `add` over the current state of each object after an entry, in any order. Blocks until all files are read.
 ///
 /// # Errors
 /// As [`score_up_to`].
@@ -159,19 +160,19 @@ pub fn fold_up_to<A: Clone + Default + Send + 'static>(
     ledger: Ledger,
     sequence: u64,
     runtime: &Handle,
-    add: impl Fn(&mut A, &Row) + Send + Sync + 'static,
+    add: impl Fn(&mut A, &CommittedRow) + Send + Sync + 'static,
 ) -> Result<A, String> {
-    let summed = alone(
+    let summed = run_one_worker(
         output,
         ledger,
         vec![sequence],
         runtime,
-        |settled, scorer, told| {
+        |settled, scorer, result| {
             let done = timely::dataflow::ProbeHandle::new();
             let Objects {
                 objects, failures, ..
-            } = stand(settled, scorer, &done);
-            let (sum, failed) = (told.clone(), told);
+            } = current_objects(settled, scorer, &done);
+            let (sum, failed) = (result.clone(), result);
             objects.inspect(move |((_key, row), _time, _times)| {
                 let mut sum = sum.lock().unwrap_or_else(PoisonError::into_inner);
                 if let Ok(sum) = sum.get_or_insert_with(|| Ok(A::default())) {
@@ -187,45 +188,45 @@ pub fn fold_up_to<A: Clone + Default + Send + 'static>(
     summed.unwrap_or_else(|| Ok(A::default()))
 }
 
-/// Runs a dataflow of one worker on what was committed up to some entries; what it told.
-fn alone<T: Send + 'static>(
+/// Scores some entries in a dataflow of one worker. Returns the value that `build` has put into its third argument.
+fn run_one_worker<T: Send + 'static>(
     output: &Output,
     ledger: Ledger,
     sequences: Vec<u64>,
     runtime: &Handle,
     build: impl FnOnce(Flow<'_, Settled>, &Scorer, Arc<Lock<Option<T>>>) + Send + Sync + 'static,
 ) -> Option<T> {
-    let told = Arc::new(Lock::new(None));
+    let result = Arc::new(Lock::new(None));
     let scorer = Scorer {
         output: output.clone(),
         ledger: Arc::new(Mutex::new(ledger)),
         first: sequences,
         runtime: runtime.clone(),
     };
-    let tell = told.clone();
+    let result_in = result.clone();
     timely::execute_directly(move |worker| {
         worker.dataflow(|scope: Scope<'_, DropId>| {
             let settled = None::<Settled>.to_stream(scope).container::<Vec<_>>();
-            build(settled, &scorer, tell);
+            build(settled, &scorer, result_in);
         });
         while worker.has_dataflows() {
             worker.step_or_park(None);
         }
     });
-    told.lock().unwrap_or_else(PoisonError::into_inner).take()
+    result.lock().unwrap_or_else(PoisonError::into_inner).take()
 }
 
-/// The objects with a spec-z as they stand, what has changed, and what could not be read.
+/// The current state of the objects with a spec-z, the changes, and the entries that could not be read.
 struct Objects<'s> {
-    objects: VecCollection<'s, DropId, (Key, Row)>,
+    objects: VecCollection<'s, DropId, (ObjectKey, CommittedRow)>,
     changes: Flow<'s, Change>,
-    failures: Flow<'s, Failed>,
-    /// To be set after each change.
+    failures: Flow<'s, UnreadEntry>,
+    /// Must be set after each change.
     unread: Unread,
 }
 
-/// Follows what is committed with the collection of the objects that have a spec-z.
-fn stand<'s>(
+/// Keeps a collection of the objects with a spec-z, and updates the collection after each commit.
+fn current_objects<'s>(
     settled: Flow<'s, Settled>,
     scorer: &Scorer,
     done: &timely::dataflow::ProbeHandle<DropId>,
@@ -236,7 +237,7 @@ fn stand<'s>(
         first,
         runtime,
     } = scorer;
-    let (sample, names) = (SharedSample::default(), Names::default());
+    let (sample, names) = (SharedSample::default(), DropNames::default());
     let in_turn = in_turn(settled, first, done.clone());
     let unread = Unread::default();
     let changes = changes(in_turn, ledger.clone(), &unread, runtime.clone());
@@ -246,8 +247,8 @@ fn stand<'s>(
         entries: change.added,
         superseded: change.superseded,
         wanted: match change.from_nothing {
-            true => Wanted::WithSpecZ,
-            false => Wanted::All,
+            true => RowFilter::WithSpecZ,
+            false => RowFilter::All,
         },
     });
     let (rows, failed) = split(scan(added, output, runtime));
@@ -258,8 +259,8 @@ fn stand<'s>(
 
     let objects = rows.reduce_named("AsItStands", move |_key, rows, stands| {
         let names = names.borrow();
-        let rows: Vec<Row> = rows.iter().map(|(row, _)| **row).collect();
-        let row = as_it_stands(&rows, |entry| &names[&entry]);
+        let rows: Vec<CommittedRow> = rows.iter().map(|(row, _)| **row).collect();
+        let row = current_state(&rows, |entry| &names[&entry]);
         stands.extend(row.map(|row| (row, 1_isize)));
     });
     Objects {
@@ -270,46 +271,49 @@ fn stand<'s>(
     }
 }
 
-fn split<'s>(found: Flow<'s, Found>) -> (Flow<'s, (Key, Row)>, Flow<'s, Failed>) {
+fn split<'s>(
+    found: Flow<'s, ScanOutput>,
+) -> (Flow<'s, (ObjectKey, CommittedRow)>, Flow<'s, UnreadEntry>) {
     let rows = found.clone().flat_map(|found| match found {
-        Found::Rows(rows) => rows,
-        Found::Failed(_) => Vec::new(),
+        ScanOutput::Rows(rows) => rows,
+        ScanOutput::Unread(_) => Vec::new(),
     });
     let failed = found.flat_map(|found| match found {
-        Found::Rows(_) => None,
-        Found::Failed(failed) => Some(failed),
+        ScanOutput::Rows(_) => None,
+        ScanOutput::Unread(failed) => Some(failed),
     });
     (rows, failed)
 }
 
+/// What a worker needs to know to read rows again.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-enum Told {
+enum ScanRequest {
     Change(Change),
-    Wanted(Vec<Key>),
+    Objects(Vec<ObjectKey>),
 }
 
-/// Where to look again for rows that were let go, and of which objects.
-fn look_again<'s>(wanted: Flow<'s, Vec<Key>>, changes: Flow<'s, Change>) -> Flow<'s, Scan> {
-    let wanted = wanted.broadcast().map(Told::Wanted);
-    let told = changes.map(Told::Change).concat(wanted);
-    gather(told, Pipeline, "LookAgain", |_| (), |_| 0, u64::MAX).map(|told| {
+/// Collects the files to read again, and the objects whose rows were not kept when the files were read first.
+fn look_again<'s>(wanted: Flow<'s, Vec<ObjectKey>>, changes: Flow<'s, Change>) -> Flow<'s, Scan> {
+    let wanted = wanted.broadcast().map(ScanRequest::Objects);
+    let requests = changes.map(ScanRequest::Change).concat(wanted);
+    gather(requests, Pipeline, "LookAgain", |_| (), |_| 0, u64::MAX).map(|requests| {
         let (mut keys, mut entries, mut superseded) = (HashSet::new(), Vec::new(), Vec::new());
-        for told in told.items {
-            match told {
-                Told::Change(change) => {
+        for request in requests.items {
+            match request {
+                ScanRequest::Change(change) => {
                     (entries, superseded) = (change.rescan, change.superseded);
                 }
-                Told::Wanted(more) => keys.extend(more),
+                ScanRequest::Objects(more) => keys.extend(more),
             }
         }
-        // Where no object is wanted, there may be files left that could not be read before.
+        // If no object is wanted, the scan only reads files that could not be read before.
         if keys.is_empty() {
             entries.clear();
         }
         Scan {
             entries,
             superseded,
-            wanted: Wanted::Of(Arc::new(keys)),
+            wanted: RowFilter::Of(Arc::new(keys)),
         }
     })
 }

@@ -1,4 +1,4 @@
-//! A committed row as scoring knows it: twenty bytes, by the object it is of.
+//! A committed row in the twenty bytes that scoring keeps of it, and the key of its object.
 use std::{cell::RefCell, collections::BTreeMap, rc::Rc};
 
 use arrow::{
@@ -14,7 +14,7 @@ use twox_hash::XxHash3_64;
 
 use crate::metrics::Slice;
 
-/// The columns of `photoz/` that scores are made of.
+/// The columns of `photoz/` that scoring reads.
 pub const PHOTOZ_COLUMNS: [&str; 6] = [
     "object_id",
     "_healpix_29",
@@ -23,62 +23,62 @@ pub const PHOTOZ_COLUMNS: [&str; 6] = [
     "mag_r",
     "z_flags",
 ];
-/// The columns of `specz/`.
+/// The columns of `specz/` that scoring reads.
 pub const SPECZ_COLUMNS: [&str; 2] = ["object_id", "z_spec"];
 
-/// An object: its id, or the XXH3 of its id where that is a string. Of ten million strings two share one with a
-/// probability of 3 in a million.
-pub type Key = u64;
+/// The key of an object: its id, or the XXH3 of its id if the id is a string. Among ten million strings, two share a key
+/// with a probability of 3 in a million.
+pub type ObjectKey = u64;
 
-/// No magnitude.
+/// Stands for a missing magnitude.
 const NO_MAG: i16 = i16::MIN;
 
-/// What a row says of its object.
+/// What a row contributes to its object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub enum Says {
-    /// This is its redshift.
+pub enum RowKind {
+    /// A photo-z.
     Predicted,
-    /// It is no object.
+    /// The withdrawal of the object.
     Withdrawn,
-    /// This is its spec-z, and nothing else.
+    /// A spec-z and nothing else.
     SpecZ,
 }
 
-/// A redshift, or none; ordered by its bits, as differential wants all data to be ordered.
+/// A redshift or none. It is ordered by its bits, because differential needs all data to be ordered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Redshift(u32);
 
 impl Redshift {
-    /// A redshift; NaN if there is no redshift.
+    /// Makes a redshift. NaN counts as none.
     pub fn new(z: Option<f32>) -> Self {
         Self(z.unwrap_or(f32::NAN).to_bits())
     }
 
-    /// Its value.
+    /// The value.
     pub fn get(self) -> Option<f32> {
         Some(f32::from_bits(self.0)).filter(|z| !z.is_nan())
     }
 }
 
-/// A committed row.
+/// A committed row, as scoring keeps it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct Row {
+pub struct CommittedRow {
     /// The number of its entry.
     pub entry: u32,
-    /// The photo-z, where one is predicted.
+    /// The photo-z, if one was predicted.
     pub z_phot: Redshift,
-    /// The spec-z that came with it.
+    /// The spec-z that came with the row.
     pub z_spec: Redshift,
     /// The r magnitude in hundredths.
     mag_r: i16,
     /// The HEALPix cell of order 5.
     tile: u16,
-    /// What it says.
-    pub says: Says,
+    /// What the row contributes to its object.
+    pub kind: RowKind,
 }
 
-impl Row {
-    /// A row of `photoz/` that predicts: `mag_r` (AB) where it has one, `healpix_29` as it is in the file.
+impl CommittedRow {
+    /// A row of `photoz/` with a prediction. `mag_r` is in AB magnitudes, `healpix_29` as it is in the file.
     pub fn predicted(
         entry: u32,
         z_phot: f32,
@@ -93,15 +93,15 @@ impl Row {
             z_spec: Redshift::new(z_spec),
             mag_r: mag_r.filter(|mag| !mag.is_nan()).map_or(NO_MAG, hundredths),
             tile: (healpix_29 >> (2 * (ORDER_POSITION - ORDER_TILE))) as u16,
-            says: Says::Predicted,
+            kind: RowKind::Predicted,
         }
     }
 
-    /// A row of `photoz/` that withdraws.
+    /// A row of `photoz/` that withdraws its object.
     pub fn withdrawn(entry: u32) -> Self {
         Self {
             z_phot: Redshift::new(None),
-            says: Says::Withdrawn,
+            kind: RowKind::Withdrawn,
             ..Self::predicted(entry, 0.0, None, None, 0)
         }
     }
@@ -111,22 +111,22 @@ impl Row {
         Self {
             z_phot: Redshift::new(None),
             z_spec: Redshift::new(z_spec),
-            says: Says::SpecZ,
+            kind: RowKind::SpecZ,
             ..Self::predicted(entry, 0.0, None, None, 0)
         }
     }
 
-    /// The r magnitude, to a hundredth below.
+    /// The r magnitude, rounded down to a hundredth.
     pub fn mag_r(&self) -> Option<f32> {
         (self.mag_r != NO_MAG).then(|| f32::from(self.mag_r) / 100.0)
     }
 
-    /// Both redshifts, where it has both.
+    /// Both redshifts, or `None` if one is missing.
     pub fn redshifts(&self) -> Option<(f32, f32)> {
         self.z_phot.get().zip(self.z_spec.get())
     }
 
-    /// The slices that it is in, where it has both redshifts.
+    /// The slices that count a row with both redshifts.
     pub fn slices(&self) -> impl Iterator<Item = Slice> + use<> {
         let mag_r = (self.mag_r != NO_MAG).then(|| Slice::of_mag_r(self.mag_r));
         let z_spec = self.z_spec.get().map(Slice::of_z_spec);
@@ -135,14 +135,19 @@ impl Row {
     }
 }
 
-/// The drops of entries, by the entries' numbers: which of two rows is later depends on these names. One for a worker.
-pub type Names = Rc<RefCell<BTreeMap<u32, String>>>;
+/// The drop of each entry, by the number of the entry. Which of two rows is later depends on these names. Each worker has
+/// its own.
+pub type DropNames = Rc<RefCell<BTreeMap<u32, String>>>;
 
-/// What is known of an object by its rows: the latest row that predicts or withdraws, with the latest spec-z of all.
-/// Nothing, where the object is withdrawn or has no spec-z. Of two rows that is later whose drop has the later name.
-pub fn as_it_stands<'a>(rows: &[Row], drop_of: impl Fn(u32) -> &'a str) -> Option<Row> {
-    let latest = |row: &Row| (drop_of(row.entry), row.entry);
-    let newest = |of: &dyn Fn(&&Row) -> bool| match rows {
+/// Reduces the rows of an object to its current state: the latest row that predicts or withdraws it, with the latest
+/// spec-z of all rows. Returns `None` if the object is withdrawn or has no spec-z. The later of two rows is the one whose
+/// drop has the later name.
+pub fn current_state<'a>(
+    rows: &[CommittedRow],
+    drop_of: impl Fn(u32) -> &'a str,
+) -> Option<CommittedRow> {
+    let latest = |row: &CommittedRow| (drop_of(row.entry), row.entry);
+    let newest = |of: &dyn Fn(&&CommittedRow) -> bool| match rows {
         [row] => Some(row).filter(of).copied(),
         rows => rows
             .iter()
@@ -151,9 +156,9 @@ pub fn as_it_stands<'a>(rows: &[Row], drop_of: impl Fn(u32) -> &'a str) -> Optio
             .copied(),
     };
     let z_spec = newest(&|row| row.z_spec.get().is_some())?;
-    match newest(&|row| row.says != Says::SpecZ) {
-        Some(row) if row.says == Says::Withdrawn => None,
-        Some(row) => Some(Row {
+    match newest(&|row| row.kind != RowKind::SpecZ) {
+        Some(row) if row.kind == RowKind::Withdrawn => None,
+        Some(row) => Some(CommittedRow {
             z_spec: z_spec.z_spec,
             ..row
         }),
@@ -161,16 +166,20 @@ pub fn as_it_stands<'a>(rows: &[Row], drop_of: impl Fn(u32) -> &'a str) -> Optio
     }
 }
 
-/// The rows of a batch of a committed file of an entry, with their objects.
+/// The rows of a batch of a committed file, each with the key of its object. `entry` is the number of the file's entry.
 ///
 /// # Errors
-/// Which column is not as this engine writes it.
-pub fn rows_of(batch: &RecordBatch, folder: Folder, entry: u32) -> Result<Vec<(Key, Row)>, String> {
+/// The name of a column that is missing or has a wrong type.
+pub fn rows_of(
+    batch: &RecordBatch,
+    folder: Folder,
+    entry: u32,
+) -> Result<Vec<(ObjectKey, CommittedRow)>, String> {
     let keys = keys(batch)?;
     let z_spec = floats(batch, "z_spec")?;
-    let rows: Vec<Row> = match folder {
+    let rows: Vec<CommittedRow> = match folder {
         Folder::Rejects => Vec::new(),
-        Folder::SpecZ => z_spec.map(|z| Row::specz(entry, z)).collect(),
+        Folder::SpecZ => z_spec.map(|z| CommittedRow::specz(entry, z)).collect(),
         Folder::Photoz => {
             let (z_phot, mag_r) = (floats(batch, "z_phot")?, floats(batch, "mag_r")?);
             let cells = primitive::<Int64Type>(batch, "_healpix_29")?;
@@ -180,10 +189,14 @@ pub fn rows_of(batch: &RecordBatch, folder: Folder, entry: u32) -> Result<Vec<(K
             let row =
                 |(((z_phot, mag_r), z_spec), (cell, flags)): (_, (Option<i64>, &i32))| match z_phot
                 {
-                    Some(z_phot) if flags & DELETED == 0 => {
-                        Row::predicted(entry, z_phot, z_spec, mag_r, cell.unwrap_or_default())
-                    }
-                    _ => Row::withdrawn(entry),
+                    Some(z_phot) if flags & DELETED == 0 => CommittedRow::predicted(
+                        entry,
+                        z_phot,
+                        z_spec,
+                        mag_r,
+                        cell.unwrap_or_default(),
+                    ),
+                    _ => CommittedRow::withdrawn(entry),
                 };
             rows.map(row).collect()
         }
@@ -191,11 +204,11 @@ pub fn rows_of(batch: &RecordBatch, folder: Folder, entry: u32) -> Result<Vec<(K
     Ok(keys.into_iter().zip(rows).collect())
 }
 
-/// The objects of a batch of rows.
+/// The keys of the objects of a batch of rows.
 ///
 /// # Errors
-/// Where there is no `object_id`, or one of another type.
-pub fn keys(batch: &RecordBatch) -> Result<Vec<Key>, String> {
+/// If `object_id` is missing or has a wrong type.
+pub fn keys(batch: &RecordBatch) -> Result<Vec<ObjectKey>, String> {
     let ids = batch
         .column_by_name("object_id")
         .ok_or("there is no column object_id")?;

@@ -1,11 +1,11 @@
-//! The spectroscopic sample: the rows of objects that have a spec-z, which are all that scores need.
+//! The spectroscopic sample: the rows of objects that have a spec-z. Scores need no other rows.
 //!
 //! ```text
-//! rows ── admit ── wanted ──► scan again ── hold ── rows that stand, as a collection
+//! rows ── admit ── objects to look for ──► scan again ── hold ── current rows, as a collection
 //! ```
-//! A row whose object has no spec-z can match none, and is let go. Where its object gets a spec-z later, the committed
-//! files are asked for it. What stays is kept by entry, since the files of an entry that is superseded are gone by
-//! then, and its rows have to leave.
+//! A row whose object has no spec-z cannot be scored, so it is not kept. If its object gets a spec-z later, the row is read
+//! again from the committed files. The rows that are kept are sorted by entry. When an entry is superseded, its rows must
+//! be removed, and its files may be gone by then.
 use std::{
     cell::RefCell,
     collections::{BTreeMap, HashSet},
@@ -20,24 +20,24 @@ use timely::dataflow::{
 
 use super::{
     change::Change,
-    row::{Key, Names, Row, Says},
+    row::{CommittedRow, DropNames, ObjectKey, RowKind},
 };
 use crate::{DropId, Flow};
 
-/// The rows that a worker keeps: those of the objects that are its own.
+/// The rows that a worker keeps: the rows of its share of the objects.
 #[derive(Debug, Default)]
 pub struct Sample {
-    /// Objects with a spec-z in any row that was seen.
-    objects: HashSet<Key>,
-    /// Their rows by entry, by object.
-    held: BTreeMap<u32, Vec<(Key, Row)>>,
-    /// Rows of the change that is under way.
-    fresh: Vec<(Key, Row)>,
+    /// The objects that had a spec-z in any row so far.
+    objects: HashSet<ObjectKey>,
+    /// The rows of these objects by entry, sorted by object.
+    held: BTreeMap<u32, Vec<(ObjectKey, CommittedRow)>>,
+    /// The rows of the current change.
+    fresh: Vec<(ObjectKey, CommittedRow)>,
 }
 
 impl Sample {
-    /// Takes a row in, or lets it go; whether its object has a spec-z for the first time.
-    fn admit(&mut self, key: Key, row: Row) -> bool {
+    /// Keeps a row if its object has a spec-z. Returns whether this row gives the object its first spec-z.
+    fn admit(&mut self, key: ObjectKey, row: CommittedRow) -> bool {
         let first = row.z_spec.get().is_some() && self.objects.insert(key);
         if first || self.objects.contains(&key) {
             self.fresh.push((key, row));
@@ -45,25 +45,27 @@ impl Sample {
         first
     }
 
-    /// Objects whose row in a superseded entry nothing took the place of: an earlier row of theirs may stand again.
-    fn vanished(&self, superseded: &[u32], drops: &BTreeMap<u32, String>) -> Vec<Key> {
+    /// The objects of superseded entries that no new row replaces. An earlier row of such an object may become current again.
+    fn vanished(&self, superseded: &[u32], drops: &BTreeMap<u32, String>) -> Vec<ObjectKey> {
         let mut vanished = Vec::new();
         for entry in superseded {
             let Some(held) = self.held.get(entry) else {
                 continue;
             };
-            // Spec-z alone take no row's place, nor does a row of an earlier drop.
-            let later = |row: &Row| row.says != Says::SpecZ && drops[&row.entry] >= drops[entry];
+            // Neither a spec-z nor a row of an earlier drop replaces a row.
+            let later = |row: &CommittedRow| {
+                row.kind != RowKind::SpecZ && drops[&row.entry] >= drops[entry]
+            };
             let fresh = self.fresh.iter().filter(|(_, row)| later(row));
-            let replaced: HashSet<Key> = fresh.map(|(key, _)| *key).collect();
+            let replaced: HashSet<ObjectKey> = fresh.map(|(key, _)| *key).collect();
             let keys = held.iter().map(|(key, _)| *key);
             vanished.extend(keys.filter(|key| !replaced.contains(key)));
         }
         vanished
     }
 
-    /// Ends a change: what leaves, and what comes. Of rows that were found again one is kept.
-    fn settle(&mut self, superseded: &[u32]) -> [Vec<(Key, Row)>; 2] {
+    /// Ends a change. Returns the rows to remove and the rows to add. A row that was read twice is added once.
+    fn settle(&mut self, superseded: &[u32]) -> [Vec<(ObjectKey, CommittedRow)>; 2] {
         let gone = superseded
             .iter()
             .filter_map(|entry| self.held.remove(entry));
@@ -71,7 +73,7 @@ impl Sample {
         let mut fresh = std::mem::take(&mut self.fresh);
         fresh.sort_unstable_by_key(|(key, row)| (row.entry, *key));
         fresh.dedup_by_key(|(key, row)| (row.entry, *key));
-        let is_held = |(key, row): &(Key, Row)| {
+        let is_held = |(key, row): &(ObjectKey, CommittedRow)| {
             let held = self.held.get(&row.entry);
             held.is_some_and(|held| held.binary_search_by_key(key, |(key, _)| *key).is_ok())
         };
@@ -86,21 +88,23 @@ impl Sample {
     }
 }
 
-/// A worker's sample, shared by the two operators that fill it.
+/// The sample of a worker, shared by the two operators that fill it.
 pub type SharedSample = Rc<RefCell<Sample>>;
 
-/// The worker that an object belongs to: the one that differential takes.
-fn by_object() -> Exchange<(Key, Row), impl FnMut(&(Key, Row)) -> u64> {
-    Exchange::new(|(key, _): &(Key, Row)| key.hashed())
+/// Sends each row to the worker of its object, which is the worker that differential chooses too.
+fn by_object() -> Exchange<(ObjectKey, CommittedRow), impl FnMut(&(ObjectKey, CommittedRow)) -> u64>
+{
+    Exchange::new(|(key, _): &(ObjectKey, CommittedRow)| key.hashed())
 }
 
-/// Keeps the rows of objects with a spec-z, and says at the end of a change of which objects others are wanted.
+/// Keeps the rows of objects with a spec-z. At the end of each change, emits the objects whose other rows must be read
+/// again.
 pub fn admit<'s>(
-    rows: Flow<'s, (Key, Row)>,
+    rows: Flow<'s, (ObjectKey, CommittedRow)>,
     changes: Flow<'s, Change>,
     sample: SharedSample,
-    names: Names,
-) -> Flow<'s, Vec<Key>> {
+    names: DropNames,
+) -> Flow<'s, Vec<ObjectKey>> {
     let mut open: BTreeMap<DropId, (Capability<DropId>, Vec<u32>, bool)> = BTreeMap::new();
     let mut wanted = Vec::new();
     rows.binary_frontier(changes, by_object(), Pipeline, "Admit", move |_, _| {
@@ -114,7 +118,7 @@ pub fn admit<'s>(
                     open.insert(*time.time(), (time.retain(0), change.superseded, anywhere));
                 }
             });
-            // Changes come one at a time, so these rows are of the one that is open.
+            // Changes come one at a time, so these rows belong to the open change.
             let mut sample = sample.borrow_mut();
             rows.for_each_time(|_time, data| {
                 for (key, row) in data.flat_map(|items| items.drain(..)) {
@@ -138,12 +142,12 @@ pub fn admit<'s>(
     })
 }
 
-/// Takes in what was found of the objects that were wanted, and ends the change: rows that come, and rows that leave.
+/// Takes the rows that were read again and ends the change: emits the rows that are added and the rows that are removed.
 pub fn hold<'s>(
-    found: Flow<'s, (Key, Row)>,
+    found: Flow<'s, (ObjectKey, CommittedRow)>,
     changes: Flow<'s, Change>,
     sample: SharedSample,
-) -> VecCollection<'s, DropId, (Key, Row)> {
+) -> VecCollection<'s, DropId, (ObjectKey, CommittedRow)> {
     let mut open: BTreeMap<DropId, (Capability<DropId>, Vec<u32>)> = BTreeMap::new();
     let updates = found.binary_frontier(changes, by_object(), Pipeline, "Hold", move |_, _| {
         move |(found, found_frontier), (changes, changes_frontier), output| {

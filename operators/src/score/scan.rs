@@ -1,4 +1,4 @@
-//! Read committed rows: each worker its share of the files, whatever worker wrote them.
+//! Reads committed rows. Each worker reads a share of the files, no matter which worker wrote them.
 use std::{
     collections::HashSet,
     sync::{Arc, Mutex, PoisonError},
@@ -16,64 +16,64 @@ use tokio::runtime::Handle;
 
 use super::{
     change::Standing,
-    row::{Key, PHOTOZ_COLUMNS, Row, SPECZ_COLUMNS, rows_of},
+    row::{CommittedRow, ObjectKey, PHOTOZ_COLUMNS, SPECZ_COLUMNS, rows_of},
 };
 use crate::{
     Flow,
     offload::{Reply, offload},
 };
 
-/// Which rows are wanted of the files.
+/// Which rows of the files are read.
 #[derive(Clone, Debug)]
-pub enum Wanted {
-    /// All.
+pub enum RowFilter {
+    /// All rows.
     All,
-    /// Those with a spec-z.
+    /// The rows with a spec-z.
     WithSpecZ,
-    /// Those without a spec-z, of these objects.
-    Of(Arc<HashSet<Key>>),
+    /// The rows of these objects that have no spec-z.
+    Of(Arc<HashSet<ObjectKey>>),
 }
 
-/// Files to be read.
+/// The files to read after a change.
 #[derive(Clone, Debug)]
 pub struct Scan {
-    /// The entries.
+    /// The entries whose files are read.
     pub entries: Vec<Standing>,
-    /// Entries whose files are no longer of interest.
+    /// Entries whose files need not be read any more.
     pub superseded: Vec<u32>,
-    /// The rows that are wanted of them.
-    pub wanted: Wanted,
+    /// The rows that are read.
+    pub wanted: RowFilter,
 }
 
-/// What came of a file.
+/// The result of reading a file.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub enum Found {
-    /// Some of its rows.
-    Rows(Vec<(Key, Row)>),
-    /// It could not be read.
-    Failed(Failed),
+pub enum ScanOutput {
+    /// Some of the rows.
+    Rows(Vec<(ObjectKey, CommittedRow)>),
+    /// The file could not be read.
+    Unread(UnreadEntry),
 }
 
 /// An entry whose rows could not be read.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Failed {
-    /// Its number.
+pub struct UnreadEntry {
+    /// The number of the entry.
     pub entry: u32,
-    /// What happened, to which object.
+    /// What happened, and to which object.
     pub reason: String,
 }
 
-/// A file to be read.
+/// A file to read.
 #[derive(Clone, Debug)]
 struct ToRead {
     entry: u32,
     file: CommittedFile,
-    wanted: Wanted,
+    wanted: RowFilter,
 }
 
-/// Reads this worker's share of the files, one after another, and before them those that could not be read earlier. Some
-/// rows of these may come twice.
-pub fn scan<'s>(scans: Flow<'s, Scan>, output: &Output, runtime: &Handle) -> Flow<'s, Found> {
+/// Reads this worker's share of the files, one after another. Files that could not be read earlier come first; some of
+/// their rows may come twice.
+pub fn scan<'s>(scans: Flow<'s, Scan>, output: &Output, runtime: &Handle) -> Flow<'s, ScanOutput> {
     let worker = scans.scope().worker();
     let (index, peers) = (worker.index(), worker.peers());
     let (output, runtime) = (output.clone(), runtime.clone());
@@ -89,7 +89,7 @@ pub fn scan<'s>(scans: Flow<'s, Scan>, output: &Output, runtime: &Handle) -> Flo
                 if let Err(error) = read.await {
                     let (entry, reason) = (file.entry, error.to_string());
                     lock(&unread).push(file);
-                    reply.send(Found::Failed(Failed { entry, reason }));
+                    reply.send(ScanOutput::Unread(UnreadEntry { entry, reason }));
                 }
             }
             reply.finish();
@@ -101,7 +101,7 @@ fn lock(files: &Mutex<Vec<ToRead>>) -> std::sync::MutexGuard<'_, Vec<ToRead>> {
     files.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// A worker's share of the files.
+/// The share of a worker.
 fn share(scan: Scan, index: usize, peers: usize) -> Vec<ToRead> {
     let mut files = Vec::new();
     for standing in scan.entries {
@@ -118,7 +118,7 @@ fn share(scan: Scan, index: usize, peers: usize) -> Vec<ToRead> {
 }
 
 /// Reads the wanted rows of a file, a few thousand at a time.
-async fn read(to_read: &ToRead, output: &Output, reply: &Reply<Found>) -> Result<(), Error> {
+async fn read(to_read: &ToRead, output: &Output, reply: &Reply<ScanOutput>) -> Result<(), Error> {
     let ToRead {
         entry,
         file,
@@ -129,12 +129,12 @@ async fn read(to_read: &ToRead, output: &Output, reply: &Reply<Found>) -> Result
         _ => &PHOTOZ_COLUMNS,
     };
     let mut batches = file.open(output).await?.read(columns, |group| {
-        // A row group says how many of its rows have no spec-z: often none or all.
+        // A row group knows how many of its rows have no spec-z. Often all rows have one, or no row has.
         let (nulls, rows) = (nulls_of(group, "z_spec"), group.num_rows() as u64);
         match wanted {
-            Wanted::All => true,
-            Wanted::WithSpecZ => nulls != Some(rows),
-            Wanted::Of(_) => nulls != Some(0),
+            RowFilter::All => true,
+            RowFilter::WithSpecZ => nulls != Some(rows),
+            RowFilter::Of(_) => nulls != Some(0),
         }
     })?;
     while let Some(batch) = batches.try_next().await? {
@@ -142,14 +142,14 @@ async fn read(to_read: &ToRead, output: &Output, reply: &Reply<Found>) -> Result
             object: output.location().url_of(&file.path),
             reason,
         })?;
-        let has_spec_z = |row: &Row| row.z_spec.get().is_some();
+        let has_spec_z = |row: &CommittedRow| row.z_spec.get().is_some();
         match wanted {
-            Wanted::All => {}
-            Wanted::WithSpecZ => rows.retain(|(_, row)| has_spec_z(row)),
-            Wanted::Of(keys) => rows.retain(|(key, row)| !has_spec_z(row) && keys.contains(key)),
+            RowFilter::All => {}
+            RowFilter::WithSpecZ => rows.retain(|(_, row)| has_spec_z(row)),
+            RowFilter::Of(keys) => rows.retain(|(key, row)| !has_spec_z(row) && keys.contains(key)),
         }
         if !rows.is_empty() {
-            reply.send_in_turn(Found::Rows(rows)).await;
+            reply.send_in_turn(ScanOutput::Rows(rows)).await;
         }
     }
     Ok(())

@@ -1,5 +1,5 @@
-//! Add up what changes: each worker its objects by slice, the first worker all of them; then the numbers of those slices
-//! that have changed.
+//! Adds up the changes. Each worker adds up its objects by slice, and the first worker adds up all workers. Then the
+//! metrics of the slices that changed are computed.
 use std::collections::{BTreeMap, BTreeSet};
 
 use differential_dataflow::VecCollection;
@@ -11,8 +11,8 @@ use timely::dataflow::{
 
 use super::{
     change::{Change, Unread},
-    row::{Key, Row},
-    scan::Failed,
+    row::{CommittedRow, ObjectKey},
+    scan::UnreadEntry,
 };
 use crate::{
     DropId, Flow,
@@ -20,18 +20,18 @@ use crate::{
     metrics::{COMPLETE_EVERY, Metrics, Numbers, Scores, Slice},
 };
 
-/// Sums by slice.
+/// The sums of each slice.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Table {
-    /// Objects with a spec-z.
+    /// The number of objects with a spec-z.
     objects: i64,
-    /// What is known of each slice that has any object.
+    /// The scores of each slice that has objects.
     slices: BTreeMap<Slice, Scores>,
 }
 
 impl Table {
     /// Adds the current state of an object this many times; -1 takes it away.
-    pub fn add(&mut self, row: &Row, times: i64) {
+    pub fn add(&mut self, row: &CommittedRow, times: i64) {
         self.objects += times;
         if let Some((z_phot, z_spec)) = row.redshifts() {
             for slice in row.slices() {
@@ -41,7 +41,7 @@ impl Table {
         }
     }
 
-    /// Adds another's sums; a slice that has no object left is gone.
+    /// Adds the sums of another table, and removes slices that have no object left.
     fn merge(&mut self, other: Self) {
         self.objects += other.objects;
         for (slice, more) in other.slices {
@@ -54,64 +54,66 @@ impl Table {
     }
 }
 
-/// What a change comes to at the first worker.
+/// What the first worker receives for a change.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-enum Told {
-    Change(Turn),
+enum ScoreInput {
+    Change(ChangeSummary),
     Sums(Table),
-    Failed(Failed),
+    Unread(UnreadEntry),
 }
 
-/// A change, but for where its rows are.
+/// A change, without the places of its rows.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-struct Turn {
+struct ChangeSummary {
     sequence: u64,
     drop: String,
     place: u64,
     added: Vec<(u32, String)>,
 }
 
-/// The metrics of what is committed up to an entry, or why they are not known.
+/// The metrics up to an entry, or why they are not known.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Scored {
-    /// The entry.
+    /// The number of the entry.
     pub sequence: u64,
-    /// Its drop.
+    /// The drop of the entry.
     pub drop: String,
-    /// What their file is to hold: the metrics, or what has changed in them.
+    /// The content of the metrics file: all metrics, or the metrics that changed.
     pub metrics: Result<Box<Metrics>, String>,
 }
 
-/// Adds up the objects as they stand; the first worker of the cluster emits the metrics after each change.
+/// Adds up the current state of the objects. The first worker of the cluster emits the metrics after each change.
 pub fn tabulate<'s>(
-    objects: VecCollection<'s, DropId, (Key, Row)>,
+    objects: VecCollection<'s, DropId, (ObjectKey, CommittedRow)>,
     changes: Flow<'s, Change>,
-    failures: Flow<'s, Failed>,
+    failures: Flow<'s, UnreadEntry>,
     unread: Unread,
 ) -> Flow<'s, Scored> {
     let changes = changes.map(|change| {
         let added = change.added.into_iter();
-        Told::Change(Turn {
+        ScoreInput::Change(ChangeSummary {
             sequence: change.sequence,
             drop: change.drop,
             place: change.place,
             added: added.map(|added| (added.entry, added.drop)).collect(),
         })
     });
-    let sums = add_up(objects).map(Told::Sums);
-    let told = changes.concat(sums).concat(failures.map(Told::Failed));
-    let first = Exchange::new(|_: &Told| 0);
-    let told = gather(told, first, "Sums", |_| (), |_| 0, u64::MAX);
-    let mut board = Board::default();
-    told.flat_map(move |told| {
-        let scored = board.take(told.items);
-        unread.set(!board.unread.is_empty());
+    let sums = add_up(objects).map(ScoreInput::Sums);
+    let inputs = changes
+        .concat(sums)
+        .concat(failures.map(ScoreInput::Unread));
+    let first = Exchange::new(|_: &ScoreInput| 0);
+    let inputs = gather(inputs, first, "Sums", |_| (), |_| 0, u64::MAX);
+    let mut metrics = RunningMetrics::default();
+    inputs.flat_map(move |inputs| {
+        let scored = metrics.take(inputs.items);
+        unread.set(!metrics.unread.is_empty());
         scored
     })
 }
 
-/// What each worker's objects add to the sums.
-fn add_up<'s>(objects: VecCollection<'s, DropId, (Key, Row)>) -> Flow<'s, Table> {
+/// Adds up the objects of this worker, once for each change.
+fn add_up<'s>(objects: VecCollection<'s, DropId, (ObjectKey, CommittedRow)>) -> Flow<'s, Table> {
     objects
         .inner
         .unary_frontier(Pipeline, "AddUp", move |_capability, _info| {
@@ -135,54 +137,54 @@ fn add_up<'s>(objects: VecCollection<'s, DropId, (Key, Row)>) -> Flow<'s, Table>
         })
 }
 
-/// The sums of all workers, and the numbers they come to.
+/// The sums of all workers, and the metrics made of them.
 #[derive(Debug, Default)]
-struct Board {
+struct RunningMetrics {
     table: Table,
     numbers: BTreeMap<Slice, Numbers>,
     drops: BTreeMap<u32, String>,
-    /// Entries whose rows could not be read in the last change, and why: no metrics are known until they are. Each change
-    /// tries again.
+    /// Entries whose rows could not be read in the last change, and why. Until they are read, no metrics are known. Each
+    /// change tries again.
     unread: BTreeMap<u32, String>,
     /// The place of the entry of the last change, if its metrics are known.
     known: Option<u64>,
 }
 
-impl Board {
-    /// Takes in all that was told of a change.
-    fn take(&mut self, told: Vec<Told>) -> Option<Scored> {
-        let mut turn = None;
+impl RunningMetrics {
+    /// Takes the inputs of a change and returns its metrics, or `None` if the inputs hold no change.
+    fn take(&mut self, inputs: Vec<ScoreInput>) -> Option<Scored> {
+        let mut change = None;
         let mut touched = BTreeSet::new();
         self.unread.clear();
-        for told in told {
-            match told {
-                Told::Sums(sums) => {
+        for input in inputs {
+            match input {
+                ScoreInput::Sums(sums) => {
                     touched.extend(sums.slices.keys().copied());
                     self.table.merge(sums);
                 }
-                Told::Failed(Failed { entry, reason }) => {
+                ScoreInput::Unread(UnreadEntry { entry, reason }) => {
                     self.unread.insert(entry, reason);
                 }
-                Told::Change(change) => turn = Some(change),
+                ScoreInput::Change(summary) => change = Some(summary),
             }
         }
-        let mut turn = turn?;
-        self.drops.append(&mut turn.added.drain(..).collect());
+        let mut change = change?;
+        self.drops.append(&mut change.added.drain(..).collect());
         let changed = self.renumber(touched);
         let metrics = match self.unread.values().next() {
             Some(reason) => Err(reason.clone()),
-            None => Ok(Box::new(self.file(&turn, &changed))),
+            None => Ok(Box::new(self.file(&change, &changed))),
         };
-        self.known = metrics.is_ok().then_some(turn.place);
+        self.known = metrics.is_ok().then_some(change.place);
         Some(Scored {
-            sequence: turn.sequence,
-            drop: turn.drop,
+            sequence: change.sequence,
+            drop: change.drop,
             metrics,
         })
     }
 
-    /// Gives the slices whose sums were touched their new numbers. Those whose numbers changed; a slice that is gone has
-    /// the numbers of nothing.
+    /// Computes the metrics of these slices again. Returns the metrics that changed. A slice without objects has the metrics
+    /// of no objects.
     fn renumber(&mut self, touched: BTreeSet<Slice>) -> BTreeMap<Slice, Numbers> {
         let mut changed = BTreeMap::new();
         for slice in touched {
@@ -198,13 +200,14 @@ impl Board {
         changed
     }
 
-    /// The file of a change. It is complete if no reader could add it to the file before, and at regular intervals.
-    fn file(&self, turn: &Turn, changed: &BTreeMap<Slice, Numbers>) -> Metrics {
-        let follows = self.known.is_some_and(|known| known + 1 == turn.place);
-        let is_complete = !follows || turn.place.is_multiple_of(COMPLETE_EVERY);
+    /// The metrics file of a change. The file is complete if no reader could add it to the file before, and at regular
+    /// intervals.
+    fn file(&self, change: &ChangeSummary, changed: &BTreeMap<Slice, Numbers>) -> Metrics {
+        let follows = self.known.is_some_and(|known| known + 1 == change.place);
+        let is_complete = !follows || change.place.is_multiple_of(COMPLETE_EVERY);
         let drop_of = |entry| self.drops.get(&entry).cloned().unwrap_or_default();
         let (objects, all) = (self.table.objects, self.numbers.get(&Slice::All));
-        let new = |slices| Metrics::new(turn.sequence, &turn.drop, objects, slices, drop_of);
+        let new = |slices| Metrics::new(change.sequence, &change.drop, objects, slices, drop_of);
         if is_complete {
             return new(&self.numbers);
         }
@@ -219,8 +222,8 @@ impl Board {
 mod tests {
     use super::*;
 
-    fn turn(place: u64) -> Told {
-        Told::Change(Turn {
+    fn change(place: u64) -> ScoreInput {
+        ScoreInput::Change(ChangeSummary {
             sequence: place,
             drop: String::new(),
             place,
@@ -228,33 +231,33 @@ mod tests {
         })
     }
 
-    /// A file of changes is of use only to whoever has the file before it.
+    /// A file of changes is of no use without the file before it.
     #[test]
     fn a_file_holds_changes_only_where_the_file_before_it_is_known() {
-        let mut board = Board::default();
-        let mut is_complete = |told: Vec<Told>| {
-            let scored = board.take(told).expect("a change is told of");
+        let mut metrics = RunningMetrics::default();
+        let mut is_complete = |inputs: Vec<ScoreInput>| {
+            let scored = metrics.take(inputs).expect("the inputs hold a change");
             scored.metrics.map(|metrics| metrics.complete)
         };
         let failed = || {
-            Told::Failed(Failed {
+            ScoreInput::Unread(UnreadEntry {
                 entry: 3,
                 reason: "cannot be read".to_owned(),
             })
         };
-        assert_eq!(is_complete(vec![turn(1)]), Ok(true));
-        assert_eq!(is_complete(vec![turn(2)]), Ok(false));
-        // Its file could not be written: nobody knows that it will be.
-        assert_eq!(is_complete(vec![turn(2)]), Ok(true));
-        let unread = is_complete(vec![turn(3), failed()]);
+        assert_eq!(is_complete(vec![change(1)]), Ok(true));
+        assert_eq!(is_complete(vec![change(2)]), Ok(false));
+        // The file of the change could not be written.
+        assert_eq!(is_complete(vec![change(2)]), Ok(true));
+        let unread = is_complete(vec![change(3), failed()]);
         assert_eq!(unread, Err("cannot be read".to_owned()));
-        assert_eq!(is_complete(vec![turn(3)]), Ok(true));
+        assert_eq!(is_complete(vec![change(3)]), Ok(true));
         // Another run has committed the fourth, and writes its file.
-        assert_eq!(is_complete(vec![turn(5)]), Ok(true));
-        assert_eq!(is_complete(vec![turn(6)]), Ok(false));
+        assert_eq!(is_complete(vec![change(5)]), Ok(true));
+        assert_eq!(is_complete(vec![change(6)]), Ok(false));
         for place in 7..=128 {
             let expected = place % COMPLETE_EVERY == 0;
-            assert_eq!(is_complete(vec![turn(place)]), Ok(expected), "{place}");
+            assert_eq!(is_complete(vec![change(place)]), Ok(expected), "{place}");
         }
     }
 }

@@ -1,7 +1,7 @@
 //! What the plots are made of: counts in fine bins, of fixed number whatever the catalog's size.
 use std::collections::BTreeMap;
 
-use operators::{metrics::dz, score::Row};
+use operators::{metrics::dz, score::CommittedRow};
 
 /// Width of the bins of redshifts.
 pub const Z_BIN: f64 = 0.005;
@@ -31,7 +31,7 @@ pub struct Histograms {
 
 impl Histograms {
     /// Counts an object that has both redshifts; any other is left out.
-    pub fn add(&mut self, row: &Row) {
+    pub fn add(&mut self, row: &CommittedRow) {
         let Some((z_phot, z_spec)) = row.redshifts() else {
             return;
         };
