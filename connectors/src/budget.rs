@@ -1,21 +1,21 @@
-//! A bound on bytes in flight: whoever holds bytes holds a permit for them.
+//! Limits the bytes in flight. Bytes may only be held with a permit.
 use std::sync::Arc;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
-/// Permits are counted in KiB, so that a budget of terabytes fits the semaphore's counter.
+/// The unit of permits, so that a budget of terabytes fits the counter of the semaphore.
 const UNIT_BYTES: u64 = 1024;
 
-/// How many bytes a process may have in flight: fetched, decoded, waiting for the model.
+/// The bytes that a process may have in flight: fetched, decoded, and waiting for the model.
 #[derive(Clone, Debug)]
 pub struct Budget {
     units: Arc<Semaphore>,
     all: u32,
-    /// Bytes of results that wait to be put away.
+    /// The bytes of results that wait to be written.
     waiting: Arc<watch::Sender<u64>>,
 }
 
-/// Results that wait to be put away: nothing new is taken in while they weigh too much.
+/// Counts results that wait to be written. Nothing new is read while there are too many.
 #[derive(Debug)]
 pub struct Waiting {
     bytes: u64,
@@ -28,12 +28,12 @@ impl Drop for Waiting {
     }
 }
 
-/// The right to hold some bytes; given back when dropped.
+/// The permission to hold some bytes. It is given back when dropped.
 #[derive(Debug)]
 pub struct Permit(OwnedSemaphorePermit);
 
 impl Budget {
-    /// A budget of this many bytes, at least one KiB.
+    /// Makes a budget of this many bytes, at least one KiB.
     pub fn new(bytes: u64) -> Self {
         let all = u32::try_from(bytes / UNIT_BYTES)
             .unwrap_or(u32::MAX >> 3)
@@ -50,7 +50,7 @@ impl Budget {
         u64::from(self.all) * UNIT_BYTES
     }
 
-    /// Counts results in that wait to be put away, until what is returned is dropped.
+    /// Counts results that wait to be written, until the returned value is dropped.
     pub fn wait_with(&self, bytes: u64) -> Waiting {
         self.waiting.send_modify(|all| *all += bytes);
         Waiting {
@@ -59,18 +59,18 @@ impl Budget {
         }
     }
 
-    /// Waits until this many bytes are free, and until no more than a third of the budget waits to be put away. What asks for
-    /// more than the whole gets the whole, alone.
+    /// Waits until this many bytes are free, and until results that wait to be written take at most a third of the budget. A
+    /// request for more than the whole budget gets the whole budget.
     pub async fn acquire(&self, bytes: u64) -> Permit {
         let few = |waiting: &u64| *waiting <= self.bytes() / 3;
-        // Fails where the sender is gone, and it is ours.
+        // This fails only if the sender is dropped, and `self` holds the sender.
         let _ = self.waiting.subscribe().wait_for(few).await;
         let permit = self
             .units
             .clone()
             .acquire_many_owned(self.units_of(bytes))
             .await;
-        Permit(permit.expect("the semaphore of a budget is never closed"))
+        Permit(permit.expect("invariant: the semaphore of a budget is never closed"))
     }
 
     fn units_of(&self, bytes: u64) -> u32 {

@@ -1,8 +1,8 @@
-//! Drops of a catalog being written: Parquet objects in the layout that is read fastest, and `_SUCCESS` when they are all there.
+//! Writes the drops of a catalog: Parquet objects in the layout that is read fastest, then `_SUCCESS`.
 //!
 //! | | |
 //! |---|---|
-//! | cutouts | fixed-shape tensors of float32, BYTE_STREAM_SPLIT, without dictionary and statistics: noise has neither repeats nor a range worth knowing |
+//! | cutouts | fixed-shape tensors of float32, BYTE_STREAM_SPLIT, without dictionary and statistics, which are of no use for noise |
 //! | compression | zstd 1 |
 //! | row groups | about 25 MB of cutouts |
 
@@ -22,25 +22,25 @@ use parquet::schema::types::ColumnPath;
 
 use crate::galaxy::BANDS;
 
-/// Rows of a Parquet object.
+/// The number of rows in a Parquet object.
 pub const ROWS_PER_PART: u64 = 20_000;
 
-/// Raw cutouts in a row group.
+/// The bytes of raw cutouts in a row group.
 const ROW_GROUP_BYTES: usize = 25_000_000;
 
-/// Bytes of a part of an upload; uploads in flight hold a few.
+/// The size of a part of an upload. An upload in flight holds a few parts.
 const UPLOAD_PART_BYTES: usize = 8 << 20;
 
-/// Parts of one upload in flight.
+/// The number of concurrent parts of an upload.
 const UPLOADS_IN_FLIGHT: usize = 4;
 
 /// Why a drop could not be written.
 #[derive(Debug, thiserror::Error)]
 pub enum WriteError {
-    /// The object store refused.
+    /// The object store failed.
     #[error("the store failed")]
     Store(#[from] object_store::Error),
-    /// Rows could not be put together.
+    /// The rows do not fit the columns.
     #[error("could not lay out the rows")]
     Arrow(#[from] ArrowError),
     /// A file could not be encoded.
@@ -51,18 +51,18 @@ pub enum WriteError {
     Stopped(#[from] tokio::task::JoinError),
 }
 
-/// Pixels of a cutout, in all bands.
+/// The number of pixels of a cutout in all bands.
 pub fn cutout_len(side_px: usize) -> usize {
     BANDS.len() * side_px * side_px
 }
 
-/// Rows of a row group, so that it holds about 25 MB of cutouts.
+/// The number of rows in a row group, so that it holds about 25 MB of cutouts.
 pub fn rows_per_group(side_px: usize) -> u64 {
     let cutout_bytes = cutout_len(side_px) * size_of::<f32>();
     (ROW_GROUP_BYTES / cutout_bytes).max(1) as u64
 }
 
-/// The column of cutouts.
+/// The field of the column of cutouts.
 pub fn cutout_field(side_px: usize, nullable: bool) -> Field {
     let list = DataType::FixedSizeList(pixel_field(), cutout_len(side_px) as i32);
     let shape = format!(r#"{{"shape":[{},{side_px},{side_px}]}}"#, BANDS.len());
@@ -76,16 +76,16 @@ pub fn cutout_field(side_px: usize, nullable: bool) -> Field {
     ]))
 }
 
-/// A column with a unit.
+/// The field of a column with a unit.
 pub fn unit_field(name: &str, data_type: DataType, unit: &str, nullable: bool) -> Field {
     Field::new(name, data_type, nullable)
         .with_metadata(HashMap::from([("unit".to_owned(), unit.to_owned())]))
 }
 
-/// Cutouts of that column, from their pixels.
+/// Makes the column of cutouts from pixels.
 ///
 /// # Errors
-/// Where the pixels are not those of whole cutouts, or `nulls` is of another length.
+/// If the pixels do not make whole cutouts, or if `nulls` has a different length.
 pub fn cutouts(
     side_px: usize,
     pixels: Vec<f32>,
@@ -99,15 +99,15 @@ fn pixel_field() -> Arc<Field> {
     Arc::new(Field::new("element", DataType::Float32, false))
 }
 
-/// The path of a drop's Parquet object.
+/// The path of a Parquet object of a drop.
 pub fn part_path(drop: &Path, number: usize) -> Path {
     drop.clone().join(format!("part-{number:04}.parquet"))
 }
 
-/// Says that all of a drop is there.
+/// Marks a drop as complete, with `_SUCCESS`.
 ///
 /// # Errors
-/// Those of the store.
+/// Errors of the store.
 pub async fn mark_complete(store: &dyn ObjectStore, drop: &Path) -> Result<(), WriteError> {
     store
         .put(&drop.clone().join("_SUCCESS"), Vec::new().into())
@@ -115,8 +115,8 @@ pub async fn mark_complete(store: &dyn ObjectStore, drop: &Path) -> Result<(), W
     Ok(())
 }
 
-/// One Parquet object being written: batches are encoded on a blocking thread and uploaded as they
-/// come, so that no more than a row group is held.
+/// Writes one Parquet object. Batches are encoded on a blocking thread and uploaded as they come, so at most one row group
+/// is in memory.
 pub struct PartWriter {
     encoder: ArrowWriter<Vec<u8>>,
     upload: WriteMultipart,
@@ -127,7 +127,7 @@ impl PartWriter {
     /// Starts an object at `path`.
     ///
     /// # Errors
-    /// Those of the store and of the encoder.
+    /// Errors of the store or of the encoder.
     pub async fn create(
         store: &Arc<dyn ObjectStore>,
         path: &Path,
@@ -137,10 +137,10 @@ impl PartWriter {
         Self::with_properties(store, path, schema, properties(rows_per_group)?).await
     }
 
-    /// Starts an object at `path`, in a layout of its own.
+    /// Starts an object at `path` with these properties.
     ///
     /// # Errors
-    /// Those of the store and of the encoder.
+    /// Errors of the store or of the encoder.
     pub async fn with_properties(
         store: &Arc<dyn ObjectStore>,
         path: &Path,
@@ -159,20 +159,20 @@ impl PartWriter {
     /// Adds a row group.
     ///
     /// # Errors
-    /// Those of the store and of the encoder.
+    /// Errors of the store or of the encoder.
     pub async fn write(self, batch: RecordBatch) -> Result<Self, WriteError> {
         self.encode(batch, true).await
     }
 
-    /// Adds rows; a row group ends where the layout says.
+    /// Adds rows. The properties decide where a row group ends.
     ///
     /// # Errors
-    /// Those of the store and of the encoder.
+    /// Errors of the store or of the encoder.
     pub async fn append(self, batch: RecordBatch) -> Result<Self, WriteError> {
         self.encode(batch, false).await
     }
 
-    /// Bytes so far, also those that are still held.
+    /// The number of bytes so far, including bytes that are not uploaded yet.
     pub fn bytes(&self) -> u64 {
         (self.encoder.bytes_written() + self.encoder.in_progress_size()) as u64
     }
@@ -191,10 +191,10 @@ impl PartWriter {
         Ok(this)
     }
 
-    /// Ends the object; the number of its bytes.
+    /// Finishes the object and returns its size.
     ///
     /// # Errors
-    /// Those of the store and of the encoder.
+    /// Errors of the store or of the encoder.
     pub async fn finish(mut self) -> Result<u64, WriteError> {
         self.encoder.finish()?;
         let rest = std::mem::take(self.encoder.inner_mut());
@@ -203,10 +203,10 @@ impl PartWriter {
         Ok(self.bytes)
     }
 
-    /// Gives the object up: nothing of it is kept.
+    /// Gives up the object, so that nothing is stored.
     ///
     /// # Errors
-    /// Those of the store.
+    /// Errors of the store.
     pub async fn abort(self) -> Result<(), WriteError> {
         Ok(self.upload.abort().await?)
     }

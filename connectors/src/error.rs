@@ -1,28 +1,28 @@
-//! What can go wrong between the stores and the dataflow, split by what a caller would do about it.
+//! The error type of this crate. Its variants differ in what a caller would do about them.
 use std::io::ErrorKind;
 
 use crate::galaxy::{IdKind, SchemaError};
 
-/// What a user does about a committed file that is damaged, for messages.
+/// The advice of messages about a damaged committed file.
 pub(crate) const AGAIN: &str = "take its drop in again (run --drop NAME --again)";
 
 /// An error of the catalog, the output or their stores. The message says what happened, to which object, and what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The URL cannot be understood: mend the command.
+    /// The URL cannot be understood.
     #[error("{url}: {reason}")]
     Url {
         /// The URL as given.
         url: String,
-        /// What is wrong with it.
+        /// What is wrong with the URL.
         reason: String,
     },
     /// The bucket, folder or object is not there.
     #[error("{object}: not found; check the URL, the bucket and the endpoint")]
     NotFound {
-        /// What was asked for.
+        /// The URL of the object or place.
         object: String,
-        /// What the store said.
+        /// The error of the store.
         source: object_store::Error,
     },
     /// The store refuses these credentials.
@@ -30,97 +30,97 @@ pub enum Error {
         "{object}: access denied; check the credentials (keys, a profile or a role; AWS_SKIP_SIGNATURE=true for public buckets) and what they may read and write"
     )]
     Denied {
-        /// What was asked for.
+        /// The URL of the object or place.
         object: String,
-        /// What the store said.
+        /// The error of the store.
         source: object_store::Error,
     },
-    /// The store has no room left, or no more than this may be written.
+    /// The store or the disk is full, or a quota is used up.
     #[error(
         "{object}: there is no room left to write it ({}); make room, or raise the limit, and run again",
         root_cause(source)
     )]
     Full {
-        /// What was to be written.
+        /// The URL of the object.
         object: String,
-        /// What the store said.
+        /// The error of the store.
         source: object_store::Error,
     },
-    /// The store failed, also after retries: the same request may succeed later.
+    /// The store failed, even after retries. The same request may succeed later.
     #[error("{object}: the store failed: {}", root_cause(source))]
     Store {
-        /// What was asked for.
+        /// The URL of the object or place.
         object: String,
-        /// What the store said.
+        /// The error of the store.
         source: object_store::Error,
     },
-    /// An object whose name the store's listing cannot give, and with it no other.
+    /// An object has an invalid name, so the listing of the store fails.
     #[error(
         "{place}: an object here has a name that cannot be taken: {reason}; rename it, or move it away"
     )]
     Name {
-        /// What was listed.
+        /// The URL of the place.
         place: String,
         /// The name, and what is wrong with it.
         reason: String,
     },
-    /// The object is not what its name says: it fails its drop, and no other.
+    /// The object is not a valid Parquet file. Only its drop fails.
     #[error("{object}: cannot be read as Parquet: {reason}; replace the object and run again")]
     Corrupt {
         /// The object.
         object: String,
-        /// What the reader met.
+        /// What the reader found wrong.
         reason: String,
     },
-    /// Rows that were read cannot be written: it fails their drop, and no other.
+    /// Rows cannot be encoded. Only their drop fails.
     #[error(
         "{object}: its rows cannot be written: {reason}; nothing of the drop is lost, and a column of --keep is the likely cause: run again without it"
     )]
     Encoding {
-        /// What was to be written.
+        /// The URL of the object.
         object: String,
-        /// What the writer met.
+        /// What the writer found wrong.
         reason: String,
     },
-    /// Reading the object takes more memory at once than was set aside for it.
+    /// Reading the object needs more memory at once than was set aside.
     #[error(
         "{object}: reading it takes {needs} bytes at once ({what}), and --memory allows {allowed}; write it with smaller pages and row groups, or give more --memory"
     )]
     Memory {
         /// The object.
         object: String,
-        /// What takes that much.
+        /// The page that needs most of the bytes.
         what: String,
         /// Bytes that are needed at once.
         needs: u64,
-        /// Bytes that may be held.
+        /// Bytes that are allowed.
         allowed: u64,
     },
-    /// The columns of a file do not make galaxies.
+    /// The columns of a file do not fit.
     #[error("{object}: {source}")]
     Schema {
         /// The object.
         object: String,
-        /// Which column, and why.
+        /// The column, and why it does not fit.
         source: SchemaError,
     },
     /// An object was replaced while its drop was being read.
     #[error(
-        "{object}: changed since its drop was listed (its ETag or size is another); run again to take the drop as it is now"
+        "{object}: changed since its drop was listed (its ETag or size is different); run again to take the drop as it is now"
     )]
     Changed {
         /// The object.
         object: String,
     },
-    /// The files of a drop do not belong together, or the drop does not belong to those before it.
+    /// The files of a drop do not fit together, or the drop does not fit the committed drops.
     #[error("drop {drop}: {reason}")]
     Mixed {
         /// The drop.
         drop: String,
-        /// What disagrees about what.
+        /// What does not fit.
         reason: String,
     },
-    /// The output's store lets a second writer overwrite what a first one created, so commits could be lost.
+    /// The store of the output lets a second writer overwrite an object, so commits could be lost.
     #[error(
         "{output}: the store does not enforce create-if-absent (a second conditional put replaced the first), so two runs could overwrite each other's commits; use a store with conditional writes (S3, GCS, Azure, a local file system)"
     )]
@@ -128,17 +128,17 @@ pub enum Error {
         /// The output.
         output: String,
     },
-    /// The store said that it had written or deleted an object, and it has not.
+    /// The store reported that it wrote or deleted an object, but it did not.
     #[error(
-        "{object}: the store said yes, but the object {reason}; run again, and check the store if this comes back"
+        "{object}: the store reported success, but the object {reason}; run again, and check the store if this happens again"
     )]
     NotWritten {
-        /// What was written or deleted.
+        /// The URL of the object.
         object: String,
-        /// What is there instead.
+        /// How the object differs.
         reason: String,
     },
-    /// A folder of the output is a symbolic link: what lies behind it is not deleted.
+    /// A folder of the output is a symbolic link. Files behind links are not deleted.
     #[error(
         "{object}: is a symbolic link, and nothing is deleted behind links; replace it by the folder that it leads to"
     )]
@@ -146,40 +146,40 @@ pub enum Error {
         /// The link.
         object: String,
     },
-    /// A drop is in the ledger, but its files may not all be where readers look for them.
+    /// A drop is committed, but some of its files may not be published.
     #[error(
-        "it is in the ledger as {sequence}, but publishing its files did not come to an end: {source}; the next run goes on with it"
+        "it is in the ledger as {sequence}, but its files are not all published: {source}; the next run publishes the rest"
     )]
     Unpublished {
-        /// Its entry.
+        /// The number of its entry.
         sequence: u64,
-        /// What kept a file from being published.
+        /// Why a file could not be published.
         source: Box<Error>,
     },
-    /// The ledger was written by an engine that knows more than this one.
+    /// The ledger was written by a newer engine.
     #[error(
         "{object}: is of format {found}, and this engine knows format {known}; use a newer hubbleflow"
     )]
     Format {
         /// The entry.
         object: String,
-        /// Its format.
+        /// The format of the entry.
         found: u32,
         /// The newest format this engine reads.
         known: u32,
     },
-    /// The ledger contradicts itself or the files it lists.
+    /// The ledger is damaged, or contradicts itself or its files.
     #[error("{object}: {reason}")]
     Ledger {
         /// The entry or file.
         object: String,
-        /// What contradicts what.
+        /// What is wrong with it.
         reason: String,
     },
 }
 
 impl Error {
-    /// Sorts a store's error by what a caller would do about it.
+    /// Converts an error of a store, by what a caller would do about it.
     pub fn store(object: impl Into<String>, source: object_store::Error) -> Self {
         let object = object.into();
         match source {
@@ -194,7 +194,7 @@ impl Error {
             object_store::Error::Generic { .. } if is_full(&source) => {
                 Self::Full { object, source }
             }
-            // What a listing meets is of no kind of its own.
+            // object_store has no kind of its own for this error of a listing.
             object_store::Error::Generic { .. } if root_cause(&source).contains("NoSuchBucket") => {
                 Self::NotFound { object, source }
             }
@@ -205,7 +205,7 @@ impl Error {
         }
     }
 
-    /// A drop that cannot be taken as a whole, for this reason.
+    /// The error of a drop that cannot be read, for this reason.
     pub(crate) fn mixed(drop: &str, reason: impl Into<String>) -> Self {
         Self::Mixed {
             drop: drop.to_owned(),
@@ -213,7 +213,7 @@ impl Error {
         }
     }
 
-    /// The ids of a drop are of one type, and those of another drop, so of the catalog, of another.
+    /// The error of a drop whose ids have a different type than the ids of the catalog.
     pub fn mixed_ids(drop: &str, here: IdKind, there: IdKind, other: &str) -> Self {
         Self::Mixed {
             drop: drop.to_owned(),
@@ -223,7 +223,7 @@ impl Error {
         }
     }
 
-    /// A kept column of a drop is of one type, and in another drop of another.
+    /// The error of a drop with a kept column that has a different type in another drop.
     pub fn mixed_kept(drop: &str, column: &str, [here, there]: [&str; 2], other: &str) -> Self {
         Self::Mixed {
             drop: drop.to_owned(),
@@ -233,13 +233,13 @@ impl Error {
         }
     }
 
-    /// Whether the same request may succeed when it is made again.
+    /// Whether the same request may succeed if it is repeated.
     pub fn is_transient(&self) -> bool {
         matches!(self, Self::Store { .. } | Self::NotWritten { .. })
     }
 }
 
-/// Whether a disk, a quota or a store is full.
+/// Whether an error means that a disk, a quota or a store is full.
 fn is_full(error: &(dyn std::error::Error + 'static)) -> bool {
     let by_system = error.downcast_ref::<std::io::Error>().is_some_and(|error| {
         let kinds = [
@@ -254,14 +254,14 @@ fn is_full(error: &(dyn std::error::Error + 'static)) -> bool {
         || error.source().is_some_and(is_full)
 }
 
-/// Whether a store refuses whoever asks, or found nobody to ask as.
+/// Whether a message means that access is denied or that there are no credentials.
 fn is_denied(message: &str) -> bool {
     ["403 Forbidden", "401 Unauthorized", "169.254.169.254"]
         .iter()
         .any(|sign| message.contains(sign))
 }
 
-/// The innermost message: stores wrap theirs several times over.
+/// The innermost message of an error. object_store wraps errors several times.
 fn root_cause(error: &object_store::Error) -> String {
     let mut cause: &dyn std::error::Error = error;
     while let Some(source) = cause.source() {

@@ -1,8 +1,8 @@
-//! Galaxy records in, photometric redshifts out.
+//! Reads galaxies from object stores, and commits photometric redshifts.
 //!
 //! A *catalog* is a prefix in an object store; each child of it is a *drop*, a delivery of Parquet files. A drop is cut
-//! into *splits*, which are read into [`galaxy::Galaxies`]. What becomes of them is staged, committed in the *ledger*,
-//! and published. Nothing here knows a network or a dataflow.
+//! into *splits*, which are read into [`galaxy::Galaxies`]. The results are staged, committed in the *ledger*, and
+//! published. This crate knows neither the network nor the dataflow.
 //!
 //! ```text
 //! folder    what it holds                                             uses

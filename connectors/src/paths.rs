@@ -1,4 +1,4 @@
-//! Where the files of an output lie. Every path is relative to the output.
+//! The paths of the files of an output. All paths are relative to the output.
 //!
 //! ```text
 //! photoz/<drop>/part-0000-<8 digits of the SHA-256>.parquet     predictions; specz/ and rejects/ alike
@@ -11,7 +11,7 @@
 
 /// Predicted and withdrawn rows.
 pub const PHOTOZ: &str = "photoz";
-/// Rows that teach the metrics alone.
+/// Spec-z for the metrics.
 pub const SPECZ: &str = "specz";
 /// Rejected rows.
 pub const REJECTS: &str = "rejects";
@@ -59,7 +59,7 @@ pub fn metrics(sequence: u64) -> String {
     format!("{METRICS}/{sequence:020}.json")
 }
 
-/// The path at which a file of an attempt waits to be published. `path` is the path it will be published at.
+/// The path of a staged file of an attempt. `path` is the path at which the file will be published.
 /// ```
 /// let path = hubbleflow_connectors::paths::staged("7", "photoz/night-1/part.parquet");
 /// assert_eq!(path, "_hubbleflow/staging/7/photoz/night-1/part.parquet");

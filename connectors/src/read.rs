@@ -1,4 +1,4 @@
-//! Reading a split: fetch its bytes, decode its rows, hand them on as galaxies, never beyond the budget.
+//! Reads a split: fetches its bytes, decodes its rows and passes them on as galaxies, within the budget.
 use std::{sync::Arc, time::Duration};
 
 use arrow::{array::RecordBatch, datatypes::FieldRef};
@@ -17,26 +17,26 @@ use crate::{
     galaxy::{Galaxies, Layout, kept::with_known_types},
 };
 
-/// Rows of a split, decoded, and the right to hold them.
+/// Decoded rows of a split, and the permit to hold them.
 #[derive(Debug)]
 pub struct Chunk {
     /// The rows.
     pub galaxies: Galaxies,
-    /// Where each of them was found.
+    /// Where the rows were found.
     pub origin: Origin,
-    /// The columns of [`Galaxies::keep`].
+    /// The fields of the columns in [`Galaxies::keep`].
     pub keep: Vec<FieldRef>,
-    /// Bytes fetched for them.
+    /// The number of bytes that were fetched for the rows.
     pub fetched_bytes: u64,
     _permit: Permit,
 }
 
-/// Where rows of a chunk were found in the catalog.
+/// Where the rows of a chunk were found in the catalog.
 #[derive(Clone, Debug)]
 pub struct Origin {
-    /// The object, below the catalog.
+    /// The path of the object below the catalog.
     pub object: String,
-    /// Its place among the drop's objects.
+    /// The place of the object among the drop's objects.
     pub object_index: u32,
     first_row_group: usize,
     row_group_rows: Vec<usize>,
@@ -44,7 +44,7 @@ pub struct Origin {
 }
 
 impl Origin {
-    /// The row group of a row of the chunk, and the row in it.
+    /// The row group of a row of the chunk, and the place of the row in it.
     pub fn locate(&self, row: usize) -> (u32, u64) {
         let mut row = self.first_row + row;
         let mut group = self.first_row_group;
@@ -59,19 +59,19 @@ impl Origin {
     }
 }
 
-/// What a split that needs more than the whole budget may take beyond it, alone: pages are as large as their writer made
-/// them, and a row cannot be cut.
+/// The bytes that a split may take beyond the whole budget, while no other split is read. A page may be of any size, and a
+/// row cannot be cut.
 const STEP_BYTES: u64 = 256 << 20;
-/// How often a split is read without getting any further before its drop fails.
+/// The number of attempts without progress after which the drop fails.
 const ATTEMPTS: u32 = 4;
 
 impl Catalog {
-    /// Reads a split and hands its chunks to `emit`, in order, each as soon as the budget allows it.
+    /// Reads a split and passes its chunks to `emit`, in order, each as soon as the budget allows.
     ///
-    /// What is transient is tried again, from the first row that has not been handed on.
+    /// After a transient error the split is read again, from the first row that was not passed on.
     ///
     /// # Errors
-    /// The store's, [`Error::Corrupt`], [`Error::Memory`], [`Error::Changed`], [`Error::Schema`].
+    /// Errors of the store, [`Error::Corrupt`], [`Error::Memory`], [`Error::Changed`], [`Error::Schema`].
     pub async fn read<F>(
         self: &Arc<Self>,
         split: &Split,
@@ -85,7 +85,7 @@ impl Catalog {
         let memory_max = budget.bytes() + STEP_BYTES;
         let (mut done, mut attempt, mut step_bytes) = (0, 0, 0);
         loop {
-            // From the first row of a chunk on: where the next ones end depends on it.
+            // Goes on at the first row of a chunk, so that the following chunks end at the same rows as before.
             let step_done = done - done % split.cut.chunk_rows.max(1);
             let rows = split.cut.rows.start + step_done..split.cut.rows.end;
             let cut = Cut {
@@ -104,7 +104,7 @@ impl Catalog {
             };
             let error = match self.read_cut(split, cut, step_bytes, budget, take).await {
                 Err(Error::Memory { needs, .. }) if needs <= memory_max => {
-                    // It is found while pages are read: what was set aside may have to grow more than once.
+                    // The need is found while pages are read, so it may grow more than once.
                     step_bytes = needs.max(2 * step_bytes).min(memory_max);
                     done = lock(&emit).1;
                     continue;
@@ -135,7 +135,7 @@ impl Catalog {
         }
     }
 
-    /// Reads the rows of a cut, for which `step_bytes` at least are set aside while a chunk is decoded.
+    /// Reads the rows of a cut. At least `step_bytes` are set aside while a chunk is decoded.
     async fn read_cut(
         self: &Arc<Self>,
         split: &Split,
@@ -196,7 +196,7 @@ impl Catalog {
         };
         match tokio::task::spawn_blocking(decode).await {
             Ok(decoded) => decoded,
-            // Decoders of damaged pages are not ours to trust.
+            // A decoder may panic on damaged pages.
             Err(_panicked) => Err(Error::Corrupt {
                 object: self.location().url_of(&split_path),
                 reason: "the decoder gave up on it".to_owned(),
@@ -205,7 +205,7 @@ impl Catalog {
     }
 }
 
-/// Bytes of the text of rows.
+/// The bytes of the text of rows.
 fn text_of(rows: &RecordBatch) -> u64 {
     rows.columns().iter().map(views::text_bytes).sum()
 }

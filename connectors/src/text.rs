@@ -1,10 +1,10 @@
-//! Small text files that a user names: settings, hosts, profiles.
+//! Reads small text files that a user names: settings, hosts, profiles.
 use std::{fs::File, io, io::Read, path::Path};
 
-/// Reads a text file of at most `bytes_max`: whatever the file is (a device too), no more is taken into memory.
+/// Reads a text file of at most `bytes_max`. No more bytes are read into memory, even if the file is a device.
 ///
 /// # Errors
-/// The system's; one of its own kind where the file is longer, or no UTF-8.
+/// Errors of the system, or a message if the file is too long or is not UTF-8.
 pub fn read_text(file: &Path, bytes_max: u64) -> io::Result<String> {
     let mut bytes = Vec::new();
     File::open(file)?

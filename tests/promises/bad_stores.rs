@@ -107,7 +107,7 @@ fn a_store_that_turns_read_only_loses_nothing() {
             ]);
         }
         if allowed > 4 && code != 0 {
-            ended.says(&["it is in the ledger as", "the next run goes on with it"]);
+            ended.says(&["it is in the ledger as", "the next run publishes the rest"]);
         }
         let now = committed(&out);
         let lost = before

@@ -49,8 +49,8 @@ fn a_copy_that_did_not_arrive_is_not_published() {
         let ended = run.start().ends(3);
         ended.says(&[
             "drop-0001: FAILED",
-            "the store said yes",
-            "the next run goes on with it",
+            "the store reported success",
+            "the next run publishes the rest",
         ]);
         let out = s3.bucket().join("out");
         assert!(!staged_files(&out).is_empty());

@@ -1,4 +1,4 @@
-//! What the files of one drop must agree on: the type of ids, the kind of rows, and the types of kept columns.
+//! Checks that the files of a drop agree on the type of ids, the kind of rows and the types of kept columns.
 use std::collections::BTreeMap;
 
 use arrow::datatypes::FieldRef;
@@ -12,7 +12,7 @@ use crate::{
     },
 };
 
-/// What planning needs of a file's footer.
+/// The facts from a file's footer that planning needs.
 pub(crate) struct FileSummary {
     pub name: String,
     pub layout: Option<Layout>,
@@ -22,7 +22,7 @@ pub(crate) struct FileSummary {
 }
 
 impl FileSummary {
-    /// Takes what planning needs from a file, so that the footer can be dropped: a drop may have many.
+    /// Copies the facts, so that the footer can be freed. A drop may have many files.
     pub(crate) fn new(file: &File) -> Self {
         Self {
             name: file.name(),
@@ -36,14 +36,15 @@ impl FileSummary {
 
 /// The type of ids, the kind of rows and the types of kept columns of the files so far.
 ///
-/// A file of withdrawals may have spec-z beside files to predict: those of withdrawn rows are ignored.
+/// A file that only withdraws objects may have spec-z and still fit beside files to predict. The spec-z of withdrawn rows
+/// are ignored.
 #[derive(Debug, Default)]
 pub(crate) struct Agreed {
-    /// The first file, and the type of its ids.
+    /// The name of the first file, and the type of its ids.
     first: Option<(String, IdKind)>,
     /// The first file with galaxies.
     galaxies: Option<String>,
-    /// The first file that can have spec-z alone.
+    /// The first file that can only be read as spec-z.
     spec_z: Option<String>,
     /// The type of each kept column, and the first file that has the column.
     kept: BTreeMap<String, (String, String)>,

@@ -1,4 +1,4 @@
-//! What a run knows of a drop before it reads rows: its objects, its types and its splits.
+//! The plan of a drop, made before rows are read: its objects, its types and its splits.
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -7,18 +7,18 @@ use crate::{
     listing::drop_listing::DropListing,
 };
 
-/// Rows of a part: predictions of a drop are written in as many files as its rows need.
+/// The number of rows in a part. The predictions of a drop are written in as many parts as its rows need.
 pub const PART_ROWS: u64 = 1_000_000;
 /// An object of a drop, with the rows its footer promises.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Input {
-    /// Where it lies below the catalog.
+    /// The path below the catalog.
     pub path: String,
-    /// Its ETag; where the store gives none, its date.
+    /// The ETag, or the date if the store gives no ETag.
     pub etag: Option<String>,
-    /// Its size.
+    /// The size.
     pub bytes: u64,
-    /// Its rows.
+    /// The number of rows.
     pub rows: u64,
     /// The value of the key `origin` in the metadata of the schema. Sample surveys set it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -28,36 +28,36 @@ pub struct Input {
 /// A drop, ready to be read.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct DropPlan {
-    /// Its name.
+    /// The name of the drop.
     pub name: String,
-    /// This attempt at it: where the results are staged.
+    /// The name of the attempt, under which the results are staged.
     pub attempt: String,
     /// The number the ledger was at when the attempt began.
     pub began: u64,
-    /// Whether it is to be predicted, or teaches the metrics alone.
+    /// Whether the rows are predicted or are only spec-z for the metrics.
     pub kind: FileKind,
-    /// The type of its `object_id`, or `None` if the drop has no objects.
+    /// The type of `object_id`, or `None` if the drop has no objects.
     pub id_kind: Option<IdKind>,
-    /// The types of its kept columns.
+    /// The types of the kept columns.
     #[serde(default)]
     pub keep: KeptTypes,
-    /// Its objects, in the byte order of their paths.
+    /// The objects of the drop, in the byte order of their paths.
     pub inputs: Vec<Input>,
-    /// Files of it that are not read, by their paths below the catalog.
+    /// Files of the drop that are not read, by their paths below the catalog.
     pub ignored: Vec<String>,
     /// The number of rows to read.
     pub rows: u64,
     /// The number of parts in which its predictions are written.
     pub parts: u32,
-    /// Why it cannot be read: it is settled as failed.
+    /// Why the drop cannot be read. Such a drop is settled as failed.
     pub failure: Option<String>,
-    /// Its rows, cut.
+    /// The rows, cut into splits.
     #[serde(skip)]
     pub splits: Splits,
 }
 
 impl DropPlan {
-    /// A drop that cannot be read, found when the ledger was at `began`.
+    /// Plans a drop that cannot be read. The ledger was at `began` when this was found.
     pub fn failed(drop: &DropListing, attempt: &str, began: u64, failure: String) -> Self {
         Self {
             failure: Some(failure),
@@ -65,7 +65,7 @@ impl DropPlan {
         }
     }
 
-    /// A drop that has an entry already, of this number: there is nothing to read, and it is settled as overtaken.
+    /// Plans a drop that is committed already, by the entry `sequence`. Nothing is read, and the drop is settled as overtaken.
     pub fn overtaken(drop: &DropListing, attempt: &str, sequence: u64) -> Self {
         Self::empty(drop, attempt, sequence)
     }
@@ -87,13 +87,13 @@ impl DropPlan {
         }
     }
 
-    /// The kept columns whose types no file of the drop says.
+    /// The kept columns that have a type in no file of the drop.
     pub fn untyped(&self) -> Vec<String> {
         let untyped = self.keep.iter().filter(|(_, known)| *known == UNTYPED);
         untyped.map(|(name, _)| name.clone()).collect()
     }
 
-    /// Gives kept columns that have no type in this drop those that they have elsewhere.
+    /// Sets the types of kept columns that have no type in this drop.
     pub fn know(&mut self, types: &KeptTypes) {
         for name in self.untyped() {
             if let Some(known) = types.get(&name) {

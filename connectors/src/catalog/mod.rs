@@ -1,4 +1,4 @@
-//! A catalog: the drops below a prefix, found by listing; what each holds, found from its footers.
+//! A catalog: lists the drops below a prefix, and plans a drop from the footers of its files.
 mod agreement;
 pub mod drop_plan;
 pub mod split;
@@ -31,9 +31,9 @@ pub use crate::listing::{
     listed_drop::drops,
 };
 
-/// Footers that are read at once.
+/// The number of footers that are read at once.
 const FOOTERS_AT_ONCE: usize = 16;
-/// Drops that are looked at for the type of a kept column.
+/// The number of drops that are searched for the type of a kept column.
 const DROPS_LOOKED_AT: usize = 64;
 /// A catalog, as one job reads it.
 #[derive(Debug)]
@@ -45,7 +45,7 @@ pub struct Catalog {
 }
 
 impl Catalog {
-    /// A catalog at its place; nothing is asked of the store yet.
+    /// Makes a catalog. No request is made yet.
     pub fn new(location: Location, drop_by: DropBy, request: Request) -> Self {
         Self {
             location,
@@ -55,20 +55,21 @@ impl Catalog {
         }
     }
 
-    /// Where it lies.
+    /// The place of the catalog.
     pub fn location(&self) -> &Location {
         &self.location
     }
 
-    /// How its objects make drops.
+    /// How objects are grouped into drops.
     pub fn drop_by(&self) -> DropBy {
         self.drop_by
     }
 
-    /// Its drops in the byte order of their names, which is the order they are taken in.
+    /// The drops in the byte order of their names, which is the order in which they are processed.
     ///
     /// # Errors
-    /// The store's: [`Error::NotFound`] for a missing bucket or folder, [`Error::Denied`] for wrong credentials.
+    /// Errors of the store, such as [`Error::NotFound`] for a missing bucket or folder and [`Error::Denied`] for wrong
+    /// credentials.
     pub async fn drops(&self) -> Result<Vec<DropListing>, Error> {
         drops(&self.location, self.drop_by).await
     }
@@ -76,7 +77,7 @@ impl Catalog {
     /// The objects of a drop in the byte order of their paths.
     ///
     /// # Errors
-    /// The store's.
+    /// Errors of the store.
     pub async fn objects(&self, drop: &DropListing) -> Result<Vec<ObjectRef>, Error> {
         Ok(self.listed(drop).await?.0)
     }
@@ -94,17 +95,17 @@ impl Catalog {
             return Ok((vec![object.clone()], Vec::new()));
         }
         let now = self.list_drop(&drop.name).await?;
-        let now = now.ok_or_else(|| cannot("went away since it was listed".to_owned()))?;
+        let now = now.ok_or_else(|| cannot("was removed after it was listed".to_owned()))?;
         match now.listing.fault {
             Some(fault) => Err(cannot(fault)),
             None => Ok((now.objects, now.ignored)),
         }
     }
 
-    /// Reads a drop's footers and cuts its rows, for a model that takes `batch` of them at a time.
+    /// Reads the footers of a drop and cuts its rows into splits. The model takes `batch` rows at a time.
     ///
     /// # Errors
-    /// [`Error::Corrupt`], [`Error::Schema`] or [`Error::Mixed`] where an object is bad or does not fit the others.
+    /// [`Error::Corrupt`], [`Error::Schema`] or [`Error::Mixed`] if an object is damaged or does not fit the other objects.
     pub async fn plan(
         &self,
         listing: &DropListing,
@@ -178,16 +179,16 @@ impl Catalog {
 
     fn warn_of_no_cutouts(&self, drop: &str, file: &str) {
         tracing::warn!(
-            "drop {drop}: {file} has magnitudes and z_spec and no column {}, so it is taken as spec-z alone and nothing of it is predicted; where its cutouts are in another column, give --column cutout=NAME",
+            "drop {drop}: {file} has magnitudes and z_spec and no column {}, so it is read as spec-z and its rows are not predicted; if its cutouts are in a different column, give --column cutout=NAME",
             self.request.names.in_file("cutout"),
         );
     }
 
-    /// The types that kept columns have in the other drops of the catalog, of which the first few are looked at. What
-    /// cannot be read is passed over: it fails its own drop when that is taken.
+    /// The types that kept columns have in the first few other drops of the catalog. Objects that cannot be read are
+    /// skipped; they fail their own drop later.
     ///
     /// # Errors
-    /// The store's, where the catalog cannot be listed.
+    /// Errors of the store, if the catalog cannot be listed.
     pub async fn kept_types(
         &self,
         drop: &str,
@@ -218,7 +219,7 @@ impl Catalog {
         Ok(found)
     }
 
-    /// Asks for the ETags that the listing of some stores lacks: a drop must be read as it was listed.
+    /// Requests missing ETags, which some stores leave out of their listings. A drop must be read as it was listed.
     async fn with_etags(&self, objects: Vec<ObjectRef>) -> Result<Vec<ObjectRef>, Error> {
         let complete = objects.into_iter().map(async |object: ObjectRef| {
             if object.etag.as_deref().is_some_and(is_etag) {
@@ -239,24 +240,24 @@ impl Catalog {
             .await
     }
 
-    /// A file of the catalog. Its footer is read once, and kept while it is among the newest.
+    /// Opens a file of the catalog. Its footer is cached.
     pub(crate) async fn file(&self, object: &ObjectRef) -> Result<Arc<File>, Error> {
         self.files.open(&self.location, object, &self.request).await
     }
 
-    /// Its drops, as [`list_drops`] are.
+    /// Lists the drops with their objects, as [`list_drops`] does.
     ///
     /// # Errors
-    /// As [`list_drops`].
+    /// The errors of [`list_drops`].
     pub async fn list_drops(&self) -> Result<ListedDrops, Error> {
         list_drops(self.location(), self.drop_by()).await
     }
 
-    /// The drops whose names are not `known`, of those that can be found without listing the whole catalog: on an object
-    /// store those after the last known name.
+    /// Lists new drops, whose names are not in `known`, without listing the whole catalog. On an object store, only drops
+    /// after the last known name are found.
     ///
     /// # Errors
-    /// The store's.
+    /// Errors of the store.
     pub async fn list_new_drops(&self, known: &HashSet<String>) -> Result<Vec<ListedDrop>, Error> {
         let listed = list(self.location(), Part::New(known)).await?;
         let drops = group(self.location(), DropBy::Child, listed).await?.drops;
@@ -264,10 +265,10 @@ impl Catalog {
         Ok(drops.into_iter().filter(is_new).collect())
     }
 
-    /// One drop as it is now; `None` where it is gone.
+    /// Lists one drop as it is now. Returns `None` if the drop does not exist any more.
     ///
     /// # Errors
-    /// The store's.
+    /// Errors of the store.
     pub async fn list_drop(&self, name: &str) -> Result<Option<ListedDrop>, Error> {
         let part = match self.drop_by() {
             DropBy::All => Part::All,
@@ -278,7 +279,7 @@ impl Catalog {
         Ok(drops.into_iter().find(|drop| drop.listing.name == name))
     }
 
-    /// When a child was last added to or removed from the catalog, where that costs no listing.
+    /// The time at which a child was last added to or removed from a catalog on this machine, or `None` for other stores.
     pub fn children_changed(&self) -> Option<SystemTime> {
         let folder = self.location().folder.as_ref()?;
         std::fs::metadata(folder).ok()?.modified().ok()

@@ -1,7 +1,7 @@
-//! Splits: a drop's rows cut into runs of about `--split-bytes`, from the footers alone.
+//! Cuts the rows of a drop into splits of about `--split-bytes`, from the footers alone.
 //!
-//! A split is the unit of reading, batching and retrying. Where a file is cut depends on the file and the
-//! settings alone, so the batches of the model, and with them the last bits of its answers, do too.
+//! A split is the unit of reading, batching and retrying. Where a file is cut depends only on the file and the settings.
+//! So the batches of the model depend only on them too, and with the batches the last bits of the predictions.
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -17,22 +17,22 @@ use crate::{
 pub struct Split {
     /// The drop the rows belong to.
     pub drop: String,
-    /// The attempt at the drop that it belongs to: where the results are staged.
+    /// The name of the attempt, under which the results are staged.
     pub attempt: String,
     /// Its place among the drop's splits.
     pub number: u64,
-    /// Whether its rows are to be predicted, or teach the metrics alone.
+    /// Whether the rows are predicted, or are only spec-z for the metrics.
     pub kind: FileKind,
-    /// In how many parts the drop's predictions are written.
+    /// The number of parts in which the drop's predictions are written.
     pub parts: u32,
     /// The types of the drop's kept columns.
     #[serde(default)]
     pub keep: KeptTypes,
     /// The object.
     pub object: ObjectRef,
-    /// The object's place among the drop's objects: an earlier one wins where an `object_id` comes twice.
+    /// The place of the object among the drop's objects. If an `object_id` comes twice, the earlier object wins.
     pub object_index: u32,
-    /// Where in the object.
+    /// The place of the rows in the object.
     pub cut: Cut,
 }
 
@@ -44,11 +44,11 @@ pub struct Splits {
     object: usize,
     place: Place,
     number: u64,
-    /// Rows that may still be taken, where not all are.
+    /// The number of rows that may still be taken, if the rows are limited.
     left: Option<u64>,
 }
 
-/// What the splits of a drop are cut from.
+/// The objects of a drop, and the settings by which they are cut.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Source {
     /// The drop.
@@ -57,7 +57,7 @@ pub struct Source {
     pub attempt: String,
     /// What its rows are for.
     pub kind: FileKind,
-    /// In how many parts its predictions are written.
+    /// The number of parts in which the predictions are written.
     pub parts: u32,
     /// The types of its kept columns.
     pub keep: KeptTypes,
@@ -78,12 +78,12 @@ impl Splits {
         }
     }
 
-    /// What they are cut from.
+    /// The objects and settings from which the splits are made.
     pub fn source(&self) -> &Source {
         &self.of
     }
 
-    /// Reads kept columns as of these types.
+    /// Sets the types of kept columns.
     pub fn know(&mut self, keep: &KeptTypes) {
         Arc::make_mut(&mut self.of).keep.clone_from(keep);
     }
@@ -93,7 +93,7 @@ impl Splits {
         self.left = Some(rows);
     }
 
-    /// Leaves out what is left of an object of which a split has failed, so that it fails once and not split by split.
+    /// Skips the rest of an object after a split of it failed, so that the object fails once and not once for each split.
     pub fn skip_object(&mut self, index: u32) {
         if self.object == index as usize {
             (self.object, self.place) = (self.object + 1, Place::default());

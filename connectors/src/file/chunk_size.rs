@@ -1,9 +1,9 @@
-//! What the footer promises of one column chunk: its place, its rows and its bytes.
+//! The sizes of a column chunk, according to the footer.
 use parquet::{basic::Type, file::metadata::ColumnChunkMetaData};
 
 use crate::file::pages;
 
-/// Whether a column chunk lies in a file of this size.
+/// Whether a column chunk lies within a file of this size.
 pub(super) fn lies_inside(chunk: &ColumnChunkMetaData, bytes: u64) -> bool {
     let start = chunk
         .dictionary_page_offset()
@@ -26,12 +26,12 @@ pub(super) fn holds(chunk: &ColumnChunkMetaData, rows: i64) -> bool {
     }
 }
 
-/// Bytes of a column chunk's pages.
+/// The size of the pages of a column chunk.
 pub(super) fn encoded_bytes(chunk: &ColumnChunkMetaData) -> u64 {
     chunk.uncompressed_size().max(0) as u64
 }
 
-/// Bytes of a column chunk's pages, where it has text.
+/// The size of the pages of a column chunk with text, or 0 if it has no text.
 pub(super) fn encoded_text_bytes(chunk: &ColumnChunkMetaData) -> u64 {
     match chunk.column_type() {
         Type::BYTE_ARRAY => encoded_bytes(chunk),
@@ -39,12 +39,12 @@ pub(super) fn encoded_text_bytes(chunk: &ColumnChunkMetaData) -> u64 {
     }
 }
 
-/// What a column chunk takes once decoded: dictionaries make it far more than its pages.
+/// The size of a decoded column chunk. With a dictionary it is far more than the size of the pages.
 pub(super) fn decoded_bytes(chunk: &ColumnChunkMetaData) -> u64 {
     let values = chunk.num_values().max(0) as u64;
     match chunk.column_type() {
         Type::BOOLEAN => values.div_ceil(8),
-        // Views of text, and the bytes that they share.
+        // The views of the texts, and the bytes that they share.
         Type::BYTE_ARRAY => encoded_bytes(chunk).saturating_add(values.saturating_mul(16)),
         _ => values.saturating_mul(pages::value_bytes(chunk)),
     }

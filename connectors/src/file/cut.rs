@@ -1,4 +1,4 @@
-//! Where an object is cut into splits, by the shapes of its row groups.
+//! Cuts an object into splits, by the sizes of its row groups.
 use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
@@ -6,32 +6,32 @@ use serde::{Deserialize, Serialize};
 /// Where a split lies in its object.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Cut {
-    /// The row groups it touches.
+    /// The row groups that the split touches.
     pub row_groups: Range<usize>,
-    /// Its rows, counted from the first of the first of these row groups.
+    /// The rows of the split, counted from the first row of these row groups.
     pub rows: Range<usize>,
-    /// How many of its rows are decoded at a time: all, unless it is streamed.
+    /// The number of rows that are decoded at a time: all rows, unless the split is streamed.
     pub chunk_rows: usize,
-    /// Whether its pages are fetched one after another: a large row group without an offset index.
+    /// Whether pages are fetched one after another, as in a large row group without an offset index.
     pub streamed: bool,
 }
 
-/// A row group as its footer describes it, in the columns that are read.
+/// The size of a row group according to the footer, in the columns that are read.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct RowGroupShape {
-    /// Rows.
+    /// The number of rows.
     pub rows: usize,
-    /// Bytes once decoded.
+    /// The size when decoded.
     pub decoded_bytes: u64,
-    /// Whether an offset index tells where the pages of a row lie, so that a part can be fetched alone.
+    /// Whether an offset index gives the places of the pages, so that a part of the row group can be fetched.
     pub seekable: bool,
 }
 
 /// Cuts an object into runs of about `split_bytes` decoded bytes: whole row groups together, or one row group by rows.
 ///
-/// A row group that is cut is cut into whole batches of the model, where a split holds one: the last of them alone is
-/// smaller. A large row group without an offset index stays one split, decoded in chunks: its pages can only be found one
-/// after another.
+/// If a split holds at least one batch of the model, a row group is cut into whole batches, and only the last one is
+/// smaller. A large row group without an offset index stays one split and is decoded in chunks, because its pages can only
+/// be found one after another.
 ///
 /// ```
 /// use hubbleflow_connectors::cut::{RowGroupShape, cut};
@@ -45,7 +45,7 @@ pub fn cut(row_groups: &[RowGroupShape], split_bytes: u64, batch: usize) -> Vec<
     std::iter::from_fn(|| place.next(row_groups, split_bytes, batch)).collect()
 }
 
-/// How far an object is cut.
+/// How far an object is cut already.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(crate) struct Place {
     group: usize,
@@ -88,7 +88,7 @@ impl Place {
         })
     }
 
-    /// The next of the equal runs of rows of one row group.
+    /// The next cut of a row group that is larger than a split. All cuts but the last have the same number of rows.
     fn next_of_group(&mut self, group: &RowGroupShape, split_bytes: u64, batch: usize) -> Cut {
         let pieces =
             usize::try_from(group.decoded_bytes.div_ceil(split_bytes.max(1))).unwrap_or(group.rows);

@@ -1,4 +1,4 @@
-//! The rows of a part of a file, decoded in chunks.
+//! Decodes the rows of a split in chunks.
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arrow::array::RecordBatch;
@@ -21,9 +21,9 @@ use crate::{
     galaxy::Galaxies,
 };
 
-/// Upper bound on an object id.
+/// Upper bound on the size of an object id.
 const ID_BYTES_MAX: usize = 4096;
-/// Text that is written out at a time, where the footer promises less than comes.
+/// The least amount of text that is copied out at a time. There may be more text than the footer says.
 const TEXT_BYTES: u64 = 8 << 20;
 
 /// The rows of a cut, in chunks.
@@ -31,16 +31,16 @@ pub struct Decoder {
     file: Arc<File>,
     batches: ParquetRecordBatchReader,
     pages: Arc<Mutex<Pages>>,
-    /// Text that is written out at a time.
+    /// The amount of text that is copied out at a time.
     text_bytes: u64,
     failure: Failure,
 }
 
 impl Decoder {
-    /// The next rows, which must come: the footer has promised them. They come in several runs where their text is long.
+    /// Decodes the next rows. Rows with long text come in several batches. Must not be called after the last row.
     ///
     /// # Errors
-    /// [`Error::Corrupt`], [`Error::Memory`], or the store's.
+    /// [`Error::Corrupt`] if there are fewer rows than the footer says, [`Error::Memory`], or errors of the store.
     pub fn next(&mut self) -> Result<Vec<RecordBatch>, Error> {
         let file = &self.file;
         self.pages
@@ -56,11 +56,11 @@ impl Decoder {
 }
 
 impl File {
-    /// A decoder of a cut's rows, `chunk_rows` at a time, that holds `step_bytes` and little more; `ahead` is what was fetched
-    /// of them.
+    /// Makes a decoder for the rows of a cut. It decodes `chunk_rows` at a time, and holds little more than `step_bytes`.
+    /// `ahead` are the bytes that were fetched already.
     ///
     /// # Errors
-    /// [`Error::Corrupt`], or the store's where pages are fetched one after another.
+    /// [`Error::Corrupt`], or errors of the store if pages are fetched one after another.
     pub fn decoder(
         self: &Arc<Self>,
         cut: &Cut,
@@ -114,7 +114,7 @@ impl File {
         expected.ready()
     }
 
-    /// What ended a decoder: the store, or the file is not what its name says.
+    /// The error that ended a decoder: an error of the store, or a damaged file.
     fn failed(&self, failure: &Failure, error: impl std::fmt::Display) -> Error {
         let stores = failure
             .lock()
@@ -126,7 +126,7 @@ impl File {
         })
     }
 
-    /// The galaxies of rows that a decoder gave.
+    /// Converts decoded rows into galaxies.
     ///
     /// # Errors
     /// [`Error::Corrupt`] or [`Error::Schema`].
@@ -136,7 +136,9 @@ impl File {
             reason,
         };
         let Some(layout) = &self.layout else {
-            return Err(corrupt("it has rows, and its footer says none".to_owned()));
+            return Err(corrupt(
+                "it has rows, but its footer says that it has none".to_owned(),
+            ));
         };
         let fields = layout.fields();
         let rows = views::written_out(rows, fields).map_err(|error| corrupt(error.to_string()))?;

@@ -1,4 +1,4 @@
-//! Byte ranges of one object, as it was when its drop was listed.
+//! Fetches byte ranges of an object, and makes sure that the object has not changed since its drop was listed.
 use std::{
     collections::VecDeque,
     io::Cursor,
@@ -24,26 +24,26 @@ use crate::{
     },
 };
 
-/// Ranges closer than this are fetched as one: a request costs more than the bytes between them.
+/// Ranges with a smaller gap are fetched together, because a request costs more than the bytes of the gap.
 const GAP_BYTES: u64 = 128 << 10;
-/// So are ranges closer than this, where the bytes between them are no more than those that are wanted.
+/// Ranges with a gap smaller than this are also fetched together if the gap is no larger than the wanted bytes.
 const GAP_BYTES_MAX: u64 = 1 << 20;
-/// A longer range is fetched in several requests at once.
+/// Longer ranges are fetched in several requests at once.
 const REQUEST_BYTES_MAX: u64 = 16 << 20;
-/// Long requests of one split that are out at once.
+/// The number of concurrent long requests of one split.
 const REQUESTS_MAX: usize = 4;
-/// Short requests of one split that are out at once: each is a wait and little else.
+/// The number of concurrent short requests of one split. A short request is mostly waiting.
 const SHORT_REQUESTS_MAX: usize = 16;
-/// What is fetched at a time where pages are found one after another.
+/// The number of bytes that are fetched at a time if pages are found one after another.
 const BLOCK_BYTES: u64 = 2 << 20;
-/// A page's header is shorter than this.
+/// Upper bound on the size of a page header.
 const HEADER_BYTES: u64 = 64 << 10;
-/// Blocks kept of such a stream: columns are read in turn.
+/// The number of blocks that such a stream keeps, because columns are read in turn.
 const BLOCKS_KEPT: usize = 4;
-/// What a stream of pages holds.
+/// Upper bound on the bytes that such a stream keeps.
 pub const STREAM_BYTES: u64 = BLOCK_BYTES * BLOCKS_KEPT as u64;
 
-/// One object of a drop. Every answer is checked to come from the object that was listed, and to be whole.
+/// Reads one object of a drop. Each answer must be complete, and must come from the object as it was listed.
 #[derive(Clone, Debug)]
 pub struct ObjectReader {
     location: Location,
@@ -52,7 +52,7 @@ pub struct ObjectReader {
 }
 
 impl ObjectReader {
-    /// The object at its place below the catalog.
+    /// Makes a reader for an object of a catalog.
     ///
     /// # Errors
     /// [`Error::Url`] if its path is not valid.
@@ -77,7 +77,7 @@ impl ObjectReader {
     /// The bytes of a range.
     ///
     /// # Errors
-    /// [`Error::Changed`] where the object is another by now, [`Error::Store`] where the answer is cut short.
+    /// [`Error::Changed`] if the object has changed, [`Error::Store`] if the answer is cut short.
     pub async fn get(&self, range: Range<u64>) -> Result<Bytes, Error> {
         let options = GetOptions {
             range: Some(GetRange::Bounded(range.clone())),
@@ -90,7 +90,7 @@ impl ObjectReader {
             .get_opts(&self.path, options)
             .await
             .map_err(fail)?;
-        // Not every store heeds If-Match, or writes an ETag the same way everywhere: the answer's own is compared.
+        // Some stores ignore If-Match, or write the same ETag in different ways. So the ETag of the answer is compared.
         let is_other = |listed: &String| differ(listed, &version(&answer.meta));
         if answer.meta.size != self.object.bytes || self.object.etag.as_ref().is_some_and(is_other)
         {
@@ -113,10 +113,10 @@ impl ObjectReader {
         Ok(bytes)
     }
 
-    /// Fetches ranges that [`coalesce`] has joined, several at once; the blocks come back in order and without overlap.
+    /// Fetches ranges that [`coalesce`] has joined, several at once. The blocks come back in order and do not overlap.
     ///
     /// # Errors
-    /// As [`ObjectReader::get`].
+    /// The errors of [`ObjectReader::get`].
     pub async fn get_joined(&self, joined: Vec<Range<u64>>) -> Result<Vec<(u64, Bytes)>, Error> {
         let is_short = |range: &Range<u64>| range.end - range.start <= GAP_BYTES_MAX;
         let at_once = match joined.iter().all(is_short) {
@@ -133,10 +133,10 @@ impl ObjectReader {
             .await
     }
 
-    /// The bytes of each range, in the order they were asked for.
+    /// The bytes of each range, in the order of `ranges`.
     ///
     /// # Errors
-    /// As [`ObjectReader::get`].
+    /// The errors of [`ObjectReader::get`].
     pub async fn get_each(&self, ranges: Vec<Range<u64>>) -> Result<Vec<Bytes>, Error> {
         let blocks = self.get_joined(coalesce(ranges.clone())).await?;
         let bytes_of = |range: Range<u64>| {
@@ -149,7 +149,7 @@ impl ObjectReader {
         Ok(ranges.into_iter().map(bytes_of).collect())
     }
 
-    /// One contiguous block, in several requests where it is long.
+    /// Fetches one block. A long block takes several requests.
     async fn get_large(&self, range: Range<u64>) -> Result<(u64, Bytes), Error> {
         if range.end - range.start <= REQUEST_BYTES_MAX {
             return Ok((range.start, self.get(range).await?));
@@ -167,11 +167,11 @@ impl ObjectReader {
     }
 }
 
-/// Sorts ranges and joins those that touch, and those that are nearer to each other than a request is worth.
+/// Sorts ranges, and joins ranges that touch or have small gaps.
 pub fn coalesce(mut ranges: Vec<Range<u64>>) -> Vec<Range<u64>> {
     ranges.sort_by_key(|range| range.start);
     let mut joined: Vec<Range<u64>> = Vec::new();
-    // Of the last range, the bytes that are not between two that are wanted.
+    // The wanted bytes of the last joined range, without its gaps.
     let mut wanted = 0;
     for range in ranges.into_iter().filter(|range| !range.is_empty()) {
         let length = range.end - range.start;
@@ -189,15 +189,15 @@ pub fn coalesce(mut ranges: Vec<Range<u64>>) -> Vec<Range<u64>> {
     joined
 }
 
-/// The bytes that may lie between what is `wanted` so far and the next `length` bytes, to be fetched with them.
+/// The largest gap that is fetched between `wanted` bytes and the next `length` bytes.
 fn gap_bytes(wanted: u64, length: u64) -> u64 {
     wanted.min(length).clamp(GAP_BYTES, GAP_BYTES_MAX)
 }
 
-/// The store's error that ended a decoder, which keeps but its text.
+/// The error of the store that ended a decoder. The decoder itself keeps only the text of the error.
 pub type Failure = Arc<Mutex<Option<Error>>>;
 
-/// The bytes that a decoder asks for: fetched ahead, or block by block as it walks through the pages.
+/// Gives a decoder the bytes that it asks for. They are fetched ahead, or block by block while it goes through the pages.
 pub struct SplitBytes {
     reader: ObjectReader,
     ahead: Vec<(u64, Bytes)>,
@@ -208,8 +208,8 @@ pub struct SplitBytes {
 }
 
 impl SplitBytes {
-    /// `ahead` is what was fetched already; what lies elsewhere is fetched by blocking on `runtime`. Each page is looked at
-    /// with `pages`. A failure of the store, or of a page, is left in `failure`.
+    /// `ahead` are the bytes that were fetched already. Other bytes are fetched by blocking on `runtime`. `pages` checks each
+    /// page. An error of the store or of a page is put into `failure`.
     pub fn new(
         reader: ObjectReader,
         ahead: Vec<(u64, Bytes)>,
@@ -228,15 +228,15 @@ impl SplitBytes {
         }
     }
 
-    /// The bytes from `start` to the end of the block that was fetched ahead, where `length` of them were.
+    /// The bytes from `start` to the end of its block, or `None` unless `length` bytes were fetched ahead.
     fn ahead(&self, start: u64, length: u64) -> Option<Bytes> {
         let after = self.ahead.partition_point(|(first, _)| *first <= start);
         let block = self.ahead.get(after.checked_sub(1)?)?;
         slice_from(block, start, length)
     }
 
-    /// What a decoder is to see of the bytes from `start` on: of a page that does not know its nulls, that it has none,
-    /// which a decoder takes for "at most". `is_page` says that the bytes are one page, and not all to the end of a block.
+    /// Checks the bytes from `start` on before a decoder sees them. If a page does not say how many nulls it has, the number
+    /// is set to 0, which decoders accept. `is_page` means that the bytes are one page, and not the rest of a block.
     fn looked_at(&self, start: u64, bytes: Bytes, is_page: bool) -> ParquetResult<Bytes> {
         let mut pages = self.pages.lock().unwrap_or_else(PoisonError::into_inner);
         match pages.look(start, &bytes) {
@@ -260,7 +260,7 @@ impl SplitBytes {
         }
     }
 
-    /// The bytes from `start` on, at least `length` of them, fetched now unless a recent block holds them.
+    /// The bytes from `start` on, at least `length` bytes. They are fetched unless a recent block has them.
     fn on_demand(&self, start: u64, length: u64) -> ParquetResult<Bytes> {
         let mut blocks = self.blocks.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(bytes) = blocks
@@ -294,7 +294,7 @@ impl SplitBytes {
     }
 }
 
-/// What a block holds from `start` on, where that is `length` bytes at least.
+/// The bytes of a block from `start` on, or `None` if there are fewer than `length` bytes.
 fn slice_from((first, bytes): &(u64, Bytes), start: u64, length: u64) -> Option<Bytes> {
     let offset = start.checked_sub(*first)?;
     let end = offset.checked_add(length)?;

@@ -1,4 +1,4 @@
-//! Footers and page indexes, checked before they are decoded: their counts are bounded by their bytes.
+//! Reads footers and page indexes. They are checked before they are decoded: their counts must fit their bytes.
 use std::{ops::Range, sync::Arc};
 
 use bytes::Bytes;
@@ -23,12 +23,12 @@ use crate::file::{
     thrift::{Event, walk},
 };
 
-/// Footers are read with one request where they are no longer than this.
+/// Footers up to this size are read with one request.
 const TAIL_BYTES: u64 = 64 << 10;
-/// Upper bound on a footer, and on the page index: decoded, they take some ten times as much.
+/// Upper bound on the size of a footer, and of a page index. Decoded, they are about ten times as large.
 const METADATA_BYTES_MAX: u64 = 32 << 20;
 
-/// A footer beyond this is decoded alone: many of them at once are too much.
+/// A larger footer is decoded alone, because many large footers at once take too much memory.
 const LARGE_BYTES: u64 = 1 << 20;
 
 static LARGE: Semaphore = Semaphore::const_new(1);
@@ -57,21 +57,21 @@ impl ObjectReader {
     /// The footer without the page index. A short footer is read with one request.
     ///
     /// # Errors
-    /// The store's, wrapped, or the decoder's.
+    /// Errors of the store, wrapped, or errors of the decoder.
     pub async fn footer(&self) -> Result<ParquetMetaData> {
         read(self, self.bytes(), false).await
     }
 }
 
-/// Reads the footer of an object of `bytes` bytes. If `indexed`, adds the offset index of its pages; an index that is
-/// damaged is left out, and pages are then found one after another.
+/// Reads the footer of an object of `bytes` bytes. If `indexed`, adds the offset index of its pages. A damaged index is
+/// left out, and pages are then found one after another.
 ///
 /// # Errors
-/// The store's, wrapped, or what is wrong with the footer.
+/// Errors of the store, wrapped, or a message that says what is wrong with the footer.
 pub async fn read(object: &ObjectReader, bytes: u64, indexed: bool) -> Result<ParquetMetaData> {
     let mut tail = fetch_tail(object, bytes).await?;
     let footer_bytes = footer_bytes(&tail, bytes)?;
-    // Never closed: a permit always comes.
+    // The semaphore is never closed, so a permit always comes.
     let _alone = match footer_bytes > LARGE_BYTES {
         true => LARGE.acquire().await.ok(),
         false => None,
@@ -105,7 +105,7 @@ async fn fetch_tail(object: &ObjectReader, bytes: u64) -> Result<Checked> {
     Ok(Checked { start, bytes })
 }
 
-/// Size of the footer and of the bytes after it, in an object of `bytes` bytes.
+/// The size of the footer and of the bytes after it, in an object of `bytes` bytes.
 fn footer_bytes(tail: &Checked, bytes: u64) -> Result<u64> {
     let last = tail.bytes[tail.bytes.len() - FOOTER_SIZE..].try_into();
     let last = FooterTail::try_new(last.map_err(|_| refused("it is cut short"))?)?;
@@ -130,8 +130,8 @@ fn refused(reason: &str) -> ParquetError {
     ParquetError::General(reason.to_owned())
 }
 
-/// Makes sure that the groups of a footer's schema have no more children than there are columns and groups: decoders make
-/// room for what they are promised.
+/// Makes sure that the groups of a schema have no more children than there are columns and groups. Decoders allocate
+/// memory for the numbers in the footer.
 fn check_schema(footer: &[u8]) -> Result<()> {
     let (mut elements, mut children) = (0_u64, 0_i64);
     let walked = walk(footer, |path, event| match (path, event) {
@@ -150,7 +150,7 @@ fn check_schema(footer: &[u8]) -> Result<()> {
     }
 }
 
-/// Adds the offset index, which lies in the tail or is fetched.
+/// Adds the offset index. It is fetched unless the tail has it.
 async fn with_offset_index(
     object: &ObjectReader,
     footer: ParquetMetaData,
@@ -197,8 +197,8 @@ fn offset_index(chunk: &ColumnChunkMetaData) -> Option<Range<u64>> {
     (range.start < range.end).then_some(range)
 }
 
-/// Whether the offset index tells the truth of these leaf columns, as far as the footer can say: pages follow on each other to
-/// the end of the column chunk, and their first rows rise from 0.
+/// Whether the offset index of these leaf columns agrees with the footer: the pages follow each other to the end of the
+/// column chunk, and the numbers of their first rows rise from 0.
 pub fn is_index_sound(footer: &ParquetMetaData, leaves: &[usize]) -> bool {
     (0..footer.num_row_groups()).all(|group| {
         let index = footer.page_index_for_row_group(group);
@@ -233,7 +233,7 @@ fn fit(pages: &[PageLocation], group: &RowGroupMetaData, chunk: &ColumnChunkMeta
         && last.offset + i64::from(last.compressed_page_size) == end
 }
 
-/// Where each page of a column chunk begins, and the rows that it holds by its index.
+/// The start of each page of a column chunk, and its number of rows according to the index.
 pub fn page_rows(pages: &[PageLocation], group_rows: u64) -> Vec<(u64, u64)> {
     let ends = pages.iter().skip(1).map(|page| page.first_row_index as u64);
     let ends = ends.chain(std::iter::once(group_rows));
@@ -244,7 +244,7 @@ pub fn page_rows(pages: &[PageLocation], group_rows: u64) -> Vec<(u64, u64)> {
     rows.collect()
 }
 
-/// A footer without its page index.
+/// Removes the page index of a footer.
 pub fn without_index(footer: ParquetMetaData) -> Arc<ParquetMetaData> {
     Arc::new(footer.into_builder().set_page_index(None).build())
 }

@@ -1,4 +1,4 @@
-//! Files of a catalog whose footers were read, the newest of them kept.
+//! A cache of open files, so that the footer of a file is read once.
 use std::{
     collections::{HashMap, VecDeque},
     sync::{Arc, Mutex, PoisonError},
@@ -13,14 +13,14 @@ use crate::{
     store::object_ref::ObjectRef,
 };
 
-/// Footers that are kept: splits of one file mostly come one after another.
+/// The number of files in the cache. The splits of a file mostly come one after another.
 const FILES_KEPT: usize = 64;
-/// Bytes of footers that are kept, but for the newest.
+/// Upper bound on the bytes of the footers in the cache, without the newest.
 const FILES_KEPT_BYTES: u64 = 64 << 20;
 
 type FileCell = Arc<OnceCell<Arc<File>>>;
 
-/// Opens files, and keeps those that were opened last.
+/// Opens files, and keeps the files that were opened last.
 #[derive(Debug, Default)]
 pub(crate) struct FooterCache(Mutex<Kept>);
 
@@ -34,7 +34,7 @@ impl FooterCache {
     /// Opens a file, or takes it from the cache.
     ///
     /// # Errors
-    /// As [`File::open`].
+    /// The errors of [`File::open`].
     pub(crate) async fn open(
         &self,
         location: &Location,
@@ -53,7 +53,7 @@ impl FooterCache {
         Ok(file)
     }
 
-    /// Lets go of the oldest footers, where those that are kept take too much.
+    /// Removes the oldest footers if the cache takes too much memory.
     fn let_go(&self) {
         let files = &mut *self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let bytes = |cell: &FileCell| cell.get().map_or(0, |file| file.memory_bytes());

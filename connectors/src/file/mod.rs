@@ -1,4 +1,4 @@
-//! One Parquet file of a drop: its footer, which of its columns make galaxies, and its rows, decoded in chunks.
+//! One Parquet file of a drop: its footer, the columns that are read, and the byte ranges of its rows.
 mod chunk_size;
 pub mod cut;
 mod decoder;
@@ -40,26 +40,26 @@ use crate::{
     galaxy::{Layout, Request, kept},
 };
 
-/// A file has no more rows than this for each of its bytes: a thousand times what ids that count up take.
+/// Upper bound on the rows for each byte of a file. Files of ids that count up have a thousandth of it.
 const ROWS_PER_BYTE_MAX: u64 = 4096;
-/// What a writer puts into a page, unless its rows are longer.
+/// The usual size of a page. Pages with long rows are larger.
 const PAGE_BYTES: u64 = 1 << 20;
 
-/// A file whose footer has been read and whose columns have been found good.
+/// A file whose footer was read and whose columns were checked.
 #[derive(Debug)]
 pub struct File {
     reader: ObjectReader,
-    /// How its batches are read: text as views.
+    /// The metadata for reading batches, with text as views.
     metadata: ArrowReaderMetadata,
-    /// How it says that its columns are.
+    /// The schema, as the file describes it.
     schema: SchemaRef,
-    /// How its columns make galaxies; a file without rows may have no such columns.
+    /// Maps the columns to those of galaxies. `None` if the file has no rows and not these columns.
     layout: Option<Layout>,
     /// The leaf columns that are read.
     leaves: Vec<usize>,
-    /// Bytes that its footer takes.
+    /// The bytes of the footer in memory.
     memory_bytes: u64,
-    /// What a split of it has been found to take at once, where that is more than its footer promises.
+    /// The bytes that a split was found to take at once, if more than the footer says.
     found_bytes: AtomicU64,
 }
 
@@ -67,7 +67,7 @@ impl File {
     /// Reads the footer and checks the columns.
     ///
     /// # Errors
-    /// [`Error::Corrupt`] where it is no Parquet file, [`Error::Schema`] where its columns do not fit, or the store's.
+    /// [`Error::Corrupt`] if the file is not Parquet, [`Error::Schema`] if its columns do not fit, or errors of the store.
     pub async fn open(reader: ObjectReader, bytes: u64, request: &Request) -> Result<Self, Error> {
         let footer = footer::read(&reader, bytes, true)
             .await
@@ -81,7 +81,7 @@ impl File {
             .all(|group| group.num_rows() == 0);
         let layout = match Layout::resolve(&schema, request) {
             Ok(layout) => Some(layout),
-            // Whoever writes no rows may not know of what type they would be.
+            // A writer without rows may not know the types of the columns.
             Err(_) if is_empty => None,
             Err(source) => {
                 let object = reader.name();
@@ -114,7 +114,7 @@ impl File {
         Ok(file)
     }
 
-    /// How its batches are read: without an index that cannot be trusted, and text as views.
+    /// The metadata for reading batches: without an index that cannot be trusted, and with text as views.
     fn prepared(&self) -> ArrowReaderMetadata {
         let mut footer = self.metadata.metadata().clone();
         if !footer::is_index_sound(&footer, &self.leaves) {
@@ -130,7 +130,7 @@ impl File {
             .unwrap_or_else(|_| self.metadata.clone())
     }
 
-    /// Refuses a footer that tells of what cannot be: decoders trust it.
+    /// Refuses a footer with impossible numbers, because decoders trust the footer.
     fn check_footer(&self, bytes: u64) -> Result<(), Error> {
         let groups = self.metadata.metadata().row_groups();
         let possible = groups.iter().all(|group| {
@@ -144,7 +144,7 @@ impl File {
         }
         Err(Error::Corrupt {
             object: self.name(),
-            reason: "its footer tells of rows that cannot be in it".to_owned(),
+            reason: "its footer has impossible numbers of rows or bytes".to_owned(),
         })
     }
 
@@ -167,32 +167,32 @@ impl File {
         rows.fold(0, u64::saturating_add)
     }
 
-    /// How its columns make galaxies; a file without rows may have no such columns.
+    /// Maps the columns to those of galaxies. Returns `None` if the file has no rows and not these columns.
     pub fn layout(&self) -> Option<&Layout> {
         self.layout.as_ref()
     }
 
-    /// Bytes that what is kept of it takes.
+    /// The bytes of the footer in memory.
     pub fn memory_bytes(&self) -> u64 {
         self.memory_bytes
     }
 
-    /// What messages call the file.
+    /// The name of the file in messages.
     pub fn name(&self) -> String {
         self.reader.name()
     }
 
-    /// Its rows.
+    /// The number of rows.
     pub fn rows(&self) -> u64 {
         self.total_rows()
     }
 
-    /// What its schema says of where the rows are from.
+    /// The origin of the rows, if the schema names it.
     pub fn origin(&self) -> Option<String> {
         self.schema.metadata().get("origin").cloned()
     }
 
-    /// Its row groups, in the columns that are read.
+    /// The sizes of the row groups, in the columns that are read.
     pub fn shapes(&self) -> Vec<RowGroupShape> {
         let footer = self.metadata.metadata();
         (0..footer.num_row_groups())
@@ -210,7 +210,7 @@ impl File {
             .collect()
     }
 
-    /// The rows of each of a cut's row groups.
+    /// The number of rows in each row group of a cut.
     pub fn row_group_rows(&self, row_groups: &Range<usize>) -> Vec<usize> {
         row_groups
             .clone()
@@ -218,13 +218,13 @@ impl File {
             .collect()
     }
 
-    /// Decoded bytes of a number of rows of a cut, by the average of its row groups.
+    /// The decoded size of a number of rows of a cut, from the averages of the row groups.
     pub fn decoded_bytes(&self, cut: &Cut, rows: usize) -> u64 {
         self.share(cut, rows, decoded_bytes)
     }
 
-    /// Bytes that a decoder of a cut holds at once, beyond what was fetched, if its footer tells the truth: so many rows, and
-    /// of each column a page.
+    /// The bytes that a decoder of a cut holds at once, according to the footer: `rows` rows and a page of each column. Fetched
+    /// bytes are not counted.
     pub fn step_bytes(&self, cut: &Cut, rows: usize) -> u64 {
         let step = |chunk: &ColumnChunkMetaData| {
             let values = chunk.num_values().max(0) as u64;
@@ -238,12 +238,12 @@ impl File {
         step.max(self.found_bytes.load(Ordering::Relaxed))
     }
 
-    /// Notes how many bytes a split of the file took at once.
+    /// Records how many bytes a split of the file took at once.
     pub fn found(&self, step_bytes: u64) {
         self.found_bytes.fetch_max(step_bytes, Ordering::Relaxed);
     }
 
-    /// Bytes that a number of rows of a cut take in the file, by the average of its row groups.
+    /// The size in the file of a number of rows of a cut, from the averages of the row groups.
     pub fn stored_bytes(&self, cut: &Cut, rows: usize) -> u64 {
         self.share(cut, rows, |chunk| chunk.compressed_size().max(0) as u64)
     }
@@ -255,7 +255,7 @@ impl File {
         u64::try_from(u128::from(bytes) * rows as u128 / all.max(1) as u128).unwrap_or(u64::MAX)
     }
 
-    /// The byte ranges that hold a cut's rows, and where they cannot be known but page by page, none.
+    /// The byte ranges of the rows of a cut, or no ranges if pages must be found one after another.
     pub fn ranges(&self, cut: &Cut) -> Vec<Range<u64>> {
         if cut.streamed {
             return Vec::new();
@@ -290,7 +290,7 @@ impl File {
                 let Some(first) = pages.first() else {
                     return vec![chunk];
                 };
-                // Before the first page of rows lies the dictionary, which every page may need.
+                // The dictionary lies before the first page of rows, and every page may need it.
                 let dictionary = chunk.start..first.offset as u64;
                 std::iter::once(dictionary)
                     .chain(selection.scan_ranges(&pages))
@@ -302,7 +302,7 @@ impl File {
     /// Fetches ranges of the file that [`crate::file::fetch::coalesce`] has joined.
     ///
     /// # Errors
-    /// The store's.
+    /// Errors of the store.
     pub async fn fetch(&self, joined: Vec<Range<u64>>) -> Result<Vec<(u64, bytes::Bytes)>, Error> {
         self.reader.get_joined(joined).await
     }
@@ -313,7 +313,7 @@ impl File {
             .map(move |&leaf| self.metadata.metadata().row_group(group).column(leaf))
     }
 
-    /// Where the pages of a column chunk lie, where the file says so.
+    /// The places of the pages of a column chunk, or `None` if the file has no index.
     fn pages(&self, group: usize, leaf: usize) -> Option<Vec<PageLocation>> {
         self.metadata
             .metadata()
@@ -323,8 +323,8 @@ impl File {
     }
 }
 
-/// The footer with the schema that it describes. Where what Arrow's writer left there contradicts the columns, as it does
-/// after a tool that does not know of it has changed them, the columns count.
+/// The footer with its schema. If the schema that Arrow's writer stored contradicts the columns, the columns count. That
+/// happens if a tool that does not know the stored schema has changed the columns.
 fn described(footer: Arc<ParquetMetaData>) -> Result<ArrowReaderMetadata, ParquetError> {
     let taken = ArrowReaderMetadata::try_new(footer.clone(), ArrowReaderOptions::new()).or_else(
         |_stale| {
@@ -341,7 +341,7 @@ fn described(footer: Arc<ParquetMetaData>) -> Result<ArrowReaderMetadata, Parque
     }
 }
 
-/// The rows of a cut out of all rows of its row groups.
+/// Selects the rows of a cut among all rows of its row groups.
 fn select(cut: &Cut, all: usize) -> Vec<RowSelector> {
     vec![
         RowSelector::skip(cut.rows.start),
@@ -350,7 +350,7 @@ fn select(cut: &Cut, all: usize) -> Vec<RowSelector> {
     ]
 }
 
-/// The store's own error, where a decoder has wrapped one; else the file is not what its name says.
+/// Unwraps an error of the store that a decoder has wrapped. All other errors mean that the file is damaged.
 fn corrupt(reader: &ObjectReader, error: ParquetError) -> Error {
     match error {
         ParquetError::External(inner) => match inner.downcast::<Error>() {

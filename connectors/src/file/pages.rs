@@ -1,8 +1,8 @@
-//! What a decoder is about to hold: each page is looked at before the decoder sees it, since the decoder trusts what the
-//! page's header says.
+//! Checks each page before a decoder sees it, and counts the bytes that the decoder holds. The decoder trusts the headers
+//! of pages.
 //!
-//! A *step* is the decoding of one chunk of rows. In a step a column holds its dictionary, the page it is at, and the values
-//! that came so far.
+//! A *step* is the decoding of one chunk of rows. During a step, a column holds its dictionary, the current page, and the
+//! values decoded so far.
 use std::{collections::BTreeMap, ops::Range};
 
 use parquet::{
@@ -15,10 +15,10 @@ use crate::{
     file::thrift::{Event, walk},
 };
 
-/// What is held beyond what was paid for before a step is stopped: estimates are not exact.
+/// A step may hold this many bytes more than was set aside for it, because estimates are not exact.
 const SLACK_BYTES: u64 = 16 << 20;
 
-/// A page's header.
+/// The header of a page.
 #[derive(Debug, Default, PartialEq)]
 struct Header {
     bytes: usize,
@@ -26,9 +26,9 @@ struct Header {
     page_bytes: u64,
     decompressed_bytes: u64,
     values: u64,
-    /// Where the header counts them.
+    /// The number of rows, if the header has it.
     rows: Option<u64>,
-    /// Where the number of nulls stands, where it is -1: some writers say so that they do not know it.
+    /// The place of the number of nulls, if that number is -1. Some writers write -1 if they do not know the number.
     unknown_nulls: Option<usize>,
 }
 
@@ -64,7 +64,7 @@ impl Header {
 #[derive(Debug)]
 struct Chunk {
     range: Range<u64>,
-    /// Where the next header stands, as long as pages are found one after another.
+    /// The place of the next header, while pages are found one after another.
     next: u64,
     leaf: usize,
     name: String,
@@ -74,11 +74,11 @@ struct Chunk {
     is_flat: bool,
     is_compressed: bool,
     values: u64,
-    /// Where pages begin and their rows, by the index.
+    /// The start of each page and its number of rows, from the index.
     pages: Vec<(u64, u64)>,
 }
 
-/// What a column holds in a step.
+/// The bytes and values that a column holds in a step.
 #[derive(Debug, Default)]
 struct Held {
     dictionary: u64,
@@ -88,26 +88,26 @@ struct Held {
     bytes: u64,
 }
 
-/// Where a header says that the number of nulls is not known.
+/// The place in a header that says that the number of nulls is not known.
 #[derive(Debug, PartialEq)]
 pub struct UnknownNulls {
-    /// The byte that says so, counted from the header's first.
+    /// The place of the byte, counted from the start of the header.
     pub place: usize,
-    /// Bytes of the header.
+    /// The size of the header.
     pub header_bytes: usize,
 }
 
-/// Why a decoder may not go on.
+/// Why a decoder must not go on.
 #[derive(Debug, PartialEq)]
 pub enum Refusal {
-    /// A page is not what the footer or the index says.
+    /// A page contradicts the footer or the index.
     Lie(String),
-    /// A step holds this many bytes, most of them for this.
+    /// A step needs this many bytes. The text names the page that needs most of them.
     Bytes(u64, String),
 }
 
 impl Refusal {
-    /// The error of an object of this name.
+    /// Makes the error for an object of this name.
     pub fn of(self, object: &str) -> Error {
         let object = object.to_owned();
         match self {
@@ -122,7 +122,7 @@ impl Refusal {
     }
 }
 
-/// What a decoder reads of a file, and what it holds.
+/// The column chunks that a decoder reads, and the bytes that it holds.
 #[derive(Debug)]
 pub struct Pages {
     chunks: Vec<Chunk>,
@@ -133,7 +133,7 @@ pub struct Pages {
 }
 
 impl Pages {
-    /// A decoder that takes `step_rows` at a time, and holds `allowed` bytes or little more.
+    /// Checks a decoder that decodes `step_rows` at a time, and may hold little more than `allowed` bytes.
     pub fn new(step_rows: usize, allowed: u64) -> Self {
         Self {
             chunks: Vec::new(),
@@ -144,7 +144,7 @@ impl Pages {
         }
     }
 
-    /// Adds a column chunk; `pages` is where its pages begin and how many rows they hold, where an index says so.
+    /// Adds a column chunk. `pages` has the start and the number of rows of each page, and is empty without an index.
     pub fn expect(&mut self, leaf: usize, chunk: &ColumnChunkMetaData, pages: Vec<(u64, u64)>) {
         let (start, bytes) = chunk.byte_range();
         let column = chunk.column_descr();
@@ -163,13 +163,13 @@ impl Pages {
         });
     }
 
-    /// Has all column chunks: pages are looked for by where they lie.
+    /// Sorts the column chunks. Must be called after the last column chunk is added.
     pub fn ready(mut self) -> Self {
         self.chunks.sort_by_key(|chunk| chunk.range.start);
         self
     }
 
-    /// A new step begins: what came so far is handed on, and of each column the page that it is at stays.
+    /// Begins a new step. Only the dictionary and the current page of each column stay.
     pub fn step(&mut self) {
         self.total = 0;
         for held in self.held.values_mut() {
@@ -178,10 +178,10 @@ impl Pages {
         }
     }
 
-    /// Looks at the bytes that a decoder reads from `start` on, where a page begins there.
+    /// Checks the bytes that a decoder is about to read, if a page begins at `start`.
     ///
     /// # Errors
-    /// [`Refusal`] where the decoder must not see them.
+    /// [`Refusal`] if the decoder must not see the bytes.
     pub fn look(&mut self, start: u64, bytes: &[u8]) -> Result<Option<UnknownNulls>, Refusal> {
         let after = self
             .chunks
@@ -226,7 +226,7 @@ impl Pages {
         }))
     }
 
-    /// Counts a page in.
+    /// Counts the bytes of a page.
     fn take(&mut self, place: usize, header: &Header) -> Result<(), Refusal> {
         let chunk = &self.chunks[place];
         let held = self.held.entry(chunk.leaf).or_default();
@@ -236,7 +236,7 @@ impl Pages {
             false => header.page_bytes,
         };
         if header.is_dictionary {
-            // The page, and what is made of it.
+            // The page, and its decoded values.
             held.dictionary = page_bytes.saturating_add(header.values.saturating_mul(chunk.width));
         } else {
             held.page = page_bytes;
@@ -264,7 +264,7 @@ impl Pages {
     }
 }
 
-/// Bytes of a value, once decoded; of text, of its view.
+/// The decoded size of a value. For text, the size of its view.
 pub fn value_bytes(chunk: &ColumnChunkMetaData) -> u64 {
     match chunk.column_type() {
         Type::BOOLEAN => 1,
@@ -276,7 +276,7 @@ pub fn value_bytes(chunk: &ColumnChunkMetaData) -> u64 {
     }
 }
 
-/// Bytes of the levels that come with a value of a list.
+/// The size of the levels of a value in a list.
 pub fn level_bytes(chunk: &ColumnChunkMetaData) -> u64 {
     match chunk.column_descr().max_rep_level() {
         0 => 0,

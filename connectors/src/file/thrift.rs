@@ -1,20 +1,20 @@
-//! Walks Thrift's compact protocol without building anything: footers, page indexes and page headers are checked this way
-//! before a decoder, which trusts their counts, sees them.
+//! Walks data in Thrift's compact protocol without allocating. Footers, page indexes and page headers are checked this
+//! way before a decoder, which trusts their counts, sees them.
 use std::ops::Range;
 
-/// Structs and lists nest no deeper in Parquet's metadata.
+/// Upper bound on the depth of nested structs and lists in the metadata of Parquet.
 const DEPTH_MAX: usize = 24;
 
-/// What a walk meets, with the ids of the fields that lead to it.
+/// A value that a walk finds.
 pub enum Event {
-    /// An integer, and where its bytes are.
+    /// An integer, and the range of its bytes.
     Int(i64, Range<usize>),
-    /// The number of elements of a list, which come next.
+    /// The number of elements of a list. The elements come next.
     List(u64),
 }
 
-/// Walks one struct from the front of `bytes` and returns how many bytes it takes; `None` where the bytes are no struct,
-/// or promise more elements than bytes follow.
+/// Walks the struct at the front of `bytes` and returns its size. Calls `visit` with each value and the ids of the fields
+/// that lead to it. Returns `None` if the bytes are not a struct, or if a list has more elements than bytes follow.
 pub fn walk(bytes: &[u8], mut visit: impl FnMut(&[i16], Event)) -> Option<usize> {
     let mut walker = Walker { bytes, at: 0 };
     walker.fields(&mut Vec::new(), &mut visit)?;
@@ -51,7 +51,7 @@ impl Walker<'_> {
         None
     }
 
-    /// A signed integer, as "zigzag" stores it.
+    /// Reads a signed integer in "zigzag" encoding.
     fn int(&mut self) -> Option<i64> {
         let value = self.varint()?;
         Some((value >> 1) as i64 ^ -((value & 1) as i64))
@@ -72,7 +72,7 @@ impl Walker<'_> {
                 step => field.checked_add(i16::from(step))?,
             };
             path.push(field);
-            // The value of a boolean field is its type.
+            // The type of a boolean field is its value.
             if header & 0xf > 2 {
                 self.value(header & 0xf, path, visit)?;
             }
@@ -101,7 +101,7 @@ impl Walker<'_> {
             }
             9 | 10 => self.list(path, visit),
             12 => self.fields(path, visit),
-            // Maps: Parquet's metadata has none.
+            // The metadata of Parquet has no maps.
             _ => None,
         }
     }

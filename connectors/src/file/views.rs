@@ -1,5 +1,5 @@
-//! Text whose length the footer does not tell. It is read as views, which share the bytes of their dictionary, and is
-//! then copied out, as many rows at a time as memory allows.
+//! Handles text, whose length the footer does not give. Text is read as views, which share the bytes of their dictionary,
+//! and is then copied out, as many rows at a time as memory allows.
 use std::sync::Arc;
 
 use arrow::{
@@ -9,7 +9,7 @@ use arrow::{
     error::ArrowError,
 };
 
-/// The schema with views in place of text and bytes.
+/// Replaces text and bytes in a schema with views.
 pub fn with_views(schema: &Schema) -> SchemaRef {
     let fields: Fields = schema.fields().iter().map(with_view).collect();
     Arc::new(Schema::new_with_metadata(fields, schema.metadata().clone()))
@@ -27,7 +27,7 @@ fn with_view(field: &FieldRef) -> FieldRef {
     Arc::new(Field::clone(field).with_data_type(kind))
 }
 
-/// Runs of a batch's rows, in order, whose text takes `bytes_max` each or is that of one row.
+/// Cuts a batch into runs of rows, in order. The text of a run takes at most `bytes_max`, or the run is one row.
 pub fn runs(batch: &RecordBatch, bytes_max: u64) -> Vec<RecordBatch> {
     let rows = batch.num_rows();
     if rows < 2 || batch.columns().iter().map(text_bytes).sum::<u64>() <= bytes_max {
@@ -41,7 +41,7 @@ pub fn runs(batch: &RecordBatch, bytes_max: u64) -> Vec<RecordBatch> {
         .collect()
 }
 
-/// Bytes that the text of a column takes once it is written out.
+/// The bytes of the text of a column when it is copied out.
 pub fn text_bytes(array: &ArrayRef) -> u64 {
     let lengths = |views: &[u128]| views.iter().map(|view| u64::from(*view as u32)).sum();
     match array.data_type() {
@@ -62,10 +62,10 @@ pub fn text_bytes(array: &ArrayRef) -> u64 {
     }
 }
 
-/// The batch with its columns in the types of these fields.
+/// Copies out the text of a batch, so that the columns have the types of these fields.
 ///
 /// # Errors
-/// Text of one column that does not fit into one array (2 GiB).
+/// If the text of a column does not fit into one array (2 GiB).
 pub fn written_out(batch: &RecordBatch, fields: &[FieldRef]) -> Result<RecordBatch, ArrowError> {
     let columns = batch.columns().iter().zip(fields);
     let columns = columns.map(|(array, field)| cast(array, field.data_type()));

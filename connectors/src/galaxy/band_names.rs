@@ -1,11 +1,11 @@
-//! Which band each name in a file means.
+//! Finds the bands that the names in a file mean.
 
 use arrow::array::StringArray;
 
 use super::BANDS;
 use super::cutout_fault::CutoutFault;
 
-/// Which of [`BANDS`] a name means: `u`, `sdss-u`, `DES_U`.
+/// The place in [`BANDS`] of a name such as `u`, `sdss-u` or `DES_U`.
 fn band_of(name: &str) -> Option<usize> {
     let last = name
         .rsplit(|letter: char| !letter.is_alphanumeric())
@@ -15,7 +15,7 @@ fn band_of(name: &str) -> Option<usize> {
         .position(|band| last.eq_ignore_ascii_case(band))
 }
 
-/// Where each of [`BANDS`] stands among a row's names.
+/// The place of each of [`BANDS`] among the names of a row.
 pub(super) fn find_bands(names: &StringArray) -> Result<[usize; 5], CutoutFault> {
     let found = || {
         names

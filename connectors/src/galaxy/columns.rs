@@ -1,4 +1,4 @@
-//! What the files call their columns: `--column cutout=image`.
+//! The names of columns in the files, as given by `--column cutout=image`.
 
 use std::collections::BTreeMap;
 
@@ -13,12 +13,12 @@ pub(super) const MAGS: [&str; 5] = ["mag_u", "mag_g", "mag_r", "mag_i", "mag_z"]
 pub(super) const Z_SPEC: &str = "z_spec";
 pub(super) const DELETED: &str = "deleted";
 
-/// Every column that can be mapped.
+/// All columns that can be mapped.
 pub(super) const KNOWN: [&str; 12] = [
     OBJECT_ID, RA, DEC, CUTOUT, MAG, MAGS[0], MAGS[1], MAGS[2], MAGS[3], MAGS[4], Z_SPEC, DELETED,
 ];
 
-/// From this project's names for columns to the files'; a name not mapped stands for itself.
+/// Maps the names of columns in this project to their names in the files. Other names stay as they are.
 ///
 /// ```
 /// use hubbleflow_connectors::galaxy::ColumnNames;
@@ -35,13 +35,13 @@ pub(super) const KNOWN: [&str; 12] = [
 )]
 pub struct ColumnNames(BTreeMap<String, String>);
 
-/// A `--column` that does not say what it means.
+/// An error in the argument of `--column`.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ColumnNameError {
     /// Not `NAME=NAME`.
     #[error("--column {mapping}: write COLUMN=NAME, as in --column cutout=image")]
     Form {
-        /// As it was given.
+        /// The argument.
         mapping: String,
     },
     /// A column this project does not know.
@@ -69,7 +69,7 @@ pub enum ColumnNameError {
 }
 
 impl ColumnNames {
-    /// Reads mappings of the form `COLUMN=NAME`; blanks around either are dropped.
+    /// Parses mappings of the form `COLUMN=NAME`. Blanks around the names are removed.
     pub fn parse<M: AsRef<str>>(
         mappings: impl IntoIterator<Item = M>,
     ) -> Result<ColumnNames, ColumnNameError> {
@@ -112,7 +112,7 @@ impl ColumnNames {
         }
     }
 
-    /// What the files call `column`.
+    /// The name of `column` in the files.
     pub fn in_file<'a>(&'a self, column: &'a str) -> &'a str {
         self.0.get(column).map_or(column, String::as_str)
     }

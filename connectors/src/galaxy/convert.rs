@@ -1,4 +1,4 @@
-//! Columns of numbers, in any type they are accepted in, to the one type of [`Galaxies`](super::Galaxies).
+//! Converts columns from any accepted type to the type in [`Galaxies`](super::Galaxies).
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -20,7 +20,7 @@ fn refusal(column: &str, array: &dyn Array, expected: &str) -> SchemaError {
     }
 }
 
-/// What kind of object ids a type is.
+/// The kind of object ids with this type.
 pub(super) fn id_kind(column: &str, data_type: &DataType) -> Result<IdKind, SchemaError> {
     let expected = match data_type {
         DataType::Int64 => return Ok(IdKind::Int64),
@@ -41,7 +41,7 @@ pub(super) fn id_kind(column: &str, data_type: &DataType) -> Result<IdKind, Sche
     })
 }
 
-/// Object ids, in the type of their kind.
+/// Converts object ids to the type of their kind.
 pub(super) fn object_id(
     column: &str,
     array: &ArrayRef,
@@ -56,7 +56,7 @@ pub(super) fn object_id(
     })
 }
 
-/// Numbers as float64; a column that holds nothing but nulls may be of type null.
+/// Converts numbers to float64. A column that holds only nulls may have the type null.
 pub(super) fn float64(column: &str, array: &ArrayRef) -> Result<Float64Array, SchemaError> {
     match array.data_type() {
         DataType::Float64 => Ok(array.as_primitive().clone()),
@@ -70,7 +70,7 @@ pub(super) fn float64(column: &str, array: &ArrayRef) -> Result<Float64Array, Sc
     }
 }
 
-/// Numbers as float32; a column that holds nothing but nulls may be of type null.
+/// Converts numbers to float32. A column that holds only nulls may have the type null.
 pub(super) fn float32(column: &str, array: &ArrayRef) -> Result<Float32Array, SchemaError> {
     match array.data_type() {
         DataType::Float32 => Ok(array.as_primitive().clone()),
@@ -86,7 +86,7 @@ pub(super) fn float32(column: &str, array: &ArrayRef) -> Result<Float32Array, Sc
     }
 }
 
-/// Magnitudes from one column of lists. A list that has not five elements gives five nulls, and its fault by row.
+/// Takes magnitudes from one column of lists. A list without exactly five elements gives five nulls and a fault of its row.
 pub(super) fn mag_list(
     column: &str,
     array: &ArrayRef,
@@ -129,7 +129,7 @@ pub(super) fn mag_list(
     Ok((mags.map(|mut mag| mag.finish()), faults))
 }
 
-/// Flags, of which a null counts as not set.
+/// Converts flags. A null counts as not set.
 pub(super) fn flags(column: &str, array: &ArrayRef) -> Result<BooleanArray, SchemaError> {
     match array.data_type() {
         DataType::Boolean => {
@@ -146,7 +146,7 @@ pub(super) fn flags(column: &str, array: &ArrayRef) -> Result<BooleanArray, Sche
     }
 }
 
-/// Flags of which none is set.
+/// Makes flags of which no flag is set.
 pub(super) fn no_flags(rows: usize) -> BooleanArray {
     BooleanArray::new(arrow::buffer::BooleanBuffer::new_unset(rows), None)
 }

@@ -1,4 +1,4 @@
-//! The cutout: the five-band image of one galaxy, found in place in whatever form the file has it.
+//! Cutouts: five-band images of galaxies, read in place from each accepted form.
 
 use std::array;
 
@@ -19,10 +19,10 @@ use super::{BANDS, SchemaError};
 /// image holds more light than this, and a larger value is a mark for "no data" (1e20, 1e30, the largest float32).
 pub const FLUX_MAX_NMGY: f32 = 1e10;
 
-/// Bytes of the five bands at one place of the sky: five float32.
+/// The bytes of one pixel in all five bands.
 const BYTES_PER_PLACE: usize = 4 * BANDS.len();
 
-/// The cutouts of a batch, one a row, not copied out of Arrow's memory.
+/// The cutouts of a batch, one for each row. They are not copied out of Arrow's memory.
 ///
 /// | form in the file | bands |
 /// |---|---|
@@ -32,8 +32,8 @@ const BYTES_PER_PLACE: usize = 4 * BANDS.len();
 /// | lists of lists of lists, `[band][y][x]` | u, g, r, i, z |
 /// | Multimodal Universe's `Struct<flux: List<[y][x]>, band: List<Utf8>, …>`, or `List<Struct<flux, band, …>>` | by name |
 ///
-/// A list is a `List`, a `LargeList` or a `FixedSizeList`, at each level. Bands that go by name
-/// are matched by the name's last part (`u`, `sdss-u`, `DES_U`), and others are passed over.
+/// A list is a `List`, a `LargeList` or a `FixedSizeList`, at each level. Named bands are matched by the last part of the
+/// name (`u`, `sdss-u`, `DES_U`), and other bands are ignored.
 #[derive(Clone, Debug)]
 pub struct Cutouts {
     rows: usize,
@@ -61,11 +61,11 @@ enum Form {
 }
 
 impl Cutouts {
-    /// Takes the cutouts in `array`, of which none may be smaller than `side_px_min`.
+    /// Takes the cutouts in `array`. Each cutout must have a side of at least `side_px_min`.
     ///
     /// # Errors
-    /// A type, or a size fixed by the type, that can hold no such cutout. It depends on the type
-    /// alone: where an empty array is taken, all are.
+    /// If the type, or a size fixed by the type, cannot hold such cutouts. This depends only on the type, so it can be checked
+    /// with an empty array.
     pub(super) fn open(
         column: &str,
         array: &ArrayRef,
@@ -138,7 +138,7 @@ impl Cutouts {
         }
     }
 
-    /// A cutout that lies in one piece, `[band, y, x]`.
+    /// Makes a cutout from one buffer, `[band, y, x]`.
     fn stacked<'a>(&self, bytes: &'a [u8]) -> Result<Cutout<'a>, CutoutFault> {
         let side_px = match side_of(bytes.len() / 4) {
             Some(side_px) if side_px >= self.side_px_min => side_px,
@@ -152,7 +152,7 @@ impl Cutouts {
         Ok(Cutout { planes, side_px })
     }
 
-    /// A cutout of which each band is an image of its own.
+    /// Makes a cutout from one image for each band.
     fn gathered<'a>(
         &self,
         images: &'a Images,
@@ -221,7 +221,7 @@ impl Images {
         }
     }
 
-    /// The pixels of an image, and its height and width.
+    /// The pixels, the height and the width of an image.
     fn get(&self, image: usize) -> Result<(&[u8], [usize; 2]), ImageFault> {
         let lines = self.lines.elements(image).ok_or(ImageFault::NullPixel)?;
         let Some(first) = lines.clone().next() else {
@@ -242,7 +242,7 @@ impl Images {
 }
 
 impl Form {
-    /// Whether the sizes that the type fixes, if any, leave room for five bands of `side_px_min`.
+    /// Whether five bands of `side_px_min` fit into the sizes that the type fixes.
     fn can_hold(&self, side_px_min: usize) -> bool {
         let images_can = |images: &Images| {
             let (height, width) = (images.lines.fixed_length(), images.places.fixed_length());
@@ -270,7 +270,7 @@ impl Form {
     }
 }
 
-/// Cutouts that are lists: flat, nested, or of structs. `None` for any other type.
+/// Opens cutouts that are lists: flat, nested, or of structs. Returns `None` for other types.
 fn list_form(array: &dyn Array) -> Option<Form> {
     let (rows, elements) = Lists::open(array)?;
     if let Some(pixels) = Pixels::open(&elements) {
@@ -289,7 +289,7 @@ fn list_form(array: &dyn Array) -> Option<Form> {
     Images::open(&elements).map(|images| Form::Nested { rows, images })
 }
 
-/// Cutouts that are a struct of lists.
+/// Opens cutouts that are a struct of lists.
 fn named_lists(array: &StructArray) -> Option<Form> {
     let (rows, images) = Lists::open(array.column_by_name("flux")?)?;
     let (name_rows, names) = Lists::open(array.column_by_name("band")?)?;
@@ -302,7 +302,7 @@ fn named_lists(array: &StructArray) -> Option<Form> {
     })
 }
 
-/// The names of bands; they are few bytes beside the pixels, so here a copy does no harm.
+/// Copies the names of bands, which are few bytes beside the pixels.
 fn strings(array: &ArrayRef) -> Option<StringArray> {
     let is_text = |data_type: &DataType| {
         matches!(
@@ -324,7 +324,7 @@ fn side_of(values: usize) -> Option<usize> {
     (BANDS.len() * side_px * side_px == values).then_some(side_px)
 }
 
-/// Says of a type what is wrong with it, and what would be right.
+/// Says what is wrong with a type, and which types are accepted.
 fn refusal(column: &str, data_type: &DataType, side_px_min: usize) -> SchemaError {
     let mut leaf = data_type;
     while let DataType::List(field)

@@ -1,36 +1,36 @@
-//! Why a row has no cutout that could be predicted from.
+//! The reasons why the cutout of a row cannot be used.
 
-/// Why a row has no cutout that could be predicted from; displayed, it is the row's reject reason.
+/// The reason why the cutout of a row cannot be used. Displayed, it is the reject reason of the row.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CutoutFault {
     /// The cutout is null.
     #[error("cutout is null")]
     Null,
-    /// A pixel, or a whole list of them, is null.
+    /// A pixel or a list of pixels is null.
     #[error("cutout has a null pixel")]
     NullPixel,
-    /// Not five square images of one size that suffices.
+    /// The cutout is not five square images of the same, sufficient size.
     #[error("cutout is {found}, not 5 bands of {side_px_min}x{side_px_min} pixels or more")]
     Shape {
-        /// What the row has.
+        /// The shape in the row.
         found: String,
-        /// The least that would do.
+        /// The smallest side that is accepted.
         side_px_min: usize,
     },
     /// Bands are missing.
     #[error("cutout lacks bands {missing}; it has {found}")]
     Bands {
-        /// Of u, g, r, i, z.
+        /// The missing bands.
         missing: String,
-        /// The names the row has.
+        /// The names in the row.
         found: String,
     },
-    /// A band comes twice, so the right one is unknown.
+    /// A band comes twice, so it is not clear which one to use.
     #[error("cutout has band {band} more than once: {found}")]
     BandTwice {
-        /// Of u, g, r, i, z.
+        /// One of u, g, r, i, z.
         band: &'static str,
-        /// The names the row has.
+        /// The names in the row.
         found: String,
     },
 }

@@ -1,85 +1,85 @@
-//! Why a file's schema is refused.
+//! The reasons why the schema of a file is refused.
 
 use arrow::error::ArrowError;
 
-/// A file whose schema is not a galaxy catalog's. The caller adds which file it was.
+/// The reason why the schema of a file is refused. The caller adds the name of the file.
 #[derive(Debug, thiserror::Error)]
 pub enum SchemaError {
-    /// Columns that the model or the catalog cannot do without.
+    /// Columns are missing that the model or the catalog needs.
     #[error(
-        "no column {}; the file has {}. Where a column goes by another name, say so: --column {}=NAME",
+        "no column {}; the file has {}. If a column has a different name there, give it: --column {}=NAME",
         quoted(missing), quoted(found), missing.first().and_then(|name| name.split('=').next()).unwrap_or("cutout")
     )]
     Missing {
-        /// All that are missing, by the names this project gives them.
+        /// All missing columns, by their names in this project.
         missing: Vec<String>,
         /// All columns of the file.
         found: Vec<String>,
     },
 
-    /// A column of a type, or of a size, that cannot be taken.
+    /// A column has a type or a size that is not accepted.
     #[error("column `{column}` is {found}, and must be {expected}")]
     Type {
         /// The column's name in the file.
         column: String,
-        /// What the file has.
+        /// The type in the file.
         found: String,
-        /// What would do.
+        /// The types that are accepted.
         expected: String,
     },
 
-    /// A column that stands in the object's path and not in the file.
+    /// A column is in the path of the object and not in the file.
     #[error(
         "column `{column}` is only in the path, as the folder `{column}={value}`, and paths are not read: write the column into the files, or rename the folder"
     )]
     InPath {
         /// The column's name.
         column: String,
-        /// What the path says of it.
+        /// The value in the path.
         value: String,
     },
 
-    /// Two columns with one name: which is meant, cannot be said.
+    /// Two columns have the same name, so it is not clear which one to use.
     #[error("column `{column}` stands in the file more than once: rename or drop one of them")]
     Ambiguous {
         /// The column's name in the file.
         column: String,
     },
 
-    /// `--keep` of a column that is not there.
+    /// A column of `--keep` is missing.
     #[error(
-        "no column `{column}` to keep; the file has {}. Mend --keep, or leave it out",
+        "no column `{column}` to keep; the file has {}. Correct --keep, or leave it out",
         quoted(found)
     )]
     KeepMissing {
-        /// The column asked for.
+        /// The column.
         column: String,
         /// All columns of the file.
         found: Vec<String>,
     },
 
-    /// `--keep` of a column whose name the output uses.
+    /// A column of `--keep` has a name that the output uses.
     #[error("--keep {column}: the output has a column of that name already, {reason}")]
     KeepReserved {
-        /// The column asked for.
+        /// The column.
         column: String,
-        /// Whose name it is.
+        /// The origin of that column of the output.
         reason: &'static str,
     },
 
-    /// `--keep` of a column twice.
+    /// A column is in `--keep` twice.
     #[error("--keep {column} is given twice: leave one out")]
     KeepTwice {
-        /// The column asked for.
+        /// The column.
         column: String,
     },
 
-    /// A batch that has not the columns this layout was made for: it is another file's.
+    /// A batch has other columns than the file of the layout.
     #[error("the batch has {found}, where the file's schema promised {expected}")]
     Batch {
-        /// What the batch has.
+        /// The columns of the batch.
         found: String,
-        /// What the layout reads.
+        /// The columns of the layout.
         expected: String,
     },
 
@@ -88,13 +88,13 @@ pub enum SchemaError {
     Convert {
         /// The column's name in the file.
         column: String,
-        /// What Arrow said.
+        /// The error of Arrow.
         #[source]
         source: ArrowError,
     },
 }
 
-/// Names in backquotes, with commas between.
+/// Lists names in backquotes, separated by commas.
 pub(super) fn quoted(names: &[String]) -> String {
     if names.is_empty() {
         return "none".to_owned();

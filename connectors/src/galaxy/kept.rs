@@ -1,12 +1,12 @@
-//! Columns that are kept (`--keep`): how they are read, so that they arrive in the output as they are in the file.
+//! Reads kept columns (`--keep`), so that they are the same in the output as in the file.
 //!
 //! | in the file | here |
 //! |---|---|
-//! | INT96 (Spark's timestamps), where no Arrow schema gives their unit | Timestamp(µs): in ns they end in 2262 |
-//! | Dictionary with keys of any size | Dictionary with Int32 keys, which many files' values share |
-//! | Date64 on Parquet's DATE | Date32, which is what the file has |
-//! | INTERVAL, where no Arrow schema gives its unit | refused: Arrow's reader drops its months |
-//! | what Arrow cannot take through to another file | refused |
+//! | INT96 (Spark's timestamps), without an Arrow schema that gives their unit | Timestamp(µs), because ns end in 2262 |
+//! | Dictionary with keys of any size | Dictionary with Int32 keys, which have room for the values of many files |
+//! | Date64 stored as DATE of Parquet | Date32, which is the type in the file |
+//! | INTERVAL without an Arrow schema that gives its unit | refused, because Arrow's reader drops the months |
+//! | types that Arrow cannot write to another file | refused |
 use std::{
     collections::BTreeMap,
     panic::{AssertUnwindSafe, catch_unwind},
@@ -28,10 +28,10 @@ use parquet::{
 
 use super::SchemaError;
 
-/// The number that Parquet gives a field of one file; it says nothing in another.
+/// The key of the number that Parquet gives a field. The number has no meaning in other files.
 const FIELD_ID: &str = "PARQUET:field_id";
 
-/// The schema to read a file with, where it is not the one that Arrow's reader takes by itself.
+/// The schema with which to read a file, or `None` if Arrow's reader finds the right schema itself.
 pub(crate) fn reading_schema(taken: &Schema, file: &FileMetaData) -> Option<Schema> {
     let mut leaves = Leaves {
         parquet: file.schema_descr(),
@@ -50,7 +50,7 @@ fn has_arrow_schema(file: &FileMetaData) -> bool {
         .any(|note| note.key == ARROW_SCHEMA_META_KEY)
 }
 
-/// The leaves of a file's schema, in the order in which both Arrow and Parquet have them.
+/// The leaf columns of a file, in the order that Arrow and Parquet share.
 struct Leaves<'a> {
     parquet: &'a SchemaDescriptor,
     has_arrow_schema: bool,
@@ -104,7 +104,7 @@ impl Leaves<'_> {
     }
 }
 
-/// Refuses a kept column of intervals that Arrow's reader does not read whole.
+/// Refuses a kept column of intervals of which Arrow's reader would drop the months.
 ///
 /// # Errors
 /// [`SchemaError::Type`], naming the column.
@@ -126,10 +126,10 @@ pub(crate) fn check_intervals(keep: &[FieldRef], file: &FileMetaData) -> Result<
     Ok(())
 }
 
-/// A column to keep, as the output describes it.
+/// The field of a kept column in the output.
 ///
 /// # Errors
-/// [`SchemaError::Type`] where the output cannot have it.
+/// [`SchemaError::Type`] if the output cannot have the column.
 pub(super) fn field(field: &FieldRef) -> Result<FieldRef, SchemaError> {
     let plain = without_field_id(field);
     match carries(&plain) {
@@ -160,15 +160,15 @@ fn without_field_id(field: &FieldRef) -> FieldRef {
     Arc::new(plain.with_metadata(metadata))
 }
 
-/// The types of kept columns by their names, as Arrow names types: `comparable` ones. A column whose type no file says
-/// (a file that withdraws may lack it) has the type `Null`.
+/// The types of kept columns, by the names of the columns. They are Arrow's names of `comparable` types. A column that is
+/// missing in all files has the type `Null`; files that only withdraw objects may lack the column.
 pub type KeptTypes = BTreeMap<String, String>;
 
-/// The type of a kept column whose type no file of the drop says.
+/// The type of a kept column that is missing in all files of the drop.
 pub(crate) const UNTYPED: &str = "Null";
 
-/// A type without what does not matter to readers: whether inner fields may be null, and what lists call their items. It
-/// takes the values of any type that differs in no more than that.
+/// A type without the details that do not matter to readers: whether inner fields may be null, and the names of list items.
+/// Types that differ only in these details have the same comparable type.
 pub(crate) fn comparable(data_type: &DataType) -> DataType {
     let inner = |name: &str, field: &FieldRef, nullable| -> FieldRef {
         Arc::new(Field::new(name, comparable(field.data_type()), nullable))
@@ -199,7 +199,7 @@ pub(crate) fn comparable(data_type: &DataType) -> DataType {
     }
 }
 
-/// Takes a row of nulls along the way that kept columns go, since what Arrow can do with a type is known to Arrow alone.
+/// Tries all steps that kept columns go through with a row of nulls. Only Arrow knows what it can do with a type.
 fn carries(field: &FieldRef) -> Result<(), String> {
     if *field.data_type() == DataType::Null {
         return Ok(());
@@ -228,7 +228,7 @@ fn carried(field: &FieldRef) -> Result<DataType, ArrowError> {
     Ok(read.data_type().clone())
 }
 
-/// The fields of kept columns, where this file does not say their types with those that the drop has.
+/// The fields of kept columns. If a column is missing in this file, its type comes from the drop.
 pub(crate) fn with_known_types(
     fields: &[FieldRef],
     known: &KeptTypes,

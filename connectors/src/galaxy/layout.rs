@@ -1,4 +1,4 @@
-//! Where a file has what the job wants: its schema judged once, its batches decoded by the result.
+//! Finds the columns of a galaxy in the schema of a file, and decodes the batches of the file.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -10,49 +10,47 @@ use super::places::{Places, index_of};
 use super::reserved::{OBJECT, PLACE, ROW, ROW_GROUP};
 use super::{Cutouts, FileKind, Galaxies, IdKind, Request, SchemaError, convert, kept, tensor};
 
-/// Names of the output that its rows have from the catalog.
+/// Columns of the output that come from the catalog.
 const CARRIED: [&str; 5] = ["object_id", "ra", "dec", "z_spec", "mag_r"];
-/// Names of the output that are this program's own.
+/// Columns of the output that this program adds.
 const OWN: [&str; 5] = ["_healpix_29", "z_phot", "z_flags", "model_id", "drop"];
-/// Names that rows have on their way to the output.
+/// Columns that rows have only on their way to the output.
 const ON_THE_WAY: [&str; 4] = [OBJECT, ROW_GROUP, ROW, PLACE];
 
-/// How one file's columns map to a [`Galaxies`].
+/// Maps the columns of one file to [`Galaxies`].
 ///
 /// # What a file may lack
 /// - Columns that no branch of the model needs.
-/// - All but `object_id` and `z_spec`, where it has no cutout: then it is of [`FileKind::SpecZ`],
-///   and nothing else of it is read but `deleted`. (With a model that needs no cutouts, a file
-///   that has positions and magnitudes is one of galaxies.)
-/// - All but `object_id`, where it has `deleted`: it can withdraw objects, and a row that does
-///   not lacks what a prediction needs. A column to keep that is not in it is of type null.
+/// - All columns but `object_id` and `z_spec`, if it has no cutouts. Then it is a [`FileKind::SpecZ`], and only these columns
+///   and `deleted` are read. (If the model needs no cutouts, a file with positions and magnitudes has galaxies.)
+/// - All columns but `object_id`, if it has `deleted`. It can withdraw objects, and its other rows lack columns that a
+///   prediction needs. A kept column that is missing has the type null.
 ///
-/// A column of cutouts or lists of magnitudes with Arrow's null type counts as missing: its writer had no values.
+/// A column of cutouts or lists of magnitudes with Arrow's type null counts as missing, because its writer had no values.
 #[derive(Clone, Debug)]
 pub struct Layout {
     kind: FileKind,
     lacks_cutouts_alone: bool,
     id_kind: IdKind,
-    /// Indices in the file, ascending, and the fields there.
+    /// The ascending indices of the columns in the file, and their fields.
     columns: Vec<usize>,
     fields: Vec<FieldRef>,
     places: Places,
     keep: Vec<Option<usize>>,
     keep_fields: Vec<FieldRef>,
     side_px_min: usize,
-    /// Columns that would be read, by their names in files, and that this file has not.
+    /// Columns that would be read but are missing in this file, by their names in files.
     lacking: Vec<String>,
 }
 
-/// Magnitudes where the file has them, and by row the faults of its lists.
+/// The magnitudes, if the file has them, and the faults of lists of magnitudes by row.
 type Mags = (Option<[Float32Array; 5]>, BTreeMap<usize, String>);
 
 impl Layout {
-    /// Finds the columns of a file, and refuses a file that lacks one or has it in a type that
-    /// cannot be taken.
+    /// Finds the columns of a file. Refuses a file if a column is missing or has a type that is not accepted.
     ///
     /// # Errors
-    /// [`SchemaError`] says which columns, what the file has and what it must have.
+    /// [`SchemaError`] names the columns, what the file has and what it must have.
     pub fn resolve(schema: &Schema, request: &Request) -> Result<Layout, SchemaError> {
         let found = Places::find(schema, &request.names)?;
         let kind = found.kind(request);
@@ -74,7 +72,7 @@ impl Layout {
         let places = found.wanted(kind, request);
         let keep = match kind {
             FileKind::Galaxies => find_kept(schema, &request.keep, withdraws_only)?,
-            // Of these rows only the withdrawn ones go where columns are kept.
+            // Of these rows, only withdrawn rows go to `photoz/`, where columns are kept.
             FileKind::SpecZ if may_withdraw => find_kept(schema, &request.keep, true)?,
             FileKind::SpecZ => vec![None; request.keep.len()],
         };
@@ -96,7 +94,7 @@ impl Layout {
             tensor::check_tensor(schema.field(index))?;
         }
         let id = places.object_id.map(|index| schema.field(index));
-        let id = id.expect("that object_id is there was checked above");
+        let id = id.expect("invariant: the file has object_id, as checked above");
         let id_kind = convert::id_kind(id.name(), id.data_type())?;
         let side_px_min = request.cutout_px;
         let layout = Layout {
@@ -111,29 +109,29 @@ impl Layout {
             side_px_min,
             lacking: lacking(schema, request),
         };
-        // Which types are taken is known to what takes them, and only there: let it try.
+        // Only the decoder knows the accepted types, so it decodes an empty batch.
         let projected = Arc::new(Schema::new(layout.fields.clone()));
         layout.decode(&RecordBatch::new_empty(projected))?;
         Ok(layout)
     }
 
-    /// What the file's rows are for.
+    /// The kind of the file's rows.
     pub fn kind(&self) -> FileKind {
         self.kind
     }
 
-    /// Whether it has what galaxies have, and is taken for spec-z alone since it has no cutouts.
+    /// Whether the file has galaxies but no cutouts, and is therefore read as spec-z.
     pub fn lacks_cutouts_alone(&self) -> bool {
         self.lacks_cutouts_alone
     }
 
-    /// Whether its rows may withdraw objects.
+    /// Whether rows of the file may withdraw objects.
     pub fn may_withdraw(&self) -> bool {
         self.places.deleted.is_some()
     }
 
-    /// Refuses a file whose path gives it a column that would be read, as the folder `z_spec=0.1` does, and that the file
-    /// itself has not.
+    /// Refuses a file if a column that would be read is missing in the file but is in its path, such as the folder
+    /// `z_spec=0.1`.
     ///
     /// # Errors
     /// [`SchemaError::InPath`], naming the column.
@@ -154,12 +152,12 @@ impl Layout {
         self.id_kind
     }
 
-    /// The columns to read: indices of the file's top-level columns, ascending.
+    /// The ascending indices of the top-level columns to read.
     pub fn columns(&self) -> &[usize] {
         &self.columns
     }
 
-    /// The columns to read, as the file has them.
+    /// The fields of the columns to read, as in the file.
     pub(crate) fn fields(&self) -> &[FieldRef] {
         &self.fields
     }
@@ -169,10 +167,10 @@ impl Layout {
         &self.keep_fields
     }
 
-    /// Takes a batch of the columns [`Layout::columns`], in their order.
+    /// Decodes a batch of the columns [`Layout::columns`], in their order.
     ///
     /// # Errors
-    /// A batch of other columns, or ids that do not fit into one array of strings (2 GiB).
+    /// If the batch has other columns, or if the ids do not fit into one array of strings (2 GiB).
     pub fn decode(&self, batch: &RecordBatch) -> Result<Galaxies, SchemaError> {
         self.check(batch)?;
         let rows = batch.num_rows();
@@ -186,7 +184,7 @@ impl Layout {
         };
         let (id_name, id) = self
             .column(batch, self.places.object_id)
-            .expect("a layout without object_id is not made");
+            .expect("invariant: a layout has object_id");
         let cutouts = self.column(batch, self.places.cutout);
         let open = |(name, array)| Cutouts::open(name, array, self.side_px_min);
         let keep = |place: &Option<usize>| match self.column(batch, *place) {
@@ -227,7 +225,7 @@ impl Layout {
         Ok((Some([u?, g?, r?, i?, z?]), BTreeMap::new()))
     }
 
-    /// The column that stands at `place` in the file, and its name.
+    /// The column at `place` in the file, and its name.
     fn column<'a>(
         &'a self,
         batch: &'a RecordBatch,
@@ -237,7 +235,7 @@ impl Layout {
         Some((self.fields[position].name(), batch.column(position)))
     }
 
-    /// That the batch is of the file the layout was made for, and of the columns it reads.
+    /// Makes sure that the batch has the columns of this layout.
     fn check(&self, batch: &RecordBatch) -> Result<(), SchemaError> {
         let schema = batch.schema_ref();
         let same = |(one, other): (&FieldRef, &FieldRef)| {
@@ -258,7 +256,7 @@ impl Layout {
     }
 }
 
-/// The columns that would be read, by their names in files, and that a file has not.
+/// The columns that would be read but are missing in a file, by their names in files.
 fn lacking(schema: &Schema, request: &Request) -> Vec<String> {
     let known = columns::KNOWN
         .iter()
@@ -268,7 +266,7 @@ fn lacking(schema: &Schema, request: &Request) -> Vec<String> {
     read.filter(lacks).map(str::to_owned).collect()
 }
 
-/// Where the columns to keep stand; where `may_lack`, one that is not there is passed over.
+/// Finds the kept columns. If `may_lack`, missing columns are allowed.
 fn find_kept(
     schema: &Schema,
     keep: &[String],
@@ -289,7 +287,7 @@ fn find_kept(
     Ok(places)
 }
 
-/// Makes sure that columns to keep are named once each, and none as a column that predictions have anyway.
+/// Makes sure that each kept column is named once, and that the output has no column of the same name.
 ///
 /// # Errors
 /// [`SchemaError::KeepReserved`] and [`SchemaError::KeepTwice`], naming the column.
@@ -315,7 +313,7 @@ pub fn check_kept(keep: &[String]) -> Result<(), SchemaError> {
     Ok(())
 }
 
-/// A column by the project's name, with the file's where `--column` gives one.
+/// The name of a column for messages: the name in this project, and the name in the file if `--column` maps it.
 fn labelled(column: &str, names: &ColumnNames) -> String {
     match names.in_file(column) {
         name if name == column => column.to_owned(),

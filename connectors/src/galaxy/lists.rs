@@ -1,4 +1,4 @@
-//! Lists as ranges: where the elements of a row lie, whichever of Arrow's list types holds them.
+//! Reads all list types of Arrow as ranges of elements.
 
 use std::ops::Range;
 
@@ -13,8 +13,8 @@ compile_error!(
 
 /// One level of lists.
 ///
-/// The elements of entry `i + 1` begin where those of entry `i` end, so a run of whole entries
-/// is one run of elements, at every depth: this is what lets a nested cutout be read in one piece.
+/// The elements of entry `i + 1` begin where the elements of entry `i` end. So a run of whole entries is one run of elements
+/// at each depth, and a nested cutout can be read from one buffer.
 #[derive(Clone, Debug)]
 pub(super) struct Lists {
     starts: Starts,
@@ -29,7 +29,7 @@ enum Starts {
 }
 
 impl Lists {
-    /// The outermost lists of `array`, and their elements; `None` where it is no array of lists.
+    /// The outermost lists of `array` and their elements, or `None` if it is not an array of lists.
     pub(super) fn open(array: &dyn Array) -> Option<(Lists, ArrayRef)> {
         let (starts, elements) = match array.data_type() {
             DataType::FixedSizeList(_, length) => {
@@ -58,13 +58,13 @@ impl Lists {
         ))
     }
 
-    /// The same lists, null also where `nulls` is.
+    /// The same lists, which are also null where `nulls` is null.
     pub(super) fn and_nulls(self, nulls: Option<&NullBuffer>) -> Lists {
         let nulls = NullBuffer::union(self.nulls.as_ref(), nulls);
         Lists { nulls, ..self }
     }
 
-    /// Where the elements of `entry` lie; `None` where it is null.
+    /// The range of the elements of `entry`, or `None` if the entry is null.
     pub(super) fn elements(&self, entry: usize) -> Option<Range<usize>> {
         if self
             .nulls
@@ -76,7 +76,7 @@ impl Lists {
         Some(self.start(entry)..self.start(entry + 1))
     }
 
-    /// How many elements every entry has, where the type itself says so.
+    /// The number of elements of each entry, if the type fixes it.
     pub(super) fn fixed_length(&self) -> Option<usize> {
         match self.starts {
             Starts::Fixed { length } => Some(length),
@@ -85,7 +85,7 @@ impl Lists {
     }
 
     fn start(&self, entry: usize) -> usize {
-        // Arrow's offsets are never negative: the casts lose nothing.
+        // Offsets in Arrow are never negative, so the casts lose nothing.
         match &self.starts {
             Starts::Fixed { length } => entry * length,
             Starts::Small(offsets) => offsets[entry] as usize,
@@ -94,7 +94,7 @@ impl Lists {
     }
 }
 
-/// The elements at the bottom of the lists: pixels, float32, as bytes.
+/// The elements of the innermost lists: pixels in float32, as bytes.
 #[derive(Clone, Debug)]
 pub(super) struct Pixels {
     bytes: Buffer,
@@ -102,7 +102,7 @@ pub(super) struct Pixels {
 }
 
 impl Pixels {
-    /// The pixels of an array of float32, whose memory they share; `None` where it is another type.
+    /// Shares the pixels of an array of float32, or returns `None` for other types.
     pub(super) fn open(array: &dyn Array) -> Option<Pixels> {
         let array = array.as_primitive_opt::<Float32Type>()?;
         Some(Pixels {
@@ -111,7 +111,7 @@ impl Pixels {
         })
     }
 
-    /// The bytes of the pixels in `range`; `None` where one of them is null.
+    /// The bytes of the pixels in `range`, or `None` if a pixel is null.
     pub(super) fn get(&self, range: Range<usize>) -> Option<&[u8]> {
         let has_null = |nulls: &NullBuffer| nulls.slice(range.start, range.len()).null_count() > 0;
         if self.nulls.as_ref().is_some_and(has_null) {

@@ -1,4 +1,4 @@
-//! The galaxy record: the columns a catalog's files have, in every form they are accepted in.
+//! The columns of a galaxy in the files of a catalog, in all accepted forms.
 //!
 //! | column | Arrow type in the file | unit | here |
 //! |---|---|---|---|
@@ -6,13 +6,12 @@
 //! | `ra`, `dec` | Float64 (Float32) | degrees | Float64Array |
 //! | `cutout` | see [`Cutouts`] | nanomaggies, `[band, y, x]`, bands ugriz | [`Cutouts`] |
 //! | `mag_u` … `mag_z` | Float32 (Float64) | AB, extinction-corrected | five Float32Arrays |
-//! | `mag`, in place of the five | list of five Float32 (Float64) | as above | as above |
+//! | `mag`, instead of the five | list of five Float32 (Float64) | as above | as above |
 //! | `z_spec` | Float32 (Float64) | | Float32Array |
 //! | `deleted` | Boolean | | BooleanArray without nulls |
 //!
-//! A file's schema is judged once, by [`Layout::resolve`]; then [`Layout::decode`] turns each of
-//! its batches into [`Galaxies`]. What a *row* lacks is not judged here: nulls and NaN pass
-//! through, and a cutout that cannot be read says so when it is asked for.
+//! [`Layout::resolve`] checks the schema of a file once. Then [`Layout::decode`] turns each batch into [`Galaxies`]. *Rows*
+//! are not checked here: nulls and NaN are kept, and a cutout that cannot be read gives an error when it is asked for.
 
 mod band_names;
 mod columns;
@@ -44,25 +43,25 @@ pub use kept::KeptTypes;
 pub use layout::{Layout, check_kept};
 pub use pixels::Cutout;
 
-/// The bands of a cutout and of the magnitudes, in the order the models take them.
+/// The bands of cutouts and magnitudes, in the order that models expect.
 pub const BANDS: [&str; 5] = ["u", "g", "r", "i", "z"];
 
-/// What a job wants of the files it reads.
+/// The columns that a job reads from files.
 #[derive(Clone, Debug)]
 pub struct Request {
-    /// How the files call the columns (`--column`).
+    /// The names of columns in the files (`--column`).
     pub names: ColumnNames,
-    /// Columns carried to the output as they are (`--keep`), by their names in the files.
+    /// Columns that are copied to the output (`--keep`), by their names in the files.
     pub keep: Vec<String>,
-    /// Whether a branch of the model looks at cutouts; if not, they are not read.
+    /// Whether the model uses cutouts. If not, they are not read.
     pub needs_cutouts: bool,
-    /// Whether a branch of the model looks at magnitudes; if not, they are read where there are any.
+    /// Whether the model uses magnitudes. If not, they are read if the file has them.
     pub needs_mags: bool,
-    /// Side of the cutouts that the model takes, in pixels: the smallest that will do.
+    /// The side of the model's input in pixels. Cutouts must be at least this large.
     pub cutout_px: usize,
 }
 
-/// The type of a catalog's object ids: one a catalog, and the output's too.
+/// The type of object ids. A catalog and its output have one type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum IdKind {
@@ -95,46 +94,46 @@ impl fmt::Display for IdKind {
     }
 }
 
-/// What a file's rows are for.
+/// The kind of a file's rows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum FileKind {
     /// Galaxies to predict, or to withdraw.
     #[default]
     Galaxies,
-    /// Spectroscopic redshifts alone: the rows teach the metrics and are not predicted.
+    /// Only spectroscopic redshifts. The rows are used for the metrics and are not predicted.
     SpecZ,
 }
 
-/// The rows of one batch, column by column; each column has `rows` entries.
+/// The rows of one batch, column by column. Each column has `rows` entries.
 ///
-/// A column that the file lacks, or that its kind of file is not read for, is all null.
+/// A column that is missing in the file, or is not read from this kind of file, is all null.
 #[derive(Clone, Debug)]
 pub struct Galaxies {
     /// Number of rows.
     pub rows: usize,
-    /// Int64Array, UInt64Array or StringArray, by [`Layout::id_kind`]; may hold nulls.
+    /// Int64Array, UInt64Array or StringArray, by [`Layout::id_kind`]. May hold nulls.
     pub object_id: ArrayRef,
     /// Right ascension, degrees.
     pub ra: Float64Array,
     /// Declination, degrees.
     pub dec: Float64Array,
-    /// AB magnitudes in the order of [`BANDS`]; `None` where the file has none.
+    /// AB magnitudes in the order of [`BANDS`], or `None` if the file has no magnitudes.
     pub mags: Option<[Float32Array; 5]>,
-    /// What is wrong with a row's list of magnitudes, by row; the row's magnitudes are then null.
+    /// Faults of lists of magnitudes, by row. The magnitudes of such a row are null.
     pub mag_faults: BTreeMap<usize, String>,
-    /// The images; `None` where the file has none, or none are wanted.
+    /// The cutouts, or `None` if the file has no cutouts or they are not read.
     pub cutouts: Option<Cutouts>,
     /// Spectroscopic redshift.
     pub z_spec: Float32Array,
-    /// Whether the row withdraws its object; never null.
+    /// Whether the row withdraws its object. Never null.
     pub deleted: BooleanArray,
     /// The columns of [`Layout::keep_fields`], in that order.
     pub keep: Vec<ArrayRef>,
 }
 
 impl Galaxies {
-    /// The bytes of the longest object id, where ids are text.
+    /// The size of the longest object id, or 0 if ids are not text.
     pub(crate) fn longest_id(&self) -> usize {
         use arrow::array::AsArray;
         let ids = self.object_id.as_string_opt::<i32>();

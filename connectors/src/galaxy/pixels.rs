@@ -11,15 +11,15 @@ pub struct Cutout<'a> {
 }
 
 impl Cutout<'_> {
-    /// Side of the image, in pixels.
+    /// The side of the image in pixels.
     pub fn side_px(&self) -> usize {
         self.side_px
     }
 
-    /// The largest absolute value of the pixels of all bands, in nanomaggies; NaN or infinite where a pixel is.
+    /// The largest absolute value of all pixels, in nanomaggies. NaN or infinite if a pixel is.
     pub fn flux_abs_max(&self) -> f32 {
-        // Without their signs, floats are ordered as their bits are, and NaN comes last. No early exit: a loop without
-        // branches is done in vector registers.
+        // Without signs, floats have the order of their bits, and NaN comes last. There is no early exit, because a loop
+        // without branches is compiled to vector instructions.
         const WITHOUT_SIGN: u32 = 0x7fff_ffff;
         let largest = |plane: &[u8]| {
             let (pixels, _) = plane.as_chunks::<4>();
@@ -32,14 +32,14 @@ impl Cutout<'_> {
         }))
     }
 
-    /// Whether every pixel of the five bands is a number, neither NaN nor infinite.
+    /// Whether all pixels are finite.
     pub fn is_finite(&self) -> bool {
         self.flux_abs_max().is_finite()
     }
 
-    /// How many bands have one value in all of the central `side_px` by `side_px` pixels: such a band shows nothing.
+    /// The number of bands that have the same value in all of the central `side_px` by `side_px` pixels.
     ///
-    /// A single pixel is no image, so no band of it is blank.
+    /// A single pixel is never blank.
     pub fn blank_bands(&self, side_px: usize) -> usize {
         let is_blank = |plane: &&&[u8]| {
             let mut lines = centre(plane, self.side_px, side_px);
@@ -47,7 +47,7 @@ impl Cutout<'_> {
             let Some(first) = first.map(f32::from_le_bytes) else {
                 return false;
             };
-            // Nearly all bands end at their first line.
+            // For nearly all bands the search ends in the first line.
             let of_first = |pixel: &[u8; 4]| f32::from_le_bytes(*pixel) == first;
             centre(plane, self.side_px, side_px).all(|line| line.iter().all(of_first))
         };
@@ -59,10 +59,10 @@ impl Cutout<'_> {
 
     /// Copies the central `side_px` by `side_px` pixels to `out`, as `[band, y, x]`.
     ///
-    /// What is cut off on the four sides is the same, or a pixel less at the top and on the left.
+    /// All four sides lose the same number of pixels, or the top and the left lose one pixel less.
     ///
     /// # Panics
-    /// If the cutout is smaller than that, or `out` is not `5 * side_px * side_px` long.
+    /// If the cutout is smaller, or if the length of `out` is not `5 * side_px * side_px`.
     pub fn crop_into(&self, side_px: usize, out: &mut [f32]) {
         assert!(
             side_px <= self.side_px,

@@ -1,11 +1,11 @@
-//! Where the columns of a galaxy stand in a file.
+//! The places of a galaxy's columns in a file.
 
 use arrow::datatypes::{DataType, Schema};
 
 use super::columns::{self, ColumnNames};
 use super::{FileKind, Request, SchemaError};
 
-/// Where the columns stand: indices in the file.
+/// The indices of the columns in a file.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Places {
     pub(super) object_id: Option<usize>,
@@ -54,7 +54,7 @@ impl Places {
         }
     }
 
-    /// What the file lacks that a prediction needs.
+    /// The missing columns that a prediction needs.
     pub(super) fn missing(&self, kind: FileKind, request: &Request) -> Vec<&'static str> {
         if kind == FileKind::SpecZ {
             return Vec::new();
@@ -78,7 +78,7 @@ impl Places {
         missing
     }
 
-    /// Those of them that are read: five magnitudes rather than the list, where there are both.
+    /// The columns that are read. If there are both five magnitudes and a list, the five magnitudes are read.
     pub(super) fn wanted(self, kind: FileKind, request: &Request) -> Places {
         let Places {
             object_id,
@@ -119,7 +119,7 @@ impl Places {
     }
 }
 
-/// The one column of that name.
+/// The index of the only column with this name, or `None` if it is missing.
 pub(super) fn index_of(schema: &Schema, name: &str) -> Result<Option<usize>, SchemaError> {
     let mut indices = (0..)
         .zip(schema.fields())

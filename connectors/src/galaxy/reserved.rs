@@ -1,4 +1,4 @@
-//! Names of the columns that pieces of parts carry on their way. No kept column may have these names.
+//! The names of columns that pieces of parts have only on their way. No kept column may have these names.
 
 /// The columns of pieces that say where a row was found.
 pub(crate) const OBJECT: &str = "__object";

@@ -1,18 +1,18 @@
-//! Fixed-shape tensors: the metadata that says how their values are laid out.
+//! Checks the metadata of fixed-shape tensors, which says how their values are laid out.
 
 use arrow::datatypes::Field;
 use serde::Deserialize;
 
 use super::SchemaError;
 
-/// The metadata of `arrow.fixed_shape_tensor`; its names of dimensions mean nothing to us.
+/// The metadata of `arrow.fixed_shape_tensor`, without the names of its dimensions.
 #[derive(Deserialize)]
 struct TensorShape {
     shape: Vec<usize>,
     permutation: Option<Vec<usize>>,
 }
 
-/// Refuses a fixed-shape tensor that is laid out in another way than `[band, y, x]`.
+/// Refuses a fixed-shape tensor whose layout is not `[band, y, x]`.
 pub(super) fn check_tensor(field: &Field) -> Result<(), SchemaError> {
     let metadata = field.metadata();
     if metadata

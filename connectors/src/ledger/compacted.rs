@@ -1,15 +1,15 @@
-//! Copies of many entries in one object: a long ledger opens in few requests.
+//! Copies of many entries in one object, so that a long ledger opens in few requests.
 //!
 //! ```text
 //! OUT/_hubbleflow/compacted/100/<number of the last entry, 20 digits>.jsonl       100 entries
 //! OUT/_hubbleflow/compacted/10000/<number of the last entry, 20 digits>.jsonl     10,000 entries
 //! ```
-//! The first line of a copy is its header, each other line an entry as it lies in the ledger. So 100,000 entries are 10
-//! copies, and a ledger of any length is read in its length / 10,000 requests, and 200 more at most.
+//! The first line of a copy is its header, and each other line is an entry of the ledger. So 100,000 entries are 10 copies,
+//! and a ledger of n entries is read in n / 10,000 requests and at most 200 more.
 //!
-//! Copies are derived from the entries, and never change what a run reads. Its header holds the checksum
-//! of its lines and that of the entry before them, so copies form a chain, and the last entry of the chain is compared with
-//! the ledger's. A copy that is missing, damaged or of another ledger is ignored, and made again.
+//! Copies are made from the entries, and never change what a run reads. The header of a copy holds the checksum of its
+//! lines and the checksum of the entry before them. So copies form a chain, and the last entry of the chain is compared with
+//! the same entry of the ledger. A copy that is missing, damaged or from a different ledger is ignored and made again.
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt};
 use object_store::ObjectStoreExt;
@@ -24,21 +24,21 @@ use crate::{
     paths::{self, COMPACTED},
 };
 
-/// Entries of a copy: of the large ones, then of the small ones that they are made of.
+/// The number of entries in a copy: in large copies, and in the small copies that they are made of.
 const SIZES: [u64; 2] = [10_000, 100];
-/// Entries of the smallest copy: how often copies are due.
+/// The number of entries in the smallest copy. A copy is due after this number of entries.
 pub(crate) const EVERY: u64 = SIZES[1];
-/// Copies that are read at once; a large one is some 10 MB.
+/// The number of copies that are read at once. A large copy has about 10 MB.
 const COPIES_AT_ONCE: usize = 4;
-/// Entries that are read at once.
+/// The number of entries that are read at once.
 const ENTRIES_AT_ONCE: usize = 32;
 
 /// The first line of a copy.
 #[derive(Serialize, Deserialize)]
 struct Header {
-    /// The format of its entries.
+    /// The format of the entries.
     format: u32,
-    /// The number of its entries.
+    /// The number of entries.
     entries: u64,
     /// The checksum of the line of the entry before the first; empty if there is no such entry.
     follows: String,
@@ -50,7 +50,7 @@ struct Header {
 struct Copy {
     entries: Vec<Entry>,
     follows: String,
-    /// The checksum of the last entry's line: what the next copy follows.
+    /// The checksum of the last entry's line, which the next copy names in `follows`.
     end: String,
 }
 
@@ -58,10 +58,10 @@ struct Copy {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Copied([u64; 2]);
 
-/// Reads the copies: the entries from the first on, up to the last that has a copy.
+/// Reads the copies: all entries from the first entry to the last entry that has a copy.
 ///
 /// # Errors
-/// The store's.
+/// Errors of the store.
 pub(crate) async fn read(output: &Location) -> Result<(Vec<Entry>, Copied), Error> {
     let (mut entries, mut copied, mut end) = (Vec::new(), Copied::default(), String::new());
     for (at, size) in SIZES.into_iter().enumerate() {
@@ -74,7 +74,7 @@ pub(crate) async fn read(output: &Location) -> Result<(Vec<Entry>, Copied), Erro
             .collect();
         let copies = lasts.into_iter().map(|last| read_copy(output, size, last));
         let mut copies = futures::stream::iter(copies.collect::<Vec<_>>()).buffered(COPIES_AT_ONCE);
-        // What comes after a copy that cannot be used is read from smaller copies, or from the entries.
+        // Entries after an unusable copy are read from smaller copies, or from the ledger.
         while let Some(Some(copy)) = copies.try_next().await?
             && copy.follows == end
         {
@@ -92,13 +92,13 @@ pub(crate) async fn read(output: &Location) -> Result<(Vec<Entry>, Copied), Erro
 /// Makes the copies that are due for the first `count` entries of a ledger.
 ///
 /// # Errors
-/// The store's.
+/// Errors of the store.
 pub(crate) async fn write(
     output: &Location,
     Copied(copied): &mut Copied,
     count: u64,
 ) -> Result<(), Error> {
-    // Small ones first: the large ones are made of them.
+    // Small copies come first, because large copies are made of them.
     for (at, size) in SIZES.into_iter().enumerate().rev() {
         while copied[at] + size <= count {
             let last = copied[at] + size;
@@ -107,7 +107,7 @@ pub(crate) async fn write(
                 _ => lines_of_entries(output, last).await,
             };
             let (follows, lines) = made.inspect_err(|_| {
-                // A small copy may have been damaged since: the next time all of these are made again.
+                // A small copy may have been damaged. The next call makes all of them again.
                 copied[1] = copied[1].min(copied[0]);
             })?;
             let header = Header {
@@ -116,7 +116,7 @@ pub(crate) async fn write(
                 follows,
                 checksum: checksum(&lines),
             };
-            let mut text = serde_json::to_vec(&header).expect("a header is plain data");
+            let mut text = serde_json::to_vec(&header).expect("invariant: a header is plain data");
             text.push(b'\n');
             text.extend(lines);
             let name = paths::entry_copy(size, last);
@@ -128,7 +128,7 @@ pub(crate) async fn write(
     Ok(())
 }
 
-/// The last entries of the copies of a size that begin after an entry, in order.
+/// Lists the copies of a size that begin after an entry: the numbers of their last entries, in order.
 async fn listed(output: &Location, size: u64, after: u64) -> Result<Vec<u64>, Error> {
     let folder = format!("{COMPACTED}/{size}");
     let offset = output.path(&paths::entry_copy(size, after))?;
@@ -147,7 +147,7 @@ async fn listed(output: &Location, size: u64, after: u64) -> Result<Vec<u64>, Er
     Ok(lasts)
 }
 
-/// The entries of a copy; `None` if it cannot be used.
+/// Reads a copy, or returns `None` if the copy cannot be used.
 async fn read_copy(output: &Location, size: u64, last: u64) -> Result<Option<Copy>, Error> {
     let name = paths::entry_copy(size, last);
     let Some(text) = output.read_if_there(&name).await? else {
@@ -165,7 +165,7 @@ async fn read_copy(output: &Location, size: u64, last: u64) -> Result<Option<Cop
     }
 }
 
-/// Reads a copy of the `size` entries from `first` on.
+/// Parses a copy of the `size` entries from `first` on.
 fn parse(text: &[u8], first: u64, size: u64) -> Result<Copy, String> {
     let (follows, text) = lines_of(text, size)?;
     let (mut entries, mut end) = (Vec::new(), &b""[..]);
@@ -190,7 +190,7 @@ fn parse(text: &[u8], first: u64, size: u64) -> Result<Copy, String> {
     }
 }
 
-/// What a copy follows, and its lines: those that were written.
+/// The checksum that a copy follows, and its lines, checked against the header.
 fn lines_of(text: &[u8], size: u64) -> Result<(String, &[u8]), String> {
     let end = text.iter().position(|&byte| byte == b'\n');
     let (header, lines) = text.split_at(end.map_or(text.len(), |end| end + 1));
@@ -201,7 +201,7 @@ fn lines_of(text: &[u8], size: u64) -> Result<(String, &[u8]), String> {
     }
     match checksum(lines) == header.checksum {
         true => Ok((header.follows, lines)),
-        false => Err("its lines have another checksum than its header says".to_owned()),
+        false => Err("its lines do not have the checksum in its header".to_owned()),
     }
 }
 
@@ -209,7 +209,7 @@ fn json<'a, T: Deserialize<'a>>(line: &'a [u8]) -> Result<T, String> {
     serde_json::from_slice(line).map_err(|error| error.to_string())
 }
 
-/// Whether the last entry that was read from copies lies in the ledger as it is.
+/// Whether the last entry that was read from copies is the same in the ledger.
 async fn is_of_this_ledger(output: &Location, last: Option<&Entry>) -> Result<bool, Error> {
     let Some(last) = last else {
         return Ok(true);
@@ -219,19 +219,19 @@ async fn is_of_this_ledger(output: &Location, last: Option<&Entry>) -> Result<bo
     if !same {
         let sequence = last.sequence;
         tracing::warn!(
-            "{}/{COMPACTED} is of another ledger at entry {sequence}, and is ignored",
+            "{}/{COMPACTED} is from a different ledger at entry {sequence}, and is ignored",
             output.url
         );
     }
     Ok(same)
 }
 
-/// What the small copy that ends with an entry follows, and its lines.
+/// Makes the content of the small copy that ends with an entry: the checksum that it follows, and its lines.
 async fn lines_of_entries(output: &Location, last: u64) -> Result<(String, Vec<u8>), Error> {
     let before = last - EVERY;
     let reads = (before.max(1)..=last).map(|sequence| async move {
         let text = read_there(output, &paths::entry(sequence)).await?;
-        // Text of JSON holds no line break: what is left out lies between its parts.
+        // Strings in JSON contain no line breaks, so removing line breaks does not change an entry.
         let lines = text.split(|&byte| byte == b'\n').map(<[u8]>::trim_ascii);
         Ok::<_, Error>(lines.collect::<Vec<_>>().concat())
     });
@@ -245,7 +245,8 @@ async fn lines_of_entries(output: &Location, last: u64) -> Result<(String, Vec<u
     Ok((follows, lines.concat()))
 }
 
-/// What the large copy that ends with an entry follows, and its lines: those of the small ones.
+/// Makes the content of the large copy that ends with an entry from small copies: the checksum that it follows, and its
+/// lines.
 async fn lines_of_copies(output: &Location, last: u64) -> Result<(String, Vec<u8>), Error> {
     let smaller = (last - SIZES[0] + EVERY..=last).step_by(EVERY as usize);
     let reads = smaller.map(|last| async move {
@@ -253,7 +254,7 @@ async fn lines_of_copies(output: &Location, last: u64) -> Result<(String, Vec<u8
         let text = read_there(output, &name).await?;
         let (follows, lines) = lines_of(&text, EVERY).map_err(|reason| Error::Ledger {
             object: output.url_of(&name),
-            reason: format!("is no copy of entries, and is made again: {reason}"),
+            reason: format!("is not a copy of entries, and is made again: {reason}"),
         })?;
         Ok::<_, Error>((follows, lines.to_vec()))
     });

@@ -1,4 +1,4 @@
-//! What one entry of the ledger says: a drop is committed, or an attempt is abandoned.
+//! One entry of the ledger. It commits a drop or abandons an attempt.
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -9,34 +9,34 @@ use crate::{
 
 /// The newest format this engine writes and reads.
 pub const FORMAT: u32 = 1;
-/// What an entry says happened.
+/// The effect of an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum EntryKind {
-    /// A drop is committed: its files are those listed.
+    /// Commits a drop with the listed files.
     Drop,
-    /// What the attempt staged is void: it will not be committed.
+    /// Abandons an attempt. Its staged files will not be committed.
     Abandoned,
 }
 
-/// One entry.
+/// One entry of the ledger.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Entry {
     /// The version of the format. It rises when the meaning of a field changes.
     pub format: u32,
-    /// Its number, from 1.
+    /// The number of the entry, from 1.
     pub sequence: u64,
-    /// What happened.
+    /// The effect of the entry.
     pub kind: EntryKind,
     /// The attempt that staged the files.
     pub attempt: String,
-    /// The drop; an abandoned attempt may have died before it was known.
+    /// The drop. It is empty if the attempt was abandoned.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub drop: String,
-    /// The model's whole id.
+    /// The full id of the model.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub model_id: String,
-    /// The engine's version.
+    /// The version of the engine.
     pub engine: String,
     /// The settings that change results.
     #[serde(default)]
@@ -47,22 +47,22 @@ pub struct Entry {
     /// The types of the kept columns in this drop.
     #[serde(default, skip_serializing_if = "KeptTypes::is_empty")]
     pub keep: KeptTypes,
-    /// The objects read.
+    /// The objects that were read.
     #[serde(default)]
     pub inputs: Vec<Input>,
     /// Files of the drop that were not read, by their paths below the catalog.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub ignored: Vec<String>,
-    /// The rows by door.
+    /// The number of rows by door.
     #[serde(default)]
     pub rows: RowCounts,
-    /// The files written.
+    /// The files that were written.
     #[serde(default)]
     pub files: Vec<FileRecord>,
 }
 
 impl Entry {
-    /// The paths of its files, below the output.
+    /// The paths of the files below the output.
     pub fn paths(&self) -> impl Iterator<Item = &str> {
         self.files.iter().map(|file| file.path.as_str())
     }
@@ -78,7 +78,7 @@ impl Entry {
         limit.is_some_and(|limit| !limit.is_null())
     }
 
-    /// An entry that voids what an attempt staged.
+    /// Makes an entry that abandons an attempt.
     pub fn abandoned(attempt: &str, engine: &str) -> Self {
         Self {
             format: FORMAT,
@@ -99,10 +99,10 @@ impl Entry {
     }
 }
 
-/// Rows of a drop by the door they left through: `read == written + learned + rejected`.
+/// The number of rows of a drop by the door through which they left: `read == written + learned + rejected`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RowCounts {
-    /// Rows that came in.
+    /// Rows that were read.
     pub read: u64,
     /// Rows in `photoz/`: predicted or withdrawn.
     pub written: u64,
@@ -131,17 +131,17 @@ impl std::ops::AddAssign for RowCounts {
 /// A committed file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FileRecord {
-    /// Where it lies below the output.
+    /// The path below the output.
     pub path: String,
-    /// Its rows.
+    /// The number of rows.
     pub rows: u64,
-    /// Its size.
+    /// The size.
     pub bytes: u64,
-    /// The SHA-256 of its bytes, in hex.
+    /// The SHA-256 of the bytes, in hex.
     pub sha256: String,
 }
 
-/// The checksum of a file as the ledger keeps it: the SHA-256 of its bytes, in hex.
+/// The checksum of a file in the ledger: the SHA-256 of its bytes, in hex.
 pub fn checksum(bytes: &[u8]) -> String {
     let digest = Sha256::digest(bytes);
     digest.iter().map(|byte| format!("{byte:02x}")).collect()

@@ -1,11 +1,11 @@
-//! The object that holds one entry of the ledger: reads and parses it.
+//! Reads and parses the object that holds one entry of the ledger.
 use crate::{
     Error, Location, json_format,
     ledger::entry::{Entry, FORMAT},
     paths,
 };
 
-/// Reads the entry at a number of the ledger; `None` if there is none.
+/// Reads the entry with this number, or returns `None` if it does not exist.
 pub(crate) async fn read_entry(output: &Location, sequence: u64) -> Result<Option<Entry>, Error> {
     let name = paths::entry(sequence);
     let Some(text) = output.read_if_there(&name).await? else {

@@ -1,4 +1,4 @@
-//! Finds the entries of a ledger by drop and by attempt, without a search of the whole ledger.
+//! An index of a ledger, to find entries by drop and by attempt without a search of the whole ledger.
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use crate::{
@@ -6,17 +6,17 @@ use crate::{
     ledger::entry::{Entry, EntryKind},
 };
 
-/// Entries in the order of their numbers.
+/// The entries in the order of their numbers, and indexes of them.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct LedgerIndex {
     entries: Vec<Entry>,
-    /// Where each committed drop's entries are, the oldest first.
+    /// The places of the entries of each committed drop, the oldest first.
     by_drop: HashMap<String, Vec<usize>>,
-    /// Where each attempt's first entry is.
+    /// The place of the first entry of each attempt.
     by_attempt: HashMap<String, usize>,
-    /// The type of the ids of each drop that has any, by the place of the drop's newest entry.
+    /// The type of the ids of each drop that has ids, by the place of the drop's newest entry.
     ids: BTreeMap<usize, IdKind>,
-    /// By kept column, where the newest entries of the drops are that have values of it.
+    /// For each kept column, the places of the newest entries of drops that have values of the column.
     kept: HashMap<String, BTreeSet<usize>>,
 }
 
@@ -69,16 +69,16 @@ impl LedgerIndex {
         self.entries.get(*place)
     }
 
-    /// The type of the ids of the first other drop that has any, and that drop's name.
+    /// The type of the ids of the first other drop that has ids, and the name of that drop.
     pub(crate) fn ids_of_others(&self, drop: &str) -> Option<(IdKind, &str)> {
-        // One drop has one newest entry, so this looks at two entries at most.
+        // A drop has one newest entry, so this loop ends after two entries.
         self.ids
             .iter()
             .map(|(&place, &kind)| (kind, self.entries[place].drop.as_str()))
             .find(|(_kind, other)| *other != drop)
     }
 
-    /// The type of a kept column in the newest entry of another drop that has it, and that drop's name.
+    /// The type of a kept column in the newest entry of another drop that has the column, and the name of that drop.
     pub(crate) fn kept_by_others(&self, drop: &str, column: &str) -> Option<(&str, &str)> {
         let places = self.kept.get(column)?.iter().rev();
         let mut others = places.map(|&place| &self.entries[place]);
@@ -114,7 +114,7 @@ mod tests {
         index.push(entry("a", "4", Some(IdKind::String)));
         assert_eq!(index.ids_of_others("a"), Some((IdKind::String, "c")));
         assert_eq!(index.ids_of_others("c"), Some((IdKind::String, "a")));
-        // Taken in again without any id, a drop says nothing of them.
+        // A drop that was committed again without ids has no type of ids.
         index.push(entry("a", "5", None));
         assert_eq!(index.ids_of_others("c"), None);
         let attempts: Vec<_> = index.of_drop("a").map(|entry| &*entry.attempt).collect();
@@ -122,7 +122,7 @@ mod tests {
         assert_eq!(index.of_attempt("3").unwrap().drop, "c");
     }
 
-    /// Each of these questions was a search of the whole ledger, and `ids_of_others` one for each entry of it.
+    /// Regression: each of these calls searched the whole ledger, and `ids_of_others` searched it once for each entry.
     #[test]
     #[expect(clippy::disallowed_methods, reason = "the test measures time")]
     fn no_question_about_a_drop_searches_the_ledger() {
@@ -131,7 +131,7 @@ mod tests {
             let name = format!("{number}");
             index.push(entry(&name, &name, None));
         }
-        // All of them taken in again: none of the first 20,000 entries is the newest of its drop.
+        // All drops are committed again: none of the first 20,000 entries is the newest of its drop.
         for number in 0..20_000 {
             index.push(entry(
                 &format!("{number}"),

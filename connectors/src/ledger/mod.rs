@@ -1,4 +1,4 @@
-//! The ledger: which drops are committed, one numbered object each, made with create-if-absent.
+//! The ledger: numbered objects, made with create-if-absent, that say which drops are committed.
 //!
 //! ```text
 //! OUT/_hubbleflow/ledger/00000000000000000001.json     gapless; an entry never changes
@@ -25,7 +25,7 @@ use crate::{
 
 pub use self::entry::{Entry, EntryKind, FORMAT, FileRecord, RowCounts, checksum};
 
-/// Entries that are read at once.
+/// The number of entries that are read at once.
 const READS_AT_ONCE: usize = 32;
 
 /// The outcome of appending an entry.
@@ -33,13 +33,13 @@ const READS_AT_ONCE: usize = 32;
 pub enum Appended {
     /// The entry is in the ledger under this number.
     Committed(u64),
-    /// Another run has committed the same drop since this attempt began, so this attempt is void.
+    /// Another run committed the same drop after this attempt began, so this attempt is void.
     Overtaken(u64),
-    /// Another run has abandoned this attempt: its stage may be gone.
+    /// Another run abandoned this attempt. The stage may be gone.
     Abandoned(u64),
 }
 
-/// The entries so far, and where the next one goes.
+/// The entries of an output so far.
 #[derive(Clone, Debug)]
 pub struct Ledger {
     output: Location,
@@ -49,7 +49,7 @@ pub struct Ledger {
 }
 
 impl Ledger {
-    /// A ledger that is not read, for a process that commits nothing.
+    /// Makes a ledger without reading its entries, for a process that commits nothing.
     pub fn unread(output: &Location) -> Self {
         Self {
             output: output.clone(),
@@ -58,13 +58,13 @@ impl Ledger {
         }
     }
 
-    /// Reads the ledger of an output; an output without one has an empty ledger.
+    /// Reads the ledger of an output. It is empty if the output does not exist.
     ///
     /// # Errors
-    /// The store's, [`Error::Format`], or [`Error::Ledger`] where a number is missing.
+    /// Errors of the store, [`Error::Format`], or [`Error::Ledger`] if an entry is missing.
     pub async fn open(output: &Location) -> Result<Self, Error> {
         let mut ledger = Self::unread(output);
-        // Copies save time, and that is all: where they cannot be read, the entries are.
+        // Copies only save time. If they cannot be read, the entries are read.
         let read = compacted::read(output).await;
         let (copies, copied) = read.unwrap_or_else(|error| {
             tracing::warn!("the ledger is read entry by entry, which is slow: {error}");
@@ -91,7 +91,7 @@ impl Ledger {
         self.index.entries()
     }
 
-    /// The number the next entry will have: an attempt that begins now is judged by the entries from here on.
+    /// The number of the next entry. An attempt that begins now is judged by the entries from this number on.
     pub fn next(&self) -> u64 {
         self.entries().len() as u64 + 1
     }
@@ -106,13 +106,13 @@ impl Ledger {
         self.of_drop(drop).next_back()
     }
 
-    /// Whether an attempt has committed, and as what.
+    /// The first entry of an attempt.
     pub fn of_attempt(&self, attempt: &str) -> Option<&Entry> {
         self.index.of_attempt(attempt)
     }
 
-    /// Makes the copies of entries that are due, one for every hundred. They are derived: where one cannot be made, a
-    /// warning says so, and it is tried again after the next hundred entries.
+    /// Makes the copies that are due, one after every hundred entries. If a copy cannot be made, this is only a warning, and
+    /// the copy is tried again after the next hundred entries.
     pub async fn compact(&mut self) {
         let count = self.next() - 1;
         if let Err(error) = compacted::write(&self.output, &mut self.copied, count).await {
@@ -123,7 +123,7 @@ impl Ledger {
     /// Reads the entries that other runs have appended.
     ///
     /// # Errors
-    /// The store's, or [`Error::Format`].
+    /// Errors of the store, or [`Error::Format`].
     pub async fn refresh(&mut self) -> Result<(), Error> {
         while let Some(entry) = read_entry(&self.output, self.next()).await? {
             self.index.push(entry);
@@ -131,12 +131,12 @@ impl Ledger {
         Ok(())
     }
 
-    /// Appends an entry at the next free number, unless what came since `began` has settled its attempt or its drop.
+    /// Appends an entry with the next free number, unless an entry since `began` has settled its attempt or its drop.
     ///
     /// # Errors
-    /// [`Error::Mixed`] where it does not go with the entries before it: its ids are of another type, or another run with
-    /// another model has come between. The store's; the entry may then be in the ledger all the same, and the next start
-    /// finds out.
+    /// [`Error::Mixed`] if the entry does not fit the entries before it: its ids have a different type, or another run has
+    /// committed with a different model since `began`. Errors of the store; the entry may be in the ledger all the same, and
+    /// the next start finds out.
     pub async fn append(&mut self, mut entry: Entry, began: u64) -> Result<Appended, Error> {
         loop {
             if let Some(verdict) = self.verdict(&entry.attempt, &entry.drop, began) {
@@ -148,10 +148,10 @@ impl Ledger {
             entry.sequence = self.next();
             self.check_last().await?;
             let created = self.create(&entry).await;
-            // What is there counts, whatever the store has answered: it may have lost its answer, or say yes and mean no.
+            // The content of the ledger counts, and not the answer of the store, which may be lost or wrong.
             match (read_entry(&self.output, self.next()).await, created) {
                 (Ok(Some(there)), _) => self.index.push(there),
-                // It may be ours, damaged: nobody may clear the stage as if the attempt were void.
+                // This may be our own entry, damaged. Then the stage must not be cleared as if the attempt were void.
                 (Err(Error::Ledger { object, reason }), Ok(())) => {
                     return Err(Error::NotWritten { object, reason });
                 }
@@ -163,7 +163,7 @@ impl Ledger {
         }
     }
 
-    /// Makes sure that the ids of a drop are of the catalog's type: that of the first of the other drops with any, as they stand.
+    /// Makes sure that the ids of a drop have the type of the catalog, which is the type in the newest entries of other drops.
     ///
     /// # Errors
     /// [`Error::Mixed`] naming both types and the other drop.
@@ -176,12 +176,12 @@ impl Ledger {
         }
     }
 
-    /// The type of a kept column in the newest of the other drops that have it, as they stand, and that drop's name.
+    /// The type of a kept column in the newest entry of another drop that has the column, and the name of that drop.
     pub fn kept_type(&self, drop: &str, column: &str) -> Option<(&str, &str)> {
         self.index.kept_by_others(drop, column)
     }
 
-    /// Makes sure that the kept columns of a drop have the types that they have in the other drops.
+    /// Makes sure that the kept columns of a drop have the same types as in other drops.
     ///
     /// # Errors
     /// [`Error::Mixed`] naming the column, both types and the other drop.
@@ -197,7 +197,7 @@ impl Ledger {
         Ok(())
     }
 
-    /// Makes sure that no other model has predicted since `began`: of those before, whoever runs has decided.
+    /// Makes sure that no other model has predicted since `began`. Earlier entries were checked when the run began.
     fn check_model(&self, entry: &Entry, began: u64) -> Result<(), Error> {
         let since = self.entries().iter().skip(began.saturating_sub(1) as usize);
         let mut others = since.filter(|other| other.predicts() && entry.predicts());
@@ -230,7 +230,7 @@ impl Ledger {
             })
     }
 
-    /// Makes sure that the entry before the next one is still there, so that no number is left out.
+    /// Makes sure that the last entry still exists, so that no number is left out.
     async fn check_last(&self) -> Result<(), Error> {
         let Some(last) = self.entries().last() else {
             return Ok(());
@@ -262,7 +262,7 @@ impl Ledger {
     }
 }
 
-/// How many entries lie in the ledger after a number. Where they begin, a store lists no more than these.
+/// Counts the entries of the ledger after a number. A store lists only the names after this number.
 async fn count_after(output: &Location, sequence: u64) -> Result<u64, Error> {
     let (folder, offset) = (
         output.path(paths::LEDGER)?,

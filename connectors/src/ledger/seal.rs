@@ -1,4 +1,4 @@
-//! The checksum inside an entry, by which damage to the entry is found.
+//! The checksum inside an entry, which shows whether the entry is damaged.
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -7,7 +7,7 @@ use crate::{
     paths,
 };
 
-/// The field of an entry that holds the checksum of all others.
+/// The field of an entry with the checksum of all other fields.
 const CHECKSUM: &str = "checksum";
 
 /// Encodes an entry with the checksum of its fields.
@@ -18,18 +18,19 @@ pub(crate) fn sealed(entry: &Entry) -> Vec<u8> {
         entry: &'a Entry,
         checksum: String,
     }
-    let says = serde_json::to_vec(entry).expect("an entry is plain data");
-    let checksum = checksum_of(&says).expect("an entry is JSON");
-    serde_json::to_vec_pretty(&Sealed { entry, checksum }).expect("an entry is plain data")
+    let text = serde_json::to_vec(entry).expect("invariant: an entry is plain data");
+    let checksum = checksum_of(&text).expect("invariant: an entry is JSON");
+    serde_json::to_vec_pretty(&Sealed { entry, checksum })
+        .expect("invariant: an entry is plain data")
 }
 
 /// The checksum of all fields but `checksum`. Spaces and the order of fields do not matter.
 fn checksum_of(text: &[u8]) -> serde_json::Result<String> {
-    let mut says: serde_json::Value = serde_json::from_slice(text)?;
-    if let Some(fields) = says.as_object_mut() {
+    let mut entry: serde_json::Value = serde_json::from_slice(text)?;
+    if let Some(fields) = entry.as_object_mut() {
         fields.remove(CHECKSUM);
     }
-    Ok(checksum(says.to_string().as_bytes()))
+    Ok(checksum(entry.to_string().as_bytes()))
 }
 
 /// Reads an entry of the ledger again and says what is wrong with it, or `None` if it is intact.
@@ -37,7 +38,7 @@ fn checksum_of(text: &[u8]) -> serde_json::Result<String> {
 /// Older engines wrote no checksum.
 ///
 /// # Errors
-/// The store's.
+/// Errors of the store.
 pub async fn entry_fault(output: &Location, entry: &Entry) -> Result<Option<String>, Error> {
     #[derive(Deserialize)]
     struct Sealed {

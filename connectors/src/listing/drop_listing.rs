@@ -1,20 +1,20 @@
-//! How the objects of a catalog make drops, and a drop as a listing shows it.
+//! A drop as a listing shows it, and the ways to group objects into drops.
 use serde::{Deserialize, Serialize};
 
 use crate::store::object_ref::ObjectRef;
 
-/// How the objects below the prefix make drops.
+/// How the objects below the prefix are grouped into drops.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum DropBy {
     /// Each child of the prefix is a drop.
     #[default]
     Child,
-    /// All objects below the prefix are one drop, named as the prefix's last part: a HATS or plain catalog.
+    /// All objects below the prefix are one drop, as in a HATS catalog. It is named like the last part of the prefix.
     All,
 }
 
-/// A drop as the listing shows it.
+/// A drop as a listing shows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DropListing {
     /// The name, which identifies the drop in every run.
@@ -26,7 +26,7 @@ pub struct DropListing {
 }
 
 impl DropListing {
-    /// A drop that is committed already. Only its name is known.
+    /// Describes a drop that is committed already, of which only the name is known.
     pub fn committed(name: &str) -> Self {
         Self {
             name: name.to_owned(),

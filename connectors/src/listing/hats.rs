@@ -1,24 +1,24 @@
-//! A HATS catalog (what LSDB opens) as one drop: the tiles of its main table are read, the rest is ignored.
+//! Reads a HATS catalog, the format of LSDB, as one drop: the tiles of its main table are read, other files are ignored.
 //!
 //! ```text
-//! collection.properties                     hats_primary_table_url says which folder is the main table
-//! NAME/hats.properties                      the main table; at the top where there is no collection
+//! collection.properties                     hats_primary_table_url names the folder of the main table
+//! NAME/hats.properties                      the main table; at the top if there is no collection
 //! NAME/dataset/Norder=k/Dir=d/Npix=n.parquet
-//! NAME_margin/… NAME_index/…                margins and indexes: rows of the main table again
+//! NAME_margin/… NAME_index/…                margins and indexes, which repeat rows of the main table
 //! ```
 
 use crate::{Error, Location, listing::names::is_parquet};
 
-/// The file that makes a folder a collection of a main table, its margins and its indexes.
+/// The file that marks a folder as a collection of a main table, its margins and its indexes.
 pub(crate) const COLLECTION: &str = "collection.properties";
-/// The sample of the rows that HATS keeps beside the tiles.
+/// The sample of rows that HATS stores beside the tiles.
 const THUMBNAIL: &str = "data_thumbnail.parquet";
 
-/// The folder of the main table within a drop, empty for the drop itself; `None` where the drop is no HATS catalog.
-/// `paths` are all paths within the drop, which lies at `folder` below the catalog.
+/// The folder of the main table within a drop, empty for the drop itself, or `None` if the drop is not a HATS catalog.
+/// `paths` are all paths within the drop, and `folder` is the path of the drop below the catalog.
 ///
 /// # Errors
-/// The store's, or [`Error::Mixed`] where the collection does not say which table is the main one.
+/// Errors of the store, or [`Error::Mixed`] if the collection does not name its main table.
 pub(crate) async fn main_table(
     place: &Location,
     folder: &str,
@@ -38,12 +38,12 @@ pub(crate) async fn main_table(
     Ok((paths.iter().any(says_so) && has_tiles()).then(String::new))
 }
 
-/// Whether an object of the main table holds its rows.
+/// Whether an object of the main table is a tile with rows.
 pub(crate) fn is_tile(path: &str) -> bool {
     is_parquet(path) && path.split('/').any(|part| part.starts_with("Npix="))
 }
 
-/// The main table of a collection.
+/// The folder of the main table of a collection.
 async fn collection(place: &Location, folder: &str, paths: &[&str]) -> Result<String, Error> {
     let path = match folder {
         "" => COLLECTION.to_owned(),

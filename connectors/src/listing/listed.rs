@@ -1,4 +1,4 @@
-//! What a listing asks for and what it shows.
+//! The request and the result of a listing.
 use std::collections::HashSet;
 
 use object_store::ObjectMeta;
@@ -15,19 +15,19 @@ pub(crate) struct Listed {
 /// A name that cannot be read as an object.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Fault {
-    /// Where it lies below the place, with what cannot be printed escaped.
+    /// The path below the place. Characters that cannot be printed are escaped.
     pub path: String,
-    /// Why it cannot be taken, and what to do about it.
+    /// Why the name cannot be read, and what to do about it.
     pub reason: String,
 }
 
 /// Which part of a place is listed.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Part<'a> {
-    /// All of it.
+    /// The whole place.
     All,
-    /// One child: an object, or a folder with all below it.
+    /// One child: an object, or a folder and everything below it.
     Child(&'a str),
-    /// The children whose names are not known yet; where the store lists in order, those after the last known name alone.
+    /// The children whose names are not known yet. If the store lists in order, only the children after the last known name.
     New(&'a HashSet<String>),
 }

@@ -1,5 +1,5 @@
-//! Drops as a listing shows them: objects, ignored files and faults, whether the sender has marked the drop as whole, and a
-//! fingerprint that changes with the drop.
+//! Groups the objects of a listing into drops. A listed drop has its objects, its ignored files and its faults. It says
+//! whether the sender has marked the drop as complete, and has a fingerprint that changes with the drop.
 use std::{
     collections::{BTreeMap, BTreeSet},
     hash::{Hash, Hasher},
@@ -19,10 +19,10 @@ use crate::{
     store::{etag::version, object_ref::ObjectRef},
 };
 
-/// The object by which a sender marks a folder as whole.
+/// The name of the object by which a sender marks a folder as complete.
 pub const SUCCESS: &str = "_SUCCESS";
 
-/// Files that tools write beside Parquet files. They hold no rows, and nothing is said of them.
+/// Files that tools write beside Parquet files. They hold no rows, and are ignored without a message.
 const SIDE_FILES: [&str; 8] = [
     "properties",
     "hats.properties",
@@ -34,22 +34,22 @@ const SIDE_FILES: [&str; 8] = [
     "point_map.fits",
 ];
 
-/// A drop as a listing shows it.
+/// A drop as a listing shows it, with its objects.
 #[derive(Clone, Debug)]
 pub struct ListedDrop {
     /// The drop.
     pub listing: DropListing,
-    /// Its Parquet objects in the byte order of their paths.
+    /// The Parquet objects in the byte order of their paths.
     pub objects: Vec<ObjectRef>,
-    /// Files in it that are not read, by their paths below the catalog. Side files that hold no rows are left out.
+    /// Files of the drop that are not read, by their paths below the catalog. Side files without rows are left out.
     pub ignored: Vec<String>,
-    /// Whether it is a folder that holds `_SUCCESS`, and nothing in it is newer than that.
+    /// Whether the drop is a folder with `_SUCCESS`, and no file in it is newer than `_SUCCESS`.
     pub is_whole: bool,
     /// Hash of all names, sizes and ETags. It changes when any of them does.
     pub fingerprint: u64,
 }
 
-/// What a listing of a catalog shows.
+/// The drops of a catalog, as one listing shows them.
 #[derive(Clone, Debug, Default)]
 pub struct ListedDrops {
     /// The drops, in the byte order of their names.
@@ -59,7 +59,7 @@ pub struct ListedDrops {
 }
 
 impl ListedDrop {
-    /// The bytes of its Parquet objects.
+    /// The size of all Parquet objects.
     pub fn bytes(&self) -> u64 {
         self.objects.iter().map(|object| object.bytes).sum()
     }
@@ -69,14 +69,14 @@ impl ListedDrop {
         !self.objects.is_empty() || self.listing.fault.is_some()
     }
 
-    /// One line on the files that are ignored; `None` where no file is.
+    /// One line on the ignored files, or `None` if no file is ignored.
     pub fn ignored_line(&self) -> Option<String> {
         let line = ignored_line(&self.ignored)?;
         Some(format!("drop {}: {line}", self.listing.name))
     }
 }
 
-/// One line on files that are ignored, the first of them by name; `None` where no file is.
+/// One line on the ignored files that names the first of them, or `None` if no file is ignored.
 pub fn ignored_line(ignored: &[String]) -> Option<String> {
     const NAMED: usize = 10;
     let (count, names) = (ignored.len(), ignored.iter().take(NAMED).cloned());
@@ -96,16 +96,18 @@ pub fn ignored_line(ignored: &[String]) -> Option<String> {
     })
 }
 
-/// The drops at `location` in the byte order of their names, with all that they hold, by one listing.
+/// Lists the drops at `location` with their objects, in the byte order of their names.
 ///
 /// # Errors
-/// The store's; where there is nothing, or a file; and where the name of a catalog that is one drop is no drop's.
+/// - Errors of the store
+/// - [`Error::NotFound`] if there is no such folder
+/// - [`Error::Url`] if the place is a file, or cannot be listed with this `drop_by`
 pub async fn list_drops(location: &Location, drop_by: DropBy) -> Result<ListedDrops, Error> {
     check_is_folder(location).await?;
     if drop_by == DropBy::All && !is_name(&all_in_one(location)) {
         return Err(Error::Url {
             url: location.url.clone(),
-            reason: "as one drop it is named as its folder, and no drop's name begins with `_` or `.`, which readers pass over: rename the folder, or take each child as a drop (--drop-by child)".to_owned(),
+            reason: "as one drop it has the name of its folder, and the name of a drop must not begin with `_` or `.`, because readers ignore such names: rename the folder, or take each child as a drop (--drop-by child)".to_owned(),
         });
     }
     let listed = list(location, Part::All).await?;
@@ -114,7 +116,7 @@ pub async fn list_drops(location: &Location, drop_by: DropBy) -> Result<ListedDr
         return Err(Error::Url {
             url: location.url.clone(),
             reason: format!(
-                "holds {}, so it is a HATS collection, whose margins and indexes are no drops; take its main table as one drop (--drop-by all)",
+                "holds {}, so it is a HATS collection, whose margins and indexes are not drops; take its main table as one drop (--drop-by all)",
                 hats::COLLECTION
             ),
         });
@@ -126,17 +128,17 @@ pub async fn list_drops(location: &Location, drop_by: DropBy) -> Result<ListedDr
     group(location, drop_by, listed).await
 }
 
-/// The drops below a prefix in the byte order of their names: those that hold a Parquet object, or cannot be taken.
+/// The drops below a prefix in the byte order of their names. A folder is a drop if it holds a Parquet object or a fault.
 ///
 /// # Errors
-/// As [`list_drops`].
+/// The errors of [`list_drops`].
 pub async fn drops(location: &Location, drop_by: DropBy) -> Result<Vec<DropListing>, Error> {
     let listed = list_drops(location, drop_by).await?.drops.into_iter();
     let with_rows = listed.filter(ListedDrop::is_drop);
     Ok(with_rows.map(|drop| drop.listing).collect())
 }
 
-/// Refuses a place on this machine that is not there, or is a file.
+/// Refuses a place on this machine that does not exist or is a file.
 async fn check_is_folder(location: &Location) -> Result<(), Error> {
     location.check_exists().await?;
     let Some(folder) = &location.folder else {
@@ -165,14 +167,14 @@ fn not_a_folder(location: &Location) -> Error {
 /// Objects and faults of one drop.
 #[derive(Default)]
 struct Held<'a> {
-    /// Whether it is a folder, and whether an object has its name.
+    /// Whether the drop is a folder, and whether there is an object of the same name.
     is_folder: bool,
     is_object: bool,
     objects: Vec<(&'a str, &'a ObjectMeta)>,
     faults: Vec<&'a Fault>,
 }
 
-/// Sorts what was listed by drop.
+/// Groups the result of a listing by drop.
 pub(crate) async fn group(
     location: &Location,
     drop_by: DropBy,
@@ -282,11 +284,11 @@ async fn listed_drop(
 
 /// The role of an object in a drop.
 enum Role<'a> {
-    /// Its rows are read.
+    /// The rows of the object are read.
     Rows,
-    /// A side file that is known to hold no rows.
+    /// A side file without rows, which is ignored without a message.
     Quiet,
-    /// It is ignored under this name: its own, or that of the folder it lies in.
+    /// The object is ignored. The name is its own, or the name of its folder.
     Ignored(&'a str),
 }
 
@@ -301,13 +303,13 @@ fn role<'a>(path: &'a str, bytes: u64, table: Option<&str>) -> Role<'a> {
         (Some(inside), Some(_)) if hats::is_tile(inside) => Role::Rows,
         (Some(_), None) if is_parquet(path) => Role::Rows,
         _ if is_side_file(path, bytes) => Role::Quiet,
-        // A margin or an index by its folder: it may have thousands of tiles.
+        // A margin or an index may have thousands of tiles, so the message names only its folder.
         (None, _) => Role::Ignored(path.find('/').map_or(path, |end| &path[..=end])),
         _ => Role::Ignored(path),
     }
 }
 
-/// Whether a file that is not read is one that tools write beside Parquet files, or holds nothing.
+/// Whether an ignored file is empty, or is a file that tools write beside Parquet files.
 fn is_side_file(path: &str, bytes: u64) -> bool {
     let name = path.rsplit('/').next().unwrap_or(path);
     let is_hidden = !path.split('/').all(is_name);
@@ -316,7 +318,7 @@ fn is_side_file(path: &str, bytes: u64) -> bool {
     is_hidden || is_empty || is_sky_map || name.ends_with(".crc") || SIDE_FILES.contains(&name)
 }
 
-/// Why a drop fails for what cannot be taken in it.
+/// The reason why a drop with these faults fails.
 fn fault_of(faults: &[&Fault]) -> Option<String> {
     let first = faults.first()?;
     let more = match faults.len() - 1 {
@@ -326,7 +328,7 @@ fn fault_of(faults: &[&Fault]) -> Option<String> {
     Some(format!("{}: {}{more}", first.path, first.reason))
 }
 
-/// Whether `_SUCCESS` is there, and came after all else: a copy that goes by name may bring it first.
+/// Whether `_SUCCESS` exists and is the newest object. A tool that copies files by name may copy `_SUCCESS` first.
 fn is_whole(objects: &[(&str, &ObjectMeta)]) -> bool {
     let success = objects.iter().find(|(path, _)| *path == SUCCESS);
     success.is_some_and(|(_, success)| {

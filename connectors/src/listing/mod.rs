@@ -1,8 +1,8 @@
-//! What lies below a place: its objects, and by name what cannot be taken as an object.
+//! Lists the objects below a place, and the names that cannot be read as objects.
 //!
-//! The listings of object_store end at the first name that they cannot give (`a//b`, a tab, bytes that are no UTF-8),
-//! and pass over links that lead nowhere. Here one such name costs nothing but itself: local folders are walked, and the
-//! pages of an object store are asked for again in smaller pieces around the name.
+//! The listings of object_store end at the first invalid name (`a//b`, a tab, bytes that are not UTF-8), and skip broken
+//! links. Here an invalid name affects no other name. Local folders are walked (`walk.rs`). A page of an object store is
+//! requested again in smaller pieces, until the invalid name is alone.
 pub mod drop_listing;
 mod hats;
 pub(crate) mod listed;
@@ -26,13 +26,13 @@ use self::{
 };
 use crate::{Error, Location};
 
-/// Keys of a page of an object store's listing.
+/// The number of keys in a page of a listing.
 const PAGE_KEYS: usize = 1_000;
 
 /// Lists a part of a place.
 ///
 /// # Errors
-/// The store's.
+/// Errors of the store.
 pub(crate) async fn list(place: &Location, part: Part<'_>) -> Result<Listed, Error> {
     let fail = |source| Error::store(&place.url, source);
     let mut listed = if let Some(folder) = &place.folder {
@@ -51,7 +51,7 @@ pub(crate) async fn list(place: &Location, part: Part<'_>) -> Result<Listed, Err
             _ => place.prefix.clone(),
         };
         let after = match part {
-            // Sorts behind all that lies in the folder of the last known name.
+            // This name sorts after everything in the folder of the last known name.
             Part::New(known) => known.iter().max().map(|last| format!("{last}/\u{10FFFF}")),
             _ => None,
         };
@@ -93,7 +93,7 @@ pub(crate) async fn list(place: &Location, part: Part<'_>) -> Result<Listed, Err
     Ok(listed)
 }
 
-/// Takes away the empty objects by which some tools mark a folder: `night-1/` beside `night-1/a.parquet`, or alone.
+/// Removes the empty objects by which some tools mark a folder, such as `night-1/`.
 async fn drop_markers(place: &Location, objects: &mut Vec<ObjectMeta>) -> Result<(), Error> {
     if place.folder.is_some() {
         return Ok(());
@@ -115,7 +115,7 @@ async fn drop_markers(place: &Location, objects: &mut Vec<ObjectMeta>) -> Result
     Ok(())
 }
 
-/// Whether nothing has an object's name: a key that ends with a slash is listed without it.
+/// Whether no object has this name. A key that ends with a slash is listed without the slash.
 async fn is_gone(place: &Location, object: &ObjectMeta) -> Result<bool, Error> {
     match place.store.head(&object.location).await {
         Err(StoreError::NotFound { .. }) => Ok(true),
@@ -127,8 +127,8 @@ async fn is_gone(place: &Location, object: &ObjectMeta) -> Result<bool, Error> {
     }
 }
 
-/// All pages of an object store's listing. A page with a name that cannot be given is asked for in halves, until the name
-/// stands alone and can be passed over.
+/// Reads all pages of a listing of an object store. A page with an invalid name is requested in halves, until the name is
+/// alone and can be skipped.
 async fn all_pages(
     store: &dyn PaginatedListStore,
     prefix: Option<&str>,
@@ -170,7 +170,7 @@ async fn all_pages(
     }
 }
 
-/// The key that a listing could not give.
+/// The invalid key at which a listing failed.
 fn key_of(error: &PathError) -> Option<&str> {
     match error {
         PathError::EmptySegment { path } | PathError::BadSegment { path, .. } => Some(path),
@@ -178,7 +178,7 @@ fn key_of(error: &PathError) -> Option<&str> {
     }
 }
 
-/// Names the faults of an object store's listing as they lie below the place, those that count.
+/// Names the faults of a listing by their paths below the place, and removes faults in ignored folders.
 fn below_prefix(place: &Location, mut listed: Listed) -> Listed {
     listed.faults.retain_mut(|fault| {
         let below = fault.path.strip_prefix(place.prefix.as_ref());
@@ -192,7 +192,7 @@ fn below_prefix(place: &Location, mut listed: Listed) -> Listed {
     listed
 }
 
-/// A path with its control characters escaped: the names of drops stay as they are.
+/// Escapes the control characters of a path. Other characters stay as they are.
 fn printable(path: &str) -> String {
     let escape = |c: char| match c.is_control() {
         true => c.escape_default().to_string(),
@@ -217,7 +217,7 @@ mod tests {
 
     use super::all_pages;
 
-    /// A store with these keys, which lists them as S3 does.
+    /// A store with these keys that lists them like S3.
     struct Keys(Vec<String>);
 
     impl PaginatedListStore for Keys {
@@ -265,7 +265,7 @@ mod tests {
         }
     }
 
-    // A page with one such key was lost whole, and with it the catalog.
+    // One such key made the whole listing fail, and with it the catalog.
     #[tokio::test]
     async fn keys_that_cannot_be_given_cost_only_themselves() {
         let mut keys: Vec<String> = (0..2_500)

@@ -1,4 +1,4 @@
-//! Names of drops and of their objects.
+//! The rules for the names of drops and objects.
 use object_store::ObjectMeta;
 
 use crate::{
@@ -6,15 +6,15 @@ use crate::{
     store::{etag::version, object_ref::ObjectRef},
 };
 
-/// The name of the one drop that a whole catalog is.
+/// The name of the drop if a whole catalog is one drop.
 pub(crate) fn all_in_one(location: &Location) -> String {
     let mut parts = location.url.rsplit('/');
     let name = parts.find(|part| !part.is_empty());
     name.unwrap_or("all").to_owned()
 }
 
-/// Refuses a drop name of the form KEY=VALUE. DuckDB, pyarrow and other readers take a folder of that name for a Hive
-/// partition, and replace the column KEY with the folder's value.
+/// Refuses a drop name of the form KEY=VALUE. DuckDB, pyarrow and other readers interpret such a folder as a Hive
+/// partition, and replace the column KEY with the value from the folder's name.
 ///
 /// # Errors
 /// [`Error::Mixed`] if the name has a `=`.
@@ -28,7 +28,7 @@ pub(crate) fn check_name(drop: &str) -> Result<(), Error> {
     })
 }
 
-/// The object of a listing, by its path below the catalog.
+/// Makes a reference to a listed object, with its path below the catalog.
 pub(crate) fn object_ref(location: &Location, meta: &ObjectMeta) -> ObjectRef {
     let path = location.relative(&meta.location).to_owned();
     ObjectRef {
@@ -43,7 +43,7 @@ pub(crate) fn is_name(name: &str) -> bool {
     !name.is_empty() && !name.starts_with(['_', '.'])
 }
 
-/// Whether an object is read: its name has a suffix of Parquet files, in lower or upper case.
+/// Whether an object is read. Its name must end in a suffix of Parquet files, in lower or upper case.
 pub(crate) fn is_parquet(path: &str) -> bool {
     let suffix = path.rsplit_once('.').map_or("", |(_, suffix)| suffix);
     let suffixes = ["parquet", "parq", "pq", "pqt"];

@@ -1,4 +1,4 @@
-//! Lists a folder of this machine: its objects, and by name what cannot be taken as an object.
+//! Lists a folder of this machine: the objects, and the names that cannot be read as objects.
 use std::{
     collections::HashSet,
     ffi::OsStr,
@@ -18,16 +18,16 @@ use crate::listing::{
 
 /// A walk through a folder of this machine.
 pub(crate) struct Walk {
-    /// The place.
+    /// The folder in which the walk starts.
     root: PathBuf,
-    /// The child of the root that the walk is about; empty where it is about all.
+    /// The only child of the root to visit, or an empty string to visit all children.
     below: String,
-    /// Children of the root that are left out.
+    /// Children of the root that are skipped.
     known: HashSet<String>,
     listed: Listed,
 }
 
-/// A folder to read: its path below the root, whether it is hidden, and the folders it lies in by device and inode.
+/// A folder to read: its path below the root, whether it is hidden, and the device and inode of each parent.
 struct Folder {
     path: String,
     is_hidden: bool,
@@ -82,7 +82,7 @@ impl Walk {
         Ok(self.listed)
     }
 
-    /// Takes in one entry of a folder; a folder in it is to be walked next.
+    /// Visits one entry of a folder. If the entry is a folder, it is returned and must be visited next.
     fn visit(&mut self, folder: &Folder, name: &OsStr) -> Option<Folder> {
         let printed = name.to_string_lossy();
         let is_root = folder.path.is_empty();
@@ -105,7 +105,7 @@ impl Walk {
         let metadata = match std::fs::metadata(&on_disk) {
             Ok(metadata) => metadata,
             Err(error) if error.kind() == ErrorKind::NotFound => {
-                // Else it went away since the folder was read.
+                // If this fails, the link was removed after the folder was read.
                 if let Ok(target) = std::fs::read_link(&on_disk) {
                     let target = target.display();
                     let reason = format!(
@@ -159,7 +159,7 @@ impl Walk {
         })
     }
 
-    /// Takes down what cannot be taken; names that begin with `_` or `.` are ignored, so faults there are too.
+    /// Records a fault, unless the path is hidden. Names that begin with `_` or `.` are ignored.
     fn fault(&mut self, path: &str, is_hidden: bool, reason: impl ToString) {
         if !is_hidden {
             self.listed.faults.push(Fault {
@@ -174,7 +174,7 @@ fn id(metadata: &Metadata) -> (u64, u64) {
     (metadata.dev(), metadata.ino())
 }
 
-/// When a file came to its place or was last written. Copies that keep the time of the original cannot keep this one.
+/// The time at which a file was moved or written last. Unlike the modification time, a copy cannot preserve it.
 fn arrived(metadata: &Metadata) -> SystemTime {
     let changed = u64::try_from(metadata.ctime()).unwrap_or(0);
     let nanos = u32::try_from(metadata.ctime_nsec()).unwrap_or(0);
@@ -184,7 +184,7 @@ fn arrived(metadata: &Metadata) -> SystemTime {
         .map_or(changed, |modified| modified.max(changed))
 }
 
-/// The ETag that object_store gives a file.
+/// The ETag of a file, as object_store computes it.
 fn etag(metadata: &Metadata) -> String {
     let modified = metadata.modified().ok();
     let since = modified.and_then(|time| time.duration_since(SystemTime::UNIX_EPOCH).ok());

@@ -1,7 +1,7 @@
-//! Whether what was written has arrived, and where files of a drop may lie.
+//! Checks that files have arrived, and that the paths of a drop's files are allowed.
 //!
-//! A store may say yes and mean no, and a ledger may have been edited by hand. So nothing is taken for written that was
-//! not seen, and nothing is written or deleted outside the folders of a drop, nor behind a symbolic link.
+//! A store may report success without writing, and a ledger may have been edited by hand. So each written file is looked
+//! up, and nothing is written or deleted outside the folders of a drop or behind a symbolic link.
 use object_store::{ObjectMeta, ObjectStoreExt};
 
 use crate::{
@@ -11,7 +11,7 @@ use crate::{
 };
 
 impl Entry {
-    /// Whether a path is one that this entry's files may have: below a folder of its drop.
+    /// Whether a file of this entry may have this path. It must be below a folder of the entry's drop.
     pub fn may_list(&self, path: &str) -> bool {
         let mut names = path.split('/');
         let folder = names.next();
@@ -24,7 +24,7 @@ impl Entry {
             && rest.into_iter().all(is_plain)
     }
 
-    /// Makes sure that all files of this entry lie below the folders of its drop.
+    /// Makes sure that all files of this entry are below the folders of its drop.
     ///
     /// # Errors
     /// [`Error::Ledger`] naming the path.
@@ -42,16 +42,16 @@ impl Entry {
     }
 }
 
-/// Whether a name is that of a file or folder, and leads nowhere else.
+/// Whether a name is the plain name of a file or folder, without separators and without `..`.
 pub(crate) fn is_plain(name: &str) -> bool {
     !name.is_empty() && name != "." && name != ".." && !name.contains(['/', '\\', '\0'])
 }
 
 impl Location {
-    /// What the store says of an object; `None` if it is not there.
+    /// Looks up an object. Returns `None` if it does not exist.
     ///
     /// # Errors
-    /// The store's.
+    /// Errors of the store.
     pub(crate) async fn find(&self, relative: &str) -> Result<Option<ObjectMeta>, Error> {
         match self.store.head(&self.path(relative)?).await {
             Ok(meta) => Ok(Some(meta)),
@@ -60,11 +60,11 @@ impl Location {
         }
     }
 
-    /// Makes sure that a file was copied whole: by its size, and by its bytes where the store's checksums say that they are
-    /// others. Checksums that differ prove nothing by themselves: those of encrypted objects always do.
+    /// Makes sure that a copy of a file is complete. The size is compared. If the checksums of the store differ, the bytes are
+    /// compared too, because the checksums of encrypted objects always differ.
     ///
     /// # Errors
-    /// [`Error::NotWritten`], or the store's.
+    /// [`Error::NotWritten`], or errors of the store.
     pub(crate) async fn check_copy(&self, from: &str, to: &FileRecord) -> Result<(), Error> {
         let lost = |found| self.not_written(&to.path, found, to.bytes);
         let copy = self.find(&to.path).await?.ok_or_else(|| lost(None))?;
@@ -85,7 +85,7 @@ impl Location {
         }
     }
 
-    /// An object that the store has confirmed, and that is not as it was written.
+    /// The error for an object that the store has confirmed, but that is missing or has a wrong size.
     pub(crate) fn not_written(&self, relative: &str, found: Option<u64>, bytes: u64) -> Error {
         let object = self.url_of(relative);
         let reason = match found {
@@ -95,7 +95,7 @@ impl Location {
         Error::NotWritten { object, reason }
     }
 
-    /// Makes sure that none of the folders on the way to an object of this machine is a symbolic link.
+    /// Makes sure that no folder in the path of an object of this machine is a symbolic link.
     ///
     /// # Errors
     /// [`Error::Link`].
@@ -116,7 +116,7 @@ impl Location {
     }
 }
 
-/// The MD5 of an object, where its ETag is one.
+/// The MD5 of an object, if its ETag is an MD5.
 fn md5(meta: &ObjectMeta) -> Option<&str> {
     let etag = meta.e_tag.as_deref()?.trim_matches('"');
     let is_md5 = etag.len() == 32 && etag.bytes().all(|digit| digit.is_ascii_hexdigit());

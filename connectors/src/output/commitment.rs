@@ -1,4 +1,4 @@
-//! Commits drops, and ends what earlier runs left unfinished.
+//! Commits drops, and finishes what earlier runs left unfinished.
 
 use crate::{
     Error, Ledger, Output,
@@ -9,23 +9,23 @@ use crate::{
     paths::STAGING,
 };
 
-/// A committed drop whose files an earlier run left unpublished, and that could not be published now either.
+/// A drop that an earlier run committed but did not publish, and that cannot be published now either.
 #[derive(Debug)]
 pub struct Unpublished {
     /// The drop.
     pub drop: String,
     /// The attempt that staged its files.
     pub attempt: String,
-    /// What keeps them from being published.
+    /// Why the files cannot be published.
     pub error: Error,
 }
 
 impl Output {
-    /// Ends what earlier runs left unfinished: committed attempts are published, all others abandoned; stages are cleared.
-    /// A drop that cannot be published holds up no other: it is among those returned, and its stage stays.
+    /// Finishes what earlier runs left unfinished: publishes committed attempts, abandons all other attempts, and clears the
+    /// stages. Returns the drops that cannot be published. Their stages stay, and other drops are not delayed.
     ///
     /// # Errors
-    /// The store's, or [`Error::Link`].
+    /// Errors of the store, or [`Error::Link`].
     pub async fn recover(
         &self,
         ledger: &mut Ledger,
@@ -78,11 +78,12 @@ impl Output {
         Ok(unpublished)
     }
 
-    /// Commits a drop: enters it in the ledger and publishes its files. `began` is the number the ledger was at when
-    /// the attempt began. An attempt that comes too late, or does not go with the entries before it, has its stage cleared.
+    /// Commits a drop: appends its entry to the ledger and publishes its files. `began` is the number of the ledger's next
+    /// entry when the attempt began. The stage is cleared if the attempt comes too late, or does not fit the entries before.
     ///
     /// # Errors
-    /// [`Error::Mixed`] as [`Ledger::append`]; the store's; [`Error::Unpublished`] where the drop is committed, and a file of it not yet published.
+    /// [`Error::Mixed`] as [`Ledger::append`]; errors of the store; [`Error::Unpublished`] if the drop is committed, but a
+    /// file is not published yet.
     pub async fn commit(
         &self,
         ledger: &mut Ledger,
@@ -94,10 +95,10 @@ impl Output {
         self.finish(&attempt, committed).await
     }
 
-    /// The part of [`Output::commit`] that needs the ledger: [`Output::finish`] does the rest, which may take long.
+    /// Does the part of [`Output::commit`] that needs the ledger. [`Output::finish`] does the rest, which may take long.
     ///
     /// # Errors
-    /// As [`Output::commit`].
+    /// The errors of [`Output::commit`].
     pub async fn commit_and_keep_stage(
         &self,
         ledger: &mut Ledger,
@@ -114,10 +115,11 @@ impl Output {
         Ok(appended)
     }
 
-    /// Clears the stage of an attempt that is `committed` or will never be, and says what became of it.
+    /// Clears the stage of an attempt after [`Output::commit_and_keep_stage`], and passes on the result.
     ///
     /// # Errors
-    /// The error of the attempt; the store's; [`Error::Unpublished`] where the drop is committed, and its stage not cleared.
+    /// The error of the attempt; errors of the store; [`Error::Unpublished`] if the drop is committed, but its stage is not
+    /// cleared.
     pub async fn finish(
         &self,
         attempt: &str,
@@ -130,7 +132,7 @@ impl Output {
             }
             Ok(_) => self.clear_stage(attempt).await?,
             Err(Error::Mixed { .. } | Error::Ledger { .. }) => {
-                // The next start clears it. Why the drop fails is what the user needs to know.
+                // The next start clears the stage. The user needs to know why the drop fails.
                 if let Err(error) = self.clear_stage(attempt).await {
                     tracing::warn!("{error}");
                 }
@@ -140,7 +142,7 @@ impl Output {
         committed
     }
 
-    /// Enters a drop in the ledger when all of its files are seen to be staged.
+    /// Appends the entry of a drop to the ledger, after checking that all files are staged.
     async fn enter(
         &self,
         ledger: &mut Ledger,
@@ -149,7 +151,7 @@ impl Output {
     ) -> Result<Appended, Error> {
         entry.check_paths(&self.location)?;
         if let Err(error) = self.check_staged(&entry).await {
-            // Another run may have abandoned the attempt, and have cleared its stage.
+            // Another run may have abandoned the attempt and cleared its stage.
             let known = ledger.refresh().await;
             let verdict = ledger.verdict(&entry.attempt, &entry.drop, began);
             return verdict.filter(|_| known.is_ok()).ok_or(error);

@@ -1,9 +1,9 @@
-//! Committed rows: the entries that stand at a number of the ledger, and the rows of their files.
+//! Reads committed rows: finds the current entries at a number of the ledger, and opens their files.
 //!
 //! ```text
 //! entries ── standing ── files_of ── open ── row groups ── RecordBatch
 //! ```
-//! Rows are read column by column and row group by row group, so a reader holds some megabytes whatever a file's size.
+//! Rows are read column by column and row group by row group, so a reader holds a few megabytes of a file of any size.
 use std::{
     collections::{BTreeMap, BTreeSet},
     ops::Range,
@@ -33,13 +33,13 @@ use crate::{
     store::object_ref::ObjectRef,
 };
 
-/// Rows that are decoded at a time, and about the bytes that they may have.
+/// Upper bounds on the rows that are decoded at a time, and on their bytes.
 const BATCH_ROWS_MAX: u64 = 8192;
 const BATCH_BYTES: u64 = 16 << 20;
 
-/// The newest entry of each drop among those up to a number, by the names of the drops.
+/// The newest entry of each drop up to a number, by the name of the drop.
 ///
-/// Of two rows of one object, the row of the drop with the later name counts. The map has that order.
+/// If an object has two rows, the row of the drop with the later name counts. The map has that order.
 pub fn standing(entries: &[Entry], sequence: u64) -> BTreeMap<&str, &Entry> {
     entries
         .iter()
@@ -49,7 +49,7 @@ pub fn standing(entries: &[Entry], sequence: u64) -> BTreeMap<&str, &Entry> {
         .collect()
 }
 
-/// An entry that stood at a number of the ledger and whose files are not all kept, and the entry that took its place.
+/// An entry that was current at a number of the ledger and has lost files since, and the entry that replaced it.
 pub fn replaced_since(ledger: &Ledger, sequence: u64) -> Option<(&Entry, &Entry)> {
     let then = standing(ledger.entries(), sequence).into_values();
     let replaced = then.map(|entry| (entry, ledger.newest(&entry.drop)));
@@ -58,7 +58,8 @@ pub fn replaced_since(ledger: &Ledger, sequence: u64) -> Option<(&Entry, &Entry)
         .find(|(entry, newest)| !is_kept(entry, newest))
 }
 
-/// The drops' entries, in order, at whose numbers all files of what stood are still kept: where [`replaced_since`] finds none.
+/// The numbers of the entries, in order, at which all current entries still have all their files. For these numbers
+/// [`replaced_since`] returns `None`.
 pub fn kept(ledger: &Ledger) -> Vec<u64> {
     let newest = standing(ledger.entries(), u64::MAX);
     let (mut kept, mut replaced) = (Vec::new(), BTreeSet::new());
@@ -75,21 +76,21 @@ pub fn kept(ledger: &Ledger) -> Vec<u64> {
     kept
 }
 
-/// Whether the newest entry of a drop lists all files that an entry of it does.
+/// Whether the newest entry of a drop lists all files of an earlier entry of the drop.
 fn is_kept(entry: &Entry, newest: &Entry) -> bool {
     entry.sequence == newest.sequence || entry.files.iter().all(|file| newest.files.contains(file))
 }
 
-/// A file that an entry lists: where to find its rows.
+/// A file that an entry lists.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CommittedFile {
-    /// Whose rows they are.
+    /// The folder of the file, which tells the kind of its rows.
     pub folder: Folder,
-    /// Where it lies below the output, once it is published.
+    /// The path below the output when the file is published.
     pub path: String,
-    /// The attempt that staged it.
+    /// The attempt that staged the file.
     pub attempt: String,
-    /// Its size.
+    /// The size.
     pub bytes: u64,
 }
 
@@ -108,7 +109,7 @@ pub(crate) fn file_of(entry: &Entry, record: &FileRecord) -> Option<CommittedFil
     })
 }
 
-/// A committed file that is open: its footer is read.
+/// An open committed file, whose footer was read.
 pub struct CommittedRows {
     name: String,
     builder: ParquetRecordBatchStreamBuilder<ObjectReader>,
@@ -118,8 +119,8 @@ impl CommittedFile {
     /// Opens the published file, or the staged file if it is not published yet.
     ///
     /// # Errors
-    /// The store's; [`Error::Ledger`] where the file is not what was committed, or a later entry of its drop has taken it
-    /// away.
+    /// Errors of the store; [`Error::Ledger`] if the file is not as it was committed, or if a later entry of its drop has
+    /// removed it.
     pub async fn open(&self, output: &Output) -> Result<CommittedRows, Error> {
         let location = output.location();
         let mut path = self.path.clone();
@@ -162,7 +163,8 @@ impl CommittedRows {
         self.builder.schema().clone()
     }
 
-    /// What the file says of itself, as what the bits of `z_flags` mean; but for the schema, which whoever writes it adds.
+    /// The metadata of the file, such as the meaning of the bits of `z_flags`. The schema is left out, because writers add
+    /// their own.
     pub fn notes(&self) -> Vec<KeyValue> {
         let notes = self.builder.metadata().file_metadata().key_value_metadata();
         let notes = notes.into_iter().flatten().cloned();
@@ -171,10 +173,10 @@ impl CommittedRows {
             .collect()
     }
 
-    /// The rows in these columns, a few thousand at a time, of the row groups that are asked for.
+    /// Reads these columns of the wanted row groups, a few thousand rows at a time.
     ///
     /// # Errors
-    /// [`Error::Corrupt`], or the store's.
+    /// [`Error::Corrupt`], or errors of the store.
     pub fn read(
         self,
         columns: &[&str],
@@ -189,10 +191,10 @@ impl CommittedRows {
         rows_of(name, builder)
     }
 
-    /// All rows in all columns, a few thousand at a time.
+    /// Reads all columns of all row groups, a few thousand rows at a time.
     ///
     /// # Errors
-    /// As [`CommittedRows::read`].
+    /// The errors of [`CommittedRows::read`].
     pub fn read_all(
         self,
     ) -> Result<impl Stream<Item = Result<RecordBatch, Error>> + Unpin + use<>, Error> {
@@ -210,7 +212,7 @@ fn rows_of(
     Ok(rows.map_err(move |error| failed(&name, error)))
 }
 
-/// How many rows are decoded at a time: fewer where rows are long. A dictionary's texts count as often as they come.
+/// The number of rows that are decoded at a time. It is smaller if rows are long. Each use of a text in a dictionary counts.
 fn batch_rows(file: &ParquetMetaData) -> u64 {
     let rows = file.row_groups().iter().map(|group| {
         let columns = group.columns().iter().map(|column| {
@@ -232,7 +234,7 @@ pub fn nulls_of(group: &RowGroupMetaData, column: &str) -> Option<u64> {
     chunk.statistics()?.null_count_opt()
 }
 
-/// The store's own error, where the decoder has wrapped one; else the file is not what the ledger says.
+/// Unwraps an error of the store that the decoder has wrapped. All other errors mean that the file is damaged.
 fn failed(name: &str, error: ParquetError) -> Error {
     match error {
         ParquetError::External(inner) => match inner.downcast::<Error>() {
@@ -250,7 +252,7 @@ fn corrupt(name: &str, reason: String) -> Error {
     }
 }
 
-/// The ranges of a row group's columns are fetched in few requests, several at once.
+/// Fetches the ranges of a row group's columns in few requests, several at once.
 impl AsyncFileReader for ObjectReader {
     fn get_bytes(&mut self, range: Range<u64>) -> BoxFuture<'_, ParquetResult<Bytes>> {
         Box::pin(async move { self.get(range).await.map_err(external) })

@@ -1,4 +1,4 @@
-//! Whether a published file is as it was committed: its bytes, its rows, and what it says of its entry.
+//! Checks whether a published file is as it was committed: its bytes, its rows and its metadata.
 use futures::TryStreamExt;
 use object_store::ObjectStoreExt;
 use sha2::{Digest, Sha256};
@@ -15,11 +15,11 @@ use crate::{
 /// Reads a whole published file and says what is wrong with it, or `None` if it is intact.
 ///
 /// # Errors
-/// The store's.
+/// Errors of the store.
 pub async fn damage(output: &Output, file: &FileRecord) -> Result<Option<String>, Error> {
     let place = output.location();
     let fail = |source| Error::store(place.url_of(&file.path), source);
-    // Hashed as it comes: a file need not fit into memory.
+    // The file is hashed in pieces, because it may not fit into memory.
     let (mut found, mut hash) = (0, Sha256::new());
     let mut bytes = match place.store.get(&place.path(&file.path)?).await {
         Ok(answer) => answer.into_stream(),
@@ -53,10 +53,10 @@ pub async fn damage(output: &Output, file: &FileRecord) -> Result<Option<String>
     })
 }
 
-/// What is wrong with the bytes of a published file, or where its metadata contradicts its entry.
+/// Says what is wrong with the bytes or the metadata of a published file, or returns `None` if the file is intact.
 ///
 /// # Errors
-/// The store's.
+/// Errors of the store.
 pub async fn fault_of(
     output: &Output,
     entry: &Entry,

@@ -11,10 +11,10 @@ use crate::{
     part::Folder,
 };
 
-/// Where a file contradicts its entry, or `None` if the two agree.
+/// Says how a file contradicts its entry, or returns `None` if the two agree.
 ///
 /// # Errors
-/// The store's.
+/// Errors of the store.
 pub(crate) async fn contradiction(
     entry: &Entry,
     folder: Folder,
@@ -57,7 +57,7 @@ fn ids(entry: &Entry, rows: &CommittedRows) -> Option<String> {
         .then(|| format!("its object_id is {ids}, and the entry says {told}"))
 }
 
-/// Checks that the kept columns are there. A file that only withdraws objects need not have them.
+/// Checks that the file has the kept columns. A file that only withdraws objects need not have them.
 fn kept(entry: &Entry, rows: &CommittedRows) -> Option<String> {
     let mut groups = rows.metadata().row_groups().iter();
     if groups.all(|group| nulls_of(group, "z_phot") == Some(group.num_rows() as u64)) {
@@ -72,7 +72,7 @@ fn kept(entry: &Entry, rows: &CommittedRows) -> Option<String> {
     ))
 }
 
-/// Checks that rejected rows name inputs of the entry.
+/// Checks that the objects of rejected rows are inputs of the entry.
 async fn objects(entry: &Entry, rows: CommittedRows) -> Result<Option<String>, Error> {
     let inputs = entry.inputs.iter().map(|input| input.path.as_str());
     let inputs: HashSet<&str> = inputs.collect();

@@ -1,10 +1,10 @@
-//! The output: files are staged, and published under the names of their contents once the ledger lists them.
+//! The output: files are staged first, and are published when the ledger lists them. Files are named by their contents.
 //!
 //! ```text
 //! OUT/_hubbleflow/staging/<attempt>/photoz/<drop>/part-….parquet      not committed yet
 //! OUT/photoz/<drop>/part-….parquet                                    committed
 //! ```
-//! A published file never changes, so publishing twice is harmless, whoever does it.
+//! A published file never changes, so two runs may publish the same file.
 mod arrival;
 pub mod commitment;
 pub mod committed;
@@ -24,31 +24,31 @@ use crate::{
     paths::{self, STAGING, staged},
 };
 
-/// Where a job's results go.
+/// The place for the results of a job.
 #[derive(Clone, Debug)]
 pub struct Output {
     pub(crate) location: Location,
 }
 
 impl Output {
-    /// An output at its place; nothing is asked of the store yet.
+    /// Makes an output. No request is made yet.
     pub fn new(location: Location) -> Self {
         Self { location }
     }
 
-    /// Where it lies.
+    /// The place of the output.
     pub fn location(&self) -> &Location {
         &self.location
     }
 
-    /// Makes sure that the store accepts writes, and that it refuses to create a name twice.
+    /// Makes sure that the store accepts writes, and that it refuses to create an object twice.
     ///
     /// # Errors
-    /// [`Error::NoConditionalPut`], or the store's.
+    /// [`Error::NoConditionalPut`], or errors of the store.
     pub async fn check(&self, nonce: &str) -> Result<(), Error> {
         let name = paths::check(nonce);
         let create = || self.location.create(&name, nonce.to_owned());
-        // Where the first finds the name taken, an answer was lost, and the store's client has asked again.
+        // If the first request finds the name taken, its answer was lost and the client has repeated it.
         let overwrites = create().await? && create().await?;
         let deleted = self
             .location
@@ -64,10 +64,10 @@ impl Output {
         Ok(())
     }
 
-    /// Writes a file of an attempt; `path` is the one it will have below the output.
+    /// Writes a file of an attempt to the stage. `path` is the path at which the file will be published.
     ///
     /// # Errors
-    /// The store's.
+    /// Errors of the store.
     pub async fn stage(
         &self,
         attempt: &str,
@@ -87,12 +87,12 @@ impl Output {
     /// Reads a staged file back.
     ///
     /// # Errors
-    /// The store's.
+    /// Errors of the store.
     pub async fn read_staged(&self, attempt: &str, path: &str) -> Result<bytes::Bytes, Error> {
         self.location.read(&staged(attempt, path)).await
     }
 
-    /// Makes sure that all files of a drop are staged whole, before its entry promises them.
+    /// Makes sure that all files of a drop are in the stage with their sizes, before its entry lists them.
     pub(crate) async fn check_staged(&self, entry: &Entry) -> Result<(), Error> {
         let stage = self.location.path(&stage_of(&entry.attempt)?)?;
         if entry.files.is_empty() {
@@ -112,10 +112,10 @@ impl Output {
         Ok(())
     }
 
-    /// Removes what an attempt staged. What lies behind symbolic links stays.
+    /// Removes the staged files of an attempt. Files behind symbolic links stay.
     ///
     /// # Errors
-    /// The store's, or [`Error::Link`].
+    /// Errors of the store, or [`Error::Link`].
     pub async fn clear_stage(&self, attempt: &str) -> Result<(), Error> {
         let stage = stage_of(attempt)?;
         let Some(folder) = &self.location.folder else {
@@ -123,9 +123,10 @@ impl Output {
             return self.delete(staged).await;
         };
         self.location.check_no_link(STAGING).await?;
-        // A store would look behind links. Of a link, this removes the link alone.
+        // object_store would follow links. This removes only the link itself.
         match tokio::fs::remove_dir_all(folder.join(&stage)).await {
-            // Another run may be removing the stage too, or write to it: its attempt is void, and it clears up itself.
+            // Another run may also be removing the stage. Or it may still write to the stage; its attempt is void, and it
+            // will remove the stage itself.
             Err(error)
                 if !matches!(
                     error.kind(),
@@ -140,7 +141,7 @@ impl Output {
             }
             _ => (),
         }
-        // An empty folder is a matter of looks: where it cannot be removed, it stays.
+        // An empty folder does no harm, so errors are ignored.
         let _ = tokio::fs::remove_dir(folder.join(STAGING)).await;
         Ok(())
     }
@@ -170,7 +171,8 @@ impl Output {
     }
 }
 
-/// The folder of what an attempt has staged: never that of several attempts, nor one elsewhere.
+/// The folder of the staged files of an attempt. Refuses a name that would be the folder of several attempts, or a folder
+/// elsewhere.
 fn stage_of(attempt: &str) -> Result<String, Error> {
     match is_plain(attempt) {
         true => Ok(format!("{STAGING}/{attempt}")),

@@ -1,4 +1,4 @@
-//! Publishes the files of a committed drop: copies them from the stage to where readers look.
+//! Publishes the files of a committed drop: copies them from the stage to the places where readers look.
 use std::collections::{BTreeSet, HashSet};
 
 use futures::{StreamExt, TryStreamExt};
@@ -11,23 +11,23 @@ use crate::{
     paths::staged,
 };
 
-/// Requests that are out at once.
+/// The number of concurrent requests.
 const REQUESTS_AT_ONCE: usize = 8;
 
 impl Output {
-    /// Copies the files of a committed drop to their places, where they are not there yet or an earlier entry of the drop
-    /// lists them: whoever takes a drop in again may do so since a file is damaged. When all of them have arrived, takes
-    /// away those that only earlier entries list, and clears the stage.
+    /// Copies the files of a committed drop to their places. A file that exists already is skipped, unless an earlier entry
+    /// of the drop lists it: the drop may have been committed again because the file is damaged. When all files have
+    /// arrived, deletes the files that only earlier entries list, and clears the stage.
     ///
     /// # Errors
-    /// The store's; [`Error::NotWritten`] where a file has not arrived; [`Error::Ledger`] where a committed file is neither
-    /// staged nor published, or may not lie where the entry says.
+    /// Errors of the store; [`Error::NotWritten`] if a file has not arrived; [`Error::Ledger`] if a committed file is neither
+    /// staged nor published, or has a path that is not allowed.
     pub async fn publish(&self, ledger: &mut Ledger, entry: &Entry) -> Result<(), Error> {
         self.publish_files(ledger, entry).await?;
         self.clear_stage(&entry.attempt).await
     }
 
-    /// Publishes as [`Output::publish`] does, and leaves the stage.
+    /// Publishes as [`Output::publish`] does, but does not clear the stage.
     pub(crate) async fn publish_files(
         &self,
         ledger: &mut Ledger,
@@ -50,8 +50,8 @@ impl Output {
             .try_collect::<Vec<()>>()
             .await;
         if let Err(error) = published {
-            // A later entry of the drop may have taken the files away while this run was held up. Where that cannot be
-            // known, what failed first is what the user needs to know.
+            // A later entry of the drop may have removed the files while this run was held up. If the ledger cannot be
+            // read, the user needs to know the first error.
             let known = ledger.refresh().await;
             return if known.is_ok()
                 && ledger
@@ -63,7 +63,7 @@ impl Output {
                 Err(error)
             };
         }
-        // Another run may have superseded this entry while its files were being copied.
+        // Another run may have superseded this entry while the files were copied.
         ledger.refresh().await?;
         let newest = ledger
             .newest(&entry.drop)
@@ -79,7 +79,7 @@ impl Output {
         self.take_away(stale.collect()).await
     }
 
-    /// Deletes published files, and sees that they are gone.
+    /// Deletes published files, and makes sure that they are gone.
     async fn take_away(&self, stale: BTreeSet<&str>) -> Result<(), Error> {
         let mut paths = Vec::new();
         for name in &stale {
@@ -118,7 +118,7 @@ impl Output {
                 self.replace(&from, &self.location.path(&second)?, &to)
                     .await
             }
-            // A plain copy onto a target that appears meanwhile leaves a stray file on some stores: the careful one first.
+            // If the target appears meanwhile, a plain copy leaves a stray file on some stores. So copy-if-absent comes first.
             None => match store.copy_if_not_exists(&from, &to).await {
                 Err(
                     object_store::Error::NotSupported { .. }
@@ -149,8 +149,8 @@ impl Output {
         }
     }
 
-    /// Puts a staged file in the place of a published one, by a second one in the stage: what is written over a file of a local
-    /// file system lies beside it first, and where readers look it would stay when the process is killed.
+    /// Replaces a published file by a staged file, through a second file in the stage. A local file system first writes the
+    /// new content beside the target. If the process were killed then, that file would stay where readers look.
     async fn replace(&self, from: &Path, second: &Path, to: &Path) -> object_store::Result<()> {
         self.location.store.copy(from, second).await?;
         self.location.store.rename(second, to).await

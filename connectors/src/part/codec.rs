@@ -1,7 +1,7 @@
-//! Pieces as bytes: how they cross between processes, and how they wait in the stage while memory is short.
+//! Encodes pieces as bytes, to send them between processes and to store them in the stage while memory is short.
 //!
 //! ```text
-//! [length of head: u32 LE] [head: JSON] [rows: Arrow IPC stream]      once a piece
+//! [length of head: u32 LE] [head: JSON] [rows: Arrow IPC stream]      for each piece
 //! ```
 use arrow::{
     error::ArrowError,
@@ -12,7 +12,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::part::{Folder, Piece};
 
-/// zstd's fastest level.
+/// The fastest level of zstd.
 const LEVEL: i32 = 1;
 
 #[derive(Serialize, Deserialize)]
@@ -24,10 +24,10 @@ struct Head {
     rows_bytes: usize,
 }
 
-/// The bytes of some pieces.
+/// Encodes pieces.
 ///
 /// # Errors
-/// Where Arrow cannot write a column as IPC.
+/// If Arrow cannot write a column as IPC.
 pub fn encode(pieces: &[Piece]) -> Result<Vec<u8>, ArrowError> {
     let mut bytes = Vec::new();
     for piece in pieces {
@@ -48,7 +48,7 @@ pub fn encode(pieces: &[Piece]) -> Result<Vec<u8>, ArrowError> {
             object_index,
             rows_bytes: rows.len(),
         };
-        let head = serde_json::to_vec(&head).expect("a head is plain data");
+        let head = serde_json::to_vec(&head).expect("invariant: a head is plain data");
         bytes.extend((head.len() as u32).to_le_bytes());
         bytes.extend(head);
         bytes.extend(rows);
@@ -56,17 +56,17 @@ pub fn encode(pieces: &[Piece]) -> Result<Vec<u8>, ArrowError> {
     Ok(bytes)
 }
 
-/// The pieces of some bytes.
+/// Decodes pieces.
 ///
 /// # Errors
-/// Where the bytes were not made by [`encode`], or end within a piece.
+/// If the bytes were not made by [`encode`], or end within a piece.
 pub fn decode(mut bytes: &[u8]) -> Result<Vec<Piece>, ArrowError> {
     let mut pieces = Vec::new();
     while !bytes.is_empty() {
         let head_bytes = u32::from_le_bytes(
             take(&mut bytes, 4)?
                 .try_into()
-                .expect("four bytes were taken"),
+                .expect("invariant: the slice has four bytes"),
         );
         let head = serde_json::from_slice(take(&mut bytes, head_bytes as usize)?);
         let head: Head = head.map_err(|error| ArrowError::IpcError(error.to_string()))?;
@@ -92,7 +92,7 @@ pub fn decode(mut bytes: &[u8]) -> Result<Vec<Piece>, ArrowError> {
     Ok(pieces)
 }
 
-/// Pieces as they wait in the stage: compressed, since kept text may be long.
+/// Compressed pieces, as they are stored in the stage. Kept text may be long.
 #[derive(Clone, Debug)]
 pub struct Spilled(Bytes);
 
@@ -100,26 +100,26 @@ impl Spilled {
     /// Compresses pieces.
     ///
     /// # Errors
-    /// As [`encode`].
+    /// The errors of [`encode`].
     pub fn new(pieces: &[Piece]) -> Result<Self, ArrowError> {
         let bytes = zstd::encode_all(encode(pieces)?.as_slice(), LEVEL)?;
         Ok(Self(bytes.into()))
     }
 
-    /// The bytes that [`Spilled::into_bytes`] gave.
+    /// Takes bytes that [`Spilled::into_bytes`] has returned.
     pub fn of(bytes: Bytes) -> Self {
         Self(bytes)
     }
 
-    /// The bytes to stage.
+    /// Returns the bytes to stage.
     pub fn into_bytes(self) -> Bytes {
         self.0
     }
 
-    /// The pieces.
+    /// Decodes the pieces.
     ///
     /// # Errors
-    /// As [`decode`].
+    /// The errors of [`decode`].
     pub fn pieces(&self) -> Result<Vec<Piece>, ArrowError> {
         decode(&zstd::decode_all(&self.0[..])?)
     }

@@ -1,4 +1,4 @@
-//! Columns of the batches that parts are made of.
+//! Helpers for the columns of batches that parts are made of.
 use std::sync::Arc;
 
 use arrow::{
@@ -13,7 +13,7 @@ pub(super) use crate::galaxy::reserved::{OBJECT, PLACE, ROW, ROW_GROUP};
 /// A column of a batch.
 pub(super) type Column = (FieldRef, ArrayRef);
 
-/// A column of a name, and whether null is allowed in it.
+/// Makes a column with this name. `nullable` says whether it may hold nulls.
 pub(super) fn named(name: &str, values: ArrayRef, nullable: bool) -> Column {
     let field = Field::new(name, values.data_type().clone(), nullable);
     (Arc::new(field), values)

@@ -1,4 +1,4 @@
-//! The doors through which rows leave, and the folders that they lead to.
+//! The doors through which rows leave, and the folders to which the doors lead.
 use crate::paths;
 
 /// The door through which a row leaves.
@@ -14,7 +14,7 @@ pub enum Door {
     Rejected(String),
 }
 
-/// Which of the three kinds of file rows go to.
+/// The folder of the output to which rows go.
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize,
 )]
@@ -28,7 +28,7 @@ pub enum Folder {
 }
 
 impl Folder {
-    /// The folder of a file by its path below the output.
+    /// The folder of a file, from its path below the output.
     pub fn of(path: &str) -> Option<Self> {
         let first = path.split('/').next();
         [Self::Photoz, Self::SpecZ, Self::Rejects]

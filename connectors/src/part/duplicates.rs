@@ -1,4 +1,4 @@
-//! Where an `object_id` comes twice in a part, the first stays.
+//! Removes duplicates: if an `object_id` comes twice in a part, the first row stays.
 use std::{collections::HashMap, sync::Arc};
 
 use arrow::{
@@ -15,7 +15,7 @@ use super::{
     reject_reason::RejectReason,
 };
 
-/// Takes all rows of an id but its first out of the two batches and adds them to the rejected.
+/// Moves all rows of an id but the first from the two batches to the rejected rows.
 pub(super) fn settle_duplicates(
     photoz: &mut Option<RecordBatch>,
     specz: &mut Option<RecordBatch>,
@@ -68,7 +68,7 @@ pub(super) fn settle_duplicates(
         named(ROW_GROUP, column(&lost, ROW_GROUP), false),
         named(ROW, column(&lost, ROW), false),
         named(OBJECT, column(&lost, OBJECT), false),
-        // A rejected row keeps no columns, so this is read by nobody; all rejected rows have the same columns.
+        // Nobody reads this column, because rejected rows have no kept columns. But all rejected rows need the same columns.
         named(PLACE, column(&lost, "index"), false),
     ])?);
     for (folder, rows) in [(0, photoz), (1, specz)] {
@@ -105,7 +105,7 @@ fn reason_duplicate(
     reason.to_string()
 }
 
-/// The rows of a folder that are not among the lost.
+/// Removes the lost rows from the rows of a folder.
 fn without(rows: &RecordBatch, lost: &RecordBatch, folder: u32) -> Result<RecordBatch, ArrowError> {
     let (folders, indices) = (column(lost, "folder"), column(lost, "index"));
     let mut stays = vec![true; rows.num_rows()];

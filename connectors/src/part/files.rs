@@ -1,4 +1,4 @@
-//! The files of a part: their columns, in their order, as Parquet named by its contents.
+//! Encodes the files of a part as Parquet, and names them by their contents.
 use std::{collections::HashMap, sync::Arc};
 
 use arrow::{
@@ -26,10 +26,10 @@ use crate::{
     paths, sky,
 };
 
-/// Bytes of a row group of the output: readers hold a whole one. Only long kept texts come near.
+/// Upper bound on the size of a row group, because readers hold a whole row group. Only long kept texts come near it.
 const ROW_GROUP_BYTES: usize = 512 << 20;
 
-/// The file of `photoz/`: the columns above, then those that are kept.
+/// Makes the file of `photoz/`: its own columns, then the kept columns.
 pub(super) fn photoz_file(
     rows: &RecordBatch,
     kept: &Kept,
@@ -77,7 +77,7 @@ pub(super) fn photoz_file(
     writer.finish(Folder::Photoz, own.num_rows(), label)
 }
 
-/// The file of `specz/`.
+/// Makes the file of `specz/`.
 pub(super) fn specz_file(rows: &RecordBatch, label: &PartLabel) -> Result<EncodedFile, ArrowError> {
     let rows = take_record_batch(
         rows,
@@ -92,7 +92,7 @@ pub(super) fn specz_file(rows: &RecordBatch, label: &PartLabel) -> Result<Encode
     encode(Folder::SpecZ, &rows, label)
 }
 
-/// The file of `rejects/`.
+/// Makes the file of `rejects/`.
 pub(super) fn rejects_file(
     rows: &RecordBatch,
     objects: &HashMap<u32, String>,
@@ -117,7 +117,7 @@ pub(super) fn rejects_file(
     encode(Folder::Rejects, &rows, label)
 }
 
-/// A file without kept columns.
+/// Encodes a file without kept columns.
 fn encode(
     folder: Folder,
     rows: &RecordBatch,
@@ -128,7 +128,7 @@ fn encode(
     writer.finish(folder, rows.num_rows(), label)
 }
 
-/// A file of a part, on its way to be Parquet.
+/// Writes a file of a part as Parquet.
 struct FileWriter {
     schema: SchemaRef,
     writer: ArrowWriter<Vec<u8>>,
@@ -165,8 +165,8 @@ impl FileWriter {
         Ok(Self { schema, writer })
     }
 
-    /// Writes rows with their kept columns, which are at these places: as many rows at a time as fit into memory and into
-    /// one array.
+    /// Writes rows with their kept columns, which are found at `places`. As many rows are written at a time as fit into memory
+    /// and into one array.
     fn write(&mut self, own: &RecordBatch, kept: &Kept, places: &[u32]) -> Result<(), ArrowError> {
         if kept.fields.is_empty() {
             return Ok(self.writer.write(own)?);
@@ -185,7 +185,7 @@ impl FileWriter {
                     }
                     start += rows;
                 }
-                // More than 2 GiB of text.
+                // The rows have more than 2 GiB of text.
                 Err(ArrowError::OffsetOverflowError(_)) if rows > 1 => most = rows.div_ceil(2),
                 Err(error) => return Err(error),
             }

@@ -1,4 +1,4 @@
-//! Makes the files of a part from all of its pieces.
+//! Makes the files of a part from all its pieces.
 use std::{collections::HashMap, sync::Arc};
 
 use arrow::{
@@ -17,11 +17,11 @@ use super::{
 };
 use crate::{ledger::entry::RowCounts, part::codec::Spilled};
 
-/// Settles duplicate ids, sorts and encodes a part of `pieces` and of those that are `spilled`. If the kept columns take
-/// more than `held_bytes`, those of spilled pieces stay compressed until they are written.
+/// Removes duplicate ids, then sorts and encodes the rows of a part, which are in `pieces` and in `spilled` pieces. If the
+/// kept columns take more than `held_bytes`, the columns of spilled pieces stay compressed until they are written.
 ///
 /// # Errors
-/// Where pieces of a part do not have the same columns.
+/// If pieces of the part do not have the same columns.
 pub fn finish(
     pieces: Vec<Piece>,
     spilled: Vec<Spilled>,
@@ -75,7 +75,7 @@ pub fn finish(
     ))
 }
 
-/// One batch of a folder's pieces, with the object and the place of each row.
+/// Joins the pieces of a folder into one batch, and adds the object and the place of each row.
 fn gather<'a>(pieces: impl Iterator<Item = &'a Piece>) -> Result<Option<RecordBatch>, ArrowError> {
     let (mut batches, mut place) = (Vec::new(), 0);
     for piece in pieces {

@@ -1,11 +1,11 @@
-//! Which part of a drop an object belongs to.
+//! Finds the part of an object by the hash of its id.
 use arrow::{
     array::{Array, AsArray},
     datatypes::{DataType, Int64Type, UInt64Type},
 };
 use twox_hash::XxHash3_64;
 
-/// The part of an object: the same in every drop that has as many parts.
+/// The part of an object. It is the same in all drops with the same number of parts.
 pub fn part_of(object_id: &dyn Array, row: usize, parts: u32) -> u32 {
     if parts <= 1 || object_id.is_null(row) {
         return 0;
@@ -13,10 +13,10 @@ pub fn part_of(object_id: &dyn Array, row: usize, parts: u32) -> u32 {
     (id_hash(object_id, row) % u64::from(parts)) as u32
 }
 
-/// The hash by which objects are divided: XXH3 of the id's eight little-endian bytes, or of its text.
+/// The hash that decides the part of an object: the XXH3 of the eight little-endian bytes of its id, or of the text.
 ///
 /// # Panics
-/// If the ids are of none of the types that a catalog may have.
+/// If the ids have a type that no catalog may have.
 pub fn id_hash(object_id: &dyn Array, row: usize) -> u64 {
     match object_id.data_type() {
         DataType::Int64 => {

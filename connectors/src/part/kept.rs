@@ -1,5 +1,5 @@
-//! The kept columns of a part's rows: they stay in their pieces, since all of them together may not fit into one array. Where
-//! they do not fit into memory either, they stay compressed as they waited in the stage, and are decoded as often as needed.
+//! The kept columns of the rows of a part. They stay in their pieces, because all of them may not fit into one array. If
+//! they do not fit into memory, they stay compressed as in the stage, and are decoded as often as needed.
 use std::{borrow::Cow, sync::Arc};
 
 use arrow::{
@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{galaxy::kept::comparable, part::codec::Spilled};
 
-/// Whether a column of a piece is one that is kept: rows of `photoz/` alone have such columns.
+/// Whether a column of a piece is a kept column. Only rows of `photoz/` have kept columns.
 fn is_kept(folder: Folder, name: &str) -> bool {
     let own = PHOTOZ.iter().map(|(known, ..)| *known);
     let mut names = own.chain([OBJECT, ROW_GROUP, ROW, PLACE]);
@@ -28,36 +28,36 @@ fn is_kept(folder: Folder, name: &str) -> bool {
 /// The kept columns of a part.
 #[derive(Default)]
 pub(super) struct Kept {
-    /// The columns.
+    /// The fields of the columns.
     pub fields: Vec<FieldRef>,
     groups: Vec<Group>,
     heads: Vec<Head>,
-    /// Bytes that are gathered at a time.
+    /// The number of bytes that are gathered at a time.
     window_bytes: u64,
 }
 
-/// What is known of a piece wherever its rows are.
+/// The facts about a piece that stay in memory.
 struct Head {
     object: String,
     object_index: u32,
     schema: SchemaRef,
 }
 
-/// Pieces that are in memory together.
+/// Pieces that are decoded together.
 struct Group {
     rows: usize,
     bytes: u64,
-    /// The kept columns by piece, where they are in memory.
+    /// The kept columns of each piece, or `None` while they are compressed.
     here: Option<Vec<RecordBatch>>,
     spilled: Option<Spilled>,
 }
 
 impl Kept {
-    /// Takes the kept columns from pieces, and returns the pieces without them. Where the columns take more than
-    /// `held_bytes`, those of spilled pieces stay compressed.
+    /// Takes the kept columns out of pieces, and returns the pieces without these columns. If the columns take more than
+    /// `held_bytes`, the columns of spilled pieces stay compressed.
     ///
     /// # Errors
-    /// Where pieces have columns of different types, or were not spilled by [`Spilled::new`].
+    /// If pieces have columns of different types, or were not spilled by [`Spilled::new`].
     pub fn take_from(
         pieces: Vec<Piece>,
         spilled: Vec<Spilled>,
@@ -118,7 +118,7 @@ impl Kept {
             }
             piece.rows = columns(&piece, false)?;
             if group.spilled.is_some() {
-                // What is decoded is one run of bytes, which any column keeps in memory.
+                // A decoded piece is one buffer, which any of its columns would keep in memory.
                 let all = UInt32Array::from_iter_values(0..piece.rows.num_rows() as u32);
                 piece.rows = take_record_batch(&piece.rows, &all)?;
             }
@@ -129,7 +129,7 @@ impl Kept {
         Ok(own)
     }
 
-    /// How many rows to gather at a time: whole runs of [`WRITE_ROWS`].
+    /// The number of rows to gather at a time, a multiple of [`WRITE_ROWS`].
     pub fn window_rows(&self) -> usize {
         let bytes: u64 = self.groups.iter().map(|group| group.bytes).sum();
         let rows: usize = self.groups.iter().map(|group| group.rows).sum();
@@ -138,10 +138,10 @@ impl Kept {
         (fit - fit % WRITE_ROWS).clamp(WRITE_ROWS, ROW_GROUP_ROWS)
     }
 
-    /// The kept columns of the rows at some places.
+    /// Gathers the kept columns of the rows at these places.
     ///
     /// # Errors
-    /// [`ArrowError::OffsetOverflowError`] where they do not fit into one array.
+    /// [`ArrowError::OffsetOverflowError`] if a column does not fit into one array.
     pub fn rows(&self, places: &[u32]) -> Result<Vec<ArrayRef>, ArrowError> {
         let starts = starts(self.groups.iter().map(|group| group.rows));
         let mut wanted = vec![Vec::new(); self.groups.len()];
@@ -166,7 +166,7 @@ impl Kept {
 }
 
 impl Group {
-    /// The kept columns of some of its rows.
+    /// Gathers the kept columns of some rows of the group.
     fn rows(&self, rows: &[usize], fields: &[FieldRef]) -> Result<Vec<ArrayRef>, ArrowError> {
         if rows.is_empty() {
             let empty = fields
@@ -199,7 +199,7 @@ impl Group {
     }
 }
 
-/// Where each of some runs begins.
+/// The start of each run, from the lengths of the runs.
 fn starts(lengths: impl Iterator<Item = usize>) -> Vec<usize> {
     let mut end = 0;
     let starts = lengths.map(|length| {
@@ -209,13 +209,13 @@ fn starts(lengths: impl Iterator<Item = usize>) -> Vec<usize> {
     starts.collect()
 }
 
-/// The run that holds a place, and the place in it. Of empty runs at one place, the last begins there.
+/// The run that holds a place, and the place within the run. Empty runs that begin at the place are skipped.
 fn place_in(starts: &[usize], place: usize) -> (usize, usize) {
     let run = starts.partition_point(|start| *start <= place) - 1;
     (run, place - starts[run])
 }
 
-/// The columns of a piece that are kept, or the others.
+/// The kept columns of a piece, or its other columns.
 fn columns(piece: &Piece, kept: bool) -> Result<RecordBatch, ArrowError> {
     let fields = piece.rows.schema_ref().fields().iter().enumerate();
     let chosen = fields.filter(|(_, field)| is_kept(piece.folder, field.name()) == kept);
@@ -223,7 +223,7 @@ fn columns(piece: &Piece, kept: bool) -> Result<RecordBatch, ArrowError> {
     piece.rows.project(&chosen)
 }
 
-/// Batches with the columns of these fields, in their types.
+/// Converts batches to the columns and types of these fields.
 fn in_types(batches: &[RecordBatch], fields: &[FieldRef]) -> Result<Vec<RecordBatch>, ArrowError> {
     let schema: SchemaRef = Arc::new(arrow::datatypes::Schema::new(fields.to_vec()));
     let convert = |batch: &RecordBatch| {
@@ -250,8 +250,9 @@ fn in_types(batches: &[RecordBatch], fields: &[FieldRef]) -> Result<Vec<RecordBa
     batches.iter().map(convert).collect()
 }
 
-/// The fields of the kept columns: those of the first object, so they do not depend on which piece came first. Where that
-/// only withdraws, it may lack a column: the type is that of the first object that knows it, and where no object does, text.
+/// The fields of the kept columns. They are taken from the first object, so they do not depend on the order of pieces. If the
+/// first object lacks a column because it only withdraws, the type comes from the first object that has the column. If no
+/// object has the column, it is text.
 fn agreed(heads: &[Head]) -> Result<Vec<FieldRef>, ArrowError> {
     let Some(first) = heads.iter().min_by_key(|head| head.object_index) else {
         return Ok(Vec::new());

@@ -1,14 +1,14 @@
-//! What goes out: rows by the door they leave through, gathered by part, and each part as Parquet.
+//! Gathers the result rows of a drop by part, and encodes each part as Parquet files.
 //!
 //! | file | columns |
 //! |---|---|
-//! | `photoz/<drop>/part-…` | `object_id` `ra` `dec` (deg) `_healpix_29` `z_phot` `z_spec` `mag_r` (AB) `z_flags` `model_id` `drop`, and what is kept |
+//! | `photoz/<drop>/part-…` | `object_id` `ra` `dec` (deg) `_healpix_29` `z_phot` `z_spec` `mag_r` (AB) `z_flags` `model_id` `drop`, and the kept columns |
 //! | `specz/<drop>/part-…` | `object_id` `z_spec` `drop` |
 //! | `rejects/<drop>/part-…` | `object_id` `reason` `object` `row_group` `row` |
 //!
-//! A part holds the rows whose `object_id` hashes to it, so it sees every row of an object: where an id comes twice, the
-//! first in the order (object, row group, row) stays. Rows are sorted and files are named by their contents, so a file is
-//! a function of the drop, the model and the settings, whoever writes it.
+//! A part holds the rows whose `object_id` hashes to it, so all rows of an object are in one part. If an id comes twice, the
+//! first row in the order (object, row group, row) stays. Rows are sorted and files are named by their contents. So a file
+//! depends only on the drop, the model and the settings.
 pub mod codec;
 mod columns;
 mod door;

@@ -1,4 +1,4 @@
-//! Rows of a chunk, by the folder and the part they go to.
+//! Sorts the rows of a chunk into pieces, by the folder and the part to which they go.
 use std::{collections::BTreeMap, sync::Arc};
 
 use arrow::{
@@ -27,31 +27,31 @@ use crate::{
 pub struct Piece {
     /// The part.
     pub part: u32,
-    /// Where the rows go.
+    /// The folder to which the rows go.
     pub folder: Folder,
-    /// The object they were read from, below the catalog.
+    /// The path below the catalog of the object from which the rows were read.
     pub object: String,
-    /// Its place among the drop's objects.
+    /// The place of the object among the drop's objects.
     pub object_index: u32,
-    /// The rows: the file's columns as far as they are known, then where they were found.
+    /// The rows: the columns of the output that are known already, then the places at which the rows were found.
     pub rows: RecordBatch,
 }
 
 /// The outcome of each row of a chunk: one value for each row.
 #[derive(Clone, Copy, Debug)]
 pub struct Outcomes<'a> {
-    /// The doors they leave through.
+    /// The doors through which the rows leave.
     pub doors: &'a [Door],
-    /// The bits of `z_flags` of rows that are predicted.
+    /// The bits of `z_flags`, for predicted rows.
     pub flags: &'a [i32],
-    /// The redshifts of rows that are predicted.
+    /// The photo-z, for predicted rows.
     pub z_phot: &'a [f32],
 }
 
 /// Sorts the rows of a chunk by folder and part.
 ///
 /// # Errors
-/// Where Arrow cannot take rows of a kept column.
+/// If Arrow cannot select rows of a kept column.
 pub fn pieces(chunk: &Chunk, outcomes: Outcomes<'_>, parts: u32) -> Result<Vec<Piece>, ArrowError> {
     let (galaxies, origin) = (&chunk.galaxies, &chunk.origin);
     let mut rows: BTreeMap<(Folder, u32), Vec<u32>> = Default::default();
@@ -113,7 +113,7 @@ fn photoz_rows(
         named("z_flags", Arc::new(flags), false),
     ];
     for (field, values) in chunk.keep.iter().zip(&galaxies.keep) {
-        // Another file may lack the column in its rows, whatever this one says of nulls.
+        // The column may be missing in another file, so nulls are always allowed.
         let field = field.as_ref().clone().with_nullable(true);
         columns.push((Arc::new(field), take(values, &indices, None)?));
     }
@@ -121,7 +121,7 @@ fn photoz_rows(
     batch(columns)
 }
 
-/// What a row of `photoz/` says: a withdrawn one says nothing but that.
+/// The values of a row of `photoz/`. All values of a withdrawn row are null.
 struct Values<'a> {
     galaxies: &'a Galaxies,
     outcomes: Outcomes<'a>,
@@ -144,7 +144,7 @@ impl Values<'_> {
         self.is_predicted(row).then(|| self.outcomes.z_phot[row])
     }
 
-    /// Null where the value is ignored; NaN means a missing value.
+    /// The spec-z of a row, or `None` if it is ignored or missing (NaN).
     fn z_spec(&self, row: usize) -> Option<f32> {
         let z_spec = self.of_predicted(row, &self.galaxies.z_spec)?;
         let counts = !z_spec.is_nan() && self.outcomes.flags[row] & Z_SPEC_IGNORED == 0;
@@ -199,7 +199,7 @@ fn rejected_rows(
     batch(columns)
 }
 
-/// Where rows were found: the row group, and the row in it.
+/// The columns with the places of rows: the row group, and the row in it.
 fn places(origin: &Origin, rows: &[u32]) -> [Column; 2] {
     let (groups, rows): (Vec<u32>, Vec<u64>) =
         rows.iter().map(|row| origin.locate(*row as usize)).unzip();

@@ -1,4 +1,4 @@
-//! Says why a row is rejected: every reason in one place, worded as the column `reason` of `rejects/` has it.
+//! The reasons why rows are rejected, with their texts in the column `reason` of `rejects/`.
 //!
 //! | found by | when | reasons |
 //! |---|---|---|
@@ -8,7 +8,7 @@
 use super::Door;
 use crate::galaxy::{CutoutFault, FLUX_MAX_NMGY};
 
-/// The reason why a row is rejected; displayed, it is the text in `rejects/`.
+/// The reason why a row is rejected. Displayed, it is the text in `rejects/`.
 /// ```
 /// use hubbleflow_connectors::part::{Door, RejectReason};
 ///
@@ -124,7 +124,7 @@ impl From<RejectReason> for Door {
 }
 
 impl Door {
-    /// The door of a row after the model answered: a row is predicted only if its photo-z is finite.
+    /// The door of a row after the model has answered. A row is predicted only if its photo-z is finite.
     /// ```
     /// use hubbleflow_connectors::part::Door;
     ///

@@ -1,8 +1,8 @@
 //! Answers of a store that report success although the request failed.
 //!
 //! S3 may answer a copy, a bulk delete or a listing with the status 200 and an error in the body. The client of
-//! object_store takes that for a copy that was made, or for a folder that is empty. Here the status becomes 503, so that the
-//! client makes the request again, and reports the error if it stays.
+//! object_store reads that as a copy that was made, or as an empty folder. This module changes the status to 503. So the
+//! client repeats the request, and reports the error if it persists.
 use futures::{TryStreamExt, future::BoxFuture};
 use object_store::{
     ClientOptions,
@@ -12,7 +12,7 @@ use object_store::{
     },
 };
 
-/// Connects to stores, and reads the answers that may hide an error.
+/// Connects to stores and checks the answers that may hide an error.
 #[derive(Debug, Default)]
 pub(crate) struct CheckedConnector(ReqwestConnector);
 
@@ -26,7 +26,7 @@ impl HttpConnector for CheckedConnector {
     }
 }
 
-// Written out as `async_trait` would, which is no dependency of this project.
+// Written as the macro `async_trait` would expand it, because the project does not depend on `async_trait`.
 impl HttpService for CheckedService {
     fn call<'s, 'f>(
         &'s self,
@@ -47,7 +47,8 @@ impl HttpService for CheckedService {
     }
 }
 
-/// Whether the body of an answer is short and no object's: that of a listing, or of anything that changes the store.
+/// Whether an answer may hide an error. Such answers are short: they belong to listings and to requests that change the
+/// store, not to reads of objects.
 fn may_hide_error(method: &str, query: Option<&str>) -> bool {
     match method {
         "GET" => query.is_some_and(|query| query.contains("list-type=")),
@@ -55,7 +56,7 @@ fn may_hide_error(method: &str, query: Option<&str>) -> bool {
     }
 }
 
-/// Reads the body, and changes the status where the body is an error.
+/// Reads the body, and changes the status if the body is an error.
 async fn checked(answer: HttpResponse) -> Result<HttpResponse, HttpError> {
     let (mut parts, body) = answer.into_parts();
     let body: Vec<bytes::Bytes> = body.bytes_stream().try_collect().await?;
@@ -73,7 +74,7 @@ async fn checked(answer: HttpResponse) -> Result<HttpResponse, HttpError> {
 
 /// Whether the outermost element of an XML document is `Error`.
 fn is_error(body: &[u8]) -> bool {
-    // All that comes before the element fits in here; the rest may be a megabyte of names.
+    // Everything before the element fits into these bytes. The rest may be a megabyte of names.
     let head = String::from_utf8_lossy(&body[..body.len().min(1024)]);
     let mut head = head.trim_start_matches('\u{feff}').trim_start();
     while let Some((_prologue, rest)) = head

@@ -1,15 +1,15 @@
 //! The profiles of the AWS command line (`~/.aws/credentials`, `~/.aws/config`), which object_store does not read.
 //!
-//! Credentials come whole from one source, as the AWS tools take them:
+//! All credentials come from one source, as with the AWS tools:
 //!
 //! | the options name | credentials |
 //! |---|---|
-//! | an access key | that key, its secret and its token; no profile's |
-//! | `AWS_PROFILE` | the profile's; else those of the container or the machine |
-//! | a web identity or a container | theirs |
-//! | nothing | the profile `default`'s; else those of the machine |
+//! | an access key | this key with its secret and token; profiles are ignored |
+//! | `AWS_PROFILE` | from this profile, or else from the container or the machine |
+//! | a web identity or a container | from there |
+//! | none of these | from the profile `default`, or else from the machine |
 //!
-//! Region and endpoint are the profile's wherever the options do not name them.
+//! Region and endpoint come from the profile if the options do not name them.
 use std::path::{Path, PathBuf};
 
 use ini::{Ini, ParseOption, Properties};
@@ -21,7 +21,7 @@ use crate::{
 
 /// Upper bound on the size of a file of profiles.
 const FILE_BYTES_MAX: u64 = 1 << 20;
-/// Ways to credentials that a profile may name, and that are not taken here.
+/// Keys of a profile that name another source of credentials. Hubbleflow does not support these sources.
 const OTHER_SOURCES: [&str; 5] = [
     "sso_session",
     "sso_start_url",
@@ -30,16 +30,17 @@ const OTHER_SOURCES: [&str; 5] = [
     "credential_source",
 ];
 
-/// A profile, in the files that hold it.
+/// A profile, and the files that define it.
 struct Profile {
     name: String,
     sections: Vec<(PathBuf, Properties)>,
 }
 
-/// Adds to the options what the chosen profile says: keys, token, region and endpoint, as options of object_store.
+/// Adds the keys, the token, the region and the endpoint of the chosen profile to the options of object_store.
 ///
 /// # Errors
-/// What is wrong with the profile: it is missing, is not whole, or takes its credentials from elsewhere.
+/// A message that says what is wrong with the profile: it is missing or incomplete, or it takes its credentials from a
+/// source that is not supported.
 pub fn with_profile(given: &StoreOptions) -> Result<Vec<(String, String)>, String> {
     let has = |names: &[&str]| names.iter().any(|name| get(given, name).is_some());
     let profile = Profile::read(given)?;
@@ -69,7 +70,7 @@ pub fn with_profile(given: &StoreOptions) -> Result<Vec<(String, String)>, Strin
         || get(given, "aws_skip_signature").is_some_and(is_on)
         || (get(given, "aws_profile").is_none() && has(&others));
     if !is_outdone && let Some(credentials) = profile.credentials()? {
-        // A token of the environment belongs to other keys.
+        // A token from the environment belongs to other keys.
         options.retain(|(name, _)| !["aws_session_token", "aws_token"].contains(&name.as_str()));
         options.extend(credentials);
     }
@@ -118,7 +119,7 @@ impl Profile {
         Ok(Self { name, sections })
     }
 
-    /// A property, and the file that says it.
+    /// A property, and the file that defines it.
     fn property(&self, key: &str) -> Option<(&Path, &str)> {
         self.sections.iter().find_map(|(file, section)| {
             let value = section.get(key).map(str::trim);
@@ -126,7 +127,7 @@ impl Profile {
         })
     }
 
-    /// Key, secret and token, all from the first file that has any of them.
+    /// The key, the secret and the token. All come from the first file that has any of them.
     fn credentials(&self) -> Result<Option<Vec<(String, String)>>, String> {
         if self.property("role_arn").is_some() {
             return Err(self.elsewhere("role_arn"));
@@ -215,7 +216,7 @@ mod tests {
         (name.to_owned(), value.to_owned())
     }
 
-    /// What a profile adds to and removes from options, and they themselves.
+    /// The options that a profile adds and removes, and the options themselves.
     fn options(
         home: &tempfile::TempDir,
         given: &[(&str, &str)],
@@ -260,7 +261,7 @@ mod tests {
             "[sky]\naws_access_key_id = C\naws_secret_access_key = D\n",
             "[profile sky]\naws_session_token = of other keys\nregion = eu-west-1\n",
         );
-        // The environment's keys go without the profile's token, and with its region.
+        // Keys of the environment are used without the token of the profile, but with its region.
         let own = [
             ("aws_profile", "sky"),
             ("aws_access_key_id", "A"),
@@ -274,7 +275,7 @@ mod tests {
                 pair("aws_region", "eu-west-1"),
             ]
         );
-        // The profile's keys go without a token of the environment or of another file.
+        // Keys of the profile are used without a token of the environment or of another file.
         let stale = [("aws_profile", "sky"), ("aws_session_token", "stale")];
         assert_eq!(
             options(&home, &stale).unwrap(),
@@ -307,7 +308,7 @@ mod tests {
             assert!(error.contains(words), "{error}");
             assert!(!error.contains("secret@"), "{error}");
         }
-        // Whoever asks without a signature, or with other keys, needs no credentials of a profile.
+        // Requests without a signature, or with other keys, need no credentials of a profile.
         let unsigned = [("aws_profile", "sso"), ("aws_skip_signature", "true")];
         assert!(options(&home, &unsigned).is_ok());
         let own = [

@@ -1,7 +1,7 @@
-//! The stores of other machines, from the variables that their own tools read.
+//! Opens remote stores, with the options that the tools of each store read from environment variables.
 //!
-//! An empty variable counts as unset. A variable that cannot be used is named in the error, and what may be a password
-//! is never printed.
+//! An empty variable counts as unset. An error names the variable that cannot be used. Values that may be passwords are
+//! never printed.
 use std::{str::FromStr, sync::Arc, time::Duration};
 
 use object_store::{
@@ -19,7 +19,7 @@ use crate::store::{
     scheme::StoreKind,
 };
 
-/// Variables that are URLs.
+/// Variables that must be URLs.
 const URLS: [&str; 14] = [
     "aws_endpoint_url",
     "aws_endpoint",
@@ -36,7 +36,7 @@ const URLS: [&str; 14] = [
     "azure_identity_endpoint",
     "azurite_blob_storage_url",
 ];
-/// Those of them at which the objects are.
+/// Variables that are endpoints for objects. All of them are in [`URLS`].
 const ENDPOINTS: [&str; 5] = [
     "aws_endpoint_url",
     "aws_endpoint",
@@ -45,10 +45,10 @@ const ENDPOINTS: [&str; 5] = [
     "azure_endpoint",
 ];
 
-/// Opens the store of a URL. Nothing is asked of the store yet.
+/// Opens the store of a URL. No request is made yet.
 ///
 /// # Errors
-/// What is wrong with the URL or with a variable.
+/// A message that says what is wrong with the URL or with a variable.
 pub(crate) fn open(kind: StoreKind, url: &str, options: &StoreOptions) -> Result<Shared, String> {
     let set: Vec<(String, String)> = options
         .iter()
@@ -74,14 +74,14 @@ pub(crate) fn open(kind: StoreKind, url: &str, options: &StoreOptions) -> Result
     build(&options).map_err(|error| explain(&error, &options, build))
 }
 
-/// The options of a family that its store knows.
+/// The options of one family of variables that its store knows.
 fn known<K: FromStr>(options: &StoreOptions, family: &str) -> Vec<(String, String)> {
     let is_known = |name: &str| name.starts_with(family) && name.parse::<K>().is_ok();
     let options = options.iter().filter(|(name, _)| is_known(name));
     options.cloned().collect()
 }
 
-/// object_store reads this variable itself, an empty one too.
+/// Checks the variable of the Azure emulator. object_store reads this variable itself, even if it is empty.
 fn check_emulator(options: &StoreOptions) -> Result<(), String> {
     let get = |name: &str| options.iter().find(|(key, _)| key == name);
     let is_used = get("azure_storage_use_emulator").is_some_and(|(_, value)| is_on(value));
@@ -91,7 +91,7 @@ fn check_emulator(options: &StoreOptions) -> Result<(), String> {
     }
 }
 
-/// Refuses a variable that its store would choke on.
+/// Refuses a value that makes a store fail without a clear message.
 fn check(name: &str, value: &str) -> Result<(), String> {
     let variable = name.to_ascii_uppercase();
     let is_free = ["file", "path", "service_account", "credentials", "cert"]
@@ -100,7 +100,7 @@ fn check(name: &str, value: &str) -> Result<(), String> {
     if URLS.contains(&name) {
         return check_url(&variable, value);
     }
-    // Most of them go into the headers of a request.
+    // Most variables go into the headers of a request.
     if !is_free && !value.chars().all(|c| matches!(c, ' '..='~')) {
         return Err(format!(
             "{variable} holds a line break or another character that no request can carry; set it again"
@@ -115,7 +115,7 @@ fn check(name: &str, value: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// Names the variable without which a store can be opened, or fails in another way.
+/// Explains an error: finds a variable without which the store can be opened, or fails in a different way.
 fn explain(
     error: &object_store::Error,
     options: &StoreOptions,
@@ -142,7 +142,7 @@ fn explain(
     }
 }
 
-/// A store as what reads and writes objects, and as what lists them page by page.
+/// A store to read and write objects, and the same store to list objects page by page.
 pub(crate) type Shared = (Arc<dyn ObjectStore>, Option<Arc<dyn PaginatedListStore>>);
 
 fn shared(store: impl ObjectStore + PaginatedListStore) -> Shared {
@@ -150,7 +150,7 @@ fn shared(store: impl ObjectStore + PaginatedListStore) -> Shared {
     (store.clone(), Some(store))
 }
 
-/// Requests are made again for half a minute.
+/// Repeats failed requests for half a minute.
 fn retries() -> RetryConfig {
     RetryConfig {
         max_retries: 6,
@@ -159,14 +159,14 @@ fn retries() -> RetryConfig {
     }
 }
 
-/// A body may take long on a slow line.
+/// Sets long timeouts, because a body may take long on a slow line.
 fn patience() -> ClientOptions {
     ClientOptions::new()
         .with_timeout(Duration::from_secs(300))
         .with_connect_timeout(Duration::from_secs(5))
 }
 
-/// Whether an endpoint is asked without encryption: whoever names such a one has decided, and needs no second switch.
+/// Whether an endpoint is reached without encryption. Naming such an endpoint is enough; no second switch is needed.
 fn is_plain_http(options: &StoreOptions) -> bool {
     options.iter().any(|(name, value)| {
         let is_http = value.trim_start().to_ascii_lowercase().starts_with("http:");
@@ -200,7 +200,7 @@ fn s3(url: &str, options: &StoreOptions) -> object_store::Result<Shared> {
 }
 
 fn google(url: &str, options: &StoreOptions) -> object_store::Result<Shared> {
-    // As object_store does by itself: emulators are asked without encryption.
+    // Emulators are reached without encryption, as in object_store itself.
     let client = patience().with_allow_http(true);
     Ok(shared(
         builder!(GoogleCloudStorageBuilder, url, options, client).build()?,

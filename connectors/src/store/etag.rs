@@ -1,34 +1,34 @@
-//! Whether two answers of a store are about the same content: by ETag, else by date.
+//! Compares the content of two answers of a store by ETag, or by date if there is no ETag.
 //!
-//! Stores differ in how they write one ETag: with quotes or without, marked as weak or not. A store that gives no ETag
-//! at all gives a date, which stands in for the ETag as `modified <seconds>`.
+//! The same ETag may come with or without quotes, and with or without the mark of a weak ETag. If a store gives no ETags,
+//! the date is used as `modified <seconds>`.
 use object_store::ObjectMeta;
 
-/// What a date begins with where it stands in for an ETag.
+/// The prefix of a date that is used in place of an ETag.
 const DATE: &str = "modified ";
 
-/// The ETag of an object, or its date where the store gives no ETag.
+/// The ETag of an object, or its date if the store gives no ETag.
 pub(crate) fn version(meta: &ObjectMeta) -> String {
     let given = meta
         .e_tag
         .as_deref()
         .filter(|etag| !content(etag).is_empty());
-    // Whole seconds: the header of an answer knows no smaller unit.
+    // Whole seconds, because the header of an answer has no smaller unit.
     let date = || format!("{DATE}{}", meta.last_modified.timestamp());
     given.map_or_else(date, str::to_owned)
 }
 
-/// Whether a version is a store's own ETag.
+/// Whether a version is an ETag and not a date.
 pub(crate) fn is_etag(version: &str) -> bool {
     !version.starts_with(DATE)
 }
 
-/// Whether two versions are of different content. A date says nothing about an ETag.
+/// Whether two versions belong to different content. A date and an ETag cannot be compared, and count as the same.
 pub fn differ(a: &str, b: &str) -> bool {
     is_etag(a) == is_etag(b) && content(a) != content(b)
 }
 
-/// An ETag without its quotes and without the mark of a weak one.
+/// An ETag without quotes and without the mark of a weak ETag.
 fn content(etag: &str) -> &str {
     let etag = etag.trim();
     etag.strip_prefix("W/").unwrap_or(etag).trim_matches('"')

@@ -2,7 +2,7 @@
 //!
 //! | URL | store | credentials |
 //! |---|---|---|
-//! | `s3://bucket/prefix` | Amazon S3 and all that speak it | `AWS_…`: keys, web identity, container and instance roles, `AWS_PROFILE`, `AWS_SKIP_SIGNATURE`, `AWS_ENDPOINT_URL_S3`, `AWS_ENDPOINT_URL` |
+//! | `s3://bucket/prefix` | Amazon S3 and compatible stores | `AWS_…`: keys, web identity, container and instance roles, `AWS_PROFILE`, `AWS_SKIP_SIGNATURE`, `AWS_ENDPOINT_URL_S3`, `AWS_ENDPOINT_URL` |
 //! | `gs://bucket/prefix` | Google Cloud Storage | `GOOGLE_…`: service account, application default, `GOOGLE_SKIP_SIGNATURE` |
 //! | `az://container/prefix` | Azure Blob Storage | `AZURE_STORAGE_…`: account and key, SAS, service principal, managed identity |
 //! | `file:///path`, `path` | local files | |
@@ -36,13 +36,13 @@ pub struct Location {
     pub prefix: Path,
     /// The URL without a slash at its end, for messages.
     pub url: String,
-    /// The folder, where it is one of this machine.
+    /// The folder, if the place is on this machine.
     pub folder: Option<PathBuf>,
-    /// The store again, where it lists page by page.
+    /// The same store, if it can list page by page.
     pub pages: Option<Arc<dyn PaginatedListStore>>,
 }
 
-/// The body of an answer, where all of it has arrived: half of a JSON file would look like a damaged one.
+/// The body of an answer. Fails if a part is missing, because half of a JSON file would look like a damaged file.
 async fn whole_body(answer: GetResult) -> object_store::Result<Bytes> {
     let promised = answer.range.end - answer.range.start;
     let bytes = answer.bytes().await?;
@@ -62,10 +62,10 @@ impl fmt::Debug for Location {
 }
 
 impl Location {
-    /// Opens the store an URL names. Nothing is asked of the store yet.
+    /// Opens the store that a URL names. No request is made yet.
     ///
     /// # Errors
-    /// [`Error::Url`] where the URL or an option cannot be understood.
+    /// [`Error::Url`] if the URL or an option cannot be understood.
     pub fn open(url: &str, options: &StoreOptions) -> Result<Self, Error> {
         let bad = |reason: String| Error::Url {
             url: redacted(url),
@@ -79,8 +79,8 @@ impl Location {
             let parsed =
                 parsed.filter(|parsed| parsed.query().is_none() && parsed.fragment().is_none());
             let path = parsed.and_then(|parsed| parsed.to_file_path().ok());
-            let path =
-                path.ok_or_else(|| bad("no path of this machine; write file:///path".to_owned()))?;
+            let path = path
+                .ok_or_else(|| bad("not a path of this machine; write file:///path".to_owned()))?;
             return Self::local(url, &path.display().to_string());
         };
         let rest = &url[scheme.len() + "://".len()..];
@@ -105,7 +105,7 @@ impl Location {
             reason,
         };
         if path.is_empty() {
-            return Err(bad("an empty path; name a folder or an URL".to_owned()));
+            return Err(bad("an empty path; give a folder or a URL".to_owned()));
         }
         let path = std::path::absolute(path).map_err(|error| bad(error.to_string()))?;
         let path = without_parents(&path);
@@ -122,10 +122,10 @@ impl Location {
         })
     }
 
-    /// The path of an object or folder below this place; `relative` is as the store has it, with `/` between its parts.
+    /// The path of an object or folder below this place. `relative` has `/` between its parts, as in the store.
     ///
     /// # Errors
-    /// [`Error::Url`] where a part is one that stores refuse (`..`, an empty one).
+    /// [`Error::Url`] if a part is empty or `..`, which stores refuse.
     pub fn path(&self, relative: &str) -> Result<Path, Error> {
         let whole = if self.prefix.is_root() {
             relative.to_owned()
@@ -138,7 +138,7 @@ impl Location {
         })
     }
 
-    /// Makes sure that a folder of this machine is there: stores have no folders, and an empty prefix is no error.
+    /// Makes sure that a folder of this machine exists. Other stores have no folders, and there an empty prefix is no error.
     ///
     /// # Errors
     /// [`Error::NotFound`].
@@ -161,7 +161,7 @@ impl Location {
     /// Creates an object. Returns `false` if an object of that name exists.
     ///
     /// # Errors
-    /// The store's, or [`Error::NotWritten`].
+    /// Errors of the store, or [`Error::NotWritten`].
     pub async fn create(
         &self,
         relative: &str,
@@ -186,7 +186,7 @@ impl Location {
     /// Reads an object.
     ///
     /// # Errors
-    /// The store's.
+    /// Errors of the store.
     pub async fn read(&self, relative: &str) -> Result<Bytes, Error> {
         let answer = self.store.get(&self.path(relative)?).await;
         let read = match answer {
@@ -199,7 +199,7 @@ impl Location {
     /// Reads an object. Returns `None` if there is no object of that name.
     ///
     /// # Errors
-    /// The store's.
+    /// Errors of the store.
     pub async fn read_if_there(&self, relative: &str) -> Result<Option<Bytes>, Error> {
         match self.read(relative).await {
             Err(Error::NotFound {
@@ -223,13 +223,13 @@ impl Location {
             .map_or(whole, |rest| rest.trim_start_matches('/'))
     }
 
-    /// Whether one of the two places lies in the other, or both are one.
+    /// Whether the two places are the same, or one lies in the other.
     pub fn overlaps(&self, other: &Self) -> bool {
         let (ours, theirs) = (self.key(), other.key());
         ours.starts_with(&theirs) || theirs.starts_with(&ours)
     }
 
-    /// The store and the prefix, however the URL spells them.
+    /// The store and the prefix, independent of the spelling of the URL.
     fn key(&self) -> String {
         if let Some(folder) = &self.folder {
             return format!("{}/", resolved(folder).display());
@@ -250,7 +250,7 @@ impl Location {
     }
 }
 
-/// A path without links, as far as it exists.
+/// Resolves the links of a path, as far as the path exists.
 fn resolved(path: &std::path::Path) -> PathBuf {
     if let Ok(real) = path.canonicalize() {
         return real;
@@ -261,7 +261,7 @@ fn resolved(path: &std::path::Path) -> PathBuf {
     }
 }
 
-/// A path without `..`: of a link, that is the folder above the one it leads to.
+/// Resolves `..` in a path. Above a link, `..` is the parent of the folder that the link points to.
 fn without_parents(path: &std::path::Path) -> PathBuf {
     let mut plain = PathBuf::new();
     for part in path.components() {

@@ -1,13 +1,13 @@
-//! An object as a listing names it.
+//! An object as a listing shows it.
 use serde::{Deserialize, Serialize};
 
 /// An object as it was when its drop was listed.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct ObjectRef {
-    /// Where it lies below the catalog.
+    /// The path below the catalog.
     pub path: String,
-    /// Its ETag, where the store gives one.
+    /// The ETag, or the date if the store gives no ETag.
     pub etag: Option<String>,
-    /// Its size.
+    /// The size.
     pub bytes: u64,
 }

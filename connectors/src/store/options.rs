@@ -4,13 +4,13 @@ use crate::store::scheme::redacted;
 /// Options of stores by their lower-case names, such as `aws_endpoint_url`. The caller takes them from the environment.
 pub type StoreOptions = [(String, String)];
 
-/// Whether a switch is on, by the rules of object_store.
+/// Whether the value of a switch means "on", by the rules of object_store.
 pub(crate) fn is_on(value: &str) -> bool {
     let value = value.to_ascii_lowercase();
     ["1", "true", "on", "yes", "y"].contains(&value.as_str())
 }
 
-/// Makes sure that a variable is the URL of a server: object_store panics or is silent where it is not.
+/// Makes sure that a variable is the URL of a server. With other values object_store panics or fails without a message.
 pub(crate) fn check_url(variable: &str, value: &str) -> Result<(), String> {
     let url = url::Url::parse(value).ok();
     let url = url.filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
@@ -28,7 +28,7 @@ pub(crate) fn check_url(variable: &str, value: &str) -> Result<(), String> {
     }
     if url.query().is_some() || url.fragment().is_some() {
         return Err(format!(
-            "{variable} goes on after its path with ? or #; give the host alone, and a token in its own variable"
+            "{variable} has a ? or # after its path; give only the host, and a token in its own variable"
         ));
     }
     Ok(())

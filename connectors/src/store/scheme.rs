@@ -1,4 +1,4 @@
-//! What is a URL and what is a path, and what of a URL may be printed.
+//! Tells URLs from paths, and removes secrets from URLs before they are printed.
 use crate::Error;
 
 /// The service behind a URL.
@@ -9,7 +9,7 @@ pub(crate) enum StoreKind {
     Azure,
 }
 
-/// The schemes of the URLs that are taken, and their stores; `None` is the local file system.
+/// The known schemes of URLs and their stores. `None` is the local file system.
 const SCHEMES: [(&str, Option<StoreKind>); 8] = [
     ("s3", Some(StoreKind::S3)),
     ("s3a", Some(StoreKind::S3)),
@@ -20,17 +20,17 @@ const SCHEMES: [(&str, Option<StoreKind>); 8] = [
     ("abfss", Some(StoreKind::Azure)),
     ("file", None),
 ];
-/// Schemes of other tools: a path that begins with one is meant as a URL.
+/// Schemes of other tools. A path that begins with such a scheme is a mistyped URL.
 const OTHER_SCHEMES: [&str; 18] = [
     "s3n", "gcs", "hdfs", "viewfs", "webhdfs", "wasb", "wasbs", "adl", "dbfs", "oss", "cos",
     "http", "https", "ftp", "ftps", "sftp", "ssh", "memory",
 ];
 
-/// The scheme of a URL; `None` for a path of this machine.
+/// The scheme of a URL, or `None` for a path of this machine.
 ///
 /// # Errors
-/// [`Error::Url`] for what is meant as a URL and is not one that is known here: `s3:/bucket`, as Python's
-/// `Path("s3://bucket")` prints it, is no folder `s3:`.
+/// [`Error::Url`] for an unknown or mistyped URL. `s3:/bucket`, which is how Python prints `Path("s3://bucket")`, is a
+/// mistyped URL and not a folder `s3:`.
 pub fn scheme(url: &str) -> Result<Option<&str>, Error> {
     let bad = |reason: String| Error::Url {
         url: redacted(url),
@@ -74,7 +74,7 @@ pub fn scheme(url: &str) -> Result<Option<&str>, Error> {
     Ok(None)
 }
 
-/// The kind of store behind a scheme; `None` for files of this machine.
+/// The kind of store of a scheme, or `None` for files of this machine.
 pub(crate) fn kind_of(scheme: &str) -> Option<StoreKind> {
     let known = SCHEMES.iter().find(|(known, _)| *known == scheme);
     known.and_then(|(_, kind)| *kind)
@@ -88,7 +88,7 @@ fn is_known(scheme: &str) -> bool {
     is_ours(scheme) || OTHER_SCHEMES.contains(&scheme)
 }
 
-/// Refuses a path with a folder `s3:`: it was a URL, and a tool has made a path of it.
+/// Refuses a path with a folder such as `s3:`. It was a URL before a tool turned it into a path.
 pub(crate) fn check_components(path: &str) -> Result<(), String> {
     let folder = path.split('/').find(|part| {
         let scheme = part.trim().strip_suffix(':');
@@ -102,7 +102,7 @@ pub(crate) fn check_components(path: &str) -> Result<(), String> {
     }
 }
 
-/// Makes sure that a URL names a bucket, and nothing that would be overlooked or that is secret.
+/// Makes sure that a URL names a bucket, and that it holds no secrets and no parts that would be ignored.
 pub(crate) fn check_bucket(kind: StoreKind, bucket: &str, key: &str) -> Result<(), String> {
     if bucket.is_empty() {
         return Err("it names no bucket; write s3://bucket/prefix".to_owned());
@@ -133,7 +133,7 @@ pub(crate) fn check_bucket(kind: StoreKind, bucket: &str, key: &str) -> Result<(
     Ok(())
 }
 
-/// A URL for messages, without what may be a password or a token in it.
+/// A URL for messages, without passwords and tokens.
 pub fn redacted(url: &str) -> String {
     let query = url.split_once('?').filter(|(_, query)| query.contains('='));
     let url = query.map_or(url.to_owned(), |(before, _)| format!("{before}?…"));

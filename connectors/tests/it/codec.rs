@@ -1,4 +1,4 @@
-//! Pieces as bytes and back.
+//! Tests that pieces survive encoding and decoding.
 use std::sync::Arc;
 
 use arrow::{
@@ -49,7 +49,7 @@ fn piece() -> impl Strategy<Value = Piece> {
         })
 }
 
-/// A piece with its floats as bits: NaN is to come back as it was.
+/// Compares the floats of pieces as bits, because NaN must come back unchanged.
 type Facts = (
     u32,
     Folder,

@@ -1,4 +1,4 @@
-//! Copies of many entries, from which a long ledger opens in few requests.
+//! Tests the copies of many entries, from which a long ledger opens in few requests.
 use std::sync::{
     Arc,
     atomic::{AtomicU64, Ordering},
@@ -12,7 +12,7 @@ use testkit::*;
 
 use crate::ledger::drop_entry;
 
-/// An entry as large as most are: a file read, two files written, the settings.
+/// Makes an entry of the usual size: one input, two files and the settings.
 fn full_entry(number: u64) -> Entry {
     let entry = serde_json::json!({
         "format": 1, "sequence": number, "kind": "drop", "attempt": format!("0123456789abcdef-{number:06}"),
@@ -27,7 +27,7 @@ fn full_entry(number: u64) -> Entry {
     serde_json::from_value(entry).unwrap()
 }
 
-/// Writes entries up to a number as they lie in a ledger, and no copies.
+/// Writes the entries of a ledger up to a number, without copies.
 async fn entries_up_to(here: &Location, count: u64) {
     for number in 1..=count {
         let text = serde_json::to_vec_pretty(&full_entry(number)).unwrap();
@@ -43,7 +43,7 @@ fn copy_name(size: u64, last: u64) -> String {
     format!("_hubbleflow/compacted/{size}/{last:020}.jsonl")
 }
 
-/// The ledger, and how many requests it took to open it.
+/// Opens the ledger, and counts the requests.
 async fn opened_in(here: &Location) -> (Ledger, u64) {
     let requests = Arc::new(AtomicU64::new(0));
     let count = requests.clone();
@@ -61,7 +61,7 @@ fn assert_holds(ledger: &Ledger, count: u64) {
     assert!(found.eq((1..=count).map(full_entry).collect::<Vec<_>>().iter()));
 }
 
-/// Opening was one request an entry.
+/// Regression: opening a ledger took one request for each entry.
 #[tokio::test]
 async fn a_long_ledger_opens_from_copies_in_few_requests() {
     let here = memory();
@@ -69,7 +69,7 @@ async fn a_long_ledger_opens_from_copies_in_few_requests() {
     let (mut ledger, requests) = opened_in(&here).await;
     assert!(requests > 20_250);
     ledger.compact().await;
-    // 2 copies of 10,000 entries, 2 of 100, 50 entries; listings, the last entry that is copied, and the next that is not there.
+    // 2 copies of 10,000 entries, 2 of 100, and 50 entries; listings, the last copied entry, and the next, missing entry.
     let (ledger, requests) = opened_in(&here).await;
     assert_holds(&ledger, 20_250);
     assert!(requests <= 2 + 2 + 50 + 5, "{requests} requests");
@@ -118,7 +118,7 @@ async fn a_copy_that_is_damaged_or_missing_or_of_another_ledger_is_made_again() 
     recover().await;
     let name = copy_name(100, 200);
     let whole = content(&here, &name).await;
-    // Still JSON, and still in order.
+    // The copy is still JSON in the right order.
     let tampered = String::from_utf8(whole.clone()).unwrap();
     let tampered = tampered.replace("photoz/night-0000142", "photoz/night-0000143");
     let mut lines: Vec<&[u8]> = whole.split_inclusive(|&byte| byte == b'\n').collect();
@@ -140,7 +140,7 @@ async fn a_copy_that_is_damaged_or_missing_or_of_another_ledger_is_made_again() 
     delete(&here, &name).await;
     recover().await;
     assert_eq!(content(&here, &name).await, whole);
-    // The output was deleted but for the copies, and another ledger begun.
+    // The output was deleted except for the copies, and a new ledger begun.
     let another = memory();
     entries_up_to(&another, 120).await;
     put(
@@ -162,14 +162,14 @@ async fn a_copy_that_is_damaged_or_missing_or_of_another_ledger_is_made_again() 
     let ledger = Ledger::open(&another).await.unwrap();
     assert_eq!(ledger.entries().len(), 120);
     assert_eq!(ledger.entries()[99].drop, "other");
-    // A ledger that was put back to what it was before has fewer entries than its copies.
+    // A ledger that was restored from a backup has fewer entries than its copies.
     for number in 250..=350 {
         delete(&here, &entry_name(number)).await;
     }
     assert_holds(&Ledger::open(&here).await.unwrap(), 249);
 }
 
-/// A ledger was put back to what it was, and went on in another way: only its first copies are of this ledger.
+/// A ledger was restored from a backup and got different entries: only its first copies still belong to the ledger.
 #[tokio::test]
 async fn a_copy_that_is_outdated_is_not_read() {
     let other = |number| Entry {
@@ -203,7 +203,7 @@ async fn a_copy_that_is_outdated_is_not_read() {
     assert_all().await;
 }
 
-/// A large copy is made of small ones, which may have been damaged since they were read.
+/// A large copy is made of small copies, which may have been damaged after they were read.
 #[tokio::test]
 async fn a_large_copy_is_never_made_of_damaged_ones() {
     let here = memory();
@@ -232,7 +232,7 @@ async fn a_large_copy_is_never_made_of_damaged_ones() {
     ledger.refresh().await.unwrap();
     ledger.compact().await;
     assert!(here.read_if_there(&large).await.unwrap().is_none());
-    // The next time the small ones are made again.
+    // The next call makes the small copies again.
     ledger.compact().await;
     assert_eq!(content(&here, &name).await, whole);
     assert!(here.read_if_there(&large).await.unwrap().is_some());
@@ -279,7 +279,7 @@ async fn delete(here: &Location, path: &str) {
         .unwrap();
 }
 
-/// The measurement of the promise; prints what it takes. On local files, and the requests that a store would see.
+/// Measures the promise and prints the result: the time on local files, and the number of requests.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "writes 100,000 files; run by hand with --ignored --nocapture"]
 #[expect(clippy::disallowed_methods, reason = "the test measures time")]

@@ -1,5 +1,5 @@
-//! Files that lie: what their footers, indexes and pages promise costs no more than their bytes, and no galaxy gets the
-//! position of another.
+//! Tests files with wrong footers, indexes and pages: reading costs no more than their bytes, and no galaxy gets the
+//! position of another galaxy.
 use std::sync::Arc;
 
 use arrow::{
@@ -27,7 +27,7 @@ const PAGED: LaidOut = LaidOut {
     offset_index: true,
 };
 
-/// A number as Thrift's compact protocol writes it.
+/// Encodes a number as in Thrift's compact protocol.
 fn varint(value: i64) -> Vec<u8> {
     let mut left = ((value << 1) ^ (value >> 63)) as u64;
     let mut bytes = Vec::new();
@@ -39,7 +39,7 @@ fn varint(value: i64) -> Vec<u8> {
     bytes
 }
 
-/// Entries of an offset index as they stand in a file.
+/// Encodes entries of an offset index as in a file.
 fn encoded(pages: &[PageLocation]) -> Vec<u8> {
     let entry = |page: &PageLocation| {
         [
@@ -56,7 +56,7 @@ fn encoded(pages: &[PageLocation]) -> Vec<u8> {
     pages.iter().flat_map(entry).collect()
 }
 
-/// Replaces bytes that come once.
+/// Replaces bytes that occur once.
 fn replace(bytes: &mut [u8], from: &[u8], to: &[u8]) {
     assert_eq!(from.len(), to.len());
     let mut places = (0..bytes.len() - from.len()).filter(|&at| bytes[at..].starts_with(from));
@@ -72,7 +72,7 @@ fn metadata(bytes: &[u8]) -> ParquetMetaData {
         .unwrap()
 }
 
-/// A file of 1,000 rows with two entries of the index of `object_id` changed.
+/// Makes a file of 1,000 rows in which two entries of the index of `object_id` are changed.
 fn with_index(change: impl Fn(&mut [PageLocation])) -> Vec<u8> {
     let mut bytes = parquet(&galaxies(0..1000), PAGED);
     let footer = metadata(&bytes);
@@ -95,7 +95,7 @@ async fn read_bytes(bytes: Vec<u8>) -> Result<Vec<SeenRow>, Error> {
     read_all(&catalog, &planned).await
 }
 
-/// Two pages of ids that had changed places in the index gave 16 of 64 galaxies the positions of others.
+/// Regression: two pages of ids were exchanged in the index, and 16 of 64 galaxies got the positions of other galaxies.
 #[tokio::test]
 async fn an_index_that_swaps_pages_is_not_used() {
     let swapped = with_index(|pages| {
@@ -110,7 +110,7 @@ async fn an_index_that_swaps_pages_is_not_used() {
     assert_eq!(read_bytes(twice).await.unwrap(), expected);
 }
 
-/// Contiguous pages with other first rows are only found out when the pages are there.
+/// Contiguous pages with wrong first rows are only detected when the pages are read.
 #[tokio::test]
 async fn an_index_that_moves_rows_between_pages_fails_the_drop() {
     let moved = with_index(|pages| pages[1].first_row_index -= 1);
@@ -119,7 +119,7 @@ async fn an_index_that_moves_rows_between_pages_fails_the_drop() {
     assert!(error.to_string().contains("page index"), "{error}");
 }
 
-/// The same file with another footer.
+/// Replaces the footer of a file.
 fn with_footer(change: impl Fn(ParquetMetaData) -> ParquetMetaData) -> Vec<u8> {
     let laid_out = LaidOut {
         offset_index: false,
@@ -139,7 +139,7 @@ fn with_footer(change: impl Fn(ParquetMetaData) -> ParquetMetaData) -> Vec<u8> {
     changed
 }
 
-/// A footer of 2^40 rows asked for 8.8 TB.
+/// Regression: a footer of 2^40 rows made the reader allocate 8.8 TB.
 #[tokio::test]
 async fn a_footer_that_promises_more_rows_than_bytes_can_hold_is_corrupt() {
     for rows in [1 << 36, 1 << 40, i64::MAX] {
@@ -162,7 +162,7 @@ async fn a_footer_that_promises_more_rows_than_bytes_can_hold_is_corrupt() {
     }
 }
 
-/// A schema of one group with 2^31 - 1 children asked for 17 GB.
+/// Regression: a schema of one group with 2^31 - 1 children made the reader allocate 17 GB.
 #[tokio::test]
 async fn a_footer_that_promises_columns_that_are_not_there_is_corrupt() {
     let root = [
@@ -204,7 +204,7 @@ async fn a_file_without_rows_may_have_columns_of_any_type() {
     );
 }
 
-/// Some writers say -1 where they did not count the nulls of a page.
+/// Some writers write -1 if they did not count the nulls of a page.
 #[tokio::test]
 async fn a_page_that_does_not_know_its_nulls_is_read() {
     let properties = WriterProperties::builder()
@@ -233,7 +233,7 @@ async fn a_page_that_does_not_know_its_nulls_is_read() {
     }
 }
 
-/// A tool that does not know of the schema which Arrow's writers leave in a file has changed the columns.
+/// A tool that does not know the schema stored by Arrow's writers has changed the columns.
 #[tokio::test]
 async fn a_stale_arrow_schema_does_not_count() {
     let stale = with_footer(|footer| {

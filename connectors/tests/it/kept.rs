@@ -1,4 +1,4 @@
-//! Kept columns leave as they came, whatever their type, or are refused by name before anything is read.
+//! Tests that kept columns of any type are unchanged in the output, or are refused by name before rows are read.
 use std::{collections::BTreeMap, sync::Arc};
 
 use arrow::{
@@ -27,7 +27,7 @@ use testkit::*;
 use crate::part::{PLAIN, int64s, keeping, label, predicted, rows_of, with_columns};
 use crate::random_columns::{Numbers, data_type, values};
 
-/// The type without dictionaries, by which values are compared.
+/// Removes dictionaries from a type, to compare values.
 fn plain(data_type: &DataType) -> DataType {
     let inner = |field: &FieldRef| -> FieldRef {
         Arc::new(
@@ -39,9 +39,9 @@ fn plain(data_type: &DataType) -> DataType {
     };
     match data_type {
         DataType::Dictionary(_, values) => plain(values),
-        // A day is a day.
+        // Both types count days.
         DataType::Date64 => DataType::Date32,
-        // Nothing but nulls: text, where no file says more.
+        // A column of nulls becomes text if no other file has the column.
         DataType::Null => DataType::Utf8,
         DataType::List(item) => DataType::List(inner(item)),
         DataType::LargeList(item) => DataType::LargeList(inner(item)),
@@ -52,7 +52,7 @@ fn plain(data_type: &DataType) -> DataType {
     }
 }
 
-/// The files of a drop in which the column `kept` is kept; the pieces go over the wire on their way.
+/// Makes the files of a drop in which the column `kept` is kept. The pieces are encoded and decoded on their way.
 fn written(here: &Location, split_bytes: Option<u64>) -> Vec<EncodedFile> {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let mut pieces = runtime.block_on(predicted(here, &["kept"]));
@@ -102,7 +102,7 @@ proptest! {
             first += rows as i64;
             put_now(&here, &format!("drop/{n}.parquet"), parquet(&with_kept(&ids, kept.clone()), PLAIN));
         }
-        // What is refused is refused before anything is read, and by its name.
+        // A column is refused by name before rows are read.
         if let Some(refused) = refusal(&here) {
             prop_assert!(refused.contains("column `kept` is "), "{refused}");
             prop_assert!(false, "{data_type}: Parquet has it, so it can be kept: {refused}");
@@ -165,7 +165,7 @@ fn foreign(
 
 #[test]
 fn dates_of_spark_keep_their_year() {
-    // 9999-12-31T23:59:59.123456 in INT96 (nanoseconds of the day, Julian day) came out as 1816-03-29.
+    // Regression: 9999-12-31T23:59:59.123456 in INT96 (nanoseconds of the day, Julian day) became 1816-03-29.
     let int96 = |julian_day: u32, nanoseconds: u64| {
         Int96::from(vec![
             nanoseconds as u32,
@@ -309,7 +309,7 @@ fn a_kept_column_has_a_type_where_its_drop_withdraws_alone() {
     let withdrawals =
         RecordBatch::try_from_iter([("object_id", ids), ("deleted", deleted)]).unwrap();
     put_now(&here, "drop/a.parquet", parquet(&withdrawals, PLAIN));
-    // Of no type is no choice: readers take the types of all files from the first.
+    // Text is required, because readers take the types of all files from the first file.
     assert_eq!(
         *kept_by_id(&written(&here, None)).data_type(),
         DataType::Utf8
@@ -355,7 +355,7 @@ fn files_of_a_drop_must_keep_one_type() {
 
 #[test]
 fn withdrawals_with_spec_z_go_with_galaxies() {
-    // The file of withdrawals was taken for spec-z, and its drop refused.
+    // Regression: a file of withdrawals was read as spec-z, and its drop was refused.
     let here = memory();
     let ids: ArrayRef = Arc::new(Int64Array::from(vec![3, 4]));
     let deleted: ArrayRef = Arc::new(BooleanArray::from(vec![true, true]));

@@ -1,4 +1,4 @@
-//! The ledger when answers are lost, requests fail, and other runs are faster.
+//! Tests the ledger when answers are lost, requests fail, and other runs are faster.
 use std::sync::{
     Arc,
     atomic::{AtomicBool, Ordering},
@@ -21,7 +21,7 @@ pub(crate) fn drop_entry(drop: &str, attempt: &str) -> Entry {
     }
 }
 
-/// The place, over a store in which a fault befalls the first put alone.
+/// Makes a place over a store in which only the first put fails.
 fn at_first_put(here: &Location, fault: impl Fn() -> Fault + Send + Sync + 'static) -> Location {
     let over = AtomicBool::new(false);
     failing(here, move |asked| match asked.what {
@@ -30,7 +30,7 @@ fn at_first_put(here: &Location, fault: impl Fn() -> Fault + Send + Sync + 'stat
     })
 }
 
-/// What another run appends, before the request of ours that is under way.
+/// Appends an entry for another run, before the pending request of this run.
 fn another_first(here: &Location, entry: Entry) -> impl Fn() -> Fault + Send + Sync + use<> {
     let here = here.clone();
     move || {
@@ -43,7 +43,7 @@ fn another_first(here: &Location, entry: Entry) -> impl Fn() -> Fault + Send + S
     }
 }
 
-/// The drops of the ledger as the next run finds them.
+/// The committed drops, as the next run finds them.
 async fn reopened(here: &Location) -> Vec<(u64, String)> {
     let ledger = Ledger::open(here).await.unwrap();
     ledger
@@ -113,7 +113,7 @@ async fn another_run_that_wins_the_number_with_our_drop_makes_ours_void() {
         Appended::Overtaken(1)
     );
     assert_eq!(reopened(&here).await, [(1, "a".to_owned())]);
-    // One that began after that entry knew of it: it is taken in again on purpose.
+    // An attempt that began after that entry knew it, so the drop is committed again on purpose.
     assert_eq!(
         ledger.append(drop_entry("a", "again"), 2).await.unwrap(),
         Appended::Committed(2)
@@ -149,7 +149,7 @@ async fn another_run_that_wins_the_number_with_another_model_or_other_ids_makes_
         assert!(matches!(refused, Error::Mixed { .. }), "{refused}");
         assert!(refused.to_string().contains(said), "{refused}");
     }
-    // Whoever began after that entry has decided to go on with another model.
+    // An attempt that began after that entry uses the new model on purpose.
     assert_eq!(
         ledger
             .append(entry("ours", "n", IdKind::Int64), 2)
@@ -214,7 +214,7 @@ async fn every_answer_lost_or_refused_still_leaves_each_drop_once() {
     let mut ledger = Ledger::unread(&ill);
     for number in 0..40 {
         let entry = drop_entry(&format!("{number:02}"), &number.to_string());
-        // As a run does: what ended in an error is tried again.
+        // Like a run, tries again after an error.
         let appended = loop {
             if let Ok(appended) = ledger.append(entry.clone(), 1).await {
                 break appended;

@@ -1,4 +1,4 @@
-//! What a listing shows: one bad name, link or marker costs its own drop and no other, and nothing is passed over in silence.
+//! Tests listings: an invalid name, link or marker affects only its own drop, and is always reported.
 use std::{ffi::OsStr, fs, os::unix::ffi::OsStrExt, path::Path};
 
 use hubbleflow_connectors::{Catalog, DropBy, ListedDrops, Location, listed_drop::list_drops};
@@ -6,7 +6,7 @@ use object_store::ObjectStoreExt;
 
 use testkit::*;
 
-/// A catalog in a folder of this machine, with these files, each of one byte.
+/// Makes a catalog in a folder of this machine with these files of one byte each.
 fn folder(files: &[&str]) -> (tempfile::TempDir, Location) {
     let folder = tempfile::Builder::new().prefix("catalog").tempdir();
     let folder = folder.unwrap();
@@ -23,7 +23,7 @@ async fn see(place: &Location) -> ListedDrops {
     list_drops(place, DropBy::Child).await.unwrap()
 }
 
-/// The drops that can be taken, and those that cannot.
+/// The names of the drops that can be read, and of the drops that cannot be read.
 fn sorted(seen: &ListedDrops) -> (Vec<&str>, Vec<&str>) {
     let name = |bad: bool| {
         let drops = seen
@@ -43,7 +43,7 @@ fn paths(seen: &ListedDrops, drop: usize) -> Vec<&str> {
         .collect()
 }
 
-// One such name ended the whole run, and a watch for ever.
+// Regression: one such name ended the whole run, and ended a watch again and again.
 #[tokio::test]
 async fn a_name_that_cannot_be_taken_fails_its_drop_alone() {
     let (folder, place) = folder(&[
@@ -63,7 +63,7 @@ async fn a_name_that_cannot_be_taken_fails_its_drop_alone() {
     );
 }
 
-// A link to nothing was passed over, and a loop of links ended the run.
+// Regression: a broken link was skipped silently, and a loop of links ended the run.
 #[tokio::test]
 async fn a_link_that_leads_nowhere_fails_its_drop_alone() {
     let (folder, place) = folder(&[
@@ -113,7 +113,7 @@ async fn a_listed_file_has_the_etag_that_the_store_gives_it() {
     assert_eq!(seen.drops[0].objects[0].etag, meta.e_tag);
 }
 
-// A marker beside its folder was taken for an object of the folder's name.
+// Regression: a marker beside its folder was read as an object of the same name.
 #[tokio::test]
 async fn markers_of_folders_are_no_objects() {
     let place = memory();
@@ -138,7 +138,7 @@ async fn a_folder_and_an_object_of_one_name_fail_alone() {
     );
 }
 
-// Two of these were read, and nothing was said of the rest.
+// Regression: two of these files were read, and the others were skipped silently.
 #[tokio::test]
 async fn a_file_is_read_or_named() {
     let (_folder, place) = folder(&[
@@ -173,7 +173,7 @@ async fn a_file_is_read_or_named() {
     assert_eq!(seen.ignored, ["part-0"]);
 }
 
-// A copy that goes by name brings `_SUCCESS` before what sorts behind it.
+// A tool that copies files by name copies `_SUCCESS` before the names that sort after it.
 #[tokio::test]
 async fn success_counts_while_nothing_is_newer() {
     let (folder, place) = folder(&["drop/0.parquet"]);
@@ -184,7 +184,7 @@ async fn success_counts_while_nothing_is_newer() {
     write("drop/_SUCCESS");
     assert!(see(&place).await.drops[0].is_whole);
     write("drop/a.parquet");
-    // As a copy that keeps the times of its source leaves it.
+    // The times after a copy that keeps the times of its source.
     let old = std::time::SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(1_000_000_000);
     let file = fs::File::options()
         .write(true)
@@ -197,7 +197,7 @@ async fn success_counts_while_nothing_is_newer() {
     assert!(see(&place).await.drops[0].is_whole);
 }
 
-// The thumbnail, margins and indexes were read as rows.
+// Regression: the thumbnail, margins and indexes were read as rows.
 #[tokio::test]
 async fn of_a_hats_collection_the_tiles_of_the_main_table_are_read() {
     let tile = "dataset/Norder=0/Dir=0/Npix=4.parquet";
@@ -231,7 +231,7 @@ async fn of_a_hats_collection_the_tiles_of_the_main_table_are_read() {
         .unwrap_err()
         .to_string();
     assert!(error.contains("--drop-by all"), "{error}");
-    // The main table alone, as a catalog.
+    // The main table as a catalog.
     let main = below(&place, "sky");
     assert_eq!(
         paths(&list_drops(&main, DropBy::All).await.unwrap(), 0),
@@ -239,7 +239,7 @@ async fn of_a_hats_collection_the_tiles_of_the_main_table_are_read() {
     );
 }
 
-// Readers put the folder's value into the column.
+// Readers replace the column with the value from the folder's name.
 #[tokio::test]
 async fn a_drop_named_like_a_partition_is_refused() {
     let place = memory();

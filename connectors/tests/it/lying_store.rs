@@ -1,4 +1,4 @@
-//! Publishing over stores that confirm what they have not done, and outputs that somebody has changed.
+//! Tests publishing on stores that report success without writing, and on outputs that somebody has changed.
 use std::sync::{
     Arc,
     atomic::{AtomicBool, Ordering},
@@ -13,7 +13,7 @@ use testkit::*;
 
 use crate::output::{NEW, OLD, commit};
 
-/// The place, over a store that pretends to do what is asked of it.
+/// Makes a place over a store that pretends to write.
 fn pretending(here: &Location, what: What, path: &'static str) -> Location {
     failing(here, move |asked| {
         match asked.what == what && asked.path.contains(path) {
@@ -44,7 +44,7 @@ async fn recover(here: &Location) -> Vec<String> {
         .collect()
 }
 
-/// S3 may answer a copy with 200 and an error: the file was nowhere, and the stage was cleared.
+/// Regression: S3 may answer a copy with 200 and an error. The file was not published, and the stage was cleared.
 #[tokio::test]
 async fn a_copy_that_was_not_made_is_no_publishing() {
     let here = memory();
@@ -61,7 +61,7 @@ async fn a_copy_that_was_not_made_is_no_publishing() {
             Some(_) => recover(&lying).await.remove(0),
         };
         assert!(
-            error.contains("in the ledger as 1") && error.contains("the store said yes"),
+            error.contains("in the ledger as 1") && error.contains("the store reported success"),
             "{error}"
         );
         assert!(
@@ -121,7 +121,7 @@ async fn a_superseded_file_is_seen_to_be_gone() {
     assert_eq!(published(&here).await, [NEW]);
 }
 
-/// An entry's paths were taken as they came: `--again` deleted whatever they named.
+/// Regression: the paths of an entry were not checked, and `--again` deleted the files that they named.
 #[tokio::test]
 async fn an_entry_reaches_no_files_but_its_own() {
     let elsewhere = [
@@ -139,7 +139,7 @@ async fn an_entry_reaches_no_files_but_its_own() {
         put(&here, "notes.txt", "mine").await;
         let before = paths(&here).await;
 
-        // As somebody has written it into the ledger; its stage is still there.
+        // Somebody has edited this entry by hand, and its stage still exists.
         let mut ledger = Ledger::open(&here).await.unwrap();
         let appended = ledger
             .append(entry("a", "first", &[path]), 2)
@@ -156,7 +156,7 @@ async fn an_entry_reaches_no_files_but_its_own() {
             "{unpublished:?}"
         );
 
-        // The drop is taken in again.
+        // The drop is committed again.
         assert_eq!(
             commit(&here, "a", "second", &[NEW]).await,
             Appended::Committed(3)
@@ -208,7 +208,7 @@ async fn what_lies_behind_a_link_stays() {
     assert!(matches!(error, Error::Link { .. }), "{error:?}");
     std::fs::remove_file(&staging).unwrap();
 
-    // A drop's folder that was moved to another disk.
+    // The folder of a drop was moved to another disk.
     commit(&here, "a", "third", &[OLD]).await;
     let drop = folder.path().join("photoz/a");
     std::fs::rename(&drop, precious.path().join("moved")).unwrap();
@@ -224,7 +224,7 @@ async fn what_lies_behind_a_link_stays() {
     );
 }
 
-/// The name of an attempt that is empty was the stage of all attempts.
+/// Regression: the stage of an attempt with an empty name was the stage of all attempts.
 #[tokio::test]
 async fn the_stage_of_one_attempt_is_cleared_alone() {
     let here = memory();
@@ -236,7 +236,7 @@ async fn the_stage_of_one_attempt_is_cleared_alone() {
     assert_eq!(staged(&here).await.len(), 1);
 }
 
-/// A stage that another run still wrote to could not be cleared, which ended the run that cleared it.
+/// Regression: a stage could not be cleared while another run wrote to it, which ended the run.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stage_that_is_written_to_is_cleared_all_the_same() {
     let folder = tempfile::tempdir().unwrap();
@@ -251,7 +251,7 @@ async fn a_stage_that_is_written_to_is_cleared_all_the_same() {
                 if over.load(Ordering::SeqCst) {
                     break;
                 }
-                // Either may fail while the stage is being cleared.
+                // Both may fail while the stage is cleared.
                 let _ = std::fs::create_dir_all(&stage);
                 let _ = std::fs::write(stage.join(n.to_string()), "");
             }
@@ -266,7 +266,7 @@ async fn a_stage_that_is_written_to_is_cleared_all_the_same() {
     assert!(!folder.path().join("_hubbleflow/staging").exists());
 }
 
-/// A run beside a deleted output made an entry 2 without a 1.
+/// Regression: after the output was deleted, a run made entry 2 without entry 1.
 #[tokio::test]
 async fn an_entry_comes_after_the_one_before_it() {
     let here = memory();

@@ -1,4 +1,4 @@
-//! Galaxies in and predictions out, over stores that fail.
+//! Tests reading and committing on stores that fail.
 #![allow(clippy::unwrap_used)]
 mod codec;
 mod compacted;

@@ -1,4 +1,4 @@
-//! Publishing when another run does the same, or supersedes what is being published.
+//! Tests publishing while another run publishes the same files, or supersedes them.
 use std::sync::{
     Arc,
     atomic::{AtomicBool, Ordering},
@@ -10,7 +10,7 @@ use object_store::ObjectStoreExt;
 
 use testkit::*;
 
-/// Stages and commits as a run does that knows the whole ledger.
+/// Stages and commits a drop, like a run that knows the whole ledger.
 pub(crate) async fn commit(here: &Location, drop: &str, attempt: &str, files: &[&str]) -> Appended {
     let (output, mut ledger) = (Output::new(here.clone()), Ledger::open(here).await.unwrap());
     for file in files {
@@ -24,7 +24,7 @@ pub(crate) async fn commit(here: &Location, drop: &str, attempt: &str, files: &[
         .unwrap()
 }
 
-/// The place, over a store in which something happens before the first copy or deletion of `path`.
+/// Makes a place over a store that calls a function before the first copy or deletion of `path`.
 fn before_copy(
     here: &Location,
     path: &'static str,
@@ -59,7 +59,7 @@ async fn a_store_that_overwrites_what_is_there_is_refused() {
     assert!(matches!(error, Error::NoConditionalPut { .. }), "{error:?}");
 }
 
-/// The store's client asks again where an answer is lost, and finds what it has made.
+/// The client of the store repeats a request if the answer is lost, and then finds its own object.
 #[tokio::test]
 async fn a_lost_answer_to_the_first_create_is_no_failure() {
     let here = memory();
@@ -69,7 +69,7 @@ async fn a_lost_answer_to_the_first_create_is_no_failure() {
     assert!(here.store.head(&taken).await.is_err(), "it is taken away");
 }
 
-/// What a local file system writes over a file lies beside it until it is whole, and stays there when the process is killed.
+/// A local file system writes new content beside the file. It stays there if the process is killed.
 #[tokio::test]
 async fn nothing_is_written_where_readers_look() {
     let folder = tempfile::tempdir().unwrap();
@@ -89,7 +89,7 @@ async fn nothing_is_written_where_readers_look() {
     assert_eq!(published.count(), 2);
 }
 
-/// The place, over a store in which `fault` befalls the first read of the first entry after it is made.
+/// Makes a place over a store in which the first read of a new first entry has this `fault`.
 fn before_reading_back(
     here: &Location,
     fault: impl Fn() -> Fault + Send + Sync + 'static,
@@ -114,7 +114,8 @@ async fn commit_error(ill: Location) -> Error {
     output.commit(&mut ledger, entry, 1).await.unwrap_err()
 }
 
-/// Half of the entry arrived when it was read back, which made it a damaged one, and what it commits was cleared away.
+/// Regression: only half of the entry arrived when it was read back. The entry counted as damaged, and its stage was
+/// cleared.
 #[tokio::test]
 async fn an_entry_that_is_read_back_in_part_is_published_later() {
     let here = memory();

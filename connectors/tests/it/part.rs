@@ -1,4 +1,4 @@
-//! Parts: every row leaves by one door, once, and the files depend on the rows alone.
+//! Tests parts: each row leaves once, by one door, and the files depend only on the rows.
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex},
@@ -23,7 +23,7 @@ use testkit::*;
 
 const MODEL: &str = "0123456789abcdef0123456789abcdef";
 
-/// A row of a drop, as the tests make them: its id, the door it is to take and a number of its own.
+/// A row of a test drop: its id, its door and a unique number.
 #[derive(Clone, Copy, Debug)]
 struct Row {
     id: i64,
@@ -31,13 +31,13 @@ struct Row {
     number: i64,
 }
 
-/// The doors of [`Row::door`].
+/// The doors that [`Row::door`] may have.
 const PREDICTED: u8 = 0;
 const WITHDRAWN: u8 = 1;
 const LEARNED: u8 = 2;
 const REJECTED: u8 = 3;
 
-/// A file of rows. The door and the number travel in kept columns.
+/// Makes a file of rows. The door and the number are in kept columns.
 fn file(rows: &[Row]) -> RecordBatch {
     let batch = galaxies(rows.iter().map(|row| row.id));
     let int64s = |of: fn(&Row) -> i64| -> ArrayRef {
@@ -96,7 +96,7 @@ fn z_phot(number: i64) -> f32 {
     number as f32 / 1024.0
 }
 
-/// The pieces of a chunk whose first two kept columns are the door and the number.
+/// Makes the pieces of a chunk whose first two kept columns are the door and the number.
 fn pieces_of(chunk: &Chunk, parts: u32) -> Vec<Piece> {
     let kept = |column: usize| chunk.galaxies.keep[column].as_primitive::<Int64Type>();
     let door = |door: i64| match door as u8 {
@@ -131,7 +131,7 @@ pub(crate) fn label(part: u32) -> PartLabel {
     }
 }
 
-/// Objects of a drop, in order, each its rows; and how long their row groups are.
+/// The rows of each object of a drop, in order, and the length of the row groups.
 type Objects = Vec<(Vec<Row>, usize)>;
 
 fn objects() -> impl Strategy<Value = Objects> {
@@ -171,7 +171,7 @@ async fn write(objects: &Objects) -> Location {
     here
 }
 
-/// The pieces of a drop, read in splits of so many bytes, in an order that the seed decides.
+/// The pieces of a drop, read in splits of this size, in an order that the seed decides.
 fn shuffled_pieces(objects: &Objects, split_bytes: u64, parts: u32, seed: u64) -> Vec<Piece> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .build()
@@ -188,7 +188,7 @@ fn shuffled_pieces(objects: &Objects, split_bytes: u64, parts: u32, seed: u64) -
     all
 }
 
-/// The files of every part, and all rows counted.
+/// The files of all parts, and the counts of all rows.
 fn finished(pieces: Vec<Piece>, parts: u32) -> (Vec<EncodedFile>, RowCounts) {
     let (mut files, mut rows) = (Vec::new(), RowCounts::default());
     for part in 0..parts {
@@ -205,7 +205,7 @@ fn finished(pieces: Vec<Piece>, parts: u32) -> (Vec<EncodedFile>, RowCounts) {
     (files, rows)
 }
 
-/// The rows of all files of a folder.
+/// Reads the rows of all files of a folder.
 pub(crate) fn rows_of(files: &[EncodedFile], folder: &str) -> Option<RecordBatch> {
     let mut batches: Vec<RecordBatch> = Vec::new();
     for file in files
@@ -240,10 +240,10 @@ pub(crate) fn int64s(batch: &RecordBatch, name: &str) -> Vec<Option<i64>> {
     batch[name].as_primitive::<Int64Type>().iter().collect()
 }
 
-/// Where a row left: by which door, and of a rejected row, where it was read and why.
+/// How a row left: its door, and for a rejected row its place and its reason.
 type Left = BTreeMap<(u8, i64, String), usize>;
 
-/// What DESIGN.md says becomes of the rows, worked out one row after another.
+/// The expected result, computed row by row.
 fn rows_by_the_book(objects: &Objects) -> Left {
     let mut first: BTreeMap<i64, String> = BTreeMap::new();
     let mut left = Left::new();
@@ -276,7 +276,7 @@ fn rows_by_the_book(objects: &Objects) -> Left {
     left
 }
 
-/// The same, read from the files.
+/// The actual result, read from the files.
 fn rows_in_files(files: &[EncodedFile]) -> Left {
     let mut left = Left::new();
     let mut count = |door, id, detail| *left.entry((door, id, detail)).or_default() += 1;
@@ -354,7 +354,7 @@ proptest! {
     }
 }
 
-/// The pieces of a drop that is all predicted, with columns kept.
+/// Makes the pieces of a drop in which all rows are predicted, with kept columns.
 pub(crate) async fn predicted(here: &Location, keep: &[&str]) -> Vec<Piece> {
     let predict = |chunk: &Chunk| {
         let doors: Vec<Door> = (0..chunk.galaxies.rows)

@@ -1,4 +1,4 @@
-//! The columns of a part's files: kept columns that are named as ours, that a file lacks, and the model's id.
+//! Tests the columns of a part's files: kept columns with reserved names, missing kept columns, and the model's id.
 use std::{collections::BTreeMap, sync::Arc};
 
 use arrow::{
@@ -26,7 +26,7 @@ async fn a_kept_column_may_be_called_as_our_places_are() {
     ] {
         let here = memory();
         let kept: ArrayRef = Arc::new(Float32Array::from(vec![1.5, 2.5, 3.5]));
-        // Twice the same object: what settles duplicates must not look at the kept column.
+        // The same object twice: removing duplicates must not depend on the kept column.
         let batch = with_columns(&galaxies([7, 8, 7].into_iter()), [(name, kept)]);
         put(&here, "drop/a.parquet", parquet(&batch, PLAIN)).await;
         let (files, rows) = finish(
@@ -95,7 +95,7 @@ async fn a_file_that_only_withdraws_goes_with_files_that_keep_a_column() {
 
 #[tokio::test]
 async fn a_model_id_need_not_be_ascii() {
-    // Its first 12 bytes ended within a letter, and the run with them.
+    // Regression: the first 12 bytes of the id ended within a letter, which ended the run.
     let here = memory();
     put(&here, "drop/a.parquet", parquet(&galaxies(1..3), PLAIN)).await;
     let label = PartLabel {
@@ -110,7 +110,7 @@ async fn a_model_id_need_not_be_ascii() {
     );
 }
 
-/// All text of a part was in memory twice while it was encoded: 2.7 GB for 20,000 rows of 66 kB.
+/// Regression: all text of a part was in memory twice while it was encoded, 2.7 GB for 20,000 rows of 66 kB.
 #[tokio::test]
 async fn kept_text_that_waits_compressed_makes_the_same_files() {
     let here = memory();

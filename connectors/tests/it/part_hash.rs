@@ -1,10 +1,10 @@
-//! Which part an object belongs to.
+//! Tests the hash that decides the part of an object.
 use arrow::array::{Array, Int64Array, StringArray, UInt64Array};
 use hubbleflow_connectors::part::part_of;
 
 #[test]
 fn a_part_is_the_xxh3_of_the_id() {
-    // Computed by another implementation, python's xxhash: xxh3_64_intdigest of the little-endian bytes, or of the text.
+    // Computed by a different implementation, Python's xxhash: xxh3_64_intdigest of the little-endian bytes, or of the text.
     let signed = [
         (0, 14374147212387527897_u64),
         (1, 3439722301264460078),

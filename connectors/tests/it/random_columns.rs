@@ -1,4 +1,4 @@
-//! Columns of any Arrow type, with values that a seed decides.
+//! Makes columns of any Arrow type, with values that a seed decides.
 use std::sync::Arc;
 
 use arrow::{
@@ -13,7 +13,7 @@ use arrow::{
 };
 use proptest::prelude::*;
 
-/// Numbers that a seed decides.
+/// A sequence of numbers that a seed decides.
 pub(crate) struct Numbers(pub(crate) u64);
 
 impl Numbers {
@@ -39,7 +39,7 @@ impl Numbers {
     }
 }
 
-/// Types whose values are this many bytes, of which any is a value.
+/// The types with values of this many bytes, in which all bit patterns are valid.
 pub(crate) fn fixed_width() -> Vec<DataType> {
     use TimeUnit::{Microsecond, Millisecond, Nanosecond, Second};
     let zone = || Some(Arc::from("+01:00"));
@@ -140,7 +140,7 @@ pub(crate) fn data_type() -> impl Strategy<Value = DataType> {
     })
 }
 
-/// Values of a type.
+/// Makes values of a type.
 pub(crate) fn values(data_type: &DataType, rows: usize, numbers: &mut Numbers) -> ArrayRef {
     match data_type {
         DataType::Null => arrow::array::new_null_array(data_type, rows),
@@ -190,13 +190,13 @@ pub(crate) fn values(data_type: &DataType, rows: usize, numbers: &mut Numbers) -
     }
 }
 
-/// Values of `width` bytes each.
+/// Makes values of `width` bytes each.
 fn fixed(data_type: &DataType, width: usize, bytes: Vec<u8>, numbers: &mut Numbers) -> ArrayRef {
     let rows = bytes.len() / width;
     let nulls = numbers.nulls(rows);
     let data = ArrayData::builder(data_type.clone()).len(rows).nulls(nulls);
     assert_eq!(bytes.len(), rows * width);
-    // Bytes may lie anywhere, numbers may not.
+    // Bytes need no alignment, but numbers do.
     let data = data.add_buffer(Buffer::from(bytes)).align_buffers(true);
     make_array(data.build().unwrap())
 }

@@ -1,4 +1,4 @@
-//! Reading when the store fails: every row once all the same, and never more in memory than allowed.
+//! Tests reading while the store fails: each row is read once, and memory stays within the budget.
 use std::{
     panic::AssertUnwindSafe,
     sync::{
@@ -28,7 +28,7 @@ const NOT_INDEXED: LaidOut = LaidOut {
     offset_index: false,
 };
 
-/// A drop of one object of 1,000 rows, over a store that fails as it is told once the drop is planned.
+/// Plans a drop of one object of 1,000 rows. After that the store fails as it is told.
 async fn read_through(
     laid_out: LaidOut,
     split_bytes: u64,
@@ -50,7 +50,7 @@ async fn read_through(
     assert_eq!(seen, expected("drop/a.parquet", 0, 1000, 400));
 }
 
-/// The fault at every `k`-th request.
+/// Makes each `k`-th request fail with this fault.
 fn at_every(k: u64, fault: fn() -> Fault) -> impl Fn() -> Fault + Send + Sync {
     let due = every(k);
     move || if due() { fault() } else { Fault::None }
@@ -129,7 +129,7 @@ async fn a_long_stream_outlives_more_failures_than_a_split_has_attempts() {
     let planned = plan(&of(healthy.clone()), "drop", 1 << 20).await.unwrap();
     let splits: Vec<_> = planned.splits.clone().collect();
     assert!(splits.len() == 1 && splits[0].cut.streamed);
-    // Each attempt comes one request further than the one before.
+    // Each attempt gets one request further than the attempt before.
     let (requests, failures) = (AtomicUsize::new(0), AtomicUsize::new(0));
     let ill = of(failing(&healthy, move |asked| {
         let request = requests.fetch_add(1, Ordering::SeqCst);
@@ -224,7 +224,7 @@ proptest! {
     }
 }
 
-/// The page indexes and the footer are the end of the file.
+/// The page indexes and the footer are at the end of the file.
 #[tokio::test]
 async fn a_damaged_index_is_an_error_of_its_own() {
     let sound = parquet(
@@ -260,7 +260,7 @@ async fn read_object(bytes: impl Into<PutPayload>) -> Result<Vec<SeenRow>, Error
 #[tokio::test]
 async fn an_object_that_lacks_bytes_of_its_middle_is_corrupt() {
     let whole = parquet(&galaxies(0..1000), INDEXED);
-    // The footer stays, and tells of rows beyond the end.
+    // The footer stays, and names rows beyond the end of the file.
     let without_middle = [&whole[..4], &whole[whole.len() - 8_000..]].concat();
     let error = read_object(without_middle).await.unwrap_err();
     assert!(matches!(error, Error::Corrupt { .. }), "{error:?}");
@@ -272,7 +272,7 @@ async fn an_empty_object_is_corrupt() {
     assert!(matches!(error, Error::Corrupt { .. }), "{error:?}");
 }
 
-/// Bytes of the columns of a chunk.
+/// The bytes of the columns of a chunk.
 fn held_bytes(chunk: &Chunk) -> usize {
     let galaxies = &chunk.galaxies;
     let mags = galaxies
@@ -301,7 +301,7 @@ async fn chunks_that_are_held_keep_others_waiting() {
     )
     .await;
     let catalog = catalog(&here);
-    // A row is 44 bytes once decoded.
+    // A decoded row has 44 bytes.
     let chunk_bytes = 5_000 * 44;
     let planned = plan(&catalog, "drop", chunk_bytes).await.unwrap();
     assert_eq!(planned.splits.clone().count(), splits as usize);
@@ -322,7 +322,7 @@ async fn chunks_that_are_held_keep_others_waiting() {
         });
     }
     drop(send);
-    // Nothing is given back until no more comes.
+    // Chunks are kept until no more chunks come.
     let mut in_hand = Vec::new();
     while let Ok(Some(chunk)) =
         tokio::time::timeout(Duration::from_millis(300), chunks.recv()).await

@@ -137,7 +137,7 @@ mod tests {
     use super::*;
     use crate::metrics::Slice;
 
-    /// What scoring needs, with a ledger of some drops, in a folder.
+    /// Makes a scorer with a ledger of some drops, in a folder.
     async fn scorer(drops: u64) -> (TempDir, Scorer) {
         let folder = tempfile::tempdir().unwrap();
         let output = Output::new(Location::open(folder.path().to_str().unwrap(), &[]).unwrap());

@@ -154,7 +154,7 @@ pub fn score_each(
 /// Folds `add` over the current state of each object after an entry, in any order. Blocks until all files are read.
 ///
 /// # Errors
-/// As [`score_up_to`].
+/// The errors of [`score_up_to`].
 pub fn fold_up_to<A: Clone + Default + Send + 'static>(
     output: &Output,
     ledger: Ledger,
@@ -285,7 +285,7 @@ fn split<'s>(
     (rows, failed)
 }
 
-/// What a worker needs to know to read rows again.
+/// A request to read rows again: a change, or objects whose rows are wanted.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 enum ScanRequest {
     Change(Change),

@@ -54,7 +54,7 @@ impl Table {
     }
 }
 
-/// What the first worker receives for a change.
+/// An input of the first worker: a change, sums of a worker, or an entry that could not be read.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 enum ScoreInput {
     Change(ChangeSummary),

@@ -1,4 +1,4 @@
-//! The other columns, and which of them must be there.
+//! Tests the columns other than cutouts, and which of them are required.
 use super::*;
 
 #[test]
@@ -170,7 +170,7 @@ fn a_file_without_cutouts_is_what_the_model_makes_of_it() {
     assert_eq!(kind_of(&placeless), FileKind::SpecZ);
 }
 
-/// As pandas and pyarrow write a column in which there is nothing.
+/// A column without values, as pandas and pyarrow write it.
 #[test]
 fn cutouts_and_lists_of_magnitudes_of_type_null_are_none() {
     let ids: ArrayRef = Arc::new(Int64Array::from(vec![1, 2]));

@@ -1,4 +1,4 @@
-//! Every form of cutout gives the same pixels, and says what is wrong with a row.
+//! Tests that all forms of cutouts give the same pixels, and say what is wrong with a row.
 use arrow::compute::concat;
 use proptest::prelude::*;
 
@@ -54,7 +54,7 @@ fn a_band_of_one_value_is_blank_where_the_model_looks() {
         |pictures: &Pictures| Cutouts::open("cutout", &pictures.flat(ListKind::Fixed), 1).unwrap();
     let mut pictures = Pictures::new(side_px, 1, Vec::new());
     assert_eq!(opened(&pictures).get(0).unwrap().blank_bands(6), 0);
-    // The middle of the second band is a mask, and its margin is not.
+    // The middle of the second band has one value, but its margin has not.
     for (y, x) in (1..5).flat_map(|y| (1..5).map(move |x| (y, x))) {
         pictures.pixels[(side_px + y) * side_px + x] = if x == 2 { -0.0 } else { 0.0 };
     }
@@ -101,7 +101,7 @@ fn every_form_survives_parquet() {
 
 const TAIL: &str = "not 5 bands of 32x32 pixels or more";
 
-/// Why a row has no cutout of 32x32 pixels.
+/// The reason why a row has no cutout of 32x32 pixels.
 fn reason(array: ArrayRef, row: usize) -> String {
     let cutouts = Cutouts::open("cutout", &array, 32).unwrap();
     cutouts.get(row).unwrap_err().to_string()

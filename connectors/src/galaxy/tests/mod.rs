@@ -1,4 +1,4 @@
-//! What the tests of a galaxy's columns share: cutouts in every form, a catalog around them, its way through Parquet.
+//! Shared by the tests of a galaxy's columns: makes cutouts in all forms and a catalog with them, and writes it as Parquet.
 #![allow(clippy::unwrap_used)]
 use std::sync::Arc;
 
@@ -26,12 +26,12 @@ fn request(cutout_px: usize) -> Request {
     }
 }
 
-/// A column `item`, for lists of it.
+/// The field `item` of a list.
 fn item(data_type: &DataType) -> FieldRef {
     Arc::new(Field::new("item", data_type.clone(), true))
 }
 
-/// Which of Arrow's list types to make.
+/// A list type of Arrow.
 #[derive(Clone, Copy, Debug)]
 enum ListKind {
     Fixed,
@@ -39,7 +39,7 @@ enum ListKind {
     Large,
 }
 
-/// Lists of `length` elements each, of which those at `nulls` are null.
+/// Makes lists of `length` elements each. The lists at `nulls` are null.
 fn lists(kind: ListKind, length: usize, elements: ArrayRef, nulls: &[usize]) -> ArrayRef {
     let count = elements.len() / length;
     let nulls = (!nulls.is_empty())
@@ -63,7 +63,7 @@ fn lists(kind: ListKind, length: usize, elements: ArrayRef, nulls: &[usize]) -> 
     }
 }
 
-/// `[row, band, y, x]` pixels of rows of `side_px`, and which rows are null.
+/// The pixels `[row, band, y, x]` of cutouts with the side `side_px`, and which rows are null.
 #[derive(Clone, Debug)]
 struct Pictures {
     side_px: usize,
@@ -74,7 +74,7 @@ struct Pictures {
 impl Pictures {
     fn new(side_px: usize, rows: usize, null_rows: Vec<usize>) -> Pictures {
         let count = rows * 5 * side_px * side_px;
-        // Every pixel another number: what lies in the wrong place, shows.
+        // Each pixel has a different value, so that a pixel in the wrong place is noticed.
         Pictures {
             side_px,
             pixels: (0..count).map(|pixel| pixel as f32).collect(),
@@ -121,7 +121,7 @@ impl Pictures {
         ))
     }
 
-    /// As the Multimodal Universe has it: bands in another order, and two that are not ours.
+    /// The form of the Multimodal Universe: bands in a different order, and two unknown bands.
     fn named(&self, list_of_structs: bool) -> ArrayRef {
         const ORDER: [Option<usize>; 7] = [Some(4), None, Some(0), Some(2), None, Some(1), Some(3)];
         const NAMES: [&str; 7] = [
@@ -185,7 +185,7 @@ impl Pictures {
         ]
     }
 
-    /// The centre of a row, pixel by pixel.
+    /// Copies the centre of a cutout, pixel by pixel.
     fn crop(&self, row: usize, px: usize) -> Vec<f32> {
         let margin = (self.side_px - px) / 2;
         let mut out = Vec::new();
@@ -210,7 +210,7 @@ fn crop(cutouts: &Cutouts, row: usize, px: usize) -> Result<Vec<f32>, CutoutFaul
     })
 }
 
-/// A file's worth of columns around the cutouts.
+/// Makes the columns of a file with these cutouts.
 fn catalog(cutout: ArrayRef) -> RecordBatch {
     let rows = cutout.len();
     let mut columns: Vec<(String, ArrayRef)> = vec![

@@ -1,4 +1,4 @@
-//! A file that does not fit is refused, with what is wrong and what to do.
+//! Tests that a file that does not fit is refused, with what is wrong and what to do.
 use super::*;
 
 fn fields(batch: &RecordBatch) -> Vec<Field> {
@@ -7,7 +7,7 @@ fn fields(batch: &RecordBatch) -> Vec<Field> {
     fields.map(|field| field.as_ref().clone()).collect()
 }
 
-/// The message of refusing a catalog with one column changed, added or left out.
+/// The message for a catalog in which one column is changed, added or left out.
 fn refused(change: impl FnOnce(&mut Vec<Field>), adjust: impl FnOnce(&mut Request)) -> String {
     let batch = catalog(Pictures::new(32, 1, vec![]).binary());
     let mut fields = fields(&batch);
@@ -36,7 +36,7 @@ fn a_missing_column_says_what_the_file_has_and_what_to_do() {
         ),
         "{missing}"
     );
-    assert!(missing.ends_with("say so: --column ra=NAME"), "{missing}");
+    assert!(missing.ends_with("give it: --column ra=NAME"), "{missing}");
     let mapped = refused(
         |_| {},
         |r| r.names = ColumnNames::parse(["cutout=image", "object_id=id"]).unwrap(),
@@ -224,7 +224,7 @@ fn a_column_that_is_in_the_path_alone_is_refused() {
     let mut request = request(32);
     request.names = ColumnNames::parse(["deleted=gone"]).unwrap();
     let layout = Layout::resolve(batch.schema_ref(), &request).unwrap();
-    // `ra` and `note` stand in the file, `deleted` goes by another name, and the file's own name is no folder.
+    // `ra` and `note` are in the file, `deleted` has a different name, and the file's own name is not a folder.
     for path in [
         "drop/ra=1/a.parquet",
         "drop/note=x/a.parquet",
