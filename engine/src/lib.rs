@@ -60,3 +60,6 @@ pub use run::Summary;
 pub use settings::{JobSettings, PlanSettings, RowSettings};
 pub use stop::{Stop, Stopper};
 pub use watch::Watch;
+
+// The crates whose types are in the signatures above.
+pub use {connectors, models, operators, tch};
