@@ -1,4 +1,4 @@
-//! What can go wrong with a job as a whole.
+//! The errors that end a job.
 
 /// An error that ends a job. What is committed stays.
 #[derive(Debug, thiserror::Error)]
@@ -7,6 +7,16 @@ pub enum Error {
     /// A usage error: settings that cannot be used as they are.
     #[error("{0}")]
     Usage(String),
+    /// A drop that was asked for does not exist: a usage error.
+    #[error("{place} has no drop {drop}{}", it_has(.known))]
+    NoDrop {
+        /// The URL of the catalog.
+        place: String,
+        /// The drop.
+        drop: String,
+        /// The drops that exist. Empty if the message does not name them.
+        known: Vec<String>,
+    },
     /// A catalog, an output or a store.
     #[error(transparent)]
     Connectors(#[from] connectors::Error),
@@ -16,7 +26,21 @@ pub enum Error {
     /// The processes of a cluster do not come together, or do not agree.
     #[error("{0}")]
     Cluster(String),
-    /// The output holds what this job would not go on with.
+    /// The output holds predictions of a different model, and `model_change` is not set.
+    #[error(
+        "{out} holds predictions of model {committed:.12} (drop {drop}), and this is model {model_id:.12}; choose another --out, or give --model-change to go on with this one"
+    )]
+    ModelDiffers {
+        /// The URL of the output.
+        out: String,
+        /// The id of the model that predicted last.
+        committed: String,
+        /// The drop that it predicted.
+        drop: String,
+        /// The id of the model of this job.
+        model_id: String,
+    },
+    /// The output is not as this job needs it.
     #[error("{0}")]
     Output(String),
     /// A file or a thread of this machine.
@@ -44,6 +68,7 @@ impl Error {
         matches!(
             self,
             Self::Usage(_)
+                | Self::NoDrop { .. }
                 | Self::Connectors(connectors::Error::Url { .. })
                 | Self::Models(models::Error::Exists { .. })
         )
@@ -55,5 +80,13 @@ impl Error {
             what: what.into(),
             source,
         }
+    }
+}
+
+/// The end of a message that names the drops that exist.
+fn it_has(known: &[String]) -> String {
+    match known {
+        [] => String::new(),
+        known => format!("; it has: {}", known.join(", ")),
     }
 }

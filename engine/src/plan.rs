@@ -133,18 +133,17 @@ impl Plan {
     /// Refuses to mix the predictions of two models.
     ///
     /// # Errors
-    /// [`Error::Output`] naming both models.
+    /// [`Error::ModelDiffers`] naming both models.
     pub fn check_model(&self, ledger: &Ledger) -> Result<(), Error> {
         let predicted = ledger.entries().iter().rev().find(|entry| entry.predicts());
         match predicted {
             Some(entry) if entry.model_id != self.model_id && !self.model_change => {
-                Err(Error::Output(format!(
-                    "{} holds predictions of model {:.12} (drop {}), and this is model {:.12}; choose another --out, or give --model-change to go on with this one",
-                    self.output.location().url,
-                    entry.model_id,
-                    entry.drop,
-                    self.model_id
-                )))
+                Err(Error::ModelDiffers {
+                    out: self.output.location().url.clone(),
+                    committed: entry.model_id.clone(),
+                    drop: entry.drop.clone(),
+                    model_id: self.model_id.clone(),
+                })
             }
             _ => Ok(()),
         }

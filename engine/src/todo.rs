@@ -84,13 +84,11 @@ impl Plan {
         let Some(missing) = self.drops.iter().find(|drop| !there(drop)) else {
             return Ok(());
         };
-        let names: Vec<&str> = listed_drops
-            .iter()
-            .map(|listed_drop| listed_drop.listing.name.as_str())
-            .collect();
-        let (catalog, there) = (&self.catalog.location().url, names.join(", "));
-        Err(Error::Usage(format!(
-            "{catalog} has no drop {missing}; it has: {there}"
-        )))
+        let known = listed_drops.iter();
+        Err(Error::NoDrop {
+            place: self.catalog.location().url.clone(),
+            drop: missing.clone(),
+            known: known.map(|drop| drop.listing.name.clone()).collect(),
+        })
     }
 }

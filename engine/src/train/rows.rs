@@ -58,8 +58,11 @@ impl CatalogRows {
         let drops = catalog.drops().await?;
         let there = |name: &String| drops.iter().any(|drop| drop.name == *name);
         if let Some(missing) = settings.drops.iter().find(|name| !there(name)) {
-            let catalog = &settings.catalog;
-            return Err(Error::Usage(format!("{catalog} has no drop {missing}")));
+            return Err(Error::NoDrop {
+                place: settings.catalog.clone(),
+                drop: missing.clone(),
+                known: Vec::new(),
+            });
         }
         for listing in drops {
             if !(settings.drops.is_empty() || settings.drops.contains(&listing.name)) {
