@@ -19,7 +19,8 @@ const X86: [(&str, &[&str]); 4] = [
 
 fn main() {
     if std::env::var_os("CARGO_FEATURE_DOC_ONLY").is_some() {
-        return;
+        // `src/cuda/shim.rs` includes the library, also in the documentation.
+        return empty_cuda_shim();
     }
     link::libtorch();
     operators();
@@ -62,16 +63,13 @@ fn include() -> PathBuf {
 /// the library is empty.
 fn cuda_shim() {
     println!("cargo::rerun-if-changed=src/cuda/shim.cpp");
-    let out = PathBuf::from(std::env::var("OUT_DIR").expect("invariant: cargo sets OUT_DIR"));
-    let library = out.join("cuda_shim.so");
     if !include().join("cuda_runtime_api.h").exists() {
-        std::fs::write(library, []).expect("invariant: OUT_DIR can be written to");
-        return;
+        return empty_cuda_shim();
     }
     let mut build = cc::Build::new();
     let build = build.cpp(true).std("c++17").debug(false);
     let mut command = build.get_compiler().to_command();
-    command.args(["-shared", "-s", "-o"]).arg(library);
+    command.args(["-shared", "-s", "-o"]).arg(cuda_library());
     command
         .arg("-isystem")
         .arg(include())
@@ -80,6 +78,17 @@ fn cuda_shim() {
         Ok(status) => assert!(status.success(), "{command:?} failed"),
         Err(error) => panic!("{command:?} did not start: {error}"),
     }
+}
+
+/// Writes an empty library, for builds without CUDA.
+fn empty_cuda_shim() {
+    std::fs::write(cuda_library(), []).expect("invariant: OUT_DIR can be written to");
+}
+
+/// The path of the library that `src/cuda/shim.rs` includes.
+fn cuda_library() -> PathBuf {
+    let out = std::env::var("OUT_DIR").expect("invariant: cargo sets OUT_DIR");
+    PathBuf::from(out).join("cuda_shim.so")
 }
 
 /// Compiles the loops for one instruction set.
