@@ -72,6 +72,12 @@ pub enum Error {
         /// What the reader found wrong.
         reason: String,
     },
+    /// A checkpoint is not what was stored.
+    #[error("{object}: the checkpoint is damaged; the next try predicts its rows again")]
+    Checkpoint {
+        /// The checkpoint.
+        object: String,
+    },
     /// Rows cannot be encoded. Only their drop fails.
     #[error(
         "{object}: its rows cannot be written: {reason}; nothing of the drop is lost, and a column of --keep is the likely cause: run again without it"

@@ -14,10 +14,12 @@
 //! ledger    the numbered entries that say which drops are committed   catalog, galaxy, store
 //! part      predicted rows as Parquet files                           read.rs, ledger, galaxy
 //! output    files staged, committed and published                     part, ledger, file, store
+//! checkpoint  results of splits, stored until their drop is committed output, part, catalog
 //! ```
 //! `read.rs` reads a split of a catalog as chunks, and `drop_writer.rs` writes drops.
 pub mod budget;
 pub mod catalog;
+pub mod checkpoint;
 pub mod drop_writer;
 mod error;
 mod file;
@@ -45,7 +47,7 @@ pub use listing::{
     drop_listing::{DropBy, DropListing},
     listed_drop::{self, ListedDrop, ListedDrops},
 };
-pub use output::{Output, commitment::Unpublished, committed, committed_fault};
+pub use output::{Output, commitment::Unpublished, committed, committed_fault, missing::Missing};
 pub use part::codec;
 pub use read::Chunk;
 pub use store::{etag, location::Location, object_ref::ObjectRef, options::StoreOptions, scheme};

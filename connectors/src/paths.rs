@@ -6,6 +6,7 @@
 //! _hubbleflow/compacted/<entries>/<last sequence>.jsonl         copies of many entries
 //! _hubbleflow/metrics/<sequence, 20 digits>.json                the metrics up to an entry
 //! _hubbleflow/staging/<attempt>/<path>                          a file that is not committed yet
+//! _hubbleflow/checkpoints/<drop>/<name>                         results of splits of a drop that is not committed yet
 //! _hubbleflow/check-<nonce>                                     a probe of the store, deleted at once
 //! ```
 
@@ -23,6 +24,10 @@ pub const LEDGER: &str = "_hubbleflow/ledger";
 pub const COMPACTED: &str = "_hubbleflow/compacted";
 /// Metrics.
 pub const METRICS: &str = "_hubbleflow/metrics";
+/// Results of splits of drops that are not committed yet.
+pub const CHECKPOINTS: &str = "_hubbleflow/checkpoints";
+/// Hex digits of the digest in the name of a checkpoint.
+pub(crate) const DIGEST_DIGITS: usize = 16;
 /// Files of attempts that are not committed yet.
 pub const STAGING: &str = "_hubbleflow/staging";
 
@@ -66,6 +71,32 @@ pub fn metrics(sequence: u64) -> String {
 /// ```
 pub fn staged(attempt: &str, path: &str) -> String {
     format!("{STAGING}/{attempt}/{path}")
+}
+
+/// The folder of the checkpoints of a drop.
+pub(crate) fn checkpoints_of(drop: &str) -> String {
+    format!("{CHECKPOINTS}/{drop}")
+}
+
+/// The path of a checkpoint of an attempt that began when the ledger was at `began`. `number` tells apart the checkpoints
+/// of the attempt.
+pub(crate) fn checkpoint(
+    drop: &str,
+    began: u64,
+    digest: &str,
+    attempt: &str,
+    number: &str,
+) -> String {
+    format!("{CHECKPOINTS}/{drop}/{began:020}-{digest}-{attempt}-{number}")
+}
+
+/// What the name of a checkpoint says: the number that its attempt began at, and the digest.
+pub(crate) fn parse_checkpoint(name: &str) -> Option<(u64, &str)> {
+    let (began, rest) = name.split_once('-')?;
+    let (digest, _) = rest.split_once('-')?;
+    let is_number = began.len() == 20 && began.bytes().all(|digit| digit.is_ascii_digit());
+    let began = began.parse().ok().filter(|_| is_number)?;
+    (digest.len() == DIGEST_DIGITS).then_some((began, digest))
 }
 
 /// The path of the probe by which a store is checked.

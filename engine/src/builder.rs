@@ -14,6 +14,7 @@ use crate::{
     plan::Places,
     settings::JobSettings,
     start::Start,
+    stop::{Stop, Stopper},
 };
 
 /// Where a job's model comes from.
@@ -32,6 +33,7 @@ pub struct JobBuilder {
     settings: JobSettings,
     store: Vec<(String, String)>,
     observer: Arc<dyn Observer>,
+    stop: Option<Stop>,
     runtime: Option<Handle>,
     start: Option<Start>,
     began: Duration,
@@ -63,6 +65,7 @@ impl JobBuilder {
             settings: JobSettings::default(),
             store: Vec::new(),
             observer: Arc::new(()),
+            stop: None,
             runtime: None,
             start: None,
             began: clock(),
@@ -123,6 +126,13 @@ impl JobBuilder {
         self
     }
 
+    /// Ends the run early when `stop` says so: drops in flight that cannot be committed within seconds are left for the next
+    /// run, which goes on with what is done of them.
+    pub fn stop(mut self, stop: Stop) -> Self {
+        self.stop = Some(stop);
+        self
+    }
+
     /// Waits for stores on this runtime, instead of one of the job's own.
     pub fn runtime(mut self, runtime: &Handle) -> Self {
         self.runtime = Some(runtime.clone());
@@ -168,6 +178,7 @@ impl JobBuilder {
             start: self.start,
             began: self.began,
             observer: self.observer,
+            stop: self.stop.unwrap_or_else(|| Stopper::new().1),
             runtime,
         })
     }

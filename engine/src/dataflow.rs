@@ -1,12 +1,12 @@
 //! The whole job on one screen: each line is an operator, each operator a file of its own name.
 use operators::{
-    Commit, Committer, Deal, DropId, Flow, HandBack, Infer, Progress, Publish, Published, Read,
-    Score, Scorer, Settled, ShowProgress, Validate, Write,
+    Adopt, Checkpoint, Commit, Committer, Deal, DropId, Flow, HandBack, Infer, Progress, Publish,
+    Published, Read, Score, Scorer, Settled, ShowProgress, Validate, Write,
     feed::{Feed, feed},
 };
 use timely::dataflow::{
     Scope,
-    operators::{ConnectLoop, Feedback, vec::Map},
+    operators::{Concat, ConnectLoop, Feedback, vec::Map},
 };
 
 use crate::Job;
@@ -21,17 +21,19 @@ pub fn build<'s>(
     progress: &Progress,
 ) -> (Flow<'s, Settled>, Flow<'s, Published>) {
     let drops = feed(scope, drops);
-    let splits = drops.clone().map(|drop| drop.splits);
+    let work = drops.clone().map(|drop| drop.work());
 
     let (around, handed_back) = scope.feedback(1);
-    let splits = splits.deal(handed_back, job.reader.splits_in_hand);
+    let tasks = work.deal(handed_back, job.reader.splits_in_hand);
+    let (adopted, splits) = tasks.adopt(&job.checkpointer);
     let galaxies = splits.read(&job.reader);
     let judged = galaxies.validate(job.plan.rules, job.reader.clock);
-    let photoz = judged.infer(&job.inference);
+    let photoz = judged.infer(&job.inference).concat(adopted);
     photoz.clone().hand_back().connect_loop(around);
 
     photoz.clone().show_progress(progress);
-    let settled = photoz.write(&job.writer).commit(drops, committer);
+    let parcels = photoz.checkpoint(&job.checkpointer);
+    let settled = parcels.write(&job.writer).commit(drops, committer);
     let metrics = settled.clone().score(scorer);
     (settled, metrics.publish(scorer))
 }

@@ -2,7 +2,7 @@
 use std::{sync::Arc, time::Duration};
 
 use connectors::budget::Budget;
-use operators::{Inference, Reader, Writer};
+use operators::{Checkpointer, Inference, Reader, Shutdown, Writer};
 use serde_json::{Map, Value};
 use tch::Device;
 use tokio::runtime::{Handle, Runtime};
@@ -15,6 +15,7 @@ use crate::{
     plan::{Places, Plan},
     settings::{JobSettings, cores},
     start::Start,
+    stop::Stop,
 };
 
 /// A job in one process of its cluster.
@@ -25,8 +26,14 @@ pub struct Job {
     pub(crate) reader: Reader,
     /// How rows are predicted.
     pub(crate) inference: Inference,
+    /// How results are stored before their drop is committed.
+    pub(crate) checkpointer: Checkpointer,
     /// How predictions are written.
     pub(crate) writer: Writer,
+    /// Asks the run to end early.
+    pub(crate) stop: Stop,
+    /// Tells the operators that the process is about to leave.
+    pub(crate) shutdown: Shutdown,
     /// The processes.
     pub(crate) cluster: Cluster,
     /// This start of the command, if a supervisor may start the command again.
@@ -66,6 +73,7 @@ pub(crate) struct JobParts {
     pub start: Option<Start>,
     pub began: Duration,
     pub observer: Arc<dyn Observer>,
+    pub stop: Stop,
     pub runtime: JobRuntime,
 }
 
@@ -83,9 +91,11 @@ impl Job {
             start,
             began,
             observer,
+            stop,
             runtime,
         } = parts;
         settings.check()?;
+        let shutdown = Shutdown::default();
         let plan = Arc::new(plan(&settings, &model, places)?);
         let cluster = Cluster::new(settings.cluster.as_ref(), settings.workers as usize)?;
         let workers = cluster.workers();
@@ -101,13 +111,22 @@ impl Job {
             splits_in_hand: splits_in_hand(model.device, threads, cores)
                 .div_ceil(workers)
                 .max(2),
+            shutdown: shutdown.clone(),
+            clock,
+        };
+        let checkpointer = Checkpointer {
+            checkpoints: plan.checkpoints(),
+            every: settings.checkpoint,
+            held_bytes: held_bytes / workers as u64,
+            budget: reader.budget.clone(),
+            shutdown: shutdown.clone(),
+            runtime: handle.clone(),
             clock,
         };
         let writer = Writer {
             output: plan.output.clone(),
             model_id: plan.model_id.clone(),
             held_bytes: held_bytes / workers as u64,
-            budget: reader.budget.clone(),
             runtime: handle,
             clock,
         };
@@ -115,7 +134,10 @@ impl Job {
         Ok(Self {
             reader,
             inference: inference(model, threads, plan.batch)?,
+            checkpointer,
             writer,
+            stop,
+            shutdown,
             plan,
             cluster,
             start,

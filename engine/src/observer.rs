@@ -37,6 +37,11 @@ pub trait Observer: Send + Sync {
         let _ = settled;
     }
 
+    /// `rows_adopted` of the `rows` of a drop come from checkpoints of earlier tries.
+    fn adopted(&self, drop: &str, rows_adopted: u64, rows: u64) {
+        let _ = (drop, rows_adopted, rows);
+    }
+
     /// A drop that an earlier run committed cannot be published now.
     fn unpublished(&self, drop: &str, reason: &str) {
         let _ = (drop, reason);

@@ -3,6 +3,7 @@ use std::sync::Arc;
 
 use connectors::{
     Catalog, DropListing, Ledger, ListedDrop, Location, Output, StoreOptions,
+    checkpoint::{Checkpoints, digest},
     galaxy::{KeptTypes, Request, check_kept},
     ledger::Entry,
 };
@@ -108,6 +109,16 @@ impl Plan {
             model_id: model.id().to_owned(),
             model_change: settings.model_change,
         })
+    }
+
+    /// The checkpoints that a job of this plan may adopt. To be called when the settings are complete.
+    pub fn checkpoints(&self) -> Checkpoints {
+        let depends_on = json!({
+            "engine": env!("CARGO_PKG_VERSION"),
+            "model": self.model_id,
+            "settings": self.settings,
+        });
+        Checkpoints::new(self.output.clone(), &self.model_id, digest(&depends_on))
     }
 
     /// Whether this drop was asked for.

@@ -1,14 +1,14 @@
 //! Hands drops to the dataflow, a few at a time.
 use std::{collections::VecDeque, sync::Arc};
 
-use connectors::{DropListing, DropPlan, Ledger};
+use connectors::{DropListing, DropPlan, Ledger, checkpoint::PlannedDrop};
 use operators::{Outcome, Progress, Settled, feed::Feeder};
 use tokio::sync::{
     Mutex,
     mpsc::{Receiver, UnboundedReceiver},
 };
 
-use crate::plan::Plan;
+use crate::{Observer, Stop, plan::Plan};
 
 /// Drops whose rows are on their way at once: the next is planned and read while the last is written.
 const DROPS_AT_ONCE: usize = 4;
@@ -31,17 +31,28 @@ pub struct Planner {
     pub run: String,
     /// Attempts so far.
     pub attempts: u64,
+    /// Receives what is adopted.
+    pub observer: Arc<dyn Observer>,
+    /// Ends the run early.
+    pub stop: Stop,
 }
 
 impl Planner {
     /// Takes the drops through. Ends when there are no more to come and the last is settled, or when the dataflow is gone.
-    pub async fn take(mut self) {
+    /// Returns whether all drops were taken through.
+    pub async fn take(mut self) -> bool {
         // What is out, and of how many rows.
         let mut out: Vec<(DropListing, u64)> = Vec::new();
         let mut again: VecDeque<DropListing> = VecDeque::new();
         let (mut left, mut more) = (self.plan.limit_rows, true);
         loop {
-            let room = out.len() < DROPS_AT_ONCE && left != Some(0);
+            let is_stopped = *self.stop.borrow();
+            let may_take = left != Some(0) && !is_stopped;
+            let is_all = !more && again.is_empty();
+            if out.is_empty() && (is_all || !may_take) {
+                return is_all || !is_stopped;
+            }
+            let room = out.len() < DROPS_AT_ONCE && may_take;
             let repeated = if room { again.pop_front() } else { None };
             let next = match repeated {
                 Some(listing) => Some(listing),
@@ -50,8 +61,12 @@ impl Planner {
                         more = next.is_some();
                         next
                     }
+                    // An error means that nobody can stop the run any more.
+                    Ok(()) = self.stop.changed(), if !is_stopped => None,
                     settled = self.settled.recv(), if !out.is_empty() => {
-                        let Some(settled) = settled else { return };
+                        let Some(settled) = settled else {
+                            return false;
+                        };
                         let place = out.iter().position(|(listing, _)| listing.name == settled.drop);
                         if let Some((listing, rows)) = place.map(|place| out.remove(place))
                             && settled.outcome == Outcome::Abandoned
@@ -62,21 +77,20 @@ impl Planner {
                         }
                         None
                     }
-                    else => return,
                 },
             };
             if let Some(listing) = next {
-                let plan = self.plan_next(&listing, &mut left).await;
-                out.push((listing, plan.rows));
-                if !self.feeder.put(plan) {
-                    return;
+                let drop = self.plan_next(&listing, &mut left).await;
+                out.push((listing, drop.plan.rows));
+                if !self.feeder.put(drop) {
+                    return false;
                 }
             }
         }
     }
 
     /// Plans a drop as a new attempt; `left` rows may still be taken.
-    async fn plan_next(&mut self, listing: &DropListing, left: &mut Option<u64>) -> DropPlan {
+    async fn plan_next(&mut self, listing: &DropListing, left: &mut Option<u64>) -> PlannedDrop {
         let attempt = format!("{}-{:06}", self.run, self.attempts);
         self.attempts += 1;
         let (began, overtaken, kept) = {
@@ -103,6 +117,26 @@ impl Planner {
         }
         let bytes = plan.inputs.iter().map(|input| input.bytes).sum();
         self.progress.plan(plan.rows, bytes);
-        plan
+        self.adopt(plan).await
+    }
+
+    /// Takes over what earlier tries have stored of a drop.
+    async fn adopt(&self, plan: DropPlan) -> PlannedDrop {
+        if plan.rows == 0 || self.plan.again {
+            return plan.into();
+        }
+        let drop = match self.plan.checkpoints().find(&plan.name).await {
+            Ok(found) => PlannedDrop::adopting(plan, found),
+            Err(error) => {
+                let warning = format!("{error}; the rows are predicted again");
+                self.observer.warn(&warning);
+                plan.into()
+            }
+        };
+        let (rows, adopted) = (drop.plan.rows, drop.adopted.rows());
+        if adopted > 0 {
+            self.observer.adopted(&drop.plan.name, adopted, rows);
+        }
+        drop
     }
 }

@@ -1,7 +1,11 @@
 //! `hubbleflow plan`: what a run would do.
 use std::{collections::BTreeMap, fmt};
 
-use connectors::{DropPlan, Error as ConnectorError, Ledger, galaxy::IdKind};
+use connectors::{
+    DropPlan, Error as ConnectorError, Ledger,
+    checkpoint::Adopted,
+    galaxy::{FileKind, IdKind},
+};
 use serde::Serialize;
 
 use crate::{
@@ -32,12 +36,16 @@ pub struct Preview {
 pub struct DropPreview {
     /// Its name.
     pub drop: String,
+    /// What its rows are for; `None` if it cannot be read.
+    pub kind: Option<FileKind>,
     /// Its objects.
     pub objects: usize,
     /// Their bytes.
     pub bytes: u64,
     /// Rows that would be taken.
     pub rows: u64,
+    /// Of them, rows that are in checkpoints of earlier tries. A run with the same settings adopts them.
+    pub rows_stored: u64,
     /// Splits they are read in.
     pub splits: usize,
     /// Parts that would be written.
@@ -49,12 +57,14 @@ pub struct DropPreview {
 }
 
 impl DropPreview {
-    fn of(plan: DropPlan, bytes: u64, replaces: Option<u64>) -> Self {
+    fn of(plan: DropPlan, rows_stored: u64, bytes: u64, replaces: Option<u64>) -> Self {
         Self {
+            kind: plan.failure.is_none().then_some(plan.kind),
             drop: plan.name,
             objects: plan.inputs.len(),
             bytes,
             rows: plan.rows,
+            rows_stored,
             splits: plan.splits.count(),
             parts: plan.parts,
             replaces,
@@ -126,7 +136,8 @@ impl Plan {
                 plan.limit(*left);
                 *left -= plan.rows;
             }
-            drops.push(DropPreview::of(plan, bytes, replaces));
+            let rows_stored = self.rows_stored(&plan).await?;
+            drops.push(DropPreview::of(plan, rows_stored, bytes, replaces));
         }
         let (catalog, output) = (
             self.catalog.location().url.clone(),
@@ -142,6 +153,18 @@ impl Plan {
     }
 }
 
+impl Plan {
+    /// The rows of a drop that a run may adopt.
+    async fn rows_stored(&self, plan: &DropPlan) -> Result<u64, Error> {
+        if self.again || plan.rows == 0 {
+            return Ok(0);
+        }
+        let mut checkpoints = self.output.checkpoints(&plan.name).await?;
+        checkpoints.retain(|checkpoint| checkpoint.model_id() == self.model_id);
+        Ok(Adopted::rows_max(&plan.splits, checkpoints))
+    }
+}
+
 impl fmt::Display for Preview {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(
@@ -153,8 +176,8 @@ impl fmt::Display for Preview {
         )?;
         writeln!(
             f,
-            "{:>12} {:>8} {:>8} {:>8} {:>6}  drop",
-            "rows", "bytes", "objects", "splits", "parts"
+            "{:>12} {:>8} {:>8} {:>8} {:>6}  {:8}  drop",
+            "rows", "bytes", "objects", "splits", "parts", "kind"
         )?;
         for preview in &self.drops {
             let DropPreview {
@@ -167,13 +190,21 @@ impl fmt::Display for Preview {
                 ..
             } = preview;
             let bytes = HumanBytes(*bytes).to_string();
+            let kind = match preview.kind {
+                Some(FileKind::Galaxies) => "galaxies",
+                Some(FileKind::SpecZ) => "spec-z",
+                None => "-",
+            };
             write!(
                 f,
-                "{rows:>12} {bytes:>8} {objects:>8} {splits:>8} {parts:>6}  {drop}"
+                "{rows:>12} {bytes:>8} {objects:>8} {splits:>8} {parts:>6}  {kind:8}  {drop}"
             )?;
             match (&preview.failure, preview.replaces) {
                 (Some(failure), _) => writeln!(f, ": CANNOT BE READ: {failure}")?,
                 (None, Some(sequence)) => writeln!(f, " (again: supersedes {sequence})")?,
+                (None, None) if preview.rows_stored > 0 => {
+                    writeln!(f, " ({} rows are in checkpoints)", preview.rows_stored)?;
+                }
                 (None, None) => writeln!(f)?,
             }
         }

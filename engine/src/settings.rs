@@ -1,5 +1,5 @@
 //! The settings of a job: what is read, and how it runs. Every field has the default of the command line.
-use std::cmp::Ordering;
+use std::{cmp::Ordering, time::Duration};
 
 use connectors::{
     DropBy,
@@ -163,6 +163,8 @@ pub struct JobSettings {
     pub batch: Option<u32>,
     /// Upper bound on what a process has in flight: fetched, decoded, waiting, not yet written.
     pub memory_bytes: u64,
+    /// How often results are stored before their drop is committed: what a crash may cost. Zero switches it off.
+    pub checkpoint: Duration,
     /// Threads that run the model in a process; `None` takes its share of the cores, and 3 on a GPU.
     pub threads: Option<usize>,
     /// Workers of the dataflow in a process.
@@ -180,6 +182,7 @@ impl Default for JobSettings {
             instructions: None,
             batch: None,
             memory_bytes: 512_000_000,
+            checkpoint: Duration::from_secs(30),
             threads: None,
             workers: 1,
             cluster: None,

@@ -1,8 +1,11 @@
 //! `hubbleflow status`: what an output holds, by its ledger, and how good it is, by its metrics.
-use std::fmt;
+use std::{
+    collections::{BTreeMap, HashMap},
+    fmt,
+};
 
 use connectors::{
-    Ledger, Location, Output,
+    Ledger, Location, Missing, Output, checkpoint,
     committed::{replaced_since, standing},
     ledger::{Entry, EntryKind, RowCounts},
 };
@@ -23,9 +26,13 @@ pub struct Status {
     pub drops: Vec<DropStatus>,
     /// Rows of these drops by door.
     pub rows: RowCounts,
+    /// What is wrong with the files of drops, and what to do.
+    pub warnings: Vec<String>,
     /// Drops of the catalog that the next run takes; `None` if the catalog cannot be listed. A drop that was committed with a
     /// limit is taken again.
     pub pending: Option<Vec<String>>,
+    /// Rows of drops in checkpoints: the next run with the same settings adopts them.
+    pub rows_stored: BTreeMap<String, u64>,
     /// The metrics of what is committed.
     pub metrics: Option<Metrics>,
     /// Why the metrics are not known.
@@ -43,6 +50,8 @@ pub struct DropStatus {
     pub rows: RowCounts,
     /// Its files.
     pub files: usize,
+    /// Those that are gone: neither staged nor published. `None` if they cannot be listed, or a later entry has replaced this one.
+    pub missing_files: Option<usize>,
     /// The model's whole id.
     pub model_id: String,
 }
@@ -59,21 +68,43 @@ pub async fn status(
     let output = Location::open(out, options)?;
     let ledger = Ledger::open(&output).await?;
     let entries = ledger.entries();
-    let sequence = sequence_of(&ledger, out, as_of)?;
+    let output = Output::new(output);
+    let rows_stored = rows_stored(&output).await?;
+    let sequence = match (as_of, entries.is_empty() && !rows_stored.is_empty()) {
+        (None, true) => 0,
+        _ => sequence_of(&ledger, out, as_of)?,
+    };
+    let (missing, warnings) = match output.missing(&ledger).await {
+        Ok(missing) => {
+            let warnings = missing.iter().map(Missing::to_string).collect();
+            let counts = missing
+                .into_iter()
+                .map(|missing| (missing.drop, missing.files));
+            (Some(counts.collect::<HashMap<_, _>>()), warnings)
+        }
+        Err(error) => (
+            None,
+            vec![format!("whether files are missing is not known: {error}")],
+        ),
+    };
     let (mut rows, mut drops) = (RowCounts::default(), Vec::new());
     for entry in standing(entries, sequence).into_values() {
         rows += entry.rows;
+        let newest = ledger.newest(&entry.drop);
+        let is_newest = newest.is_some_and(|newest| newest.sequence == entry.sequence);
+        let missing = missing.as_ref().filter(|_| is_newest);
         drops.push(DropStatus {
             drop: entry.drop.clone(),
             sequence: entry.sequence,
             rows: entry.rows,
             files: entry.files.len(),
+            missing_files: missing.map(|missing| missing.get(&entry.drop).copied().unwrap_or(0)),
             model_id: entry.model_id.clone(),
         });
     }
     drops.sort_by_key(|drop| drop.sequence);
     let pending = pending(&ledger, options).await;
-    let (metrics, metrics_unknown) = match metrics(&Output::new(output), &ledger, sequence).await {
+    let (metrics, metrics_unknown) = match metrics(&output, &ledger, sequence).await {
         Ok(metrics) => (metrics, None),
         Err(reason) => (None, Some(reason)),
     };
@@ -82,10 +113,23 @@ pub async fn status(
         sequence,
         drops,
         rows,
+        warnings,
         pending,
+        rows_stored,
         metrics,
         metrics_unknown,
     })
+}
+
+/// The rows of each drop in checkpoints.
+async fn rows_stored(output: &Output) -> Result<BTreeMap<String, u64>, Error> {
+    let mut all = BTreeMap::new();
+    for drop in output.list_checkpoints().await?.drops(output) {
+        let checkpoints = output.checkpoints(&drop).await?;
+        all.insert(drop, checkpoint::rows_stored(&checkpoints));
+    }
+    all.retain(|_, rows| *rows > 0);
+    Ok(all)
 }
 
 /// The number of the newest entry of `as_of`, or of the newest at all.
@@ -206,11 +250,18 @@ impl fmt::Display for Status {
             "{:>8}  {read:>10} {written:>10} {learned:>10} {rejected:>10}",
             "all"
         )?;
+        for warning in &self.warnings {
+            write!(f, "\nwarning: {warning}")?;
+        }
         match self.pending.as_deref() {
+            _ if self.sequence == 0 => write!(f, "\npending: not known until a drop is committed"),
             None => write!(f, "\npending: the catalog cannot be listed"),
             Some([]) => write!(f, "\npending: none"),
             Some(names) => write!(f, "\npending: {}", names.join(", ")),
         }?;
+        for (drop, rows) in &self.rows_stored {
+            write!(f, "\n{drop}: {rows} rows are in checkpoints")?;
+        }
         match (&self.metrics, &self.metrics_unknown) {
             (Some(metrics), _) => write!(
                 f,

@@ -6,6 +6,7 @@ use std::{
 
 use connectors::{
     DropPlan, Error, Ledger, Output,
+    checkpoint::PlannedDrop,
     ledger::{Appended, Entry, EntryKind, FORMAT, FileRecord, RowCounts},
 };
 use serde::{Deserialize, Serialize};
@@ -15,7 +16,7 @@ use timely::dataflow::{
 };
 use tokio::{runtime::Handle, sync::Mutex};
 
-use crate::{Flow, Staged, Tally, gather::gather, offload::offload};
+use crate::{Flow, Shutdown, Staged, Tally, gather::gather, offload::offload};
 
 /// What committing needs; the first worker of the cluster settles all drops.
 #[derive(Clone, Debug)]
@@ -32,6 +33,8 @@ pub struct Committer {
     pub settings: serde_json::Value,
     /// What is to be published later.
     pub unfinished: Unfinished,
+    /// Waits for commits that go on.
+    pub shutdown: Shutdown,
     /// Where requests run.
     pub runtime: Handle,
 }
@@ -99,29 +102,29 @@ pub struct Settled {
 /// What is told of a drop until it is settled.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 enum CommitInput {
-    Plan(Box<DropPlan>),
+    Plan(Box<PlannedDrop>),
     Part(Staged),
 }
 
 /// Commits drops.
 /// ```
 /// # use std::sync::Arc;
-/// # use connectors::{DropPlan, Ledger, Location, Output, galaxy::FileKind, ledger::RowCounts};
-/// use hubbleflow_operators::{Commit, Committer, Outcome, Staged, Tally, Unfinished};
+/// # use connectors::{checkpoint::PlannedDrop, DropPlan, Ledger, Location, Output, galaxy::FileKind, ledger::RowCounts};
+/// use hubbleflow_operators::{Commit, Committer, Outcome, Shutdown, Staged, Tally, Unfinished};
 /// use timely::dataflow::operators::{Inspect, ToStream};
 /// # let runtime = tokio::runtime::Runtime::new().unwrap();
 /// # let folder = tempfile::tempdir().unwrap();
 /// # let place = Location::open(folder.path().to_str().unwrap(), &[]).unwrap();
 /// # let ledger = Arc::new(tokio::sync::Mutex::new(runtime.block_on(Ledger::open(&place)).unwrap()));
 /// # let (output, model_id, engine) = (Output::new(place), "0123456789ab".to_owned(), "0.1.0".to_owned());
-/// # let committer = Committer { output, ledger, model_id, engine, settings: serde_json::Value::Null, unfinished: Unfinished::default(), runtime: runtime.handle().clone() };
+/// # let committer = Committer { output, ledger, model_id, engine, settings: serde_json::Value::Null, unfinished: Unfinished::default(), shutdown: Shutdown::default(), runtime: runtime.handle().clone() };
 /// # let (name, attempt, kind) = ("night-1".to_owned(), "first".to_owned(), FileKind::Galaxies);
 /// # let plan = DropPlan { name, attempt, began: 1, kind, id_kind: None, keep: Default::default(), inputs: vec![], ignored: vec![], rows: 2, parts: 1, failure: None, splits: Default::default() };
 /// # let staged = Staged { files: vec![], rows: RowCounts { read: 2, written: 0, learned: 0, rejected: 2 }, failures: vec![], tally: Tally::default() };
 ///
 /// timely::example(move |scope| {
 ///     // Two rows were promised, and two came through.
-///     let plans = [plan].to_stream(scope).container::<Vec<_>>();
+///     let plans = [PlannedDrop::from(plan)].to_stream(scope).container::<Vec<_>>();
 ///     [staged].to_stream(scope).container::<Vec<_>>().commit(plans, &committer).inspect(|settled| {
 ///         assert_eq!(settled.outcome, Outcome::Committed(1));
 ///     });
@@ -129,25 +132,27 @@ enum CommitInput {
 /// ```
 pub trait Commit<'s> {
     /// Brings what was planned and what was staged together, and settles one drop after another, each at its time.
-    fn commit(self, plans: Flow<'s, DropPlan>, committer: &Committer) -> Flow<'s, Settled>;
+    fn commit(self, plans: Flow<'s, PlannedDrop>, committer: &Committer) -> Flow<'s, Settled>;
 }
 
 impl<'s> Commit<'s> for Flow<'s, Staged> {
-    fn commit(self, plans: Flow<'s, DropPlan>, committer: &Committer) -> Flow<'s, Settled> {
+    fn commit(self, plans: Flow<'s, PlannedDrop>, committer: &Committer) -> Flow<'s, Settled> {
         let told = plans
             .map(|plan| CommitInput::Plan(Box::new(plan)))
             .concat(self.map(CommitInput::Part));
         let first = Exchange::new(|_: &CommitInput| 0);
-        let drops = gather(told, first, "Drops", |_| (), |_| 0, u64::MAX);
+        let drops = gather(told, first, "Drops", |_| ());
         let committer = committer.clone();
         // One at a time: numbers of the ledger follow the order of the drops.
         offload(drops, Pipeline, "Commit", 1, move |told, reply| {
             let of = committer.clone();
             committer.runtime.spawn(async move {
+                of.shutdown.begin();
                 if let Some(settled) = of.settle(told.items).await {
                     reply.send(settled);
                 }
                 reply.finish();
+                of.shutdown.end(1);
             });
         })
     }
@@ -163,7 +168,11 @@ impl Committer {
                 CommitInput::Part(part) => parts.push(part),
             }
         }
-        let plan = plan?;
+        let PlannedDrop {
+            plan,
+            has_checkpoints,
+            ..
+        } = plan?;
         let (drop, failure) = (plan.name.clone(), plan.failure.clone());
         let mut whole = Staged {
             failures: Vec::from_iter(failure),
@@ -189,12 +198,21 @@ impl Committer {
             files: files.len() as u64,
             tally,
         };
+        let has_checkpoints = has_checkpoints || tally.checkpoints > 0;
         if failures.is_empty() {
             let committed = self.commit(plan, files, &mut settled).await;
             settled.outcome =
                 committed.unwrap_or_else(|error| Outcome::Failed(vec![error.to_string()]));
         } else {
             settled.outcome = self.fail(&plan, failures).await;
+        }
+        if let Outcome::Committed(sequence) = settled.outcome
+            && has_checkpoints
+        {
+            let cleared = self.output.clear_checkpoints(&settled.drop, sequence);
+            if let Err(error) = cleared.await {
+                tracing::warn!("{error}; the next start removes the checkpoints");
+            }
         }
         Some(settled)
     }

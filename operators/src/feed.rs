@@ -4,7 +4,7 @@ use std::sync::{
     mpsc::{Receiver, Sender, TryRecvError, channel},
 };
 
-use connectors::DropPlan;
+use connectors::checkpoint::PlannedDrop;
 use timely::{
     container::CapacityContainerBuilder,
     dataflow::{Scope, operators::generic::source},
@@ -18,14 +18,14 @@ type Waker = Arc<OnceLock<Mutex<SyncActivator>>>;
 /// Hands drops to the dataflow, from any thread. When the feeder is dropped, the dataflow ends after the drops it has.
 #[derive(Debug)]
 pub struct Feeder {
-    plans: Option<Sender<DropPlan>>,
+    plans: Option<Sender<PlannedDrop>>,
     waker: Waker,
 }
 
 /// The dataflow's end of a [`Feeder`].
 #[derive(Debug)]
 pub struct Feed {
-    plans: Receiver<DropPlan>,
+    plans: Receiver<PlannedDrop>,
     waker: Waker,
 }
 
@@ -47,11 +47,11 @@ pub fn feeder() -> (Feeder, Feed) {
 
 impl Feeder {
     /// Hands a drop in. Returns false if the dataflow is gone.
-    pub fn put(&self, plan: DropPlan) -> bool {
+    pub fn put(&self, drop: impl Into<PlannedDrop>) -> bool {
         let sent = self
             .plans
             .as_ref()
-            .is_some_and(|plans| plans.send(plan).is_ok());
+            .is_some_and(|plans| plans.send(drop.into()).is_ok());
         wake(&self.waker);
         sent
     }
@@ -92,15 +92,15 @@ fn wake(waker: &Waker) {
 /// # let plans = Mutex::new(plans);
 /// let drops = timely::example(|scope| {
 ///     # let plans = plans.into_inner().unwrap();
-///     feed(scope, Some(plans)).map(|plan| plan.name).capture()
+///     feed(scope, Some(plans)).map(|drop| drop.plan.name).capture()
 /// });
 /// assert_eq!(drops.extract(), [(0, vec!["night-2".to_owned()]), (1, vec!["night-1".to_owned()])]);
 /// ```
 ///
 /// # Panics
 /// If a feed enters a second dataflow.
-pub fn feed<'s>(scope: Scope<'s, DropId>, feed: Option<Feed>) -> Flow<'s, DropPlan> {
-    source::<_, CapacityContainerBuilder<Vec<DropPlan>>, _, _>(
+pub fn feed<'s>(scope: Scope<'s, DropId>, feed: Option<Feed>) -> Flow<'s, PlannedDrop> {
+    source::<_, CapacityContainerBuilder<Vec<PlannedDrop>>, _, _>(
         scope,
         "Feed",
         move |capability, info| {

@@ -1,10 +1,7 @@
 //! Runs the model on the rows to predict, in batches that never cross a split.
 //!
 //! A process has one queue of batches, which all its threads share, so a chunk finishes as early as possible.
-use std::{
-    panic::{AssertUnwindSafe, catch_unwind},
-    sync::{Arc, Mutex, PoisonError},
-};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use connectors::{galaxy::Galaxies, part::Door};
 use models::{Error, Model};
@@ -12,10 +9,9 @@ use rayon::ThreadPool;
 use timely::dataflow::channels::pact::Pipeline;
 
 use crate::{
-    Clock, Failure, Flow, Judged, Parcel,
+    Clock, Failure, Flow, Judged, Predictions,
     inputs::inputs,
-    offload::{Reply, offload, panic_message},
-    parcel::parcels,
+    offload::{Reply, caught, offload},
 };
 
 /// The model on its threads: one for a process, shared by the workers of the process.
@@ -91,11 +87,11 @@ pub trait Infer<'s> {
     ///
     /// # Panics
     /// On the worker, if the model panics: a panic is a fault of the program, not of a drop.
-    fn infer(self, inference: &Inference) -> Flow<'s, Parcel>;
+    fn infer(self, inference: &Inference) -> Flow<'s, Predictions>;
 }
 
 impl<'s> Infer<'s> for Flow<'s, Result<Judged, Failure>> {
-    fn infer(self, inference: &Inference) -> Flow<'s, Parcel> {
+    fn infer(self, inference: &Inference) -> Flow<'s, Predictions> {
         let inference = inference.clone();
         // Enough chunks that no thread waits for a worker's next step.
         let in_flight = 2 * inference.threads.replicas.len();
@@ -107,7 +103,7 @@ impl<'s> Infer<'s> for Flow<'s, Result<Judged, Failure>> {
             move |judged, reply| match judged {
                 Ok(judged) => inference.hand_out(judged, reply),
                 Err(failure) => {
-                    reply.send(Parcel::failed(failure, true));
+                    reply.send(Predictions::failed(failure, true));
                     reply.finish();
                 }
             },
@@ -118,7 +114,7 @@ impl<'s> Infer<'s> for Flow<'s, Result<Judged, Failure>> {
 /// A chunk whose batches are with the threads.
 struct ChunkInFlight {
     judged: Judged,
-    reply: Reply<Parcel>,
+    reply: Reply<Predictions>,
     predicted: Mutex<Result<Predicted, Fault>>,
 }
 
@@ -140,7 +136,7 @@ enum Fault {
 
 impl Inference {
     /// Hands the batches of a chunk to the threads. The thread that finishes the last batch sends the chunk on.
-    fn hand_out(&self, judged: Judged, reply: Reply<Parcel>) {
+    fn hand_out(&self, judged: Judged, reply: Reply<Predictions>) {
         let doors = judged.doors.iter().enumerate();
         let rows = doors.filter(|(_, door)| **door == Door::Predicted);
         let rows: Vec<usize> = rows.map(|(row, _)| row).collect();
@@ -193,10 +189,9 @@ impl ChunkInFlight {
         let galaxies = &self.judged.rows.chunk.galaxies;
         let began = (inference.clock)();
         // Nothing that a panic leaves half done is used again: the run stops.
-        let run = AssertUnwindSafe(|| inference.threads.z_phot(galaxies, rows));
-        let outcome = match catch_unwind(run) {
+        let outcome = match caught(|| inference.threads.z_phot(galaxies, rows)) {
             Ok(predicted) => predicted.map_err(Fault::Model),
-            Err(panic) => Err(Fault::Panic(panic_message(panic.as_ref()).to_owned())),
+            Err(panic) => Err(Fault::Panic(panic)),
         };
         let seconds = ((inference.clock)() - began).as_secs_f64();
         let mut predicted = self
@@ -215,7 +210,7 @@ impl ChunkInFlight {
         }
     }
 
-    /// Sends the parcels of the chunk, or why it has no predictions.
+    /// Sends the results of the chunk, or why it has no predictions.
     fn send(self) {
         let Self {
             judged,
@@ -227,11 +222,9 @@ impl ChunkInFlight {
             .unwrap_or_else(PoisonError::into_inner);
         match predicted {
             Ok(Predicted { z_phot, seconds }) => {
-                for parcel in parcels(judged, &z_phot, seconds) {
-                    reply.send(parcel);
-                }
+                reply.send(Predictions::of(judged, &z_phot, seconds));
             }
-            Err(Fault::Model(error)) => reply.send(Parcel::unpredicted(&judged.rows, &error)),
+            Err(Fault::Model(error)) => reply.send(Predictions::missing(&judged.rows, &error)),
             Err(Fault::Panic(message)) => {
                 let object = &judged.rows.split.object.path;
                 reply.lose(format!("the model panicked on rows of {object}: {message}"));

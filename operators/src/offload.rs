@@ -2,6 +2,7 @@
 use std::{
     any::Any,
     collections::VecDeque,
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc,
         mpsc::{Sender, channel},
@@ -16,7 +17,10 @@ use timely::{
     scheduling::SyncActivator,
 };
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::{
+    runtime::Handle,
+    sync::{OwnedSemaphorePermit, Semaphore},
+};
 
 use crate::{DropId, Flow};
 
@@ -169,6 +173,24 @@ pub fn offload<'s, I: 'static, O: Send + 'static>(
                 );
             }
         }
+    })
+}
+
+/// Runs work that may panic. Returns its result, or the message of its panic.
+pub fn caught<T>(work: impl FnOnce() -> T) -> Result<T, String> {
+    let ran = catch_unwind(AssertUnwindSafe(work));
+    ran.map_err(|panic| panic_message(panic.as_ref()).to_owned())
+}
+
+/// Runs work on the blocking threads of a runtime. Returns its result, or the message of its panic.
+pub async fn blocking<T: Send + 'static>(
+    runtime: &Handle,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, String> {
+    let done = runtime.spawn_blocking(work).await;
+    done.map_err(|error| match error.try_into_panic() {
+        Ok(panic) => format!("panicked: {}", panic_message(panic.as_ref())),
+        Err(cancelled) => cancelled.to_string(),
     })
 }
 

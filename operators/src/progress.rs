@@ -7,7 +7,7 @@ use std::sync::{
 use timely::dataflow::operators::vec::Map;
 use timely::dataflow::{channels::pact::Exchange, operators::generic::Operator};
 
-use crate::{Flow, Parcel};
+use crate::{Flow, Predictions};
 
 /// The rows that have left the model, and the rows and bytes of the planned drops.
 #[derive(Clone, Debug, Default)]
@@ -45,17 +45,20 @@ impl Progress {
 /// # use std::sync::Arc;
 /// # use arrow::array::{ArrayRef, Int64Array, RecordBatch};
 /// # use connectors::part::{Folder, Piece};
-/// # use hubbleflow_operators::{Parcel, Tally};
+/// # use hubbleflow_operators::{ChunkResult, Predictions, Tally};
+/// # mod night { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/doctest/night.rs")); }
+/// # use night::Night;
 /// use hubbleflow_operators::{Progress, ShowProgress};
 /// use timely::dataflow::operators::ToStream;
 /// # let ids: ArrayRef = Arc::new(Int64Array::from(vec![1, 2, 3]));
 /// # let rows = RecordBatch::try_from_iter([("object_id", ids)]).unwrap();
 /// # let piece = Piece { part: 0, folder: Folder::Photoz, object: String::new(), object_index: 0, rows };
-/// # let parcel = Parcel { drop: String::new(), attempt: String::new(), part: 0, object_index: 0, content: Ok(piece), ends_split: true, tally: Tally::default() };
+/// # let split = Night::of_two_galaxies().splits().next().unwrap();
+/// # let chunk = ChunkResult { split, is_last: true, pieces: Ok(vec![piece]), tally: Tally::default() };
 ///
 /// let progress = Progress::default();
 /// let shown = progress.clone();
-/// timely::example(move |scope| [parcel].to_stream(scope).container::<Vec<_>>().show_progress(&shown));
+/// timely::example(move |scope| [Predictions::Chunk(chunk)].to_stream(scope).container::<Vec<_>>().show_progress(&shown));
 /// assert_eq!(progress.rows(), 3);
 /// ```
 pub trait ShowProgress<'s> {
@@ -63,10 +66,10 @@ pub trait ShowProgress<'s> {
     fn show_progress(self, progress: &Progress);
 }
 
-impl<'s> ShowProgress<'s> for Flow<'s, Parcel> {
+impl<'s> ShowProgress<'s> for Flow<'s, Predictions> {
     fn show_progress(self, progress: &Progress) {
         let rows = progress.rows.clone();
-        let counts = self.map(|parcel| parcel.rows());
+        let counts = self.map(|predictions| predictions.rows());
         let first = Exchange::new(|_: &u64| 0);
         counts.sink(first, "Progress", move |(input, _frontier)| {
             input.for_each_time(|_time, data| {

@@ -11,7 +11,7 @@ use connectors::{Catalog, Chunk, Error, Split, budget::Budget};
 use timely::dataflow::channels::pact::Pipeline;
 use tokio::runtime::Handle;
 
-use crate::{Clock, Failure, Flow, Tally, offload::offload};
+use crate::{Clock, Failure, Flow, Shutdown, Tally, offload::offload};
 
 /// Reads splits on the threads of one process.
 #[derive(Clone, Debug)]
@@ -25,6 +25,8 @@ pub struct Reader {
     /// The number of splits that a worker has in hand, from reading to prediction. It is large enough that the model
     /// never waits.
     pub splits_in_hand: usize,
+    /// Tells when the process is about to leave, and reads nothing new.
+    pub shutdown: Shutdown,
     /// The engine's clock.
     pub clock: Clock,
 }
@@ -77,12 +79,19 @@ pub trait Read<'s> {
 impl<'s> Read<'s> for Flow<'s, Split> {
     fn read(self, reader: &Reader) -> Flow<'s, Result<ReadRows, Failure>> {
         let reader = reader.clone();
+        // Splits that are left for the next start. Their drop stays open.
+        let mut left = Vec::new();
         offload(
             self,
             Pipeline,
             "Read",
             reader.splits_in_hand,
             move |split, reply| {
+                if reader.shutdown.is_asked() {
+                    left.push(reply);
+                    return;
+                }
+                reader.shutdown.begin();
                 let Reader {
                     catalog,
                     budget,

@@ -4,6 +4,10 @@ use serde::{Deserialize, Serialize};
 /// Bytes and seconds spent on rows. Seconds are thread seconds: two threads that read for a second make two.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Tally {
+    /// Rows that were adopted from checkpoints of earlier tries.
+    pub adopted_rows: u64,
+    /// Checkpoints that were stored or adopted.
+    pub checkpoints: u64,
     /// Bytes fetched from the catalog.
     pub fetched_bytes: u64,
     /// Seconds of waiting for bytes and decoding them.
@@ -18,6 +22,8 @@ pub struct Tally {
 
 impl std::ops::AddAssign for Tally {
     fn add_assign(&mut self, other: Self) {
+        self.adopted_rows += other.adopted_rows;
+        self.checkpoints += other.checkpoints;
         self.fetched_bytes += other.fetched_bytes;
         self.read_seconds += other.read_seconds;
         self.validate_seconds += other.validate_seconds;

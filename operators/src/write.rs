@@ -1,29 +1,24 @@
-//! Gathers predictions by part, sorts and encodes each part when its drop is complete, and stages the files.
+//! Gathers results by part, sorts and encodes each part when its drop is complete, and stages the files.
 //!
 //! ```text
-//! parcels ── by part ── gather ── spill ── gather ── finish ── Staged
+//! parcels ── by part ── gather ── finish ──► Staged
 //! ```
-//! Rows of a part that grows too heavy wait in the stage, not in memory.
-use arrow::error::ArrowError;
 use connectors::{
     Error, Output,
-    budget::Budget,
-    codec::Spilled,
     ledger::{FileRecord, RowCounts},
-    part::{PartLabel, Piece, finish},
+    part::{PartLabel, finish},
 };
+use futures::{StreamExt, TryStreamExt};
 use serde::{Deserialize, Serialize};
-use timely::dataflow::{
-    channels::pact::{Exchange, Pipeline},
-    operators::vec::Map,
-};
-use tokio::{runtime::Handle, task::JoinError};
+use timely::dataflow::channels::pact::{Exchange, Pipeline};
+use tokio::runtime::Handle;
 use twox_hash::XxHash3_64;
 
 use crate::{
     Clock, Flow, Parcel, Tally,
     gather::gather,
-    offload::{offload, panic_message},
+    offload::{blocking, offload},
+    parcel::Content,
 };
 
 /// Encodes and stages the parts of one process.
@@ -33,10 +28,8 @@ pub struct Writer {
     pub output: Output,
     /// The full id of the model.
     pub model_id: String,
-    /// Upper bound on the predictions that a worker keeps in memory, in bytes.
+    /// Upper bound on the kept columns of a part that are in memory while it is encoded, in bytes.
     pub held_bytes: u64,
-    /// The bound on bytes in flight: nothing is read while too much waits to be put into the stage.
-    pub budget: Budget,
     /// The runtime for encoding and requests.
     pub runtime: Handle,
     /// The engine's clock.
@@ -69,28 +62,18 @@ impl std::ops::AddAssign for Staged {
 /// decoded too often.
 const KEPT_BYTES: u64 = 128 << 20;
 
+/// Checkpoints of which a part's rows are read at once.
+const READ_AT_ONCE: usize = 8;
+
 /// A part of an attempt: the name of the drop, the name of the attempt, the number of the part.
 type PartKey = (String, String, u32);
-
-/// Rows of a part that wait for the rest of the part.
-#[derive(Debug)]
-struct PendingRows {
-    key: PartKey,
-    /// The rows in memory.
-    pieces: Vec<Piece>,
-    /// The name of the staged object with the spilled rows.
-    spilled: Option<String>,
-    failures: Vec<String>,
-    tally: Tally,
-}
 
 /// Writes predictions.
 /// ```
 /// # use std::{sync::Arc, time::Duration};
 /// # use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray, UInt32Array, UInt64Array};
 /// # use connectors::{Location, Output, part::{Folder, Piece}};
-/// use connectors::budget::Budget;
-/// use hubbleflow_operators::{Parcel, Tally, Write, Writer};
+/// use hubbleflow_operators::{Content, Parcel, Tally, Write, Writer};
 /// use timely::dataflow::operators::{Inspect, ToStream};
 /// # let columns: [(&str, ArrayRef); 4] = [
 /// #     ("object_id", Arc::new(Int64Array::from(vec![1]))),
@@ -105,9 +88,9 @@ struct PendingRows {
 /// # let folder = tempfile::tempdir().unwrap();
 /// # let output = Output::new(Location::open(folder.path().to_str().unwrap(), &[]).unwrap());
 ///
-/// let parcel = Parcel { drop, attempt, part: 0, object_index: 0, content: Ok(piece), ends_split: true, tally: Tally::default() };
+/// let parcel = Parcel { drop, attempt, part: 0, content: Content::Rows(piece), tally: Tally::default() };
 /// let (model_id, runtime) = ("0123456789ab".to_owned(), runtime.handle().clone());
-/// let writer = Writer { output, model_id, held_bytes: 1 << 20, budget: Budget::new(1 << 20), runtime, clock: || Duration::ZERO };
+/// let writer = Writer { output, model_id, held_bytes: 1 << 20, runtime, clock: || Duration::ZERO };
 /// timely::example(move |scope| {
 ///     [parcel].to_stream(scope).container::<Vec<_>>().write(&writer).inspect(|staged| {
 ///         assert_eq!((staged.rows.rejected, staged.rows.written), (1, 0));
@@ -126,58 +109,7 @@ impl<'s> Write<'s> for Flow<'s, Parcel> {
             hash(&parcel.drop).wrapping_add(u64::from(parcel.part))
         });
         let key = |parcel: &Parcel| (parcel.drop.clone(), parcel.attempt.clone(), parcel.part);
-        let weight = |parcel: &Parcel| {
-            parcel
-                .content
-                .as_ref()
-                .map_or(0, |piece| piece.rows.get_array_memory_size() as u64)
-        };
-        let groups = gather(self, by_part, "ByPart", key, weight, writer.held_bytes);
-        let budget = writer.budget.clone();
-        let groups = groups.map(move |group| {
-            let bytes = match group.complete {
-                true => 0,
-                false => group.items.iter().map(weight).sum(),
-            };
-            (group, budget.wait_with(bytes))
-        });
-
-        let (spiller, mut spills) = (writer.clone(), 0_u64);
-        let waiting = offload(
-            groups,
-            Pipeline,
-            "Spill",
-            2,
-            move |(group, weight), reply| {
-                let mut waiting = unpack(group.key, group.items);
-                if group.complete {
-                    reply.send(waiting);
-                    return reply.finish();
-                }
-                let (writer, name) = (
-                    spiller.clone(),
-                    format!("spill/{:04}-{spills}", waiting.key.2),
-                );
-                spills += 1;
-                spiller.runtime.spawn(async move {
-                    if let Err(error) = writer.spill(&mut waiting, name).await {
-                        waiting.failures.push(error.to_string());
-                    }
-                    drop(weight);
-                    reply.send(waiting);
-                    reply.finish();
-                });
-            },
-        );
-
-        let parts = gather(
-            waiting,
-            Pipeline,
-            "Parts",
-            |waiting| waiting.key.clone(),
-            |_| 0,
-            u64::MAX,
-        );
+        let parts = gather(self, by_part, "Parts", key);
         let writer = writer.clone();
         offload(parts, Pipeline, "Stage", 1, move |part, reply| {
             let of = writer.clone();
@@ -194,45 +126,21 @@ fn hash(text: &str) -> u64 {
     XxHash3_64::oneshot(text.as_bytes())
 }
 
-fn unpack(key: PartKey, parcels: Vec<Parcel>) -> PendingRows {
-    let mut waiting = PendingRows {
-        key,
-        pieces: Vec::new(),
-        spilled: None,
-        failures: Vec::new(),
-        tally: Tally::default(),
-    };
-    for parcel in parcels {
-        waiting.tally += parcel.tally;
-        match parcel.content {
-            Ok(piece) => waiting.pieces.push(piece),
-            Err(reason) => waiting.failures.push(reason),
-        }
-    }
-    waiting
-}
-
 impl Writer {
-    /// Moves the rows from memory into the stage.
-    async fn spill(&self, waiting: &mut PendingRows, name: String) -> Result<(), Error> {
-        let pieces = std::mem::take(&mut waiting.pieces);
-        let spilled = self.blocking(&name, move || Spilled::new(&pieces)).await;
-        let bytes = spilled?.into_bytes();
-        self.output.stage(&waiting.key.1, &name, bytes).await?;
-        waiting.spilled = Some(name);
-        Ok(())
-    }
-
     /// Encodes a part and stages its files. An error fails the drop.
-    async fn stage(&self, key: PartKey, waiting: Vec<PendingRows>) -> Staged {
+    async fn stage(&self, key: PartKey, parcels: Vec<Parcel>) -> Staged {
         let began = (self.clock)();
         let mut staged = Staged::default();
-        for waiting in &waiting {
-            staged.failures.extend(waiting.failures.iter().cloned());
-            staged.tally += waiting.tally;
+        let mut contents = Vec::new();
+        for parcel in parcels {
+            staged.tally += parcel.tally;
+            match parcel.content {
+                Content::Failed(reason) => staged.failures.push(reason),
+                content => contents.push(content),
+            }
         }
         if staged.failures.is_empty() {
-            match self.stage_files(key, waiting).await {
+            match self.stage_files(key, contents).await {
                 Ok((files, rows)) => (staged.files, staged.rows) = (files, rows),
                 Err(error) => staged.failures.push(error.to_string()),
             }
@@ -244,17 +152,23 @@ impl Writer {
     async fn stage_files(
         &self,
         key: PartKey,
-        waiting: Vec<PendingRows>,
+        contents: Vec<Content>,
     ) -> Result<(Vec<FileRecord>, RowCounts), Error> {
         let (drop, attempt, part) = key;
-        let (mut pieces, mut spilled) = (Vec::new(), Vec::new());
-        for waiting in waiting {
-            pieces.extend(waiting.pieces);
-            if let Some(name) = waiting.spilled {
-                let bytes = self.output.read_staged(&attempt, &name).await?;
-                spilled.push(Spilled::of(bytes));
+        let (mut pieces, mut stored) = (Vec::new(), Vec::new());
+        for content in contents {
+            match content {
+                Content::Rows(piece) => pieces.push(piece),
+                Content::Stored(part) => stored.push(part),
+                Content::Failed(_) => (),
             }
         }
+        let read = stored.into_iter().map(|part| {
+            let output = self.output.clone();
+            async move { output.read_stored(&part).await }
+        });
+        let read = futures::stream::iter(read).buffered(READ_AT_ONCE);
+        let spilled = read.try_collect().await?;
         let label = PartLabel {
             drop,
             part,
@@ -263,8 +177,12 @@ impl Writer {
         let name = format!("photoz/{}, part {part}", label.drop);
         let held_bytes = self.held_bytes.max(KEPT_BYTES);
         let finish = move || finish(pieces, spilled, held_bytes, &label);
-        let finished = self.blocking(&name, finish).await;
-        let (files, rows) = finished?;
+        let finished = blocking(&self.runtime, finish).await;
+        let finished = finished.and_then(|encoded| encoded.map_err(|error| error.to_string()));
+        let (files, rows) = finished.map_err(|reason| Error::Encoding {
+            object: self.output.location().url_of(&name),
+            reason,
+        })?;
         let mut records = Vec::new();
         for file in files {
             self.output
@@ -273,26 +191,6 @@ impl Writer {
             records.push(file.record);
         }
         Ok((records, rows))
-    }
-
-    /// Encodes or decodes on tokio's blocking threads. A panic becomes an error: it fails the drop whose rows caused it,
-    /// and no other.
-    async fn blocking<T: Send + 'static>(
-        &self,
-        name: &str,
-        work: impl FnOnce() -> Result<T, ArrowError> + Send + 'static,
-    ) -> Result<T, Error> {
-        let done = self.runtime.spawn_blocking(work).await;
-        let reason = match done.map_err(JoinError::try_into_panic) {
-            Ok(Ok(done)) => return Ok(done),
-            Ok(Err(error)) => error.to_string(),
-            Err(Ok(panic)) => format!("panicked: {}", panic_message(panic.as_ref())),
-            Err(Err(cancelled)) => cancelled.to_string(),
-        };
-        Err(Error::Encoding {
-            object: self.output.location().url_of(name),
-            reason,
-        })
     }
 }
 

@@ -17,12 +17,12 @@ use testkit::{
     Seeded,
     gate::{HoldPoint, Verdict, start_gate},
     hosts::HostsFile,
-    outputs::{committed, committed_drops, ledger, staged_files},
+    outputs::{checkpoints, committed, committed_drops, ledger, staged_files},
     program::Program,
     rows::rows,
     running::Running,
     s3::S3,
-    survey::{eventful_survey, run_catalog, undisturbed_run},
+    survey::{STORED_OFTEN, eventful_survey, run_catalog, undisturbed_run},
     tree::{Tree, assert_same, copy_tree, folder, text, tree},
 };
 
@@ -45,7 +45,7 @@ fn seeds(first: u64) -> Vec<u64> {
 
 fn undisturbed() -> &'static Tree {
     static UNDISTURBED: OnceLock<Tree> = OnceLock::new();
-    UNDISTURBED.get_or_init(|| undisturbed_run(eventful_survey(), ""))
+    UNDISTURBED.get_or_init(|| undisturbed_run(eventful_survey(), STORED_OFTEN))
 }
 
 /// A cluster of two processes.
@@ -120,6 +120,10 @@ fn check(seed: u64, out: &Path) {
         left.is_empty(),
         "trial {seed}: staged files were left behind"
     );
+    assert!(
+        checkpoints(out).is_empty(),
+        "trial {seed}: checkpoints were left behind"
+    );
     // `verify` compares files, rows, the ledger's numbers and the metrics with a full recomputation.
     Program::new(["verify", &text(out)]).ends(0);
 }
@@ -128,7 +132,7 @@ fn check(seed: u64, out: &Path) {
 fn a_cluster_on_local_files_is_killed_at_any_time() {
     // The time of an undisturbed run on this machine bounds the moment of a kill.
     let (began, out) = (clock(), folder());
-    let run = |out: &Path| run_catalog(eventful_survey(), out);
+    let run = |out: &Path| run_catalog(eventful_survey(), out).with(STORED_OFTEN);
     Cluster::start(|| run(out.path())).ends();
     let whole_ms = (clock() - began).as_millis() as usize;
     for seed in seeds(1) {
@@ -154,7 +158,10 @@ fn a_cluster_on_a_bucket_is_killed_at_any_request() {
         println!("trial {seed} on a bucket, of {requests} requests");
         let (out, mut seeded) = (format!("out-{seed}"), Seeded(seed));
         let url = format!("s3://sky/{out}");
-        let run = || run_catalog("s3://sky/survey", &url).on_s3(&s3);
+        let run = || {
+            let run = run_catalog("s3://sky/survey", &url).with(STORED_OFTEN);
+            run.on_s3(&s3)
+        };
         for _ in 0..seeded.below(1..KILLS_MAX + 1) {
             let (last, is_made) = (seeded.below(0..requests), seeded.below(0..2) == 1);
             let (hold_point, gate) = held_at(&s3, last, is_made);
@@ -178,7 +185,10 @@ fn count_requests(s3: &S3) -> usize {
         counted.fetch_add(1, Ordering::SeqCst);
         Verdict::Pass(endpoint.clone())
     });
-    let run = || run_catalog("s3://sky/survey", "s3://sky/out").on_s3(s3);
+    let run = || {
+        let run = run_catalog("s3://sky/survey", "s3://sky/out").with(STORED_OFTEN);
+        run.on_s3(s3)
+    };
     Cluster::start(|| run().env("AWS_ENDPOINT_URL", &gate)).ends();
     count.load(Ordering::SeqCst)
 }

@@ -10,9 +10,10 @@ use testkit::{
         galaxies_with_ids, int64, some_galaxies, with_column, without_column, write_parquet,
     },
     outputs::committed,
+    program::Program,
     rows::{column, floats, ids, rows, z_phot},
-    survey::{run_catalog, survey},
-    tree::{assert_same, folder},
+    survey::{model, run_catalog, survey},
+    tree::{assert_same, folder, text},
 };
 
 #[test]
@@ -149,6 +150,18 @@ fn galaxies_whose_cutout_column_has_another_name_are_reported() {
         "--column cutout=NAME",
     ]);
     assert!(!said.stderr.contains('\u{1b}'), "colours are for terminals");
+    // A name that is not there is named, with those that are.
+    run("--again --column cutout=images")
+        .says(&["--column cutout=images names none of these", "`image`"]);
+    let (from, to) = (text(catalog.path()), text(out.path()));
+    let plan = |flags: &str| Program::on("plan", &from, &to, model()).with(flags).ends(0);
+    assert_eq!(plan("--again --json").json()["drops"][0]["kind"], "specz");
+    assert!(plan("--again").stdout.contains("spec-z"));
+    let mapped = plan("--again --column cutout=image --json");
+    assert_eq!(mapped.json()["drops"][0]["kind"], "galaxies");
     let said = run("--again --column cutout=image --json");
     assert_eq!(said.json()["rows_written"], 8);
+    // The drop was one of spec-z before: its folder there is gone with its last file.
+    assert!(out.path().join("photoz/drop-1").exists());
+    assert!(!out.path().join("specz/drop-1").exists());
 }

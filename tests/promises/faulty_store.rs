@@ -16,16 +16,23 @@ use testkit::{
     Seeded, below, failing,
     gate::{RequestHead, Verdict, start_gate},
     memory, one_in_ten,
-    outputs::{committed, committed_drops, staged_files},
+    outputs::{checkpoints, committed, committed_drops, staged_files},
     program::Program,
     s3::S3,
-    survey::{CPU_FLOAT32, SURVEY_DROPS, model, run_catalog, survey, undisturbed_run},
+    survey::{
+        CPU_FLOAT32, STORED_OFTEN, SURVEY_DROPS, model, run_catalog, survey, undisturbed_run,
+    },
     tree::{Tree, assert_same, copy_tree, folder, text, tree},
 };
 use tokio::runtime::Runtime;
 
 /// Upper bound on the runs until all drops are committed.
 const RUNS_MAX: usize = 400;
+
+/// Few rows a split, whose results are stored as soon as may be, with the arithmetic of runs in this process.
+fn flags() -> String {
+    format!("{CPU_FLOAT32} {STORED_OFTEN}")
+}
 
 /// Reads all objects below a place.
 async fn content(place: &Location) -> Tree {
@@ -42,10 +49,13 @@ async fn content(place: &Location) -> Tree {
 
 /// Runs the survey in this process. Returns whether all drops are committed.
 fn run(places: Places, runtime: &Runtime) -> bool {
-    let settings = JobSettings {
+    let mut settings = JobSettings {
         threads: Some(1),
+        memory_bytes: 1_000_000,
+        checkpoint: Duration::from_millis(1),
         ..JobSettings::default()
     };
+    settings.plan.split_bytes = 60_000;
     let model = models::load(model(), tch::Device::Cpu, Precision::Fp32).unwrap();
     let handle = runtime.handle().clone();
     let (tell, told) = mpsc::channel();
@@ -110,13 +120,15 @@ fn disturbed(place: &Location, seed: u64, expected: &Tree) {
     names.sort_unstable();
     assert_eq!(names, SURVEY_DROPS);
     let all = runtime.block_on(content(&healthy.out));
-    let left = all.keys().find(|name| name.contains("/staging/"));
+    let left = all
+        .keys()
+        .find(|name| name.contains("/staging/") || name.contains("/checkpoints/"));
     assert_eq!(left, None, "seed {seed}");
 }
 
 #[test]
 fn a_faulty_store_in_memory_commits_nothing_wrong() {
-    let expected = undisturbed_run(survey(), CPU_FLOAT32);
+    let expected = undisturbed_run(survey(), &flags());
     for seed in 1..=4 {
         disturbed(&memory(), seed, &expected);
     }
@@ -124,7 +136,7 @@ fn a_faulty_store_in_memory_commits_nothing_wrong() {
 
 #[test]
 fn faulty_local_files_commit_nothing_wrong() {
-    let expected = undisturbed_run(survey(), CPU_FLOAT32);
+    let expected = undisturbed_run(survey(), &flags());
     for seed in 11..=12 {
         let folder: TempDir = folder();
         let place = Location::open(&text(folder.path()), &[]).unwrap();
@@ -148,7 +160,7 @@ fn judge(head: &RequestHead, seeded: &mut Seeded, endpoint: String) -> Verdict {
 
 #[test]
 fn a_faulty_bucket_commits_nothing_wrong() {
-    let (s3, expected) = (S3::start(), undisturbed_run(survey(), CPU_FLOAT32));
+    let (s3, expected) = (S3::start(), undisturbed_run(survey(), &flags()));
     copy_tree(survey(), &s3.bucket().join("survey"));
     for seed in 1..=2 {
         println!("seed {seed}");
@@ -160,7 +172,7 @@ fn a_faulty_bucket_commits_nothing_wrong() {
         let url = format!("s3://sky/out-{seed}");
         let run = || {
             run_catalog("s3://sky/survey", &url)
-                .with(CPU_FLOAT32)
+                .with(&flags())
                 .on_s3(&s3)
         };
         let out = s3.bucket().join(format!("out-{seed}"));
@@ -175,7 +187,7 @@ fn a_faulty_bucket_commits_nothing_wrong() {
         run().ends(0);
         assert_same(&expected, &committed(&out));
         assert_eq!(committed_drops(&out), SURVEY_DROPS);
-        assert!(staged_files(&out).is_empty());
+        assert!(staged_files(&out).is_empty() && checkpoints(&out).is_empty());
         Program::new(["verify", &url]).on_s3(&s3).ends(0);
     }
 }

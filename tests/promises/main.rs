@@ -9,6 +9,7 @@ mod bad_settings;
 mod bad_stores;
 mod bundled_model;
 mod chaos;
+mod checkpoints;
 mod columns;
 mod conformance;
 mod disk_full;

@@ -131,6 +131,36 @@ fn a_plan_names_the_drop_that_cannot_be_read() {
     );
 }
 
+/// Deleted files showed as metrics that cannot be made.
+#[test]
+fn committed_files_that_were_deleted_are_named_with_what_to_do() {
+    let out = folder();
+    let run = |flags: &str| run_catalog(survey(), &out).with(flags).ends(0);
+    let status = |flags: &str| {
+        Program::new(["status", &text(out.path())])
+            .with(flags)
+            .ends(0)
+    };
+    run("--drop drop-0001");
+    run("--drop drop-0002");
+    let whole = status("--json").json();
+    assert_eq!(whole["drops"][0]["missing_files"], 0);
+    assert_eq!(whole["warnings"], json!([]));
+    std::fs::remove_dir_all(out.path().join("photoz/drop-0001")).unwrap();
+    let said = [
+        "drop drop-0001: FILES MISSING: ",
+        "photoz/drop-0001/part-",
+        "--again",
+    ];
+    let shown = status("").stdout;
+    assert!(said.iter().all(|part| shown.contains(part)), "{shown}");
+    let gone = status("--json").json();
+    assert_ne!(gone["drops"][0]["missing_files"], 0);
+    assert_eq!(gone["drops"][1]["missing_files"], 0);
+    run("--drop drop-0001 --again");
+    assert_eq!(status("--json").json()["warnings"], json!([]));
+}
+
 #[test]
 fn status_lists_committed_and_pending_drops() {
     let out = folder();

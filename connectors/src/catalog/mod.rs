@@ -15,7 +15,7 @@ use self::{
 use crate::{
     Error, Location,
     file::{File, footer_cache::FooterCache},
-    galaxy::{KeptTypes, Layout, Request, kept::UNTYPED},
+    galaxy::{Doubt, KeptTypes, Layout, Request, kept::UNTYPED, quoted},
     listing::{
         list,
         listed::Part,
@@ -129,12 +129,8 @@ impl Catalog {
                 break;
             };
             agreed.take(&listing.name, &object.path, &file)?;
-            if !warned
-                && file
-                    .layout
-                    .is_some_and(|layout| layout.lacks_cutouts_alone())
-            {
-                self.warn_of_no_cutouts(&listing.name, &file.name);
+            if !warned && let Some(doubt) = file.layout.as_ref().and_then(Layout::doubt) {
+                self.warn_of_no_cutouts(&listing.name, &file.name, doubt);
                 warned = true;
             }
             shapes.push(file.shapes);
@@ -154,6 +150,7 @@ impl Catalog {
         let splits = Splits::new(Source {
             drop: name.clone(),
             attempt: attempt.clone(),
+            began,
             kind,
             parts,
             keep: keep.clone(),
@@ -177,10 +174,32 @@ impl Catalog {
         })
     }
 
-    fn warn_of_no_cutouts(&self, drop: &str, file: &str) {
+    fn warn_of_no_cutouts(&self, drop: &str, file: &str, doubt: &Doubt) {
+        let has = match doubt.has_mags {
+            true => "magnitudes and z_spec",
+            false => "z_spec",
+        };
+        let cutout = self.request.names.in_file("cutout");
+        let found = quoted(&doubt.found);
+        let like = match doubt.pixels.is_empty() {
+            true => String::new(),
+            false => format!(", of which {} may be images", quoted(&doubt.pixels)),
+        };
+        let advice = match self
+            .request
+            .names
+            .given()
+            .any(|(column, _)| column == "cutout")
+        {
+            true => format!(
+                "--column cutout={cutout} names none of these: if one of them holds its cutouts, give that one"
+            ),
+            false => {
+                "if its cutouts are in a different column, give --column cutout=NAME".to_owned()
+            }
+        };
         tracing::warn!(
-            "drop {drop}: {file} has magnitudes and z_spec and no column {}, so it is read as spec-z and its rows are not predicted; if its cutouts are in a different column, give --column cutout=NAME",
-            self.request.names.in_file("cutout"),
+            "drop {drop}: {file} has {has} and no column {cutout}, so it is read as spec-z and its rows are not predicted; its columns are {found}{like}; {advice}"
         );
     }
 

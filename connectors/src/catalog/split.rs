@@ -19,6 +19,8 @@ pub struct Split {
     pub drop: String,
     /// The name of the attempt, under which the results are staged.
     pub attempt: String,
+    /// The number the ledger was at when the attempt began.
+    pub began: u64,
     /// Its place among the drop's splits.
     pub number: u64,
     /// Whether the rows are predicted, or are only spec-z for the metrics.
@@ -55,6 +57,8 @@ pub struct Source {
     pub drop: String,
     /// The attempt at it.
     pub attempt: String,
+    /// The number the ledger was at when the attempt began.
+    pub began: u64,
     /// What its rows are for.
     pub kind: FileKind,
     /// The number of parts in which the predictions are written.
@@ -125,6 +129,7 @@ impl Iterator for Splits {
             return Some(Split {
                 drop: of.drop.clone(),
                 attempt: of.attempt.clone(),
+                began: of.began,
                 number,
                 kind: of.kind,
                 parts: of.parts,

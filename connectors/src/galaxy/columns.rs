@@ -112,6 +112,12 @@ impl ColumnNames {
         }
     }
 
+    /// The columns that were mapped, and what the files call them.
+    pub fn given(&self) -> impl Iterator<Item = (&str, &str)> {
+        let given = self.0.iter();
+        given.map(|(column, name)| (column.as_str(), name.as_str()))
+    }
+
     /// The name of `column` in the files.
     pub fn in_file<'a>(&'a self, column: &'a str) -> &'a str {
         self.0.get(column).map_or(column, String::as_str)

@@ -7,8 +7,8 @@ use arrow::error::ArrowError;
 pub enum SchemaError {
     /// Columns are missing that the model or the catalog needs.
     #[error(
-        "no column {}; the file has {}. If a column has a different name there, give it: --column {}=NAME",
-        quoted(missing), quoted(found), missing.first().and_then(|name| name.split('=').next()).unwrap_or("cutout")
+        "no column {}; the file has {}. {}If a column has a different name there, give it: --column {}=NAME",
+        quoted(missing), quoted(found), said_of_given(missing), missing.first().and_then(|name| name.split('=').next()).unwrap_or("cutout")
     )]
     Missing {
         /// All missing columns, by their names in this project.
@@ -94,8 +94,19 @@ pub enum SchemaError {
     },
 }
 
+/// Says which names given by `--column` are not in the file.
+fn said_of_given(missing: &[String]) -> String {
+    let given = missing.iter().filter(|name| name.contains('='));
+    let given: Vec<String> = given.map(|name| format!("--column {name}")).collect();
+    match given.len() {
+        0 => String::new(),
+        1 => format!("{} names none of these. ", given[0]),
+        _ => format!("{} name none of these. ", given.join(", ")),
+    }
+}
+
 /// Lists names in backquotes, separated by commas.
-pub(super) fn quoted(names: &[String]) -> String {
+pub(crate) fn quoted(names: &[String]) -> String {
     if names.is_empty() {
         return "none".to_owned();
     }

@@ -6,7 +6,7 @@ use arrow::array::{ArrayRef, Float32Array, Float64Array, NullArray, RecordBatch}
 use arrow::datatypes::{DataType, Field, FieldRef, Schema};
 
 use super::columns::{self, ColumnNames};
-use super::places::{Places, index_of};
+use super::places::{Places, index_of, may_be_pixels};
 use super::reserved::{OBJECT, PLACE, ROW, ROW_GROUP};
 use super::{Cutouts, FileKind, Galaxies, IdKind, Request, SchemaError, convert, kept, tensor};
 
@@ -30,7 +30,7 @@ const ON_THE_WAY: [&str; 4] = [OBJECT, ROW_GROUP, ROW, PLACE];
 #[derive(Clone, Debug)]
 pub struct Layout {
     kind: FileKind,
-    lacks_cutouts_alone: bool,
+    doubt: Option<Doubt>,
     id_kind: IdKind,
     /// The ascending indices of the columns in the file, and their fields.
     columns: Vec<usize>,
@@ -41,6 +41,17 @@ pub struct Layout {
     side_px_min: usize,
     /// Columns that would be read but are missing in this file, by their names in files.
     lacking: Vec<String>,
+}
+
+/// The columns of galaxies in a file that is read as spec-z.
+#[derive(Clone, Debug)]
+pub struct Doubt {
+    /// Whether it has magnitudes.
+    pub has_mags: bool,
+    /// Its columns that may be cutouts, by their types.
+    pub pixels: Vec<String>,
+    /// All its columns.
+    pub found: Vec<String>,
 }
 
 /// The magnitudes, if the file has them, and the faults of lists of magnitudes by row.
@@ -59,15 +70,22 @@ impl Layout {
         if found.object_id.is_none() || (!missing.is_empty() && !withdraws_only) {
             let id = found.object_id.is_none().then_some(columns::OBJECT_ID);
             let missing = id.into_iter().chain(missing);
-            let missing = missing
+            let mut missing: Vec<String> = missing
                 .map(|column| labelled(column, &request.names))
                 .collect();
+            // What the user named and is not there is said too, though a file may lack it.
+            for (column, name) in request.names.given() {
+                let label = labelled(column, &request.names);
+                if schema.fields().find(name).is_none() && !missing.contains(&label) {
+                    missing.push(label);
+                }
+            }
             return Err(SchemaError::Missing {
                 missing,
                 found: names(schema),
             });
         }
-        let lacks_cutouts_alone = kind == FileKind::SpecZ && found.has_mags();
+        let doubt = doubt(schema, &found, kind, request);
         let may_withdraw = found.deleted.is_some();
         let places = found.wanted(kind, request);
         let keep = match kind {
@@ -99,7 +117,7 @@ impl Layout {
         let side_px_min = request.cutout_px;
         let layout = Layout {
             kind,
-            lacks_cutouts_alone,
+            doubt,
             id_kind,
             columns,
             fields,
@@ -120,9 +138,9 @@ impl Layout {
         self.kind
     }
 
-    /// Whether the file has galaxies but no cutouts, and is therefore read as spec-z.
-    pub fn lacks_cutouts_alone(&self) -> bool {
-        self.lacks_cutouts_alone
+    /// The columns of galaxies in the file, if it is read as spec-z because it has no cutouts.
+    pub fn doubt(&self) -> Option<&Doubt> {
+        self.doubt.as_ref()
     }
 
     /// Whether rows of the file may withdraw objects.
@@ -254,6 +272,23 @@ impl Layout {
         let (found, expected) = (list(schema.fields()), list(&self.fields));
         Err(SchemaError::Batch { found, expected })
     }
+}
+
+/// The columns of galaxies in a file that is read as spec-z, or `None` if there are none.
+fn doubt(schema: &Schema, found: &Places, kind: FileKind, request: &Request) -> Option<Doubt> {
+    let is_other = |name: &str| request.names.in_file(columns::MAG) != name;
+    let fields = schema.fields().iter();
+    let pixels = fields.filter(|field| is_other(field.name()) && may_be_pixels(field));
+    let doubt = Doubt {
+        has_mags: found.has_mags(),
+        pixels: match request.needs_cutouts {
+            true => pixels.map(|field| field.name().clone()).collect(),
+            false => Vec::new(),
+        },
+        found: names(schema),
+    };
+    let is_like_galaxies = doubt.has_mags || !doubt.pixels.is_empty();
+    (kind == FileKind::SpecZ && is_like_galaxies).then_some(doubt)
 }
 
 /// The columns that would be read but are missing in a file, by their names in files.

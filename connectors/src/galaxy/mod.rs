@@ -39,8 +39,9 @@ pub use columns::{ColumnNameError, ColumnNames};
 pub use cutout::{Cutouts, FLUX_MAX_NMGY};
 pub use cutout_fault::CutoutFault;
 pub use error::SchemaError;
+pub(crate) use error::quoted;
 pub use kept::KeptTypes;
-pub use layout::{Layout, check_kept};
+pub use layout::{Doubt, Layout, check_kept};
 pub use pixels::Cutout;
 
 /// The bands of cutouts and magnitudes, in the order that models expect.

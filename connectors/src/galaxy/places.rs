@@ -1,6 +1,6 @@
 //! The places of a galaxy's columns in a file.
 
-use arrow::datatypes::{DataType, Schema};
+use arrow::datatypes::{DataType, Field, Schema};
 
 use super::columns::{self, ColumnNames};
 use super::{FileKind, Request, SchemaError};
@@ -116,6 +116,31 @@ impl Places {
         } = *self;
         let others = [object_id, ra, dec, cutout, mag_list, z_spec, deleted];
         others.into_iter().chain(mags).flatten()
+    }
+}
+
+/// The length of the shortest list that may be an image: 8 x 8 pixels.
+const PIXELS_MIN: i32 = 64;
+/// Parts of the names of columns with images.
+const IMAGE_NAMES: [&str; 5] = ["cutout", "image", "img", "stamp", "pixel"];
+
+/// Whether a column looks like images, by its type, and by its name where that leaves it open.
+pub(super) fn may_be_pixels(field: &Field) -> bool {
+    let name = field.name().to_lowercase();
+    let is_named = IMAGE_NAMES.iter().any(|part| name.contains(part));
+    match field.data_type() {
+        DataType::FixedSizeList(inner, length) => {
+            inner.data_type().is_nested() || is_named || *length >= PIXELS_MIN
+        }
+        DataType::List(inner) | DataType::LargeList(inner) => {
+            inner.data_type().is_nested() || inner.data_type().is_numeric()
+        }
+        DataType::Struct(bands) => is_named || bands.iter().any(|band| may_be_pixels(band)),
+        DataType::Binary
+        | DataType::LargeBinary
+        | DataType::BinaryView
+        | DataType::FixedSizeBinary(_) => is_named,
+        _ => false,
     }
 }
 

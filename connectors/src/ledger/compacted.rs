@@ -1,11 +1,14 @@
 //! Copies of many entries in one object, so that a long ledger opens in few requests.
 //!
 //! ```text
+//! OUT/_hubbleflow/compacted/10/<number of the last entry, 20 digits>.jsonl        10 entries
 //! OUT/_hubbleflow/compacted/100/<number of the last entry, 20 digits>.jsonl       100 entries
+//! OUT/_hubbleflow/compacted/1000/<number of the last entry, 20 digits>.jsonl      1,000 entries
 //! OUT/_hubbleflow/compacted/10000/<number of the last entry, 20 digits>.jsonl     10,000 entries
 //! ```
-//! The first line of a copy is its header, and each other line is an entry of the ledger. So 100,000 entries are 10 copies,
-//! and a ledger of n entries is read in n / 10,000 requests and at most 200 more.
+//! The first line of a copy is its header, and each other line is an entry of the ledger. A copy is made of ten copies of
+//! the next smaller size. So a ledger of n entries is read in n / 10,000 requests and about 50 more: nine copies of each
+//! smaller size, nine entries, and the listings.
 //!
 //! Copies are made from the entries, and never change what a run reads. The header of a copy holds the checksum of its
 //! lines and the checksum of the entry before them. So copies form a chain, and the last entry of the chain is compared with
@@ -24,10 +27,10 @@ use crate::{
     paths::{self, COMPACTED},
 };
 
-/// The number of entries in a copy: in large copies, and in the small copies that they are made of.
-const SIZES: [u64; 2] = [10_000, 100];
+/// The numbers of entries in copies: the largest first, then those that they are made of.
+const SIZES: [u64; 4] = [10_000, 1_000, 100, 10];
 /// The number of entries in the smallest copy. A copy is due after this number of entries.
-pub(crate) const EVERY: u64 = SIZES[1];
+const EVERY: u64 = SIZES[SIZES.len() - 1];
 /// The number of copies that are read at once. A large copy has about 10 MB.
 const COPIES_AT_ONCE: usize = 4;
 /// The number of entries that are read at once.
@@ -56,7 +59,7 @@ struct Copy {
 
 /// The last entry that has a copy, for each size of copies.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Copied([u64; 2]);
+pub(crate) struct Copied([u64; SIZES.len()]);
 
 /// Reads the copies: all entries from the first entry to the last entry that has a copy.
 ///
@@ -103,12 +106,14 @@ pub(crate) async fn write(
         while copied[at] + size <= count {
             let last = copied[at] + size;
             let made = match at {
-                0 => lines_of_copies(output, last).await,
-                _ => lines_of_entries(output, last).await,
+                _ if size == EVERY => lines_of_entries(output, last).await,
+                _ => lines_of_copies(output, last, size, SIZES[at + 1]).await,
             };
             let (follows, lines) = made.inspect_err(|_| {
-                // A small copy may have been damaged. The next call makes all of them again.
-                copied[1] = copied[1].min(copied[0]);
+                // A smaller copy may have been damaged. The next call makes all of them again.
+                if let Some(smaller) = (at + 1 < SIZES.len()).then_some(at + 1) {
+                    copied[smaller] = copied[smaller].min(copied[at]);
+                }
             })?;
             let header = Header {
                 format: FORMAT,
@@ -245,14 +250,19 @@ async fn lines_of_entries(output: &Location, last: u64) -> Result<(String, Vec<u
     Ok((follows, lines.concat()))
 }
 
-/// Makes the content of the large copy that ends with an entry from small copies: the checksum that it follows, and its
-/// lines.
-async fn lines_of_copies(output: &Location, last: u64) -> Result<(String, Vec<u8>), Error> {
-    let smaller = (last - SIZES[0] + EVERY..=last).step_by(EVERY as usize);
+/// Makes the content of the copy of `size` entries that ends with an entry from copies of `part` entries: the checksum that
+/// it follows, and its lines.
+async fn lines_of_copies(
+    output: &Location,
+    last: u64,
+    size: u64,
+    part: u64,
+) -> Result<(String, Vec<u8>), Error> {
+    let smaller = (last - size + part..=last).step_by(part as usize);
     let reads = smaller.map(|last| async move {
-        let name = paths::entry_copy(EVERY, last);
+        let name = paths::entry_copy(part, last);
         let text = read_there(output, &name).await?;
-        let (follows, lines) = lines_of(&text, EVERY).map_err(|reason| Error::Ledger {
+        let (follows, lines) = lines_of(&text, part).map_err(|reason| Error::Ledger {
             object: output.url_of(&name),
             reason: format!("is not a copy of entries, and is made again: {reason}"),
         })?;

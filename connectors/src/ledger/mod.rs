@@ -111,8 +111,8 @@ impl Ledger {
         self.index.of_attempt(attempt)
     }
 
-    /// Makes the copies that are due, one after every hundred entries. If a copy cannot be made, this is only a warning, and
-    /// the copy is tried again after the next hundred entries.
+    /// Makes the copies that are due, one after every ten entries. If a copy cannot be made, this is only a warning, and
+    /// the copy is tried again after the next ten entries.
     pub async fn compact(&mut self) {
         let count = self.next() - 1;
         if let Err(error) = compacted::write(&self.output, &mut self.copied, count).await {

@@ -5,11 +5,12 @@
 //! OUT/photoz/<drop>/part-….parquet                                    committed
 //! ```
 //! A published file never changes, so two runs may publish the same file.
-mod arrival;
+pub(crate) mod arrival;
 pub mod commitment;
 pub mod committed;
 pub mod committed_fault;
 mod contradiction;
+pub mod missing;
 mod publication;
 
 use std::{collections::HashMap, io::ErrorKind};
@@ -146,7 +147,7 @@ impl Output {
         Ok(())
     }
 
-    async fn list(&self, folder: &str) -> Result<Vec<Path>, Error> {
+    pub(crate) async fn list(&self, folder: &str) -> Result<Vec<Path>, Error> {
         let path = self.location.path(folder)?;
         let listed = self
             .location

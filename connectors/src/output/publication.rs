@@ -88,12 +88,19 @@ impl Output {
             paths.push(self.location.path(name)?);
         }
         self.delete(paths).await?;
-        for name in stale {
+        for name in &stale {
             if self.location.find(name).await?.is_some() {
                 return Err(Error::NotWritten {
                     object: self.location.url_of(name),
                     reason: "is still there, and was to be deleted".to_owned(),
                 });
+            }
+        }
+        if let Some(root) = &self.location.folder {
+            let folders = stale.iter().filter_map(|name| name.rsplit_once('/'));
+            for (folder, _) in folders {
+                // Only an empty folder goes; that it stays where it cannot be removed is a matter of looks.
+                let _ = tokio::fs::remove_dir(root.join(folder)).await;
             }
         }
         Ok(())

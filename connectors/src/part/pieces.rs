@@ -7,7 +7,7 @@ use arrow::{
         StringArray, UInt32Array, UInt64Array,
     },
     compute::take,
-    datatypes::ArrowPrimitiveType,
+    datatypes::{ArrowPrimitiveType, DataType},
     error::ArrowError,
 };
 
@@ -35,6 +35,24 @@ pub struct Piece {
     pub object_index: u32,
     /// The rows: the columns of the output that are known already, then the places at which the rows were found.
     pub rows: RecordBatch,
+}
+
+impl Piece {
+    /// Bytes of its rows in memory.
+    pub fn bytes(&self) -> u64 {
+        self.rows.columns().iter().map(|column| bytes(column)).sum()
+    }
+}
+
+/// Bytes of a column in memory. A column that was decoded shares its buffer with others, and counts only its own bytes.
+fn bytes(column: &dyn Array) -> u64 {
+    let whole = column.get_array_memory_size();
+    let bytes = match column.data_type() {
+        // Views share text, which they may keep alone.
+        DataType::Utf8View | DataType::BinaryView => whole,
+        _ => column.to_data().get_slice_memory_size().unwrap_or(whole),
+    };
+    bytes as u64
 }
 
 /// The outcome of each row of a chunk: one value for each row.

@@ -69,14 +69,46 @@ async fn a_long_ledger_opens_from_copies_in_few_requests() {
     let (mut ledger, requests) = opened_in(&here).await;
     assert!(requests > 20_250);
     ledger.compact().await;
-    // 2 copies of 10,000 entries, 2 of 100, and 50 entries; listings, the last copied entry, and the next, missing entry.
+    // 2 copies of 10,000 entries, 2 of 100, and 5 of 10; listings, the last copied entry, and the next, missing entry.
     let (ledger, requests) = opened_in(&here).await;
     assert_holds(&ledger, 20_250);
-    assert!(requests <= 2 + 2 + 50 + 5, "{requests} requests");
+    assert!(requests <= 2 + 2 + 5 + 5 + 2, "{requests} requests");
+}
+
+/// The length that takes most requests: nine copies of each size, and nine entries.
+#[tokio::test]
+async fn a_ledger_of_any_length_opens_in_a_hundred_requests() {
+    let here = memory();
+    entries_up_to(&here, 9_999).await;
+    Ledger::open(&here).await.unwrap().compact().await;
+    let (ledger, requests) = opened_in(&here).await;
+    assert_holds(&ledger, 9_999);
+    // Up to 100,000 entries add nine copies of 10,000.
+    assert!(requests + 9 <= 100, "{requests} requests");
+}
+
+/// Outputs of before have copies of 100 and of 10,000 entries alone.
+#[tokio::test]
+async fn an_output_with_two_sizes_of_copies_opens_and_gets_the_others() {
+    let here = memory();
+    entries_up_to(&here, 11_234).await;
+    Ledger::open(&here).await.unwrap().compact().await;
+    for path in paths(&here).await {
+        if path.contains("compacted/10/") || path.contains("compacted/1000/") {
+            delete(&here, &path).await;
+        }
+    }
+    let (mut ledger, requests) = opened_in(&here).await;
+    assert_holds(&ledger, 11_234);
+    assert!(requests <= 1 + 12 + 34 + 7, "{requests} requests");
+    ledger.compact().await;
+    let (ledger, requests) = opened_in(&here).await;
+    assert_holds(&ledger, 11_234);
+    assert!(requests <= 1 + 1 + 2 + 3 + 4 + 7, "{requests} requests");
 }
 
 #[tokio::test]
-async fn every_hundredth_commit_makes_a_copy() {
+async fn every_tenth_and_every_hundredth_commit_makes_a_copy() {
     let here = memory();
     entries_up_to(&here, 198).await;
     let mut ledger = Ledger::open(&here).await.unwrap();
@@ -100,7 +132,9 @@ async fn every_hundredth_commit_makes_a_copy() {
             .await;
         assert_eq!(committed.unwrap(), Appended::Committed(number));
     }
-    assert_eq!(copies().await, [copy_name(100, 100), copy_name(100, 200)]);
+    let mut expected: Vec<_> = (1..=20).map(|at| copy_name(10, 10 * at)).collect();
+    expected.extend([copy_name(100, 100), copy_name(100, 200)]);
+    assert_eq!(copies().await, expected);
     let again = Ledger::open(&here).await.unwrap();
     assert_eq!(again.entries(), ledger.entries());
 }
@@ -210,7 +244,7 @@ async fn a_large_copy_is_never_made_of_damaged_ones() {
     entries_up_to(&here, 9_990).await;
     let mut ledger = Ledger::open(&here).await.unwrap();
     ledger.compact().await;
-    let (name, large) = (copy_name(100, 5_000), copy_name(10_000, 10_000));
+    let (name, large) = (copy_name(1_000, 5_000), copy_name(10_000, 10_000));
     let whole = content(&here, &name).await;
     let tampered = String::from_utf8(whole.clone()).unwrap();
     put(
@@ -258,12 +292,12 @@ async fn copies_that_cannot_be_read_do_not_matter() {
 #[tokio::test]
 async fn an_entry_that_is_missing_after_the_copies_is_an_error() {
     let here = memory();
-    entries_up_to(&here, 130).await;
+    entries_up_to(&here, 135).await;
     Ledger::open(&here).await.unwrap().compact().await;
-    delete(&here, &entry_name(117)).await;
+    delete(&here, &entry_name(132)).await;
     let error = Ledger::open(&here).await.unwrap_err().to_string();
     assert!(
-        error.contains("00117.json: is missing, though 129 entries are there"),
+        error.contains("00132.json: is missing, though 134 entries are there"),
         "{error}"
     );
 }

@@ -1,5 +1,5 @@
 //! One match over the commands.
-use hubbleflow::Watch;
+use hubbleflow::{Stop, Watch};
 use tokio::runtime::Runtime;
 
 use crate::{
@@ -11,11 +11,11 @@ use crate::{
 pub(crate) fn execute(command: Command) -> Result<u8, Error> {
     // Before there are threads, each of which would take a heap of its own, and would be ended by a signal.
     let stop = match command {
-        Command::Run(_) | Command::Bench(_) | Command::Export(_) => {
+        Command::Bench(_) | Command::Export(_) => {
             allocator::give_back();
             None
         }
-        Command::Watch(_) => {
+        Command::Run(_) | Command::Watch(_) => {
             allocator::give_back();
             Some(signals::stop_on_signals()?)
         }
@@ -25,14 +25,15 @@ pub(crate) fn execute(command: Command) -> Result<u8, Error> {
     let runtime = Runtime::new().map_err(|source| Error::io("starting the runtime", source))?;
     let options = store_options();
     match command {
-        Command::Run(args) => commands::run(&args, None, &options, &runtime),
+        Command::Run(args) => commands::run(&args, None, &told(stop), &options, &runtime),
         Command::Watch(args) => {
+            let stop = told(stop);
             let watch = Watch {
                 poll: args.poll.0,
                 settle: args.settle.0,
-                stop: stop.expect("invariant: signals are taken before a watch begins"),
+                stop: stop.clone(),
             };
-            commands::run(&args.run, Some(watch), &options, &runtime)
+            commands::run(&args.run, Some(watch), &stop, &options, &runtime)
         }
         Command::Plan(args) => runtime.block_on(commands::plan(&args, &options)),
         Command::Status(args) => runtime.block_on(commands::status(&args, &options)),
@@ -46,4 +47,8 @@ pub(crate) fn execute(command: Command) -> Result<u8, Error> {
         Command::Bench(command) => bench(command, &options, &runtime),
         Command::Demo(args) => demo(&args, &runtime),
     }
+}
+
+fn told(stop: Option<Stop>) -> Stop {
+    stop.expect("invariant: signals are taken before a run or a watch begins")
 }

@@ -13,7 +13,7 @@ use hubbleflow::{
 };
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use crate::{console::tell, supervise::end_with_cluster};
+use crate::{console::tell, signals::asked, supervise::end_with_cluster};
 
 /// How often a terminal is redrawn, and how often a log gets a line.
 const REDRAW: Duration = Duration::from_millis(200);
@@ -75,8 +75,18 @@ impl Observer for Console {
         self.say(format!("warning: {line}"));
     }
 
-    /// Ends this process at once: its workers would wait for the lost one, and a store may not answer.
+    fn adopted(&self, drop: &str, rows_adopted: u64, rows: u64) {
+        self.say(format!(
+            "{drop}: {rows_adopted} of {rows} rows come from checkpoints of earlier tries"
+        ));
+    }
+
+    /// Ends this process at once: its workers would wait for the lost one, and a store may not answer. A process that is
+    /// about to leave ends by itself.
     fn peer_lost(&self, how: &str) {
+        if asked().is_some() {
+            return;
+        }
         tell(format_args!(
             "hubbleflow: {how}; this process ends too: what is committed stays, and the next start goes on"
         ));

@@ -1,10 +1,23 @@
-//! SIGTERM and SIGINT: the first asks the process to end when what is in flight is settled, the second ends it at once.
+//! SIGTERM and SIGINT: the first asks the process to store what is done and to end within ten seconds, the second ends it
+//! at once.
+use std::sync::atomic::{AtomicI32, Ordering};
+
 use hubbleflow::{Stop, Stopper};
 
 use crate::{Error, console::tell};
 
 /// The signals that ask a process to end, and their names.
 const ASK: [(libc::c_int, &str); 2] = [(libc::SIGTERM, "SIGTERM"), (libc::SIGINT, "SIGINT")];
+
+/// The first signal that came, or 0.
+static ASKED: AtomicI32 = AtomicI32::new(0);
+
+/// The first signal that asked this process to end.
+pub fn asked() -> Option<u8> {
+    u8::try_from(ASKED.load(Ordering::Relaxed))
+        .ok()
+        .filter(|&signal| signal != 0)
+}
 
 /// Takes these signals from now on; to be called before the first thread is started, since threads inherit that they
 /// leave them alone. Processes that are started do not.
@@ -15,9 +28,10 @@ pub fn stop_on_signals() -> Result<Stop, Error> {
     let signals = hold_back();
     let (stopper, stop) = Stopper::new();
     let wait_for_both = move || {
-        let (_, name) = wait(&signals);
+        let (signal, name) = wait(&signals);
+        ASKED.store(signal, Ordering::Relaxed);
         tell(format_args!(
-            "{name}: ending when what is in flight is settled (of a cluster, process 0 is to be told); a second one ends at once"
+            "{name}: ending within 10 s, after what is done is stored (tell all processes of a cluster); a second one ends at once"
         ));
         stopper.stop();
         let (signal, name) = wait(&signals);

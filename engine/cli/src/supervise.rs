@@ -43,8 +43,8 @@ impl Drop for Processes {
 }
 
 /// Runs `processes` times this program with `args`, as a cluster, and starts all of them again where one crashes; the
-/// variables of `environment` are added to this process's own. When it is told to stop, it passes that on to the first
-/// process, which leads. Answers the exit code of the first process.
+/// variables of `environment` are added to this process's own. When it is told to stop, it passes that on to all
+/// processes. Answers the exit code of the first process, which leads.
 ///
 /// # Errors
 /// [`Error::Crashed`] if it crashes more than `restarts` times.
@@ -136,7 +136,7 @@ fn free_ports(count: usize) -> std::io::Result<Vec<u16>> {
         .collect()
 }
 
-/// Waits until all processes have ended; `None` if a process crashed. Asks the first process to end when told to.
+/// Waits until all processes have ended; `None` if a process crashed. Asks all processes to end when told to.
 fn watch(mut processes: Processes, is_told: impl Fn() -> bool) -> Result<Option<u8>, Error> {
     let mut asked = false;
     let mut ended: Vec<Option<ExitStatus>> = vec![None; processes.0.len()];
@@ -152,13 +152,14 @@ fn watch(mut processes: Processes, is_told: impl Fn() -> bool) -> Result<Option<
         }
         if is_told() && !asked {
             asked = true;
-            // Once it has ended, its number may be another process's.
-            if let ([leader, ..], [None, ..]) = (&*processes.0, &*ended) {
-                ask_to_end(leader.id());
-            }
+            // Once a process has ended, its number may be another process's.
+            let running = processes.0.iter().zip(&ended);
+            running
+                .filter(|(_, ended)| ended.is_none())
+                .for_each(|(child, _)| ask_to_end(child.id()));
         }
         let gave_up = |status: &ExitStatus| !matches!(status.code(), Some(0 | 3));
-        if ended.iter().flatten().any(gave_up) {
+        if ended.iter().flatten().any(gave_up) && !asked {
             deadline = deadline.or(Some(clock() + GRACE));
         }
         std::thread::sleep(LOOK_EVERY);

@@ -28,6 +28,8 @@ pub struct Summary {
     pub rows_learned: u64,
     /// Of them, rejected.
     pub rows_rejected: u64,
+    /// Of the rows read, those whose results came from a checkpoint of an earlier try.
+    pub rows_adopted: u64,
     /// Seconds since the start of the job, or of the command if a supervisor started it.
     pub seconds: f64,
     /// Rows written by seconds.
@@ -39,6 +41,9 @@ pub struct Summary {
     /// Why drops could not be committed, by drop.
     #[serde(skip)]
     pub failures: BTreeMap<String, Vec<String>>,
+    /// Whether the run was told to end before all was done.
+    #[serde(skip)]
+    pub is_stopped: bool,
 }
 
 impl Summary {
@@ -87,6 +92,7 @@ impl Count {
         self.summary.drops_failed = failures.len() as u64;
         if let Outcome::Committed(_) = settled.outcome {
             self.committed(&settled.rows);
+            self.summary.rows_adopted += settled.tally.adopted_rows;
         }
     }
 

@@ -6,7 +6,7 @@ use operators::{Progress, Published, Settled, Unfinished, feed::Feeder};
 use tokio::{runtime::Handle, sync::mpsc};
 
 use crate::{
-    Observer,
+    Observer, Stop,
     plan::Plan,
     planner::Planner,
     retry::Retries,
@@ -28,6 +28,7 @@ pub(super) struct Lead {
     /// The first part of the names of this run's attempts.
     pub run: String,
     pub observer: Arc<dyn Observer>,
+    pub stop: Stop,
 }
 
 impl Lead {
@@ -37,7 +38,7 @@ impl Lead {
         watch: Option<Watch>,
         pending: Vec<Pending>,
         runtime: &Handle,
-    ) -> tokio::task::JoinHandle<()> {
+    ) -> tokio::task::JoinHandle<bool> {
         // One drop waits for the planner, and no more: a watch that stops leaves the rest for the next start.
         let (hand_in, drops) = mpsc::channel(1);
         let [to_planner, to_watcher] = self.settled;
@@ -58,7 +59,7 @@ impl Lead {
                     ledger: self.ledger.clone(),
                     drops: hand_in,
                     settled: to_watcher,
-                    observer: self.observer,
+                    observer: self.observer.clone(),
                 };
                 runtime.spawn(watcher.watch());
             }
@@ -75,6 +76,8 @@ impl Lead {
             progress: self.progress,
             run: self.run,
             attempts: 0,
+            observer: self.observer,
+            stop: self.stop,
         };
         runtime.spawn(planner.take())
     }

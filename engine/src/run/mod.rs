@@ -8,19 +8,19 @@ mod process;
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::{Arc, Mutex, OnceLock},
+    sync::{Arc, Mutex, atomic::Ordering},
     time::Duration,
 };
 
 use connectors::{Ledger, Unpublished};
 use operators::{
-    Committer, Progress, Scorer, Unfinished, commit::may_be_published_later, feed::feeder,
+    Committer, Progress, Scorer, Shutdown, Unfinished, commit::may_be_published_later, feed::feeder,
 };
 use timely::communication::WorkerGuards;
-use tokio::{runtime::Handle, sync::mpsc};
+use tokio::{runtime::Handle, sync::mpsc, task::JoinHandle};
 
 use crate::{
-    Error, Job, Observer, Watch,
+    Error, Job, Observer, Stop, Watch,
     clock::clock,
     cluster::Joined,
     start::{Start, nonce},
@@ -29,7 +29,10 @@ pub use count::Summary;
 use count::{Count, lock};
 use lead::Lead;
 use prepare::{Prepared, prepare};
-use process::{Process, Settle};
+use process::{End, Process, Settle};
+
+/// How long drops in flight may take to be committed when the run is told to end. After that, what is done of them is stored.
+const SETTLE_MAX: Duration = Duration::from_secs(4);
 
 impl Job {
     /// Runs the job to its end: every drop that is pending now. In a cluster every process calls this.
@@ -53,7 +56,10 @@ impl Job {
 }
 
 /// Runs a job, and tells its observer when it is over.
-fn go(job: Job, watch: Option<Watch>) -> Result<Summary, Error> {
+fn go(mut job: Job, watch: Option<Watch>) -> Result<Summary, Error> {
+    if let Some(watch) = &watch {
+        job.stop = watch.stop.clone();
+    }
     // Kept until the end: tasks of the run need the runtime when the rest of the job is gone.
     let (observer, _runtime) = (job.observer.clone(), job.runtime.clone());
     let ran = run(job, watch);
@@ -76,15 +82,16 @@ fn run(job: Job, watch: Option<Watch>) -> Result<Summary, Error> {
     };
     let count = Arc::new(Mutex::new(Count::before(&prepared.ledger, start.as_ref())));
     let (device, precision) = (job.device.clone(), job.precision.clone());
-    work(job, joined, prepared, watch, run, &count)?;
+    let is_done = work(job, joined, prepared, watch, run, &count)?;
     let mut summary = lock(&count).summary.clone();
+    summary.is_stopped = !is_done;
     summary.seconds = (since + clock() - began).as_secs_f64();
     summary.galaxies_per_second = summary.rows_written as f64 / summary.seconds;
     (summary.device, summary.precision) = (device, precision);
     Ok(summary)
 }
 
-/// Takes all drops through the dataflow.
+/// Takes all drops through the dataflow. Returns false if the run was told to end before that was done.
 fn work(
     job: Job,
     joined: Joined,
@@ -92,7 +99,7 @@ fn work(
     watch: Option<Watch>,
     run: String,
     count: &Arc<Mutex<Count>>,
-) -> Result<(), Error> {
+) -> Result<bool, Error> {
     let runtime = job.runtime.handle().clone();
     let (leader, progress) = (job.cluster.is_leader(), Progress::default());
     // Every process sees the same drops settled. Only the leader reports them.
@@ -128,9 +135,11 @@ fn work(
             progress: progress.clone(),
             run,
             observer: observer.clone(),
+            stop: job.stop.clone(),
         };
         lead.start(watch, prepared.pending, &runtime)
     });
+    let leaving = runtime.spawn(leave(job.stop.clone(), job.shutdown.clone()));
     let process = Process {
         job,
         drops: Mutex::new(leader.then_some(feed)),
@@ -144,18 +153,33 @@ fn work(
             tell_scored,
         },
         lost: joined.lost.clone(),
-        panicked: OnceLock::new(),
+        end: End::default(),
     };
-    step_workers(process, joined)?;
-    if let Some(planning) = planning {
-        let planned = runtime.block_on(planning);
-        planned.map_err(|error| Error::Worker(format!("planning stopped: {error}")))?;
+    let has_left = step_workers(process, joined)?;
+    leaving.abort();
+    if has_left {
+        return Ok(false);
     }
-    Ok(())
+    planning.map_or(Ok(true), |planning| wait_for(planning, &runtime))
 }
 
-/// Starts the workers, and waits for them.
-fn step_workers(process: Process, joined: Joined) -> Result<(), Error> {
+/// Waits for the planner. Returns whether it has taken all drops through.
+fn wait_for(planning: JoinHandle<bool>, runtime: &Handle) -> Result<bool, Error> {
+    let planned = runtime.block_on(planning);
+    planned.map_err(|error| Error::Worker(format!("planning stopped: {error}")))
+}
+
+/// Tells the operators that the process is about to leave, some seconds after the run is told to end.
+async fn leave(mut stop: Stop, shutdown: Shutdown) {
+    // An error means that nobody can tell it any more.
+    if stop.wait_for(|&stop| stop).await.is_ok() {
+        tokio::time::sleep(SETTLE_MAX).await;
+        shutdown.ask();
+    }
+}
+
+/// Starts the workers, and waits for them. Returns whether they left before the dataflow was done.
+fn step_workers(process: Process, joined: Joined) -> Result<bool, Error> {
     let Joined {
         builders,
         guard,
@@ -170,7 +194,13 @@ fn step_workers(process: Process, joined: Joined) -> Result<(), Error> {
         each.work(worker);
     });
     let ended = join(started.map_err(Error::Worker)?);
-    let panicked = process.panicked.get().cloned();
+    let panicked = process.end.panicked.get().cloned();
+    let has_left = process.end.has_left.load(Ordering::Relaxed);
+    // The others leave too, and some of them earlier.
+    if (has_left && panicked.is_none()) || (is_cluster && process.job.shutdown.is_asked()) {
+        heartbeats.end();
+        return Ok(true);
+    }
     // If another process is lost, its heartbeat says which; the workers only see that a connection broke.
     let broken = panicked.is_some() || ended.is_err();
     let lost = match broken && is_cluster {
@@ -187,7 +217,7 @@ fn step_workers(process: Process, joined: Joined) -> Result<(), Error> {
     }
     ended?;
     heartbeats.end();
-    Ok(())
+    Ok(false)
 }
 
 fn committer(job: &Job, ledger: Arc<tokio::sync::Mutex<Ledger>>, runtime: &Handle) -> Committer {
@@ -198,6 +228,7 @@ fn committer(job: &Job, ledger: Arc<tokio::sync::Mutex<Ledger>>, runtime: &Handl
         engine: env!("CARGO_PKG_VERSION").to_owned(),
         settings: job.plan.settings.clone().into(),
         unfinished: Unfinished::default(),
+        shutdown: job.shutdown.clone(),
         runtime: runtime.clone(),
     }
 }

@@ -1,4 +1,6 @@
 //! What happens before any row is read: the output is checked, what earlier runs left is ended, and the work is found.
+use std::collections::HashSet;
+
 use connectors::{Ledger, Unpublished};
 use operators::{publish, score};
 
@@ -42,7 +44,9 @@ impl Prepared {
 /// watch, whatever will come.
 pub(super) async fn prepare(job: &Job, run: &str, watches: bool) -> Result<Prepared, Error> {
     let plan = &job.plan;
-    // The catalog first: a mistyped URL should not leave an output behind.
+    // Before the catalog: the drop of a checkpoint is there when the checkpoint is.
+    let checkpoints = plan.output.list_checkpoints().await;
+    // Before anything is written: a mistyped URL should not leave an output behind.
     let listed_drops = plan.catalog.list_drops().await?;
     plan.output.check(run).await?;
     let mut ledger = Ledger::open(plan.output.location()).await?;
@@ -50,6 +54,11 @@ pub(super) async fn prepare(job: &Job, run: &str, watches: bool) -> Result<Prepa
     let unpublished = plan
         .output
         .recover(&mut ledger, env!("CARGO_PKG_VERSION"))
+        .await?;
+    let drops = listed_drops.drops.iter();
+    let names: HashSet<String> = drops.map(|drop| drop.listing.name.clone()).collect();
+    let ours = plan.checkpoints();
+    ours.sweep(checkpoints?, &ledger, |drop| names.contains(drop))
         .await?;
     let pending = match watches {
         true => Vec::new(),

@@ -1,7 +1,10 @@
 //! Steps the workers of this process, and reports settled drops.
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::{Arc, Mutex, OnceLock},
+    sync::{
+        Arc, Mutex, OnceLock,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -15,10 +18,14 @@ use timely::{
 use tokio::sync::mpsc;
 
 use super::count::{Count, lock};
-use crate::{Job, Observer, cluster::Lost, dataflow};
+use crate::{Job, Observer, clock::clock, cluster::Lost, dataflow};
 
 /// How long a worker that waits for work does not look whether another worker has panicked.
 const PATIENCE: Duration = Duration::from_millis(500);
+/// How long a process that leaves may take to store what is done.
+const LEAVE_MAX: Duration = Duration::from_millis(4500);
+/// How long a process of a cluster stays when all it has done is stored.
+const LEAVE_MIN: Duration = Duration::from_secs(2);
 
 /// What the workers of this process share.
 pub(super) struct Process {
@@ -30,6 +37,16 @@ pub(super) struct Process {
     pub progress: Progress,
     pub settle: Settle,
     pub lost: Lost,
+    pub end: End,
+}
+
+/// How the workers of this process end.
+#[derive(Default)]
+pub(super) struct End {
+    /// When they were told to leave, by the engine's clock.
+    leaves_at: OnceLock<Duration>,
+    /// Whether one left before the dataflow was done.
+    pub has_left: AtomicBool,
     /// What the first worker to panic said.
     pub panicked: OnceLock<String>,
 }
@@ -61,7 +78,19 @@ impl Process {
     }
 
     fn is_broken(&self) -> bool {
-        self.panicked.get().is_some() || self.lost.reason().is_some()
+        self.end.panicked.get().is_some() || self.lost.reason().is_some()
+    }
+
+    /// Whether the process is told to leave and what is done is stored, or does not get stored in time.
+    fn may_leave(&self) -> bool {
+        if !self.job.shutdown.is_asked() {
+            return false;
+        }
+        let leaves_at = *self.end.leaves_at.get_or_init(clock);
+        let waited = clock() - leaves_at;
+        // A process that leaves cuts the connections that the others still use.
+        let is_alone = self.job.cluster.processes() == 1;
+        waited >= LEAVE_MAX || (self.job.shutdown.is_idle() && (is_alone || waited >= LEAVE_MIN))
     }
 
     /// Steps a worker until its dataflow is done, or until a worker of this process has panicked or another process is
@@ -69,12 +98,17 @@ impl Process {
     fn step(&self, worker: &mut Worker) {
         let stepped = catch_unwind(AssertUnwindSafe(|| {
             while worker.has_dataflows() && !self.is_broken() {
+                if self.may_leave() {
+                    self.end.has_left.store(true, Ordering::Relaxed);
+                    break;
+                }
                 worker.step_or_park(Some(PATIENCE));
             }
         }));
         if let Err(panic) = stepped {
             // The first panic is the reason of those that follow from it.
-            self.panicked
+            self.end
+                .panicked
                 .get_or_init(|| panic_message(panic.as_ref()).to_owned());
         }
         for unfinished in worker.installed_dataflows() {

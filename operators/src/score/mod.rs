@@ -296,7 +296,7 @@ enum ScanRequest {
 fn look_again<'s>(wanted: Flow<'s, Vec<ObjectKey>>, changes: Flow<'s, Change>) -> Flow<'s, Scan> {
     let wanted = wanted.broadcast().map(ScanRequest::Objects);
     let requests = changes.map(ScanRequest::Change).concat(wanted);
-    gather(requests, Pipeline, "LookAgain", |_| (), |_| 0, u64::MAX).map(|requests| {
+    gather(requests, Pipeline, "LookAgain", |_| ()).map(|requests| {
         let (mut keys, mut entries, mut superseded) = (HashSet::new(), Vec::new(), Vec::new());
         for request in requests.items {
             match request {

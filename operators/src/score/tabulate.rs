@@ -103,7 +103,7 @@ pub fn tabulate<'s>(
         .concat(sums)
         .concat(failures.map(ScoreInput::Unread));
     let first = Exchange::new(|_: &ScoreInput| 0);
-    let inputs = gather(inputs, first, "Sums", |_| (), |_| 0, u64::MAX);
+    let inputs = gather(inputs, first, "Sums", |_| ());
     let mut metrics = RunningMetrics::default();
     inputs.flat_map(move |inputs| {
         let scored = metrics.take(inputs.items);

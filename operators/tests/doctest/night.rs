@@ -8,7 +8,7 @@ use connectors::{
     galaxy::{ColumnNames, Request},
     split::Splits,
 };
-use hubbleflow_operators::{Reader, Rules};
+use hubbleflow_operators::{Reader, Rules, Shutdown};
 use models::{Error, Inputs, Model, Needs};
 use parquet::arrow::ArrowWriter;
 
@@ -71,6 +71,7 @@ impl Night {
             budget: Budget::new(1 << 20),
             runtime: self.runtime.handle().clone(),
             splits_in_hand: 2,
+            shutdown: Shutdown::default(),
             clock: || Duration::ZERO,
         }
     }

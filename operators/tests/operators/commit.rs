@@ -6,7 +6,8 @@ use connectors::{
     split::{Source, Splits},
 };
 use hubbleflow_operators::{
-    Commit, Committer, Infer, Inference, Outcome, Read, Settled, Unfinished, Validate, Write,
+    Checkpoint, Commit, Committer, Infer, Inference, Outcome, Read, Settled, Shutdown, Unfinished,
+    Validate, Write,
     feed::{feed, feeder},
 };
 use models::Error;
@@ -31,6 +32,7 @@ fn committer(survey: &Survey) -> Committer {
         engine: "0.0.0".to_owned(),
         settings: serde_json::json!({"batch": 8}),
         unfinished: Unfinished::default(),
+        shutdown: Shutdown::default(),
         runtime: survey.runtime.handle().clone(),
     }
 }
@@ -42,6 +44,7 @@ fn settle_by(
     committer: Committer,
 ) -> Vec<(u64, Settled)> {
     let (reader, writer) = (survey.reader(), survey.writer(u64::MAX));
+    let checkpointer = survey.checkpointer(u64::MAX);
     let (feeder, drops) = feeder();
     plans.into_iter().for_each(|plan| assert!(feeder.put(plan)));
     drop(feeder);
@@ -49,12 +52,16 @@ fn settle_by(
     let settled = timely::execute_directly(move |worker| {
         worker.dataflow(|scope| {
             let drops = feed(scope, drops.into_inner().ok());
-            let splits = drops.clone().flat_map(|drop| drop.splits);
+            let splits = drops.clone().flat_map(|drop| drop.plan.splits);
             let photoz = splits
                 .read(&reader)
                 .validate(RULES, CLOCK)
                 .infer(&inference);
-            photoz.write(&writer).commit(drops, &committer).capture()
+            photoz
+                .checkpoint(&checkpointer)
+                .write(&writer)
+                .commit(drops, &committer)
+                .capture()
         })
     });
     items(settled)

@@ -2,6 +2,7 @@ use std::sync::{Arc, Mutex, mpsc::channel};
 
 use connectors::{
     ObjectRef, RowGroupShape, Split,
+    checkpoint::{Task, Work},
     split::{Source, Splits},
 };
 use hubbleflow_operators::{Deal, deal::HandedBack};
@@ -17,7 +18,7 @@ const SPLITS: u64 = 40;
 const IN_HAND: usize = 3;
 
 /// The splits of a drop, each of a row group of its own, of objects with so many.
-fn splits(drop: u64, objects: &[usize]) -> Splits {
+fn work(drop: u64, objects: &[usize]) -> Work {
     let object = |groups: &usize| {
         let object = ObjectRef {
             path: "night-1/a.parquet".to_owned(),
@@ -31,25 +32,35 @@ fn splits(drop: u64, objects: &[usize]) -> Splits {
         };
         (object, vec![shape; *groups])
     };
-    Splits::new(Source {
+    let splits = Splits::new(Source {
         drop: drop.to_string(),
         parts: 1,
         objects: objects.iter().map(object).collect(),
         split_bytes: 1,
         batch: 1,
         ..Source::default()
-    })
+    });
+    splits.into()
+}
+
+/// The split of a task.
+fn split(task: &Task) -> &Split {
+    match task {
+        Task::Read(split) => split,
+        Task::Adopt(_) => panic!("nothing is there to adopt"),
+    }
 }
 
 /// A split's number among those of all drops.
-fn number(split: &Split) -> u64 {
+fn number(task: &Task) -> u64 {
+    let split = split(task);
     split.drop.parse::<u64>().unwrap() * SPLITS + split.number
 }
 
 fn done(worker: usize) -> HandedBack {
     HandedBack {
         worker,
-        is_done: true,
+        splits: 1,
         failed_object: None,
     }
 }
@@ -63,7 +74,7 @@ fn dealt_beside_a_slow_worker(drops: u64) -> [Vec<u64>; 2] {
         let taken = taken.clone();
         let (mut input, probe) = worker.dataflow(|scope| {
             use timely::dataflow::operators::Input;
-            let (input, planned) = scope.new_input::<Vec<Splits>>();
+            let (input, planned) = scope.new_input::<Vec<Work>>();
             let (around, handed_back) = scope.feedback(1);
             let all = (SPLITS * drops) as usize;
             let dealt = planned.deal(handed_back, IN_HAND);
@@ -73,8 +84,8 @@ fn dealt_beside_a_slow_worker(drops: u64) -> [Vec<u64>; 2] {
                 move |input, output| {
                     let mut taken = taken.lock().unwrap();
                     input.for_each_time(|time, data| {
-                        for split in data.flat_map(|splits| splits.drain(..)) {
-                            taken[me].push(number(&split));
+                        for task in data.flat_map(|tasks| tasks.drain(..)) {
+                            taken[me].push(number(&task));
                             in_hand.push(time.retain(0));
                         }
                     });
@@ -93,7 +104,7 @@ fn dealt_beside_a_slow_worker(drops: u64) -> [Vec<u64>; 2] {
         });
         for drop in 0..drops {
             if me == 0 {
-                input.send(splits(drop, &[SPLITS as usize]));
+                input.send(work(drop, &[SPLITS as usize]));
             }
             input.advance_to(drop + 1);
         }
@@ -131,9 +142,9 @@ fn a_worker_alone_gets_all_in_their_order() {
         worker.dataflow::<u64, _, _>(|scope| {
             use timely::dataflow::operators::{ToStream, vec::Map};
             let (around, handed_back) = scope.feedback(1);
-            let drops = [splits(0, &[SPLITS as usize])].to_stream(scope);
+            let drops = [work(0, &[SPLITS as usize])].to_stream(scope);
             let dealt = drops.container::<Vec<_>>().deal(handed_back, 1);
-            let dealt = dealt.inspect(move |split| tell.send(split.number).unwrap());
+            let dealt = dealt.inspect(move |task| tell.send(split(task).number).unwrap());
             dealt.map(|_| done(0)).connect_loop(around);
         });
     });
@@ -150,11 +161,11 @@ fn an_object_that_has_failed_is_dealt_no_further() {
         worker.dataflow::<u64, _, _>(|scope| {
             use timely::dataflow::operators::{ToStream, vec::Map};
             let (around, handed_back) = scope.feedback(1);
-            let drops = [splits(0, &[1000, 3])].to_stream(scope);
+            let drops = [work(0, &[1000, 3])].to_stream(scope);
             let dealt = drops.container::<Vec<_>>().deal(handed_back, 1);
-            let dealt = dealt.inspect(move |split| tell.send(split.object_index).unwrap());
-            let backs = dealt.map(|split| HandedBack {
-                failed_object: (split.object_index == 0).then_some(0),
+            let dealt = dealt.inspect(move |task| tell.send(split(task).object_index).unwrap());
+            let backs = dealt.map(|task| HandedBack {
+                failed_object: (split(&task).object_index == 0).then_some(0),
                 ..done(0)
             });
             backs.connect_loop(around);

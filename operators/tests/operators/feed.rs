@@ -42,7 +42,7 @@ fn drops_come_in_order_at_times_of_their_own_and_end_with_the_feeder() {
     });
     let drops: Vec<(u64, String)> = items(drops)
         .into_iter()
-        .map(|(time, plan)| (time, plan.name))
+        .map(|(time, drop)| (time, drop.plan.name))
         .collect();
     assert_eq!(
         drops,
@@ -92,7 +92,7 @@ fn sleep_between_drops(feed_of: Feed, tell: Sender<String>) {
     timely::execute_directly(move |worker| {
         worker.dataflow(|scope| {
             feed(scope, feed_of.into_inner().ok())
-                .inspect(move |plan| tell.send(plan.name.clone()).unwrap());
+                .inspect(move |drop| tell.send(drop.plan.name.clone()).unwrap());
         });
         while worker.has_dataflows() {
             worker.step_or_park(None);

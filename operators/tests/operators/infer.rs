@@ -8,37 +8,42 @@ use arrow::{
     array::AsArray,
     datatypes::{Float32Type, Int64Type},
 };
-use connectors::part::Folder;
-use hubbleflow_operators::{Inference, Parcel};
+use connectors::part::{Folder, Piece};
+use hubbleflow_operators::{ChunkResult, Inference, Predictions};
 use models::Error;
 use timely::dataflow::operators::Capture;
 
 use crate::survey::{Row, Survey, inference, items, noting, photoz, tenth};
 
-/// The parcels of all splits of a survey.
-fn predicted(survey: &Survey, inference: Inference) -> Vec<Parcel> {
+/// The results of all splits of a survey.
+fn predicted(survey: &Survey, inference: Inference) -> Vec<ChunkResult> {
     let splits: Vec<_> = survey
         .plan()
         .into_iter()
         .flat_map(|plan| plan.splits)
         .collect();
     let reader = survey.reader();
-    let parcels = timely::execute_directly(move |worker| {
+    let predictions = timely::execute_directly(move |worker| {
         worker.dataflow(|scope| photoz(scope, splits, &reader, &inference).capture())
     });
-    items(parcels)
-        .into_iter()
-        .map(|(_time, parcel)| parcel)
+    let chunks = items(predictions).into_iter();
+    chunks
+        .map(|(_time, predictions)| match predictions {
+            Predictions::Chunk(chunk) => chunk,
+            Predictions::Adopted(_) => panic!("nothing is there to adopt"),
+        })
         .collect()
 }
 
+fn pieces(chunks: &[ChunkResult]) -> impl Iterator<Item = &Piece> {
+    let pieces = chunks.iter().filter_map(|chunk| chunk.pieces.as_ref().ok());
+    pieces.flatten()
+}
+
 /// Ids and redshifts of the predicted rows.
-fn redshifts(parcels: &[Parcel]) -> Vec<(i64, f32)> {
+fn redshifts(chunks: &[ChunkResult]) -> Vec<(i64, f32)> {
     let mut redshifts = Vec::new();
-    for piece in parcels
-        .iter()
-        .filter_map(|parcel| parcel.content.as_ref().ok())
-    {
+    for piece in pieces(chunks) {
         if piece.folder == Folder::Photoz {
             let ids = piece.rows["object_id"]
                 .as_primitive::<Int64Type>()
@@ -70,13 +75,13 @@ fn batches_are_filled_and_never_cross_a_split() {
         survey.put(&format!("drop/{object}.parquet"), &rows);
     }
     let batches = Arc::new(Mutex::new(Vec::new()));
-    let parcels = predicted(&survey, inference(2, 4, noting(&batches)));
+    let chunks = predicted(&survey, inference(2, 4, noting(&batches)));
     let mut batches = batches.lock().unwrap().clone();
     batches.sort_by(|a, b| a[0].total_cmp(&b[0]).then(b.len().cmp(&a.len())));
     let split = |mag: f32| [vec![mag; 4], vec![mag; 4], vec![mag; 2]];
     assert_eq!(batches, [split(10.0), split(11.0), split(12.0)].concat());
     assert_eq!(
-        redshifts(&parcels),
+        redshifts(&chunks),
         Vec::from_iter((0..30).map(|id| (id, (10 + id / 10) as f32 / 10.0)))
     );
 }
@@ -99,9 +104,9 @@ fn threads_share_the_batches_of_a_split() {
             false => tenth(mags),
         }
     };
-    let parcels = predicted(&survey, inference(2, 4, together));
+    let chunks = predicted(&survey, inference(2, 4, together));
     assert_eq!(
-        redshifts(&parcels),
+        redshifts(&chunks),
         Vec::from_iter((0..8).map(|id| (id, 1.0)))
     );
 }
@@ -141,16 +146,14 @@ fn what_is_no_number_is_rejected() {
             f32::NAN / (mag - 30.0)
         }
     };
-    let parcels = predicted(
+    let chunks = predicted(
         &survey,
         inference(1, 8, move |mags| {
             Ok(mags.iter().map(|mag| no_number(*mag)).collect())
         }),
     );
-    assert_eq!(redshifts(&parcels), [(0, 1.0)]);
-    let rejects: Vec<_> = parcels
-        .iter()
-        .filter_map(|parcel| parcel.content.as_ref().ok())
+    assert_eq!(redshifts(&chunks), [(0, 1.0)]);
+    let rejects: Vec<_> = pieces(&chunks)
         .filter(|piece| piece.folder == Folder::Rejects)
         .collect();
     assert_eq!(rejects.len(), 1);
@@ -181,11 +184,11 @@ fn an_error_of_the_model_fails_its_split_and_no_other() {
             tenth(mags)
         }
     };
-    let parcels = predicted(&survey, inference(2, 8, fails_at_20));
-    assert_eq!(redshifts(&parcels), [(0, 1.0), (2, 3.0)]);
-    let failures: Vec<_> = parcels
+    let chunks = predicted(&survey, inference(2, 8, fails_at_20));
+    assert_eq!(redshifts(&chunks), [(0, 1.0), (2, 3.0)]);
+    let failures: Vec<_> = chunks
         .iter()
-        .filter_map(|parcel| parcel.content.as_ref().err())
+        .filter_map(|chunk| chunk.pieces.as_ref().err())
         .collect();
     assert_eq!(failures.len(), 1);
     assert!(
@@ -199,11 +202,8 @@ fn an_error_of_the_model_fails_its_split_and_no_other() {
 fn a_model_that_answers_for_too_few_rows_fails_its_split() {
     let survey = Survey::new();
     survey.put("drop/0.parquet", &[Row::galaxy(0), Row::galaxy(1)]);
-    let parcels = predicted(&survey, inference(1, 8, |mags| Ok(mags[1..].to_vec())));
-    assert!(
-        parcels.len() == 1 && parcels[0].content.is_err(),
-        "{parcels:?}"
-    );
+    let chunks = predicted(&survey, inference(1, 8, |mags| Ok(mags[1..].to_vec())));
+    assert!(chunks.len() == 1 && chunks[0].pieces.is_err(), "{chunks:?}");
 }
 
 #[test]

@@ -1,5 +1,8 @@
 //! What the tests share: small catalogs in memory, and models that are a line of arithmetic.
-use std::sync::{Arc, Mutex, mpsc::Receiver};
+use std::{
+    sync::{Arc, Mutex, mpsc::Receiver},
+    time::Duration,
+};
 
 use arrow::{
     array::{
@@ -10,10 +13,12 @@ use arrow::{
 use connectors::{
     Catalog, DropBy, DropPlan, Location, Output, Split,
     budget::Budget,
+    checkpoint::Checkpoints,
     galaxy::{ColumnNames, Request},
 };
 use hubbleflow_operators::{
-    Clock, DropId, Flow, Infer, Inference, Parcel, Read, Reader, Rules, Validate, Writer,
+    Checkpointer, Clock, DropId, Flow, Infer, Inference, Predictions, Read, Reader, Rules,
+    Shutdown, Validate, Writer,
 };
 use models::{Error, Inputs, Model, Needs};
 use object_store::{ObjectStore, ObjectStoreExt, memory::InMemory, path::Path};
@@ -41,7 +46,7 @@ pub const RULES: Rules = Rules {
 };
 
 /// A clock that stands still.
-pub const CLOCK: Clock = || std::time::Duration::ZERO;
+pub const CLOCK: Clock = || Duration::ZERO;
 
 /// A row of a catalog.
 #[derive(Clone, Debug)]
@@ -196,6 +201,7 @@ impl Survey {
             budget: Budget::new(1 << 20),
             runtime,
             splits_in_hand: 3,
+            shutdown: Shutdown::default(),
             clock: CLOCK,
         }
     }
@@ -206,8 +212,21 @@ impl Survey {
             output,
             model_id: "0123456789abcdef".to_owned(),
             held_bytes,
-            budget: Budget::new(1 << 20),
             runtime,
+            clock: CLOCK,
+        }
+    }
+
+    /// Stores results beyond `held_bytes`.
+    pub fn checkpointer(&self, held_bytes: u64) -> Checkpointer {
+        let digest = "0123456789abcdef".to_owned();
+        Checkpointer {
+            checkpoints: Checkpoints::new(self.output.clone(), "0123456789abcdef", digest),
+            every: Duration::ZERO,
+            held_bytes,
+            budget: Budget::new(1 << 20),
+            shutdown: Shutdown::default(),
+            runtime: self.runtime.handle().clone(),
             clock: CLOCK,
         }
     }
@@ -243,7 +262,7 @@ pub fn photoz<'s>(
     splits: Vec<Split>,
     reader: &Reader,
     inference: &Inference,
-) -> Flow<'s, Parcel> {
+) -> Flow<'s, Predictions> {
     let splits = splits.to_stream(scope).container::<Vec<_>>();
     splits.read(reader).validate(RULES, CLOCK).infer(inference)
 }

@@ -7,7 +7,7 @@ use connectors::{
     part::{Folder, Piece},
     split::{Source, Splits},
 };
-use hubbleflow_operators::{Parcel, Staged, Tally, Write};
+use hubbleflow_operators::{Checkpoint, Content, Parcel, Staged, Tally, Write};
 use timely::dataflow::operators::{Capture, ToStream};
 
 use crate::survey::{Row, Survey, inference, items, photoz, tenth};
@@ -33,17 +33,19 @@ fn survey() -> (Survey, DropPlan) {
     (survey, plan)
 }
 
-/// Stages a drop by a writer that keeps so many bytes in memory.
+/// Stages a drop whose results may take `held_bytes` in memory.
 fn stage(survey: &Survey, plan: &DropPlan, held_bytes: u64) -> Vec<Staged> {
     let (reader, writer, inference) = (
         survey.reader(),
         survey.writer(held_bytes),
         inference(2, 8, tenth),
     );
+    let checkpointer = survey.checkpointer(held_bytes);
     let splits: Vec<_> = plan.splits.clone().collect();
     let staged = timely::execute_directly(move |worker| {
         worker.dataflow(|scope| {
             photoz(scope, splits, &reader, &inference)
+                .checkpoint(&checkpointer)
                 .write(&writer)
                 .capture()
         })
@@ -64,7 +66,7 @@ fn records(staged: &[Staged]) -> Vec<FileRecord> {
 }
 
 #[test]
-fn parts_that_waited_in_the_stage_are_the_same_files() {
+fn parts_that_waited_in_checkpoints_are_the_same_files() {
     let ((in_memory, plan), (spilling, same_plan)) = (survey(), survey());
     let whole = stage(&in_memory, &plan, u64::MAX);
     let spilled = stage(&spilling, &same_plan, 4_000);
@@ -75,31 +77,15 @@ fn parts_that_waited_in_the_stage_are_the_same_files() {
             .all(|staged| staged.failures.is_empty())
     );
 
-    let (is_spill, is_file) = (
-        |path: &str| path.contains("/spill/"),
-        |path: &str| !path.contains("/spill/"),
-    );
-    let count = |survey: &Survey| {
-        survey
-            .written("_hubbleflow/staging")
-            .iter()
-            .filter(|(path, _)| is_spill(path))
-            .count()
-    };
+    let count = |survey: &Survey| survey.written("_hubbleflow/checkpoints").len();
     assert_eq!(count(&in_memory), 0);
     assert!(
         count(&spilling) > 1,
-        "nothing was spilled, so nothing is tested"
+        "nothing was stored, so nothing is tested"
     );
 
     assert_eq!(records(&whole), records(&spilled));
-    let files = |survey: &Survey| -> Vec<_> {
-        survey
-            .written("_hubbleflow/staging")
-            .into_iter()
-            .filter(|(path, _)| is_file(path))
-            .collect()
-    };
+    let files = |survey: &Survey| survey.written("_hubbleflow/staging");
     assert!(files(&in_memory) == files(&spilling), "the bytes differ");
     assert!(
         files(&in_memory).len() > 3,
@@ -144,9 +130,7 @@ fn a_panic_while_a_part_is_encoded_fails_its_drop() {
         drop: "drop".to_owned(),
         attempt: "attempt".to_owned(),
         part: 0,
-        object_index: 0,
-        content: Ok(piece),
-        ends_split: true,
+        content: Content::Rows(piece),
         tally: Tally::default(),
     };
     let staged = timely::execute_directly(move |worker| {

@@ -1,5 +1,6 @@
 //! What an output on local files holds: committed files, metrics, and the entries of its ledger.
 use std::{
+    collections::BTreeSet,
     fs,
     path::{Path, PathBuf},
 };
@@ -32,6 +33,16 @@ pub fn metrics_files(out: &Path) -> Tree {
 /// The files of an output that are staged and not published.
 pub fn staged_files(out: &Path) -> Tree {
     tree(&out.join("_hubbleflow/staging"))
+}
+
+/// The paths of the checkpoints of an output, below the output.
+pub fn checkpoints(out: &Path) -> BTreeSet<String> {
+    // A local store writes beside the name first.
+    let stored = tree(&out.join("_hubbleflow/checkpoints")).into_keys();
+    let stored = stored.filter(|name| !name.contains('#'));
+    stored
+        .map(|name| format!("_hubbleflow/checkpoints/{name}"))
+        .collect()
 }
 
 /// The entries of the ledger, in order. A run may be writing the next entry meanwhile: it is ignored until it is whole.

@@ -24,6 +24,9 @@ pub fn run_catalog(catalog: impl AsRef<Path>, out: impl AsRef<Path>) -> Program 
 /// Flags for few rows a split and more workers than cores, so that rows arrive in any order.
 pub const SCATTERED: &str = "--split-bytes 60kB --memory 1MB --workers 4";
 
+/// Flags for few rows a split, whose results are stored as soon as may be.
+pub const STORED_OFTEN: &str = "--split-bytes 60kB --memory 1MB --checkpoint 100ms";
+
 /// Flags that fix the device and the arithmetic, so that runs in a process of their own equal runs in the test.
 pub const CPU_FLOAT32: &str = "--precision fp32 --device cpu";
 
@@ -79,6 +82,13 @@ pub fn eventful_survey() -> &'static Path {
     let command = "sample HERE --px 32 --galaxies 120 --drops 4 --corrections 0.2 --withdrawals 0.1 --bad-rows 0.05 \
                    --without-spec-z 0.3 --specz-drops 1 --seed 7";
     make_once(&SURVEY, "eventful-survey", command)
+}
+
+/// A survey of one drop that takes some seconds.
+pub fn long_survey() -> &'static Path {
+    static SURVEY: OnceLock<PathBuf> = OnceLock::new();
+    let command = "sample HERE --px 32 --galaxies 6000 --drops 1 --bad-rows 0.01 --seed 5";
+    make_once(&SURVEY, "long-survey", command)
 }
 
 /// Runs a command of the program once; `HERE` in it stands for the path that it makes.

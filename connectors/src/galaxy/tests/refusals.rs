@@ -46,6 +46,50 @@ fn a_missing_column_says_what_the_file_has_and_what_to_do() {
         "{mapped}"
     );
     assert!(mapped.ends_with("--column object_id=NAME"), "{mapped}");
+    let given = "--column object_id=id, --column cutout=image name none of these. ";
+    assert!(mapped.contains(given), "{mapped}");
+    // A redshift may be missing; one that was named and is not there is named.
+    let optional = refused(
+        |fields| fields.retain(|f| f.name() != "ra"),
+        |r| r.names = ColumnNames::parse(["z_spec=zz"]).unwrap(),
+    );
+    assert!(
+        optional.starts_with("no column `ra`, `z_spec=zz`;"),
+        "{optional}"
+    );
+    assert!(
+        optional.contains("--column z_spec=zz names none of these. "),
+        "{optional}"
+    );
+}
+
+/// Positions, redshifts and cutouts under another name were taken for redshifts alone, and nothing was said.
+#[test]
+fn a_file_of_spec_z_with_columns_like_images_is_doubted() {
+    let pixels = |size| DataType::new_fixed_size_list(DataType::Float32, size, true);
+    let list = DataType::new_list(DataType::Float32, true);
+    let bands = DataType::Struct(vec![Field::new("g", list.clone(), true)].into());
+    let doubted = |name: &str, kind: DataType| {
+        let schema = Schema::new(vec![
+            Field::new("object_id", DataType::Int64, false),
+            Field::new("ra", DataType::Float64, false),
+            Field::new("dec", DataType::Float64, false),
+            Field::new("z_spec", DataType::Float32, false),
+            Field::new(name, kind, true),
+        ]);
+        let layout = Layout::resolve(&schema, &request(32)).unwrap();
+        assert_eq!(layout.kind(), FileKind::SpecZ);
+        let doubt = layout.doubt().cloned();
+        doubt.is_some_and(|doubt| doubt.pixels == [name])
+    };
+    assert!(doubted("cutouts", DataType::Binary));
+    assert!(doubted("IMG_gri", pixels(10)));
+    assert!(doubted("data", pixels(5 * 32 * 32)));
+    assert!(doubted("data", list));
+    assert!(doubted("bands", bands));
+    assert!(!doubted("coefficients", pixels(5)));
+    assert!(!doubted("image_id", DataType::Int64));
+    assert!(!doubted("raw", DataType::Binary));
 }
 
 #[test]

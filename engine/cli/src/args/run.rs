@@ -13,7 +13,7 @@ use models::device::{DeviceChoice, InstructionSet, PrecisionChoice};
 
 use super::{
     catalog::CatalogArgs,
-    values::{LocalPath, local, poll, threads},
+    values::{LocalPath, checkpoint, local, poll, threads},
 };
 use crate::Error;
 
@@ -39,6 +39,9 @@ pub struct RunArgs {
     /// Upper bound on what a process has in flight: fetched, decoded, waiting, not yet written
     #[arg(long, default_value = "512MB")]
     pub memory: HumanBytes,
+    /// How often results are stored before their drop is committed: what a crash may cost; 0 switches it off
+    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = checkpoint)]
+    pub checkpoint: HumanDuration,
     /// Threads that run the model in a process [default: its share of the cores, on a GPU 3]
     #[arg(long, value_name = "N", value_parser = threads)]
     pub threads: Option<usize>,
@@ -95,6 +98,7 @@ impl RunArgs {
             instructions: self.instructions,
             batch: self.batch,
             memory_bytes: self.memory.0,
+            checkpoint: self.checkpoint.0,
             threads: self.threads,
             workers: self.workers,
             cluster: self.cluster()?,
@@ -169,6 +173,7 @@ mod tests {
             ["--batch", "4294967295"],
             ["--poll", "0ms"],
             ["--poll", "9ms"],
+            ["--checkpoint", "9ms"],
             ["--settle", "1e300h"],
         ] {
             assert!(refusal(&flags).contains(flags[0]), "{flags:?}");

@@ -13,6 +13,8 @@ use hubbleflow::{settings::THREADS_MAX, units::HumanDuration};
 pub const LOCAL_MAX: usize = 128;
 /// The shortest pause between two looks at a catalog.
 const POLL_MIN: Duration = Duration::from_millis(10);
+/// The shortest time between two checkpoints.
+const CHECKPOINT_MIN: Duration = Duration::from_millis(100);
 
 pub(crate) fn poll(text: &str) -> Result<HumanDuration, String> {
     let poll: HumanDuration = text.parse()?;
@@ -21,6 +23,20 @@ pub(crate) fn poll(text: &str) -> Result<HumanDuration, String> {
         return Err(format!("a catalog is looked at every {least}ms at most"));
     }
     Ok(poll)
+}
+
+pub(crate) fn checkpoint(text: &str) -> Result<HumanDuration, String> {
+    if text == "0" {
+        return Ok(HumanDuration(Duration::ZERO));
+    }
+    let every: HumanDuration = text.parse()?;
+    match every.0.is_zero() || every.0 >= CHECKPOINT_MIN {
+        true => Ok(every),
+        false => Err(format!(
+            "results are stored every {}ms at most",
+            CHECKPOINT_MIN.as_millis()
+        )),
+    }
 }
 
 fn from_1_to(most: usize) -> impl Fn(&str) -> Result<usize, String> + Clone {

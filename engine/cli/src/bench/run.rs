@@ -3,7 +3,8 @@ use std::time::Duration;
 
 use clap::Args;
 use hubbleflow::{
-    StoreOptions, Summary, clock::clock, model::model_directory, settings::cores, units::HumanBytes,
+    Stopper, StoreOptions, Summary, clock::clock, model::model_directory, settings::cores,
+    units::HumanBytes,
 };
 use models::Precision;
 use serde::Serialize;
@@ -65,7 +66,7 @@ pub(super) fn bench(
     if args.catalog.out.is_empty() {
         args.catalog.out = temporary.path().join("out").display().to_string();
     }
-    let summary = job(&args, options, runtime)?.run()?;
+    let summary = job(&args, &Stopper::new().1, options, runtime)?.run()?;
     let (wall, used) = (clock(), usage());
     let settings = args.settings()?;
     let device = args.device.resolve(0)?;

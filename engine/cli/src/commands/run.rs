@@ -1,7 +1,7 @@
 //! `hubbleflow run` and `hubbleflow watch`: in this process, or in a cluster of processes on this machine.
 use std::{ffi::OsString, time::Duration};
 
-use hubbleflow::{Places, StoreOptions, Summary, Watch};
+use hubbleflow::{Places, Stop, StoreOptions, Summary, Watch};
 use tokio::runtime::Runtime;
 
 use crate::{
@@ -9,16 +9,17 @@ use crate::{
     args::RunArgs,
     console::{json, print, tell},
     job::job,
-    supervise,
+    signals, supervise,
 };
 
 /// How long a process that has lost a worker waits for the reason.
 const LAST_WORD: Duration = Duration::from_secs(1);
 
-/// Runs a job to its end, or until the watch is told to stop; 3 if a drop failed.
+/// Runs a job to its end, or until it is told to stop; 3 if a drop failed.
 pub(crate) fn run(
     args: &RunArgs,
     watch: Option<Watch>,
+    stop: &Stop,
     options: &StoreOptions,
     runtime: &Runtime,
 ) -> Result<u8, Error> {
@@ -30,12 +31,11 @@ pub(crate) fn run(
     Places::open(&args.catalog.catalog, &args.catalog.out, options)?;
     if let (Some(processes), None) = (args.local, args.process) {
         let ours: Vec<OsString> = std::env::args_os().skip(1).collect();
-        let stop = watch.map(|watch| watch.stop);
-        return supervise::supervise(&ours, processes.max(1), args.restarts, &[], stop.as_ref());
+        return supervise::supervise(&ours, processes.max(1), args.restarts, &[], Some(stop));
     }
     end_on_panic();
-    let job = job(args, options, runtime)?;
-    let leader = job.is_leader();
+    let job = job(args, stop, options, runtime)?;
+    let (leader, watches) = (job.is_leader(), watch.is_some());
     let summary = match watch {
         None => job.run()?,
         Some(watch) => job.watch(watch)?,
@@ -46,7 +46,16 @@ pub(crate) fn run(
             print(json(&summary))?;
         }
     }
-    Ok(if summary.drops_failed > 0 { 3 } else { 0 })
+    if summary.is_stopped && leader {
+        tell("ended before all was done: what is done is stored, and the next start goes on");
+    }
+    // A watch ends when it is told to. A run that is told to end has not done what it should.
+    Ok(
+        match signals::asked().filter(|_| summary.is_stopped && !watches) {
+            Some(signal) => 128 + signal,
+            None => summary.exit_code(),
+        },
+    )
 }
 
 /// Refuses arguments that contradict each other.
@@ -90,7 +99,8 @@ fn end_on_panic() {
         if !is_connection {
             report(panic);
         }
-        if name.starts_with("timely:") {
+        // A process that is about to leave ends by itself, also if others have left before.
+        if name.starts_with("timely:") && signals::asked().is_none() {
             // Where another process is lost, its heartbeat says which.
             std::thread::sleep(LAST_WORD);
             if is_connection {

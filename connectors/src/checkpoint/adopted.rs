@@ -1,0 +1,162 @@
+//! Which splits of a drop are adopted, and what is left to read.
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+
+use serde::{Deserialize, Serialize};
+
+use super::store::Checkpoint;
+use crate::{Cut, ObjectRef, Split, split::Splits};
+
+/// Splits of a drop whose results one checkpoint holds.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct StoredSplits {
+    /// The checkpoint.
+    pub checkpoint: Checkpoint,
+    /// The splits to take, each with its place among the splits of the checkpoint.
+    pub splits: Vec<(u32, Split)>,
+}
+
+impl StoredSplits {
+    /// Whether the checkpoint holds these splits and nothing else, as the drop has them now. Then its segments are the
+    /// results.
+    pub fn is_all(&self) -> bool {
+        let held = &self.checkpoint.head.splits;
+        let segments = self.checkpoint.head.segments.iter();
+        let mut pieces = segments.flat_map(|segment| &segment.splits);
+        let same_index = |(place, split): &(u32, Split)| {
+            held[*place as usize].object_index == split.object_index
+        };
+        self.splits.len() == held.len()
+            && self.splits.iter().all(same_index)
+            && pieces.all(|place| (*place as usize) < held.len())
+    }
+
+    /// The number of rows of the splits.
+    pub fn rows(&self) -> u64 {
+        let splits = self.splits.iter();
+        splits.map(|(_, split)| split.cut.rows.len() as u64).sum()
+    }
+}
+
+/// The splits of a drop that are adopted.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Adopted {
+    stored: VecDeque<StoredSplits>,
+    /// The numbers of the splits.
+    numbers: HashSet<u64>,
+}
+
+impl Adopted {
+    /// Finds the splits that checkpoints hold. A split is the same if it has the same rows of the same content, and its
+    /// drop the same parts and kept columns.
+    pub fn find(splits: Splits, checkpoints: Vec<Checkpoint>) -> Self {
+        // Whose content cannot be told is not the same.
+        let mut places: HashMap<(ObjectRef, Cut), (usize, u32)> = HashMap::new();
+        let source = splits.source();
+        for (index, Checkpoint { head, .. }) in checkpoints.iter().enumerate() {
+            if (head.kind, head.parts, &head.keep) != (source.kind, source.parts, &source.keep) {
+                continue;
+            }
+            for (place, held) in head.splits.iter().enumerate() {
+                let object = &head.objects[held.object as usize];
+                if object.etag.is_some() {
+                    let key = (object.clone(), held.cut.clone());
+                    places.entry(key).or_insert((index, place as u32));
+                }
+            }
+        }
+        let mut of_checkpoint = vec![Vec::new(); checkpoints.len()];
+        let mut numbers = HashSet::new();
+        for split in splits {
+            if places.is_empty() {
+                break;
+            }
+            let key = (split.object.clone(), split.cut.clone());
+            if let Some((index, place)) = places.remove(&key) {
+                numbers.insert(split.number);
+                of_checkpoint[index].push((place, split));
+            }
+        }
+        let stored = checkpoints.into_iter().zip(of_checkpoint);
+        let stored = stored.filter(|(_, splits)| !splits.is_empty());
+        Self {
+            stored: stored
+                .map(|(checkpoint, splits)| StoredSplits { checkpoint, splits })
+                .collect(),
+            numbers,
+        }
+    }
+
+    /// The most rows that a run may adopt of these splits, whatever its settings are.
+    pub fn rows_max(splits: &Splits, checkpoints: Vec<Checkpoint>) -> u64 {
+        let mut digests: BTreeMap<String, Vec<Checkpoint>> = BTreeMap::new();
+        for checkpoint in checkpoints {
+            let digest = checkpoint.digest().to_owned();
+            digests.entry(digest).or_default().push(checkpoint);
+        }
+        let adopted = digests.into_values();
+        let rows = adopted.map(|checkpoints| Self::find(splits.clone(), checkpoints).rows());
+        rows.max().unwrap_or(0)
+    }
+
+    /// The number of rows that are adopted.
+    pub fn rows(&self) -> u64 {
+        self.stored.iter().map(StoredSplits::rows).sum()
+    }
+}
+
+/// What a worker gets to do.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Task {
+    /// Read a split, and predict its rows.
+    Read(Split),
+    /// Read the results of splits.
+    Adopt(StoredSplits),
+}
+
+impl Task {
+    /// The number of splits.
+    pub fn splits(&self) -> usize {
+        match self {
+            Self::Read(_) => 1,
+            Self::Adopt(stored) => stored.splits.len(),
+        }
+    }
+}
+
+/// The tasks of a drop, in their order: what is adopted, then what is read.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Work {
+    splits: Splits,
+    adopted: Adopted,
+}
+
+impl Work {
+    /// The work on `splits`, of which those of `adopted` are not read.
+    pub fn new(splits: Splits, adopted: Adopted) -> Self {
+        Self { splits, adopted }
+    }
+
+    /// Leaves out what is left to read of an object, as [`Splits::skip_object`].
+    pub fn skip_object(&mut self, index: u32) {
+        self.splits.skip_object(index);
+    }
+}
+
+impl From<Splits> for Work {
+    fn from(splits: Splits) -> Self {
+        Self::new(splits, Adopted::default())
+    }
+}
+
+impl Iterator for Work {
+    type Item = Task;
+
+    fn next(&mut self) -> Option<Task> {
+        if let Some(stored) = self.adopted.stored.pop_front() {
+            return Some(Task::Adopt(stored));
+        }
+        let numbers = &self.adopted.numbers;
+        let split = self.splits.find(|split| !numbers.contains(&split.number));
+        split.map(Task::Read)
+    }
+}

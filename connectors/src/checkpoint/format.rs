@@ -1,0 +1,228 @@
+//! A checkpoint as bytes.
+//!
+//! ```text
+//! ["HFCHECK1"] [length of head: u32 LE] [XXH3 of head: u64 LE] [head: JSON] [segment] [segment] …
+//! ```
+//! A segment holds the pieces of one part, compressed as in the stage ([`Spilled`]), so that the part can be read alone.
+use std::{collections::BTreeMap, ops::Range};
+
+use arrow::error::ArrowError;
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use twox_hash::XxHash3_64;
+
+use crate::{
+    Cut, ObjectRef, Split,
+    galaxy::{FileKind, KeptTypes},
+    part::{Piece, codec::Spilled},
+};
+
+/// What a checkpoint begins with. The digit is the version of the format.
+const MAGIC: &[u8; 8] = b"HFCHECK1";
+/// Bytes before the head.
+pub(super) const HEAD_AT: usize = MAGIC.len() + 4 + 8;
+/// Upper bound on the bytes of a head. A checkpoint of 100,000 splits has a head of about 15 MB.
+pub(super) const HEAD_BYTES_MAX: usize = 64 << 20;
+/// Marks the pieces of a split that the checkpoint holds in part.
+const NO_SPLIT: u32 = u32::MAX;
+
+/// The results of a split: its rows by door and part.
+#[derive(Clone, Debug)]
+pub struct SplitResult {
+    /// The split.
+    pub split: Split,
+    /// Whether these are the results of all rows of the split.
+    pub is_whole: bool,
+    /// The rows.
+    pub pieces: Vec<Piece>,
+}
+
+impl SplitResult {
+    /// Bytes of the rows in memory.
+    pub fn bytes(&self) -> u64 {
+        self.pieces.iter().map(Piece::bytes).sum()
+    }
+}
+
+/// What a checkpoint holds.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct Head {
+    /// The whole id of the model.
+    pub model_id: String,
+    /// What the rows of the drop are for.
+    pub kind: FileKind,
+    /// The number of parts of the drop.
+    pub parts: u32,
+    /// The types of the kept columns of the drop.
+    pub keep: KeptTypes,
+    /// The objects whose splits it holds.
+    pub objects: Vec<ObjectRef>,
+    /// The splits that it holds whole.
+    pub splits: Vec<HeldSplit>,
+    /// The parts, in the order of their segments.
+    pub segments: Vec<Segment>,
+}
+
+/// A split in a checkpoint.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct HeldSplit {
+    /// Its object, by its place in [`Head::objects`].
+    pub object: u32,
+    /// The object's place among the objects of the drop.
+    pub object_index: u32,
+    /// Where in the object.
+    pub cut: Cut,
+}
+
+/// The pieces of a part.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct Segment {
+    /// The part.
+    pub part: u32,
+    /// Its bytes.
+    pub bytes: u64,
+    /// Bytes of its rows in memory.
+    pub decoded_bytes: u64,
+    /// XXH3 of its bytes.
+    pub xxh3: u64,
+    /// The split of each piece, by its place in [`Head::splits`].
+    pub splits: Vec<u32>,
+}
+
+impl Head {
+    /// Where each segment lies among the segments' bytes.
+    pub fn ranges(&self) -> impl Iterator<Item = (&Segment, Range<u64>)> {
+        self.segments.iter().scan(0, |end, segment| {
+            let start = *end;
+            *end += segment.bytes;
+            Some((segment, start..*end))
+        })
+    }
+
+    /// Bytes of all segments.
+    pub fn segment_bytes(&self) -> u64 {
+        self.segments.iter().map(|segment| segment.bytes).sum()
+    }
+}
+
+/// Encodes results of one attempt at a drop.
+///
+/// # Errors
+/// If Arrow cannot write a column as IPC.
+pub(super) fn encode(
+    results: &[SplitResult],
+    model_id: &str,
+) -> Result<(Head, Vec<u8>), ArrowError> {
+    let mut head = Head {
+        model_id: model_id.to_owned(),
+        kind: FileKind::default(),
+        parts: 1,
+        keep: KeptTypes::new(),
+        objects: Vec::new(),
+        splits: Vec::new(),
+        segments: Vec::new(),
+    };
+    let mut parts: BTreeMap<u32, (Vec<Piece>, Vec<u32>)> = BTreeMap::new();
+    for result in results {
+        let split = &result.split;
+        (head.kind, head.parts) = (split.kind, split.parts);
+        head.keep.clone_from(&split.keep);
+        let held = match result.is_whole {
+            true => hold(&mut head, split),
+            false => NO_SPLIT,
+        };
+        for piece in &result.pieces {
+            let (pieces, splits) = parts.entry(piece.part).or_default();
+            pieces.push(piece.clone());
+            splits.push(held);
+        }
+    }
+    let mut segments = Vec::new();
+    for (part, (pieces, splits)) in parts {
+        let bytes = Spilled::new(&pieces)?.into_bytes();
+        head.segments.push(Segment {
+            part,
+            bytes: bytes.len() as u64,
+            decoded_bytes: pieces.iter().map(Piece::bytes).sum(),
+            xxh3: XxHash3_64::oneshot(&bytes),
+            splits,
+        });
+        segments.extend(bytes);
+    }
+    let says = serde_json::to_vec(&head).expect("invariant: a head is plain data");
+    let mut all = Vec::with_capacity(HEAD_AT + says.len() + segments.len());
+    all.extend(MAGIC);
+    all.extend((says.len() as u32).to_le_bytes());
+    all.extend(XxHash3_64::oneshot(&says).to_le_bytes());
+    all.extend(says);
+    all.extend(segments);
+    Ok((head, all))
+}
+
+/// Adds a split to a head; returns its place.
+fn hold(head: &mut Head, split: &Split) -> u32 {
+    let known = head
+        .objects
+        .iter()
+        .rposition(|object| *object == split.object);
+    let object = known.unwrap_or_else(|| {
+        head.objects.push(split.object.clone());
+        head.objects.len() - 1
+    });
+    head.splits.push(HeldSplit {
+        object: object as u32,
+        object_index: split.object_index,
+        cut: split.cut.clone(),
+    });
+    head.splits.len() as u32 - 1
+}
+
+/// The bytes of the head that follows, and its XXH3, by the first [`HEAD_AT`] bytes of a checkpoint. `None` if they do not
+/// begin a checkpoint.
+pub(super) fn head_length(start: &[u8]) -> Option<(usize, u64)> {
+    let (magic, rest) = start.split_first_chunk()?;
+    let (length, rest) = rest.split_first_chunk()?;
+    let (xxh3, _) = rest.split_first_chunk()?;
+    let length = u32::from_le_bytes(*length) as usize;
+    (magic == MAGIC && length <= HEAD_BYTES_MAX).then(|| (length, u64::from_le_bytes(*xxh3)))
+}
+
+/// The head in these bytes, if it is intact.
+pub(super) fn parse_head(says: &[u8], xxh3: u64) -> Option<Head> {
+    if XxHash3_64::oneshot(says) != xxh3 {
+        return None;
+    }
+    let head: Head = serde_json::from_slice(says).ok()?;
+    let splits = head.splits.iter();
+    let has_objects = splits
+        .map(|split| split.object as usize)
+        .all(|object| object < head.objects.len());
+    has_objects.then_some(head)
+}
+
+/// The pieces of a segment, and the split of each. `None` if the segment is damaged.
+pub(super) fn pieces(segment: &Segment, bytes: &Bytes) -> Option<Vec<(u32, Piece)>> {
+    if XxHash3_64::oneshot(bytes) != segment.xxh3 {
+        return None;
+    }
+    let pieces = Spilled::of(bytes.clone()).pieces().ok()?;
+    let is_intact = pieces.len() == segment.splits.len()
+        && pieces.iter().all(|piece| piece.part == segment.part);
+    is_intact.then(|| segment.splits.iter().copied().zip(pieces).collect())
+}
+
+/// The pieces of a whole checkpoint, or `None` if it is damaged. For tests and fuzzing: a run reads a checkpoint by
+/// [`Checkpoints::read`](super::Checkpoints::read).
+pub fn decode(bytes: &Bytes) -> Option<Vec<Piece>> {
+    let (length, xxh3) = head_length(bytes.get(..HEAD_AT)?)?;
+    let head = parse_head(bytes.get(HEAD_AT..HEAD_AT + length)?, xxh3)?;
+    let segments = bytes.slice(HEAD_AT + length..);
+    let mut all = Vec::new();
+    for (segment, range) in head.ranges() {
+        let range = usize::try_from(range.start).ok()?..usize::try_from(range.end).ok()?;
+        segments.get(range.clone())?;
+        let pieces = pieces(segment, &segments.slice(range))?;
+        all.extend(pieces.into_iter().map(|(_, piece)| piece));
+    }
+    Some(all)
+}
