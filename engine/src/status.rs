@@ -126,7 +126,7 @@ async fn rows_stored(output: &Output) -> Result<BTreeMap<String, u64>, Error> {
     let mut all = BTreeMap::new();
     for drop in output.list_checkpoints().await?.drops(output) {
         let checkpoints = output.checkpoints(&drop).await?;
-        all.insert(drop, checkpoint::rows_stored(&checkpoints));
+        all.insert(drop, checkpoint::rows_stored(checkpoints));
     }
     all.retain(|_, rows| *rows > 0);
     Ok(all)

@@ -49,7 +49,6 @@ impl Adopted {
     /// Finds the splits that checkpoints hold. A split is the same if it has the same rows of the same content, and its
     /// drop the same parts and kept columns.
     pub fn find(splits: Splits, checkpoints: Vec<Checkpoint>) -> Self {
-        // Whose content cannot be told is not the same.
         let mut places: HashMap<(ObjectRef, Cut), (usize, u32)> = HashMap::new();
         let source = splits.source();
         for (index, Checkpoint { head, .. }) in checkpoints.iter().enumerate() {
@@ -58,6 +57,7 @@ impl Adopted {
             }
             for (place, held) in head.splits.iter().enumerate() {
                 let object = &head.objects[held.object as usize];
+                // Without an ETag nobody can tell whether the content is the same.
                 if object.etag.is_some() {
                     let key = (object.clone(), held.cut.clone());
                     places.entry(key).or_insert((index, place as u32));
@@ -88,13 +88,8 @@ impl Adopted {
 
     /// The most rows that a run may adopt of these splits, whatever its settings are.
     pub fn rows_max(splits: &Splits, checkpoints: Vec<Checkpoint>) -> u64 {
-        let mut digests: BTreeMap<String, Vec<Checkpoint>> = BTreeMap::new();
-        for checkpoint in checkpoints {
-            let digest = checkpoint.digest().to_owned();
-            digests.entry(digest).or_default().push(checkpoint);
-        }
-        let adopted = digests.into_values();
-        let rows = adopted.map(|checkpoints| Self::find(splits.clone(), checkpoints).rows());
+        let groups = by_digest(checkpoints).into_values();
+        let rows = groups.map(|group| Self::find(splits.clone(), group).rows());
         rows.max().unwrap_or(0)
     }
 
@@ -104,7 +99,34 @@ impl Adopted {
     }
 }
 
-/// What a worker gets to do.
+/// The rows in checkpoints of a drop, of the settings that have most.
+pub fn rows_stored(checkpoints: Vec<Checkpoint>) -> u64 {
+    let groups = by_digest(checkpoints).into_values();
+    let rows = groups.map(|group| {
+        let held = group.iter().flat_map(|checkpoint| {
+            let head = &checkpoint.head;
+            let splits = head.splits.iter();
+            splits.map(|held| (&head.objects[held.object as usize], &held.cut))
+        });
+        // Two runs may have stored the same split.
+        let splits: HashSet<(&ObjectRef, &Cut)> = held.collect();
+        let rows = splits.into_iter().map(|(_, cut)| cut.rows.len() as u64);
+        rows.sum()
+    });
+    rows.max().unwrap_or(0)
+}
+
+/// Groups checkpoints by all that their results depend on.
+fn by_digest(checkpoints: Vec<Checkpoint>) -> BTreeMap<String, Vec<Checkpoint>> {
+    let mut groups: BTreeMap<String, Vec<Checkpoint>> = BTreeMap::new();
+    for checkpoint in checkpoints {
+        let digest = checkpoint.digest().to_owned();
+        groups.entry(digest).or_default().push(checkpoint);
+    }
+    groups
+}
+
+/// The work that a worker gets at a time.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Task {
     /// Read a split, and predict its rows.

@@ -210,19 +210,3 @@ pub(super) fn pieces(segment: &Segment, bytes: &Bytes) -> Option<Vec<(u32, Piece
         && pieces.iter().all(|piece| piece.part == segment.part);
     is_intact.then(|| segment.splits.iter().copied().zip(pieces).collect())
 }
-
-/// The pieces of a whole checkpoint, or `None` if it is damaged. For tests and fuzzing: a run reads a checkpoint by
-/// [`Checkpoints::read`](super::Checkpoints::read).
-pub fn decode(bytes: &Bytes) -> Option<Vec<Piece>> {
-    let (length, xxh3) = head_length(bytes.get(..HEAD_AT)?)?;
-    let head = parse_head(bytes.get(HEAD_AT..HEAD_AT + length)?, xxh3)?;
-    let segments = bytes.slice(HEAD_AT + length..);
-    let mut all = Vec::new();
-    for (segment, range) in head.ranges() {
-        let range = usize::try_from(range.start).ok()?..usize::try_from(range.end).ok()?;
-        segments.get(range.clone())?;
-        let pieces = pieces(segment, &segments.slice(range))?;
-        all.extend(pieces.into_iter().map(|(_, piece)| piece));
-    }
-    Some(all)
-}

@@ -15,8 +15,8 @@ mod planned;
 mod store;
 mod sweep;
 
-pub use adopted::{Adopted, StoredSplits, Task, Work};
-pub use format::{SplitResult, decode};
+pub use adopted::{Adopted, StoredSplits, Task, Work, rows_stored};
+pub use format::SplitResult;
 pub use planned::PlannedDrop;
-pub use store::{Checkpoint, Checkpoints, Encoded, Found, StoredPart, digest, rows_stored};
+pub use store::{Checkpoint, Checkpoints, Encoded, Found, StoredPart, digest};
 pub use sweep::ListedCheckpoints;

@@ -1,8 +1,5 @@
 //! Stores checkpoints in an output, and finds and removes them.
-use std::{
-    collections::{BTreeMap, HashMap},
-    ops::Range,
-};
+use std::ops::Range;
 
 use arrow::error::ArrowError;
 use bytes::Bytes;
@@ -13,7 +10,7 @@ use twox_hash::XxHash3_64;
 
 use super::format::{self, HEAD_AT, Head, SplitResult};
 use crate::{
-    Cut, Error, ObjectRef, Output,
+    Error, Output,
     ledger::entry::checksum,
     part::{Piece, codec::Spilled},
     paths::{self, CHECKPOINTS},
@@ -208,21 +205,6 @@ pub(super) fn parse(relative: &str) -> Option<(&str, u64, &str)> {
         .split_once('/')?;
     let (began, digest) = paths::parse_checkpoint(name)?;
     Some((drop, began, digest))
-}
-
-/// The rows in checkpoints of a drop, of the digest that has most.
-pub fn rows_stored(checkpoints: &[Checkpoint]) -> u64 {
-    let mut digests: BTreeMap<&str, HashMap<(&ObjectRef, &Cut), u64>> = BTreeMap::new();
-    for checkpoint in checkpoints {
-        let head = &checkpoint.head;
-        let splits = digests.entry(checkpoint.digest()).or_default();
-        for held in &head.splits {
-            let split = (&head.objects[held.object as usize], &held.cut);
-            splits.insert(split, held.cut.rows.len() as u64);
-        }
-    }
-    let rows = digests.values().map(|splits| splits.values().sum());
-    rows.max().unwrap_or(0)
 }
 
 fn damaged(url: &str) -> Error {

@@ -1,4 +1,4 @@
-//! Collects the results of splits into bundles: what is stored together.
+//! Collects the results of splits into bundles, which are stored together.
 use std::{collections::BTreeMap, time::Duration};
 
 use connectors::{Split, checkpoint::SplitResult, part::Piece};
@@ -99,7 +99,7 @@ struct OpenSplit {
 }
 
 impl DropResults {
-    /// Takes results in. Returns a bundle that is not for this worker to store: it is stored already, or has failed.
+    /// Takes results in. Returns a bundle that need not be stored: its results are stored already, or its split has failed.
     fn take(&mut self, predictions: Predictions, now: Duration) -> Option<Collected> {
         let bundle = match predictions {
             Predictions::Chunk(chunk) => return self.take_chunk(chunk, now),

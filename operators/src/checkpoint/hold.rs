@@ -1,4 +1,4 @@
-//! Holds bundles until their drop is complete, as many in memory as may be.
+//! Holds bundles until their drop is complete. As many as fit stay in memory.
 use std::collections::BTreeMap;
 
 use timely::dataflow::{

@@ -6,7 +6,7 @@ use timely::dataflow::{channels::pact::Pipeline, operators::vec::Map};
 use super::{Checkpointer, collect::Collected};
 use crate::{
     Flow,
-    offload::{blocking, offload},
+    offload::{Reply, blocking, offload},
     predictions::Bundle,
 };
 
@@ -34,8 +34,7 @@ pub(super) fn store<'s>(
         (bundle, to_store, budget.wait_with(bytes))
     });
     let (checkpointer, mut count) = (checkpointer.clone(), 0_u64);
-    let store = move |(bundle, to_store, weight): (Bundle, bool, _),
-                      reply: crate::offload::Reply<_>| {
+    let store = move |(bundle, to_store, weight): (Bundle, bool, _), reply: Reply<_>| {
         let (of, ended) = (checkpointer.clone(), bundle.ended);
         if !to_store {
             reply.send(Kept {
