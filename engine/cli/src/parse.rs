@@ -7,13 +7,14 @@
 )]
 use std::{
     ffi::OsString,
+    io::Write,
     path::{Path, PathBuf},
 };
 
 use clap::{CommandFactory, FromArgMatches};
 use connectors::text::read_text;
 
-use crate::{Error, command::Cli};
+use crate::{Error, command::Cli, signals::end_at_once};
 
 /// Upper bound on the size of a file of settings.
 const SETTINGS_BYTES_MAX: u64 = 1 << 20;
@@ -51,8 +52,19 @@ pub(crate) fn parse(args: Vec<OsString>) -> Result<Cli, Error> {
         )));
     }
     command = with_sources(command, &settings);
-    let matches = command.get_matches_from(args);
-    Ok(Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit()))
+    let matches = command.try_get_matches_from(args);
+    let parsed = matches.and_then(|matches| Cli::from_arg_matches(&matches));
+    Ok(parsed.unwrap_or_else(|error| end_with(&error)))
+}
+
+/// Prints help, the version or a usage error, and ends the process with its exit code.
+///
+/// [`clap::Error::exit`] runs the destructors of libraries, which may end the process by a signal.
+fn end_with(error: &clap::Error) -> ! {
+    // Nobody is left to tell if nobody reads what is printed.
+    let _ = error.print();
+    let _ = std::io::stdout().flush();
+    end_at_once(error.exit_code())
 }
 
 /// Where `--settings` points to, before anything else is read.
