@@ -127,7 +127,7 @@ impl JobBuilder {
     }
 
     /// Ends the run early when `stop` says so: drops in flight that cannot be committed within seconds are left for the next
-    /// run, which goes on with what is done of them.
+    /// run, which goes on with their finished results.
     pub fn stop(mut self, stop: Stop) -> Self {
         self.stop = Some(stop);
         self

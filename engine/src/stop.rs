@@ -16,7 +16,7 @@ impl Stopper {
     }
 
     /// Asks the run to end within ten seconds: drops in flight are committed if they can be in about half of this time, and
-    /// what is done of the others is stored for the next run.
+    /// finished results of the other drops are stored for the next run.
     pub fn stop(&self) {
         self.0.send_replace(true);
     }

@@ -1,4 +1,4 @@
-//! How a process leaves a run that is not over: it begins nothing new, and stores what is done.
+//! Lets a process leave a run before the run is over: the process stores finished results and begins no new work.
 use std::sync::{
     Arc,
     atomic::{AtomicBool, AtomicU64, Ordering},
@@ -16,7 +16,7 @@ struct State {
 }
 
 impl Shutdown {
-    /// Asks the operators to begin nothing new, and to store what is done.
+    /// Asks the operators to store finished results and to begin no new work.
     pub fn ask(&self) {
         self.0.is_asked.store(true, Ordering::Relaxed);
     }

@@ -168,7 +168,7 @@ impl Writer {
             async move { output.read_stored(&part).await }
         });
         let read = futures::stream::iter(read).buffered(READ_AT_ONCE);
-        let spilled = read.try_collect().await?;
+        let compressed = read.try_collect().await?;
         let label = PartLabel {
             drop,
             part,
@@ -176,7 +176,7 @@ impl Writer {
         };
         let name = format!("photoz/{}, part {part}", label.drop);
         let held_bytes = self.held_bytes.max(KEPT_BYTES);
-        let finish = move || finish(pieces, spilled, held_bytes, &label);
+        let finish = move || finish(pieces, compressed, held_bytes, &label);
         let finished = blocking(&self.runtime, finish).await;
         let finished = finished.and_then(|encoded| encoded.map_err(|error| error.to_string()));
         let (files, rows) = finished.map_err(|reason| Error::Encoding {

@@ -20,7 +20,7 @@ fn an_uncommitted_attempt_is_abandoned_and_cleared() {
         stage.join("photoz/drop-0002/part-0000-00000000.parquet"),
         "half a file",
     );
-    write_file(stage.join("spill/0000-0"), "rows");
+    write_file(stage.join("left-over"), "rows");
     run_catalog(survey(), &out).ends(0);
     let entry = &ledger(out.path())[1];
     assert_eq!(

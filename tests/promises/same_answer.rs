@@ -90,7 +90,7 @@ fn workers_and_threads_change_nothing() {
 
 #[test]
 fn memory_changes_nothing() {
-    // The first setting leaves each worker 18 kB for predictions, so that some are spilled to the stage.
+    // The first setting leaves each worker 18 kB for predictions, so that some are kept by checkpoints alone.
     for memory in [
         "--memory 1200kB --workers 16",
         "--memory 4MB",

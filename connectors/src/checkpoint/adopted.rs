@@ -1,4 +1,4 @@
-//! Which splits of a drop are adopted, and what is left to read.
+//! Decides which splits of a drop are adopted, and which are read.
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 
 use serde::{Deserialize, Serialize};
@@ -16,8 +16,8 @@ pub struct StoredSplits {
 }
 
 impl StoredSplits {
-    /// Whether the checkpoint holds these splits and nothing else, as the drop has them now. Then its segments are the
-    /// results.
+    /// Whether the checkpoint holds these splits and no others, with the object indices that the drop has now. If so, the
+    /// checkpoint can stand for the results.
     pub fn is_all(&self) -> bool {
         let held = &self.checkpoint.head.splits;
         let segments = self.checkpoint.head.segments.iter();
@@ -41,7 +41,7 @@ impl StoredSplits {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Adopted {
     stored: VecDeque<StoredSplits>,
-    /// The numbers of the splits.
+    /// The numbers of the adopted splits.
     numbers: HashSet<u64>,
 }
 
@@ -145,7 +145,7 @@ impl Task {
     }
 }
 
-/// The tasks of a drop, in their order: what is adopted, then what is read.
+/// The tasks of a drop in order: first the splits to adopt, then the splits to read.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Work {
     splits: Splits,
@@ -158,7 +158,7 @@ impl Work {
         Self { splits, adopted }
     }
 
-    /// Leaves out what is left to read of an object, as [`Splits::skip_object`].
+    /// Skips the splits of an object that are not dealt yet, as [`Splits::skip_object`] does.
     pub fn skip_object(&mut self, index: u32) {
         self.splits.skip_object(index);
     }

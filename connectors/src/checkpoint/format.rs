@@ -3,7 +3,7 @@
 //! ```text
 //! ["HFCHECK1"] [length of head: u32 LE] [XXH3 of head: u64 LE] [head: JSON] [segment] [segment] …
 //! ```
-//! A segment holds the pieces of one part, compressed as in the stage ([`Spilled`]), so that the part can be read alone.
+//! A segment holds the pieces of one part, compressed ([`CompressedPieces`]), so that the part can be read alone.
 use std::{collections::BTreeMap, ops::Range};
 
 use arrow::error::ArrowError;
@@ -14,7 +14,7 @@ use twox_hash::XxHash3_64;
 use crate::{
     Cut, ObjectRef, Split,
     galaxy::{FileKind, KeptTypes},
-    part::{Piece, codec::Spilled},
+    part::{Piece, codec::CompressedPieces},
 };
 
 /// What a checkpoint begins with. The digit is the version of the format.
@@ -66,11 +66,11 @@ pub(super) struct Head {
 /// A split in a checkpoint.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct HeldSplit {
-    /// Its object, by its place in [`Head::objects`].
+    /// The object of the split, by its place in [`Head::objects`].
     pub object: u32,
     /// The object's place among the objects of the drop.
     pub object_index: u32,
-    /// Where in the object.
+    /// Where the split lies in the object.
     pub cut: Cut,
 }
 
@@ -79,11 +79,11 @@ pub(super) struct HeldSplit {
 pub(super) struct Segment {
     /// The part.
     pub part: u32,
-    /// Its bytes.
+    /// Bytes of the segment.
     pub bytes: u64,
-    /// Bytes of its rows in memory.
+    /// Bytes of the rows in memory.
     pub decoded_bytes: u64,
-    /// XXH3 of its bytes.
+    /// XXH3 of the bytes.
     pub xxh3: u64,
     /// The split of each piece, by its place in [`Head::splits`].
     pub splits: Vec<u32>,
@@ -139,7 +139,7 @@ pub(super) fn encode(
     }
     let mut segments = Vec::new();
     for (part, (pieces, splits)) in parts {
-        let bytes = Spilled::new(&pieces)?.into_bytes();
+        let bytes = CompressedPieces::new(&pieces)?.into_bytes();
         head.segments.push(Segment {
             part,
             bytes: bytes.len() as u64,
@@ -159,7 +159,7 @@ pub(super) fn encode(
     Ok((head, all))
 }
 
-/// Adds a split to a head; returns its place.
+/// Adds a split to a head. Returns the split's place in [`Head::splits`].
 fn hold(head: &mut Head, split: &Split) -> u32 {
     let known = head
         .objects
@@ -205,7 +205,7 @@ pub(super) fn pieces(segment: &Segment, bytes: &Bytes) -> Option<Vec<(u32, Piece
     if XxHash3_64::oneshot(bytes) != segment.xxh3 {
         return None;
     }
-    let pieces = Spilled::of(bytes.clone()).pieces().ok()?;
+    let pieces = CompressedPieces::of(bytes.clone()).pieces().ok()?;
     let is_intact = pieces.len() == segment.splits.len()
         && pieces.iter().all(|piece| piece.part == segment.part);
     is_intact.then(|| segment.splits.iter().copied().zip(pieces).collect())

@@ -12,7 +12,7 @@ use super::format::{self, HEAD_AT, Head, SplitResult};
 use crate::{
     Error, Output,
     ledger::entry::checksum,
-    part::{Piece, codec::Spilled},
+    part::{Piece, codec::CompressedPieces},
     paths::{self, CHECKPOINTS},
 };
 
@@ -214,7 +214,7 @@ fn damaged(url: &str) -> Error {
 }
 
 impl Output {
-    /// The intact checkpoints of a drop, of whatever digest.
+    /// Reads all intact checkpoints of a drop.
     ///
     /// # Errors
     /// The store's, or [`Error::Link`].
@@ -277,12 +277,12 @@ impl Output {
     ///
     /// # Errors
     /// The store's, or [`Error::Checkpoint`].
-    pub async fn read_stored(&self, stored: &StoredPart) -> Result<Spilled, Error> {
+    pub async fn read_stored(&self, stored: &StoredPart) -> Result<CompressedPieces, Error> {
         let bytes = self.get(&stored.path, stored.start..stored.end).await?;
         if XxHash3_64::oneshot(&bytes) != stored.xxh3 {
             return Err(damaged(&self.location.url_of(&stored.path)));
         }
-        Ok(Spilled::of(bytes))
+        Ok(CompressedPieces::of(bytes))
     }
 
     /// Reads a range of an object.

@@ -85,14 +85,6 @@ impl Output {
             .map_err(|source| Error::store(self.location.url_of(&name), source))
     }
 
-    /// Reads a staged file back.
-    ///
-    /// # Errors
-    /// Errors of the store.
-    pub async fn read_staged(&self, attempt: &str, path: &str) -> Result<bytes::Bytes, Error> {
-        self.location.read(&staged(attempt, path)).await
-    }
-
     /// Makes sure that all files of a drop are in the stage with their sizes, before its entry lists them.
     pub(crate) async fn check_staged(&self, entry: &Entry) -> Result<(), Error> {
         let stage = self.location.path(&stage_of(&entry.attempt)?)?;

@@ -1,4 +1,4 @@
-//! Encodes pieces as bytes, to send them between processes and to store them in the stage while memory is short.
+//! Encodes pieces as bytes, to send them between processes and to store them in checkpoints.
 //!
 //! ```text
 //! [length of head: u32 LE] [head: JSON] [rows: Arrow IPC stream]      for each piece
@@ -92,11 +92,11 @@ pub fn decode(mut bytes: &[u8]) -> Result<Vec<Piece>, ArrowError> {
     Ok(pieces)
 }
 
-/// Compressed pieces, as they are stored in the stage. Kept text may be long.
+/// Compressed pieces, as checkpoints hold them. Kept text may be long.
 #[derive(Clone, Debug)]
-pub struct Spilled(Bytes);
+pub struct CompressedPieces(Bytes);
 
-impl Spilled {
+impl CompressedPieces {
     /// Compresses pieces.
     ///
     /// # Errors
@@ -106,12 +106,12 @@ impl Spilled {
         Ok(Self(bytes.into()))
     }
 
-    /// Takes bytes that [`Spilled::into_bytes`] has returned.
+    /// Takes bytes that [`CompressedPieces::into_bytes`] has returned.
     pub fn of(bytes: Bytes) -> Self {
         Self(bytes)
     }
 
-    /// Returns the bytes to stage.
+    /// Returns the bytes to store.
     pub fn into_bytes(self) -> Bytes {
         self.0
     }

@@ -15,20 +15,20 @@ use super::{
     files, kept,
     pieces::Piece,
 };
-use crate::{ledger::entry::RowCounts, part::codec::Spilled};
+use crate::{ledger::entry::RowCounts, part::codec::CompressedPieces};
 
-/// Removes duplicate ids, then sorts and encodes the rows of a part, which are in `pieces` and in `spilled` pieces. If the
-/// kept columns take more than `held_bytes`, the columns of spilled pieces stay compressed until they are written.
+/// Removes duplicate ids, then sorts and encodes the rows of a part, which are in `pieces` and in `compressed` pieces. If the
+/// kept columns take more than `held_bytes`, the columns of compressed pieces stay compressed until they are written.
 ///
 /// # Errors
 /// If pieces of the part do not have the same columns.
 pub fn finish(
     pieces: Vec<Piece>,
-    spilled: Vec<Spilled>,
+    compressed: Vec<CompressedPieces>,
     held_bytes: u64,
     label: &PartLabel,
 ) -> Result<(Vec<EncodedFile>, RowCounts), ArrowError> {
-    let (pieces, kept) = kept::Kept::take_from(pieces, spilled, held_bytes)?;
+    let (pieces, kept) = kept::Kept::take_from(pieces, compressed, held_bytes)?;
     let objects: HashMap<u32, String> = pieces
         .iter()
         .map(|piece| (piece.object_index, piece.object.clone()))

@@ -16,7 +16,7 @@ use super::{
     photoz::PHOTOZ,
     pieces::Piece,
 };
-use crate::{galaxy::kept::comparable, part::codec::Spilled};
+use crate::{galaxy::kept::comparable, part::codec::CompressedPieces};
 
 /// Whether a column of a piece is a kept column. Only rows of `photoz/` have kept columns.
 fn is_kept(folder: Folder, name: &str) -> bool {
@@ -49,18 +49,18 @@ struct Group {
     bytes: u64,
     /// The kept columns of each piece, or `None` while they are compressed.
     here: Option<Vec<RecordBatch>>,
-    spilled: Option<Spilled>,
+    compressed: Option<CompressedPieces>,
 }
 
 impl Kept {
     /// Takes the kept columns out of pieces, and returns the pieces without these columns. If the columns take more than
-    /// `held_bytes`, the columns of spilled pieces stay compressed.
+    /// `held_bytes`, the columns of compressed pieces stay compressed.
     ///
     /// # Errors
-    /// If pieces have columns of different types, or were not spilled by [`Spilled::new`].
+    /// If pieces have columns of different types, or were not compressed by [`CompressedPieces::new`].
     pub fn take_from(
         pieces: Vec<Piece>,
-        spilled: Vec<Spilled>,
+        compressed: Vec<CompressedPieces>,
         held_bytes: u64,
     ) -> Result<(Vec<Piece>, Self), ArrowError> {
         let mut kept = Self {
@@ -69,16 +69,16 @@ impl Kept {
         };
         let mut own = kept.add(pieces, None)?;
         let (mut bytes, mut fit) = (kept.groups[0].bytes, true);
-        for spilled in spilled {
-            own.extend(kept.add(spilled.pieces()?, Some(spilled))?);
+        for compressed in compressed {
+            own.extend(kept.add(compressed.pieces()?, Some(compressed))?);
             bytes += kept.groups.last().map_or(0, |group| group.bytes);
             fit &= bytes <= held_bytes;
             if !fit {
-                let spilled = kept
+                let compressed = kept
                     .groups
                     .iter_mut()
-                    .filter(|group| group.spilled.is_some());
-                spilled.for_each(|group| group.here = None);
+                    .filter(|group| group.compressed.is_some());
+                compressed.for_each(|group| group.here = None);
             }
         }
         kept.fields = agreed(&kept.heads)?;
@@ -93,14 +93,14 @@ impl Kept {
     fn add(
         &mut self,
         pieces: Vec<Piece>,
-        spilled: Option<Spilled>,
+        compressed: Option<CompressedPieces>,
     ) -> Result<Vec<Piece>, ArrowError> {
         let (mut own, mut here) = (Vec::new(), Vec::new());
         let mut group = Group {
             rows: 0,
             bytes: 0,
             here: None,
-            spilled,
+            compressed,
         };
         for mut piece in pieces {
             if piece.folder == Folder::Photoz {
@@ -117,7 +117,7 @@ impl Kept {
                 here.push(kept);
             }
             piece.rows = columns(&piece, false)?;
-            if group.spilled.is_some() {
+            if group.compressed.is_some() {
                 // A decoded piece is one buffer, which any of its columns would keep in memory.
                 let all = UInt32Array::from_iter_values(0..piece.rows.num_rows() as u32);
                 piece.rows = take_record_batch(&piece.rows, &all)?;
@@ -185,10 +185,10 @@ impl Group {
     }
 
     fn pieces(&self, fields: &[FieldRef]) -> Result<Cow<'_, [RecordBatch]>, ArrowError> {
-        match (&self.here, &self.spilled) {
+        match (&self.here, &self.compressed) {
             (Some(here), _) => Ok(Cow::Borrowed(here)),
-            (None, Some(spilled)) => {
-                let pieces = spilled.pieces()?.into_iter();
+            (None, Some(compressed)) => {
+                let pieces = compressed.pieces()?.into_iter();
                 let pieces = pieces.filter(|piece| piece.folder == Folder::Photoz);
                 let kept = pieces.map(|piece| columns(&piece, true));
                 let kept = kept.collect::<Result<Vec<_>, _>>()?;

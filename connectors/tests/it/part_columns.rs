@@ -6,7 +6,7 @@ use arrow::{
     datatypes::Float32Type,
 };
 use hubbleflow_connectors::{
-    codec::Spilled,
+    codec::CompressedPieces,
     part::{PartLabel, Piece, finish},
 };
 use testkit::*;
@@ -124,13 +124,13 @@ async fn kept_text_that_waits_compressed_makes_the_same_files() {
     let pieces = predicted(&here, &["note"]).await;
     let (expected, rows) = finish(pieces.clone(), Vec::new(), u64::MAX, &label(0)).unwrap();
     assert_eq!(rows.written, 4000);
-    let spilled = |pieces: &[Piece]| {
-        let bytes = Spilled::new(pieces).unwrap().into_bytes();
-        Spilled::of(bytes)
+    let compressed = |pieces: &[Piece]| {
+        let bytes = CompressedPieces::new(pieces).unwrap().into_bytes();
+        CompressedPieces::of(bytes)
     };
     for held_bytes in [0, 1 << 20, u64::MAX] {
         let (here, stage) = pieces.split_at(1);
-        let stage = stage.chunks(2).map(spilled).collect();
+        let stage = stage.chunks(2).map(compressed).collect();
         let (files, again) = finish(here.to_vec(), stage, held_bytes, &label(0)).unwrap();
         assert_eq!((again, &files[0].record), (rows, &expected[0].record));
     }

@@ -1,5 +1,5 @@
-//! SIGTERM and SIGINT: the first asks the process to store what is done and to end within ten seconds, the second ends it
-//! at once.
+//! Takes SIGTERM and SIGINT. The first signal asks the process to store finished results and to end within ten seconds.
+//! The second signal ends the process at once.
 use std::sync::atomic::{AtomicI32, Ordering};
 
 use hubbleflow::{Stop, Stopper};
@@ -31,7 +31,7 @@ pub fn stop_on_signals() -> Result<Stop, Error> {
         let (signal, name) = wait(&signals);
         ASKED.store(signal, Ordering::Relaxed);
         tell(format_args!(
-            "{name}: ending within 10 s, after what is done is stored (tell all processes of a cluster); a second one ends at once"
+            "{name}: ending within 10 s; finished results are stored first (in a cluster, tell all processes); a second signal ends at once"
         ));
         stopper.stop();
         let (signal, name) = wait(&signals);

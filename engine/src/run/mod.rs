@@ -31,7 +31,7 @@ use lead::Lead;
 use prepare::{Prepared, prepare};
 use process::{End, Process, Settle};
 
-/// How long drops in flight may take to be committed when the run is told to end. After that, what is done of them is stored.
+/// How long drops in flight may take to be committed when the run is told to end. After that, finished results are stored.
 const SETTLE_MAX: Duration = Duration::from_secs(4);
 
 impl Job {

@@ -22,9 +22,9 @@ use crate::{Job, Observer, clock::clock, cluster::Lost, dataflow};
 
 /// How long a worker that waits for work does not look whether another worker has panicked.
 const PATIENCE: Duration = Duration::from_millis(500);
-/// How long a process that leaves may take to store what is done.
+/// How long a process that leaves may take to store finished results.
 const LEAVE_MAX: Duration = Duration::from_millis(4500);
-/// How long a process of a cluster stays when all it has done is stored.
+/// How long a process of a cluster stays after it has stored its results.
 const LEAVE_MIN: Duration = Duration::from_secs(2);
 
 /// What the workers of this process share.
@@ -81,7 +81,7 @@ impl Process {
         self.end.panicked.get().is_some() || self.lost.reason().is_some()
     }
 
-    /// Whether the process is told to leave and what is done is stored, or does not get stored in time.
+    /// Whether the process was told to leave, and has stored its finished results or has run out of time.
     fn may_leave(&self) -> bool {
         if !self.job.shutdown.is_asked() {
             return false;

@@ -4,7 +4,7 @@
 //! predictions ── collect ── store ── hold ──► parcels
 //!                bundles    one      in memory, or in the checkpoint alone
 //! ```
-//! A worker stores what it has predicted from time to time, so that a crash loses seconds. The results stay in memory
+//! A worker stores its results from time to time, so that a crash loses seconds. The results stay in memory
 //! until their drop is complete, unless they weigh too much: then the checkpoint is read again when the part is written.
 mod collect;
 mod hold;
@@ -17,18 +17,18 @@ use tokio::runtime::Handle;
 
 use crate::{Clock, Flow, Parcel, Predictions, Shutdown};
 
-/// What checkpoints of one process need.
+/// Stores and holds the results of one process.
 #[derive(Clone, Debug)]
 pub struct Checkpointer {
     /// The checkpoints of the job.
     pub checkpoints: Checkpoints,
-    /// How often a worker stores what it has predicted. Zero stores only what does not fit into memory.
+    /// How often a worker stores its results. Zero stores only results that do not fit into memory.
     pub every: Duration,
     /// Upper bound on the results that a worker keeps in memory, in bytes.
     pub held_bytes: u64,
     /// The bound on bytes in flight: nothing is read while too much waits to be stored.
     pub budget: Budget,
-    /// Tells when the process is about to leave.
+    /// Says when the process is about to leave.
     pub shutdown: Shutdown,
     /// The runtime for encoding and requests.
     pub runtime: Handle,

@@ -67,26 +67,26 @@ fn records(staged: &[Staged]) -> Vec<FileRecord> {
 
 #[test]
 fn parts_that_waited_in_checkpoints_are_the_same_files() {
-    let ((in_memory, plan), (spilling, same_plan)) = (survey(), survey());
+    let ((in_memory, plan), (storing, same_plan)) = (survey(), survey());
     let whole = stage(&in_memory, &plan, u64::MAX);
-    let spilled = stage(&spilling, &same_plan, 4_000);
+    let stored = stage(&storing, &same_plan, 4_000);
     assert!(
         whole
             .iter()
-            .chain(&spilled)
+            .chain(&stored)
             .all(|staged| staged.failures.is_empty())
     );
 
     let count = |survey: &Survey| survey.written("_hubbleflow/checkpoints").len();
     assert_eq!(count(&in_memory), 0);
     assert!(
-        count(&spilling) > 1,
+        count(&storing) > 1,
         "nothing was stored, so nothing is tested"
     );
 
-    assert_eq!(records(&whole), records(&spilled));
+    assert_eq!(records(&whole), records(&stored));
     let files = |survey: &Survey| survey.written("_hubbleflow/staging");
-    assert!(files(&in_memory) == files(&spilling), "the bytes differ");
+    assert!(files(&in_memory) == files(&storing), "the bytes differ");
     assert!(
         files(&in_memory).len() > 3,
         "three parts of photoz/ at least, and rejects"

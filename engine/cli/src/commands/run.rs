@@ -47,7 +47,7 @@ pub(crate) fn run(
         }
     }
     if summary.is_stopped && leader {
-        tell("ended before all was done: what is done is stored, and the next start goes on");
+        tell("ended early: finished results are stored, and the next run goes on from them");
     }
     // A watch ends when it is told to. A run that is told to end has not done what it should.
     Ok(

@@ -41,11 +41,13 @@ pub async fn a_drop_is_staged_committed_and_published(here: &Location) {
     let (output, mut ledger) = (Output::new(here.clone()), Ledger::open(here).await.unwrap());
     stage(here, "first", &files).await;
     output
-        .stage("first", "spill/0000-0", b"rows".to_vec())
+        .stage("first", "left-over", b"rows".to_vec())
         .await
         .unwrap();
     assert_eq!(
-        output.read_staged("first", "spill/0000-0").await.unwrap(),
+        here.read(&connectors::paths::staged("first", "left-over"))
+            .await
+            .unwrap(),
         "rows"
     );
     assert!(
