@@ -27,22 +27,22 @@ use crate::{DropId, Flow, Predictions, predictions::ChunkResult};
 /// # use night::Night;
 /// use connectors::checkpoint::{Task, Work};
 /// use hubbleflow_operators::{Deal, HandedBack};
-/// use timely::dataflow::operators::{Capture, ConnectLoop, Feedback, ToStream, capture::Extract, vec::Map};
+/// use timely::dataflow::operators::{ConnectLoop, Feedback, Inspect, ToStream, vec::Map};
 /// # let night = Night::of_two_galaxies();
 /// # let splits = night.splits();
 ///
 /// let expected: Vec<Task> = splits.clone().map(Task::Read).collect();
 /// let work = Work::from(splits);
-/// let dealt = timely::example(move |scope| {
+/// let (sender, dealt) = std::sync::mpsc::channel();
+/// timely::example(move |scope| {
 ///     let (around, handed_back) = scope.feedback(1);
 ///     let dealt = [work].to_stream(scope).container::<Vec<_>>().deal(handed_back, 1);
 ///     // Worker 0 finishes each split at once, and hands it back.
 ///     let done = HandedBack { worker: 0, splits: 1, failed_object: None };
 ///     dealt.clone().map(move |_task| done).connect_loop(around);
-///     dealt.capture()
+///     dealt.inspect(move |task| sender.send(task.clone()).unwrap());
 /// });
-/// let dealt: Vec<Task> = dealt.extract().into_iter().flat_map(|(_time, tasks)| tasks).collect();
-/// assert_eq!(dealt, expected);
+/// assert_eq!(dealt.iter().collect::<Vec<Task>>(), expected);
 /// ```
 pub trait Deal<'s> {
     /// Gives each worker tasks of `in_hand` splits, and then more as the worker hands splits back. Tasks are dealt in their

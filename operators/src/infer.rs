@@ -62,7 +62,7 @@ impl Inference {
 /// # use night::{Night, TenthOfMagR, rules};
 /// # use connectors::part::Folder;
 /// use arrow::{array::AsArray, datatypes::Float32Type};
-/// use hubbleflow_operators::{Infer, Inference, Read, Validate};
+/// use hubbleflow_operators::{Infer, Inference, Predictions, Read, Validate};
 /// use timely::dataflow::operators::{Inspect, ToStream};
 /// # let night = Night::of_two_galaxies();
 /// # let (splits, reader, clock) = (night.splits().collect::<Vec<_>>(), night.reader(), night.reader().clock);
@@ -71,12 +71,14 @@ impl Inference {
 /// let inference = Inference::new(vec![Box::new(TenthOfMagR)], 256, clock)?;
 /// timely::example(move |scope| {
 ///     let splits = splits.to_stream(scope).container::<Vec<_>>();
-///     splits.read(&reader).validate(rules(), clock).infer(&inference).inspect(|parcel| {
-///         let piece = parcel.content.as_ref().unwrap();
-///         match piece.folder {
-///             Folder::Photoz => assert_eq!(piece.rows["z_phot"].as_primitive::<Float32Type>().values(), &[1.7]),
-///             Folder::Rejects => assert_eq!(piece.rows.num_rows(), 1),
-///             Folder::SpecZ => unreachable!(),
+///     splits.read(&reader).validate(rules(), clock).infer(&inference).inspect(|predictions| {
+///         let Predictions::Chunk(chunk) = predictions else { unreachable!() };
+///         for piece in chunk.pieces.as_ref().unwrap() {
+///             match piece.folder {
+///                 Folder::Photoz => assert_eq!(piece.rows["z_phot"].as_primitive::<Float32Type>().values(), &[1.7]),
+///                 Folder::Rejects => assert_eq!(piece.rows.num_rows(), 1),
+///                 Folder::SpecZ => unreachable!(),
+///             }
 ///         }
 ///     });
 /// });

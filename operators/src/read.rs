@@ -46,28 +46,18 @@ pub struct ReadRows {
 
 /// Reads splits.
 /// ```
-/// # use std::{sync::Arc, time::Duration};
-/// # use connectors::{Catalog, Cut, DropBy, Location, ObjectRef, Split, budget::Budget};
-/// # use connectors::galaxy::{ColumnNames, FileKind, Request};
-/// use hubbleflow_operators::{Read, Reader};
+/// # mod night { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/doctest/night.rs")); }
+/// # use night::Night;
+/// use hubbleflow_operators::Read;
 /// use timely::dataflow::operators::{Inspect, ToStream};
-/// # let runtime = tokio::runtime::Runtime::new().unwrap();
-/// # let folder = tempfile::tempdir().unwrap();
-/// # let place = Location::open(folder.path().to_str().unwrap(), &[]).unwrap();
-/// # let request = Request { names: ColumnNames::default(), keep: vec![], needs_cutouts: false, needs_mags: true, cutout_px: 1 };
-/// # let catalog = Arc::new(Catalog::new(place, DropBy::Child, request));
-/// # let object = ObjectRef { path: "night-1/a.parquet".to_owned(), etag: None, bytes: 1_000 };
-/// # let cut = Cut { row_groups: 0..1, rows: 0..1, chunk_rows: 1, streamed: false };
-/// # let (drop, attempt, kind) = ("night-1".to_owned(), "first".to_owned(), FileKind::Galaxies);
-/// # let split = Split { drop, attempt, number: 0, kind, parts: 1, keep: Default::default(), object, object_index: 0, cut };
+/// # let night = Night::of_two_galaxies();
+/// # let (mut split, reader) = (night.splits().next().unwrap(), night.reader());
 ///
-/// let (budget, runtime) = (Budget::new(1 << 20), runtime.handle().clone());
-/// let reader = Reader { catalog, budget, runtime, splits_in_hand: 2, clock: || Duration::ZERO };
+/// split.object.path = "night-1/gone.parquet".to_owned();
 /// timely::example(move |scope| {
-///     // A split of an object that is not there.
 ///     [split].to_stream(scope).container::<Vec<_>>().read(&reader).inspect(|rows| {
 ///         let failure = rows.as_ref().unwrap_err();
-///         assert!(failure.reason.contains("night-1/a.parquet: not found"), "{}", failure.reason);
+///         assert!(failure.reason.contains("night-1/gone.parquet: not found"), "{}", failure.reason);
 ///     });
 /// });
 /// ```
