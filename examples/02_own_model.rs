@@ -27,6 +27,7 @@ use tokio::runtime::Runtime;
 /// `z = c · (1, x, x ⊗ x)` with `x = (u-g, g-r, r-i, i-z, r)`.
 struct Quadratic {
     id: String,
+    needs: Needs,
     /// `[term, 1]` float64.
     coefficients: Tensor,
 }
@@ -42,6 +43,7 @@ impl Quadratic {
         }
         Ok(Self {
             id: format!("{:016x}", hasher.finish()),
+            needs: Needs::of_mags(["u", "g", "r", "i", "z"]),
             coefficients,
         })
     }
@@ -67,15 +69,8 @@ impl Model for Quadratic {
         "quadratic in colours"
     }
 
-    fn cutout_px(&self) -> usize {
-        1
-    }
-
-    fn needs(&self) -> Needs {
-        Needs {
-            cutouts: false,
-            mags: true,
-        }
+    fn needs(&self) -> &Needs {
+        &self.needs
     }
 
     fn forward(&self, inputs: &Inputs) -> Result<Tensor, Error> {
@@ -92,6 +87,7 @@ impl Model for Quadratic {
     fn replica(&self) -> Result<Box<dyn Model>, Error> {
         Ok(Box::new(Self {
             id: self.id.clone(),
+            needs: self.needs.clone(),
             coefficients: self.coefficients.shallow_clone(),
         }))
     }

@@ -27,7 +27,7 @@ pub fn build<'s>(
     let tasks = work.deal(handed_back, job.reader.splits_in_hand);
     let (adopted, splits) = tasks.adopt(&job.checkpointer);
     let galaxies = splits.read(&job.reader);
-    let judged = galaxies.validate(job.plan.rules, job.reader.clock);
+    let judged = galaxies.validate(job.plan.rules.clone(), job.reader.clock);
     let photoz = judged.infer(&job.inference).concat(adopted);
     photoz.clone().hand_back().connect_loop(around);
 

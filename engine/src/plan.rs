@@ -81,8 +81,8 @@ impl Plan {
                 catalog.url, out.url
             )));
         }
-        let (needs, cutout_px) = (model.needs(), model.cutout_px());
-        let rules = settings.rows.rules(needs, cutout_px)?;
+        let needs = model.needs();
+        let rules = settings.rows.rules(needs)?;
         if settings.split_bytes == 0 {
             return Err(usage("--split-bytes is 0; 25MB is a good size".to_owned()));
         }
@@ -90,9 +90,9 @@ impl Plan {
         let request = Request {
             names: settings.rows.names()?,
             keep: settings.keep.clone(),
-            needs_cutouts: needs.cutouts,
-            needs_mags: needs.mags,
-            cutout_px,
+            needs_cutouts: needs.cutouts.is_some(),
+            needs_mags: needs.mags_required,
+            cutout_px: needs.cutouts.as_ref().map_or(1, |cutouts| cutouts.px),
         };
         Ok(Self {
             settings: for_ledger(settings, &catalog.url),

@@ -61,12 +61,11 @@ impl RowSettings {
     ///
     /// # Errors
     /// [`Error::Usage`] if no value can lie between two bounds.
-    pub fn rules(&self, needs: Needs, cutout_px: usize) -> Result<Rules, Error> {
+    pub fn rules(&self, needs: &Needs) -> Result<Rules, Error> {
         self.check_mags()?;
         self.check_z_spec()?;
         Ok(Rules {
-            needs,
-            cutout_px,
+            needs: needs.clone(),
             mag_min: self.mag_min,
             mag_max: self.mag_max,
             z_spec_min: self.z_spec_min,

@@ -16,13 +16,14 @@ use std::path::Path;
 use tch::{Device, Kind, Tensor};
 
 use crate::checkpoint::Checkpoint;
-use crate::config::{Branch, Config};
+use crate::config::Config;
 use crate::cuda::{self, Lane};
 use crate::directory::Directory;
 use crate::error::Error;
 use crate::fast::{Backend, FoldedNetwork};
-use crate::inputs::{Inputs, Needs};
+use crate::inputs::Inputs;
 use crate::model::{self, Model};
+use crate::needs::Needs;
 use crate::network::{Network, Taps};
 
 use crate::precision::Precision;
@@ -32,6 +33,7 @@ use crate::precision::Precision;
 pub struct AstroMae {
     id: String,
     config: Config,
+    needs: Needs,
     /// The weights as they were read, for [`AstroMae::taps`].
     weights: Checkpoint,
     device: Device,
@@ -81,13 +83,15 @@ impl AstroMae {
     ) -> Result<Self, Error> {
         let Backend { device, kind, .. } = backend;
         let folded = FoldedNetwork::new(&checkpoint, config, backend)?;
+        let needs = config.needs();
         Ok(Self {
             id: id.to_owned(),
             config: config.clone(),
             weights: checkpoint,
             device,
             kind,
-            lane: lane(&folded, device, config)?,
+            lane: lane(&folded, device, &needs)?,
+            needs,
             folded,
         })
     }
@@ -101,17 +105,17 @@ impl AstroMae {
     /// [`Error::Inputs`] if the batch does not fit the model, [`Error::Torch`] if libtorch cannot compute.
     ///
     /// ```
-    /// use hubbleflow_models::{AstroMae, Config, Precision, init};
+    /// use hubbleflow_models::{AstroMae, Config, Model, Precision, init};
     /// let dir = tempfile::tempdir().unwrap();
     /// init::init(dir.path(), &Config::preset("astromae-tiny").unwrap(), "")?;
     /// let model = AstroMae::load(dir.path(), tch::Device::Cpu, Precision::Fp32)?;
-    /// let taps = model.taps(&init::inputs(2, 32)?)?;
+    /// let taps = model.taps(&init::inputs(2, model.needs())?)?;
     /// assert_eq!(taps.vit_block.unwrap().size(), [2, 1096]);
     /// # Ok::<(), hubbleflow_models::Error>(())
     /// ```
     pub fn taps(&self, inputs: &Inputs) -> Result<Taps, Error> {
         let _guard = tch::no_grad_guard();
-        let inputs = inputs.checked(self.needs(), self.cutout_px())?;
+        let inputs = inputs.checked(&self.needs)?;
         let to_device = |t: &Tensor| t.f_to_device(self.device);
         let cutouts = inputs.cutouts.as_ref().map(to_device).transpose()?;
         let mags = inputs.mags.as_ref().map(to_device).transpose()?;
@@ -130,12 +134,8 @@ impl Model for AstroMae {
         &self.config.name
     }
 
-    fn cutout_px(&self) -> usize {
-        self.config.cutout_px
-    }
-
-    fn needs(&self) -> Needs {
-        needs(&self.config)
+    fn needs(&self) -> &Needs {
+        &self.needs
     }
 
     fn host_tensor(&self, shape: &[i64]) -> Result<Tensor, Error> {
@@ -150,7 +150,7 @@ impl Model for AstroMae {
             return Ok(Tensor::f_zeros([0], (Kind::Float, Device::Cpu))?);
         }
         let _guard = tch::no_grad_guard();
-        let inputs = inputs.checked(self.needs(), self.cutout_px())?;
+        let inputs = inputs.checked(&self.needs)?;
         Ok(match &self.lane {
             Some(lane) => lane.forward(&inputs)?,
             None => self.folded.forward(&inputs)?,
@@ -162,30 +162,23 @@ impl Model for AstroMae {
         Ok(Box::new(Self {
             id: self.id.clone(),
             config: self.config.clone(),
+            needs: self.needs.clone(),
             weights: self.weights.share(),
             device: self.device,
             kind: self.kind,
-            lane: lane(&folded, self.device, &self.config)?,
+            lane: lane(&folded, self.device, &self.needs)?,
             folded,
         }))
     }
 }
 
 /// Captures the network on a stream if the device is a GPU.
-fn lane(folded: &FoldedNetwork, device: Device, config: &Config) -> Result<Option<Lane>, Error> {
+fn lane(folded: &FoldedNetwork, device: Device, needs: &Needs) -> Result<Option<Lane>, Error> {
     match device {
         Device::Cuda(gpu) => {
-            let lane = Lane::new(folded, gpu, needs(config), config.cutout_px)?;
+            let lane = Lane::new(folded, gpu, needs)?;
             Ok(Some(lane))
         }
         _ => Ok(None),
-    }
-}
-
-/// The inputs that a network of this configuration uses.
-fn needs(config: &Config) -> Needs {
-    Needs {
-        cutouts: config.has(Branch::Encoder) || config.has(Branch::Inception),
-        mags: config.has(Branch::Magnitude),
     }
 }

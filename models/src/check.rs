@@ -44,7 +44,7 @@ pub struct Check {
 /// ```
 pub fn check(dir: &Path, device: Device, precision: Precision) -> Result<Check, Error> {
     let model = load(dir, device, precision)?;
-    let output = model.forward(&init::inputs(4, model.cutout_px())?)?;
+    let output = model.forward(&init::inputs(4, model.needs())?)?;
     let z_phot = Vec::<f32>::try_from(&output)?;
     Ok(Check {
         name: model.name().to_owned(),

@@ -15,14 +15,14 @@
 
 use std::path::Path;
 
-use tch::Tensor;
+use tch::{TchError, Tensor};
 
-use crate::bands::BANDS;
 use crate::config::Config;
 use crate::directory::{CONFIG_FILE, Directory, WEIGHTS_FILE};
 use crate::error::Error;
 use crate::inputs::Inputs;
 use crate::layout::{TensorEntry, layout};
+use crate::needs::{CutoutNeeds, Needs};
 use crate::tensor_file::f32_bytes;
 
 /// Writes a model directory of `config` with weights that follow the rule. The name in its `config.json` says that it is
@@ -158,39 +158,46 @@ fn position_table(width: usize, grid: usize) -> Vec<f32> {
     table
 }
 
-/// Makes a batch of inputs that follows the same rule: a Gaussian galaxy in noise, and magnitudes between 15 and 21.
+/// Makes a batch of the inputs in `needs` that follows the same rule: a Gaussian galaxy in noise, and magnitudes between 15 and 21.
 ///
 /// # Errors
 /// [`Error::Torch`] if there is not enough memory.
 ///
 /// ```
-/// let inputs = hubbleflow_models::init::inputs(2, 32)?;
+/// use hubbleflow_models::{Config, init};
+/// let inputs = init::inputs(2, &Config::preset("astromae").unwrap().needs())?;
 /// assert_eq!(inputs.cutouts.unwrap().size(), [2, 5, 32, 32]);
 /// assert_eq!(inputs.mags.unwrap().size(), [2, 5]);
 /// # Ok::<(), hubbleflow_models::Error>(())
 /// ```
-pub fn inputs(batch: usize, cutout_px: usize) -> Result<Inputs, Error> {
+pub fn inputs(batch: usize, needs: &Needs) -> Result<Inputs, Error> {
+    let cutouts = needs.cutouts.as_ref().map(|needs| cutouts(batch, needs));
+    let mags = (!needs.mags.is_empty()).then(|| mags(batch, needs.mags.len()));
+    Ok(Inputs {
+        cutouts: cutouts.transpose()?,
+        mags: mags.transpose()?,
+    })
+}
+
+fn cutouts(batch: usize, needs: &CutoutNeeds) -> Result<Tensor, TchError> {
     let (noise, amplitude) = (Uniform::new("input.image"), Uniform::new("input.amp"));
-    let centre = (cutout_px as f64 - 1.0) / 2.0;
-    let plane = cutout_px * cutout_px;
+    let (bands, px) = (needs.bands.len(), needs.px);
+    let (centre, plane) = ((px as f64 - 1.0) / 2.0, px * px);
     let pixel = |i: usize| {
-        let (x, y) = (
-            (i % cutout_px) as f64 - centre,
-            (i % plane / cutout_px) as f64 - centre,
-        );
+        let (x, y) = ((i % px) as f64 - centre, (i % plane / px) as f64 - centre);
         let galaxy = (-(x * x + y * y) / 18.0).exp();
         (0.3 * noise.s(i) + (1.0 + 4.0 * amplitude.u(i / plane)) * galaxy) as f32
     };
+    let pixels: Vec<f32> = (0..batch * bands * plane).map(pixel).collect();
+    let shape = [batch, bands, px, px].map(|side| side as i64);
+    Tensor::f_from_slice(&pixels)?.f_reshape(shape)
+}
+
+fn mags(batch: usize, bands: usize) -> Result<Tensor, TchError> {
     let magnitude = Uniform::new("input.mag");
-    let cutouts: Vec<f32> = (0..batch * BANDS.len() * plane).map(pixel).collect();
-    let mags: Vec<f32> = (0..batch * BANDS.len())
-        .map(|i| (15.0 + 6.0 * magnitude.u(i)) as f32)
-        .collect();
-    let (batch, bands, side) = (batch as i64, BANDS.len() as i64, cutout_px as i64);
-    Ok(Inputs {
-        cutouts: Some(Tensor::f_from_slice(&cutouts)?.f_reshape([batch, bands, side, side])?),
-        mags: Some(Tensor::f_from_slice(&mags)?.f_reshape([batch, bands])?),
-    })
+    let mag = |i| (15.0 + 6.0 * magnitude.u(i)) as f32;
+    let mags: Vec<f32> = (0..batch * bands).map(mag).collect();
+    Tensor::f_from_slice(&mags)?.f_reshape([batch as i64, bands as i64])
 }
 
 #[cfg(test)]

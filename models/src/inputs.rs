@@ -1,32 +1,24 @@
-//! What a model takes: cutouts and magnitudes.
+//! A batch of cutouts and magnitudes, checked.
 
 use tch::{Kind, Tensor};
 
 use crate::error::Error;
+use crate::needs::{CutoutNeeds, Needs};
 
 /// A batch of galaxies for a model.
 #[derive(Debug)]
 pub struct Inputs {
-    /// `[batch, 5, px, px]` float32 on the CPU: bands ugriz, nanomaggies.
+    /// `[batch, band, y, x]` float32 on the CPU: nanomaggies, in the bands that the model takes.
     pub cutouts: Option<Tensor>,
-    /// `[batch, 5]` float32 on the CPU: bands ugriz, AB magnitudes.
+    /// `[batch, band]` float32 on the CPU: AB magnitudes, in the bands that the model takes.
     pub mags: Option<Tensor>,
-}
-
-/// The inputs that a model uses. The others may be missing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Needs {
-    /// Whether it uses cutouts.
-    pub cutouts: bool,
-    /// Whether it uses magnitudes.
-    pub mags: bool,
 }
 
 impl Inputs {
     /// The number of galaxies in the batch, by whichever input is there.
     ///
     /// ```
-    /// let inputs = hubbleflow_models::init::inputs(3, 32)?;
+    /// let inputs = hubbleflow_models::init::inputs(3, &hubbleflow_models::Needs::of_mags(["g", "r"]))?;
     /// assert_eq!(inputs.batch(), 3);
     /// # Ok::<(), hubbleflow_models::Error>(())
     /// ```
@@ -35,25 +27,28 @@ impl Inputs {
         first.and_then(|t| t.size().first().copied()).unwrap_or(0) as usize
     }
 
-    /// Takes the inputs in `needs`, checks their shapes, and crops cutouts to `cutout_px`.
+    /// Takes the inputs in `needs`, checks their shapes, and crops cutouts to their side.
     ///
     /// The results begin at a multiple of 64 bytes, because the last bits of a product can depend on it. Tensors that
     /// begin elsewhere are copied.
     ///
     /// # Errors
     /// [`Error::Inputs`] if an input is missing or has another shape.
-    pub(crate) fn checked(&self, needs: Needs, cutout_px: usize) -> Result<Inputs, Error> {
-        let cutouts = match (&self.cutouts, needs.cutouts) {
-            (_, false) => None,
-            (None, true) => return Err(Error::Inputs("it needs cutouts".to_owned())),
-            (Some(cutouts), true) => Some(cropped(cutouts, cutout_px as i64)?),
+    pub(crate) fn checked(&self, needs: &Needs) -> Result<Inputs, Error> {
+        let cutouts = match (&self.cutouts, &needs.cutouts) {
+            (_, None) => None,
+            (None, Some(_)) => return Err(Error::Inputs("it needs cutouts".to_owned())),
+            (Some(cutouts), Some(needs)) => Some(cropped(cutouts, needs)?),
         };
-        let mags = match (&self.mags, needs.mags) {
+        let bands = needs.mags.len() as i64;
+        let mags = match (&self.mags, needs.mags_required) {
             (_, false) => None,
             (None, true) => return Err(Error::Inputs("it needs magnitudes".to_owned())),
             (Some(mags), true) => match mags.size()[..] {
-                [_, 5] if mags.kind() == Kind::Float => Some(aligned(mags.f_contiguous()?)?),
-                _ => return Err(misshapen("mags", "[batch, 5]", mags)),
+                [_, found] if found == bands && mags.kind() == Kind::Float => {
+                    Some(aligned(mags.f_contiguous()?)?)
+                }
+                _ => return Err(misshapen("mags", &format!("[batch, {bands}]"), mags)),
             },
         };
         match (&cutouts, &mags) {
@@ -67,17 +62,20 @@ impl Inputs {
     }
 }
 
-/// Crops each cutout to the `side` by `side` pixels around its centre.
-fn cropped(cutouts: &Tensor, side: i64) -> Result<Tensor, Error> {
+/// Crops each cutout to the pixels around its centre that are needed.
+fn cropped(cutouts: &Tensor, needs: &CutoutNeeds) -> Result<Tensor, Error> {
+    let (bands, side) = (needs.bands.len() as i64, needs.px as i64);
     match cutouts.size()[..] {
-        [_, 5, y, x] if y == x && x >= side && cutouts.kind() == Kind::Float => {
+        [_, found, y, x]
+            if found == bands && y == x && x >= side && cutouts.kind() == Kind::Float =>
+        {
             let start = (x - side) / 2;
             let cropped = cutouts.f_narrow(2, start, side)?.f_narrow(3, start, side)?;
             aligned(cropped.f_contiguous()?)
         }
         _ => Err(misshapen(
             "cutouts",
-            &format!("[batch, 5, px, px], px >= {side}"),
+            &format!("[batch, {bands}, px, px], px >= {side}"),
             cutouts,
         )),
     }

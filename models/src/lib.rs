@@ -2,8 +2,8 @@
 //!
 //! | tensor | shape | numbers |
 //! |---|---|---|
-//! | cutouts | `[batch, 5, px, px]` | float32, bands ugriz, nanomaggies |
-//! | mags | `[batch, 5]` | float32, bands ugriz, AB, extinction-corrected |
+//! | cutouts | `[batch, band, y, x]` | float32, the bands of [`Needs`], nanomaggies |
+//! | mags | `[batch, band]` | float32, the bands of [`Needs`], AB, extinction-corrected |
 //! | z_phot | `[batch]` | float32 |
 //!
 //! A model is a directory of two files, `config.json` ([`Config`]) and `model.safetensors` ([`layout`]). [`load`](load())
@@ -33,6 +33,7 @@ mod layers;
 pub mod layout;
 mod load;
 mod model;
+mod needs;
 mod network;
 mod precision;
 pub mod preprocess;
@@ -47,11 +48,12 @@ pub use checkpoint::Checkpoint;
 pub use config::{Architecture, Branch, Config};
 pub use directory::{CONFIG_FILE, WEIGHTS_FILE};
 pub use error::{Error, FoundShape};
-pub use inputs::{Inputs, Needs};
+pub use inputs::Inputs;
 pub use inspect::{Inspection, Module, inspect};
 pub use instruction_set::InstructionSet;
 pub use load::{load, load_with};
 pub use model::{Model, host_tensor};
+pub use needs::{CutoutNeeds, Needs};
 pub use network::Taps;
 pub use precision::Precision;
 pub use threads::single_threaded;

@@ -3,7 +3,8 @@
 use tch::{Device, Kind, Tensor};
 
 use crate::error::Error;
-use crate::inputs::{Inputs, Needs};
+use crate::inputs::Inputs;
+use crate::needs::Needs;
 
 /// A predictor of redshifts.
 ///
@@ -13,25 +14,25 @@ use crate::inputs::{Inputs, Needs};
 /// use hubbleflow_models::{Error, Inputs, Model, Needs};
 /// use tch::Tensor;
 ///
-/// struct Hubble1929;
+/// struct Hubble1929(Needs);
 ///
 /// impl Model for Hubble1929 {
 ///     fn id(&self) -> &str { "hubble-1929" }
 ///     fn name(&self) -> &str { "fainter is farther" }
-///     fn cutout_px(&self) -> usize { 32 }
-///     fn needs(&self) -> Needs { Needs { cutouts: false, mags: true } }
+///     fn needs(&self) -> &Needs { &self.0 }
 ///     fn forward(&self, inputs: &Inputs) -> Result<Tensor, Error> {
 ///         let Some(mags) = &inputs.mags else {
 ///             return Err(Error::Inputs("no magnitudes".to_owned()));
 ///         };
-///         let mag_r = mags.f_select(1, 2)?;
+///         let mag_r = mags.f_select(1, 1)?;
 ///         Ok(((mag_r - 17.77) * 0.2 * std::f64::consts::LN_10).f_exp()? * 0.1)
 ///     }
-///     fn replica(&self) -> Result<Box<dyn Model>, Error> { Ok(Box::new(Hubble1929)) }
+///     fn replica(&self) -> Result<Box<dyn Model>, Error> { Ok(Box::new(Hubble1929(self.0.clone()))) }
 /// }
 ///
-/// let mags = Tensor::from_slice(&[19.0f32, 18.2, 17.77, 17.5, 17.3]).reshape([1, 5]);
-/// let z_phot = Hubble1929.forward(&Inputs { cutouts: None, mags: Some(mags) })?;
+/// let model = Hubble1929(Needs::of_mags(["g", "r"]));
+/// let mags = Tensor::from_slice(&[18.2f32, 17.77]).reshape([1, 2]);
+/// let z_phot = model.forward(&Inputs { cutouts: None, mags: Some(mags) })?;
 /// assert!((z_phot.double_value(&[0]) - 0.1).abs() < 1e-6);
 /// # Ok::<(), Error>(())
 /// ```
@@ -45,11 +46,8 @@ pub trait Model: Send {
     /// A name for people.
     fn name(&self) -> &str;
 
-    /// The side of the cutouts that it uses, in pixels. It crops larger cutouts around their centre.
-    fn cutout_px(&self) -> usize;
-
-    /// The inputs that it uses.
-    fn needs(&self) -> Needs;
+    /// The inputs that it takes.
+    fn needs(&self) -> &Needs;
 
     /// Allocates an input of `shape`, float32 on the CPU, in the memory that the model's device reads fastest. Its values
     /// are not initialised.

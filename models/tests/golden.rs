@@ -7,7 +7,7 @@
 
 #![allow(clippy::unwrap_used)]
 
-use hubbleflow_models::{AstroMae, Config, Precision, Taps, init};
+use hubbleflow_models::{AstroMae, Config, Model, Precision, Taps, init};
 use tch::{Device, Kind, Tensor};
 
 /// The numbers of the reference for one activation.
@@ -254,7 +254,9 @@ fn assert_reproduces(preset: &str, encoder: &[Golden]) {
     let dir = tempfile::tempdir().unwrap();
     init::init(dir.path(), &Config::preset(preset).unwrap(), "").unwrap();
     let model = AstroMae::load(dir.path(), Device::Cpu, Precision::Fp32).unwrap();
-    let taps = model.taps(&init::inputs(4, 32).unwrap()).unwrap();
+    let taps = model
+        .taps(&init::inputs(4, model.needs()).unwrap())
+        .unwrap();
     for golden in encoder.iter().chain(&BESIDE) {
         assert_golden(tap(&taps, golden.tap), golden);
     }
@@ -262,7 +264,8 @@ fn assert_reproduces(preset: &str, encoder: &[Golden]) {
 
 #[test]
 fn inputs_follow_the_rule() {
-    let inputs = init::inputs(4, 32).unwrap();
+    let needs = Config::preset("astromae").unwrap().needs();
+    let inputs = init::inputs(4, &needs).unwrap();
     assert_golden(&inputs.cutouts.unwrap(), &INPUTS[0]);
     assert_golden(&inputs.mags.unwrap(), &INPUTS[1]);
 }

@@ -2,15 +2,15 @@
 //!
 //! | input | shape | type |
 //! |---|---|---|
-//! | cutouts | `[batch, 5, cutout_px, cutout_px]`, bands u g r i z | float32, nanomaggies |
-//! | mags | `[batch, 5]`, bands u g r i z | float32, AB |
+//! | cutouts | `[batch, band, y, x]` | float32, nanomaggies |
+//! | mags | `[batch, band]` | float32, AB |
 use connectors::galaxy::Galaxies;
 use models::{Error, Inputs, Needs};
 use tch::{Device, Kind, Tensor};
 
 /// Copies these rows into a batch.
 ///
-/// The copy crops cutouts to the central `cutout_px` and closes the gaps between them. `memory` makes the tensors, as
+/// The copy crops cutouts to the pixels that are needed and closes the gaps between them. `memory` makes the tensors, as
 /// [`Model::host_tensor`](models::Model::host_tensor) does.
 ///
 /// # Errors
@@ -37,8 +37,8 @@ use tch::{Device, Kind, Tensor};
 /// # let galaxies = Layout::resolve(batch.schema_ref(), &request).unwrap().decode(&batch).unwrap();
 ///
 /// // Of two galaxies, the second is to be predicted.
-/// let needs = Needs { cutouts: false, mags: true };
-/// let batch = inputs(needs, 32, &galaxies, &[1], models::host_tensor)?;
+/// let needs = Needs::of_mags(["u", "g", "r", "i", "z"]);
+/// let batch = inputs(&needs, &galaxies, &[1], models::host_tensor)?;
 /// let mags = batch.mags.unwrap();
 /// assert_eq!(mags.size(), [1, 5]);
 /// assert_eq!(Vec::<f32>::try_from(mags.flatten(0, 1)).unwrap(), [19.0, 18.0, 17.0, 16.5, 16.0]);
@@ -46,21 +46,21 @@ use tch::{Device, Kind, Tensor};
 /// # Ok::<(), models::Error>(())
 /// ```
 pub fn inputs(
-    needs: Needs,
-    cutout_px: usize,
+    needs: &Needs,
     galaxies: &Galaxies,
     rows: &[usize],
     memory: impl Fn(&[i64]) -> Result<Tensor, Error>,
 ) -> Result<Inputs, Error> {
-    let (px, batch) = (cutout_px, rows.len() as i64);
-    let cutouts = needs.cutouts.then(|| {
+    let batch = rows.len() as i64;
+    let cutouts = needs.cutouts.as_ref().map(|needs| {
+        let (bands, px) = (needs.bands.len(), needs.px);
         let cutouts = galaxies
             .cutouts
             .as_ref()
             .expect("invariant: rows without a cutout were rejected");
-        let tensor = memory(&[batch, 5, px as i64, px as i64])?;
+        let tensor = memory(&[batch, bands as i64, px as i64, px as i64])?;
         Ok::<_, Error>(filled(tensor, |pixels| {
-            for (&row, pixels) in rows.iter().zip(pixels.chunks_exact_mut(5 * px * px)) {
+            for (&row, pixels) in rows.iter().zip(pixels.chunks_exact_mut(bands * px * px)) {
                 cutouts
                     .get(row)
                     .expect("invariant: rows whose cutout is faulty were rejected")
@@ -68,13 +68,14 @@ pub fn inputs(
             }
         }))
     });
-    let mags = needs.mags.then(|| {
+    let bands = needs.mags.len();
+    let mags = needs.mags_required.then(|| {
         let mags = galaxies
             .mags
             .as_ref()
             .expect("invariant: rows without magnitudes were rejected");
-        Ok::<_, Error>(filled(memory(&[batch, 5])?, |values| {
-            for (&row, values) in rows.iter().zip(values.chunks_exact_mut(5)) {
+        Ok::<_, Error>(filled(memory(&[batch, bands as i64])?, |values| {
+            for (&row, values) in rows.iter().zip(values.chunks_exact_mut(bands)) {
                 values
                     .iter_mut()
                     .zip(mags)

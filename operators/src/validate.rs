@@ -5,18 +5,16 @@ use connectors::{
     part::{BLANK_BAND, Door, RejectReason, Z_SPEC_IGNORED},
     sky,
 };
-use models::Needs;
+use models::{CutoutNeeds, Needs};
 use timely::dataflow::{channels::pact::Pipeline, operators::generic::Operator};
 
 use crate::{Clock, Failure, Flow, ReadRows};
 
 /// The rules that a row is judged by.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Rules {
     /// The inputs that the model needs. Only these are judged.
     pub needs: Needs,
-    /// The side of the model's cutouts, in pixels.
-    pub cutout_px: usize,
     /// Magnitudes (AB) lie above this limit: tables write 0 or -9999 for a missing magnitude.
     pub mag_min: f32,
     /// Magnitudes (AB) lie below this limit.
@@ -114,8 +112,8 @@ fn judge_rows(mut rows: ReadRows, rules: &Rules, clock: Clock) -> Judged {
 /// # let request = Request { names: ColumnNames::default(), keep: vec![], needs_cutouts: false, needs_mags: true, cutout_px: 1 };
 /// # let galaxies = Layout::resolve(batch.schema_ref(), &request).unwrap().decode(&batch).unwrap();
 ///
-/// let needs = Needs { cutouts: false, mags: true };
-/// let rules = Rules { needs, cutout_px: 32, mag_min: 0.0, mag_max: 40.0, z_spec_min: -0.01, z_spec_max: 10.0 };
+/// let needs = Needs::of_mags(["u", "g", "r", "i", "z"]);
+/// let rules = Rules { needs, mag_min: 0.0, mag_max: 40.0, z_spec_min: -0.01, z_spec_max: 10.0 };
 /// // Two galaxies; the second has a declination of 95 degrees.
 /// let doors = judge(&galaxies, FileKind::Galaxies, &rules);
 /// assert_eq!(doors[0], Door::Predicted);
@@ -152,9 +150,9 @@ pub fn flags(galaxies: &Galaxies, doors: &[Door], rules: &Rules) -> Vec<i32> {
             flags |= Z_SPEC_IGNORED;
         }
         let cutout = galaxies.cutouts.as_ref().map(|cutouts| cutouts.get(row));
-        if rules.needs.cutouts
+        if let Some(needs) = &rules.needs.cutouts
             && let Some(Ok(cutout)) = cutout
-            && cutout.blank_bands(rules.cutout_px) > 0
+            && cutout.blank_bands(needs.px) > 0
         {
             flags |= BLANK_BAND;
         }
@@ -188,11 +186,11 @@ fn check_galaxy(galaxies: &Galaxies, row: usize, rules: &Rules) -> Result<(), Re
     if !sky::on_sky(ra_deg, dec_deg) {
         return Err(RejectReason::PositionOffSky { ra_deg, dec_deg });
     }
-    if rules.needs.mags {
+    if rules.needs.mags_required {
         check_mags(galaxies, row, rules)?;
     }
-    if rules.needs.cutouts {
-        check_cutout(galaxies, row, rules)?;
+    if let Some(needs) = &rules.needs.cutouts {
+        check_cutout(galaxies, row, needs)?;
     }
     Ok(())
 }
@@ -222,10 +220,10 @@ fn check_mags(galaxies: &Galaxies, row: usize, rules: &Rules) -> Result<(), Reje
     Ok(())
 }
 
-fn check_cutout(galaxies: &Galaxies, row: usize, rules: &Rules) -> Result<(), RejectReason> {
+fn check_cutout(galaxies: &Galaxies, row: usize, needs: &CutoutNeeds) -> Result<(), RejectReason> {
     let cutouts = galaxies.cutouts.as_ref().ok_or(RejectReason::NoCutouts)?;
     let cutout = cutouts.get(row).map_err(RejectReason::CutoutFaulty)?;
-    let (side_px, model_px) = (cutout.side_px(), rules.cutout_px);
+    let (side_px, model_px) = (cutout.side_px(), needs.px);
     if side_px < model_px {
         return Err(RejectReason::CutoutSmall { side_px, model_px });
     }

@@ -1,5 +1,10 @@
 //! Nothing silent: a bad model is reported, and predictions of two models are not mixed by accident.
-use std::{fs, path::Path, sync::mpsc, time::Duration};
+use std::{
+    fs,
+    path::Path,
+    sync::{LazyLock, mpsc},
+    time::Duration,
+};
 
 use hubbleflow::{Job, JobSettings};
 use models::{Inputs, Model, Needs};
@@ -67,15 +72,9 @@ impl Model for Constant {
         "constant"
     }
 
-    fn cutout_px(&self) -> usize {
-        1
-    }
-
-    fn needs(&self) -> Needs {
-        Needs {
-            cutouts: false,
-            mags: true,
-        }
+    fn needs(&self) -> &Needs {
+        static NEEDS: LazyLock<Needs> = LazyLock::new(|| Needs::of_mags(["u", "g", "r", "i", "z"]));
+        &NEEDS
     }
 
     fn forward(&self, inputs: &Inputs) -> Result<Tensor, models::Error> {

@@ -38,20 +38,19 @@ impl CatalogRows {
     /// Reads the drops of the catalog in the order of their names; objects outside all intervals are skipped.
     pub async fn read(
         settings: &TrainSettings,
-        needs: Needs,
-        cutout_px: usize,
+        needs: &Needs,
         intervals: &[Interval],
         options: &StoreOptions,
     ) -> Result<Self, Error> {
-        let rules = settings.rows.rules(needs, cutout_px)?;
+        let rules = settings.rows.rules(needs)?;
         let location = Location::open(&settings.catalog, options)?;
         let names = settings.rows.names()?;
         let request = Request {
             names,
             keep: Vec::new(),
-            needs_cutouts: needs.cutouts,
-            needs_mags: needs.mags,
-            cutout_px,
+            needs_cutouts: needs.cutouts.is_some(),
+            needs_mags: needs.mags_required,
+            cutout_px: needs.cutouts.as_ref().map_or(1, |cutouts| cutouts.px),
         };
         let catalog = Arc::new(Catalog::new(location, DropBy::Child, request));
         let (mut table, budget) = (Self::default(), Budget::new(MEMORY_BYTES));
@@ -74,7 +73,7 @@ impl CatalogRows {
                 read(
                     catalog.clone(),
                     split,
-                    rules,
+                    rules.clone(),
                     wanted.clone(),
                     budget.clone(),
                 )
@@ -277,8 +276,7 @@ fn take(
             mags: None,
         }
     } else {
-        let (needs, px) = (rules.needs, rules.cutout_px);
-        inputs(needs, px, galaxies, &rows, models::host_tensor)?
+        inputs(&rules.needs, galaxies, &rows, models::host_tensor)?
     };
     Ok(Taken {
         inputs,

@@ -7,7 +7,7 @@ use std::{
 };
 
 use models::{
-    Branch, Checkpoint, Config, Needs, Precision, WEIGHTS_FILE,
+    Checkpoint, Config, Needs, Precision, WEIGHTS_FILE,
     layout::is_trunk,
     preprocess::{CutoutPreprocess, MagPreprocess},
     train::{Objective, Parameters, Trainer, TrainingRows, ValidationScores},
@@ -63,13 +63,9 @@ pub async fn pretrain(
         )));
     }
     let mut config = train.config()?.pretraining();
-    let needs = Needs {
-        cutouts: true,
-        mags: false,
-    };
     let run = TrainingRun::prepare(train, observer)?;
     let parts = [settings.training, settings.validation];
-    let rows = read(&run, needs, config.cutout_px, parts, options, false).await?;
+    let rows = read(&run, &config.needs(), parts, options, false).await?;
     learn_preprocess(&mut config, train, &rows[0])?;
     let device = (
         train.device.resolve(0)?,
@@ -101,14 +97,9 @@ pub async fn finetune(
         weights,
         encoder,
     } = Beginning::of(settings)?;
-    let needs = Needs {
-        cutouts: config.has(Branch::Encoder) || config.has(Branch::Inception),
-        mags: config.has(Branch::Magnitude),
-    };
     let run = TrainingRun::prepare(train, observer)?;
     let parts = [settings.training, settings.validation, settings.test];
-    let [training, validation, test] =
-        read(&run, needs, config.cutout_px, parts, options, true).await?;
+    let [training, validation, test] = read(&run, &config.needs(), parts, options, true).await?;
     let rows = [training, validation];
     learn_preprocess(&mut config, train, &rows[0])?;
     let device = (
@@ -131,14 +122,13 @@ pub async fn finetune(
 /// The rows of each part of the objects.
 async fn read<const N: usize>(
     run: &TrainingRun<'_>,
-    needs: Needs,
-    cutout_px: usize,
+    needs: &Needs,
     parts: [Interval; N],
     options: &StoreOptions,
     with_z_spec: bool,
 ) -> Result<[TrainingRows; N], Error> {
     run.observer.reading(true);
-    let table = CatalogRows::read(run.settings, needs, cutout_px, &parts, options).await?;
+    let table = CatalogRows::read(run.settings, needs, &parts, options).await?;
     let rows = table.into_rows(parts, with_z_spec);
     run.observer.reading(false);
     rows

@@ -24,6 +24,7 @@ use serde::{Deserialize, Serialize};
 pub use self::encoder::{DecoderConfig, EncoderConfig, EncoderKind};
 pub use self::presets::PRESETS;
 use crate::error::Error;
+use crate::needs::{CutoutNeeds, Needs};
 use crate::preprocess::Preprocessing;
 
 /// The networks that [`load`](crate::load()) knows.
@@ -111,6 +112,25 @@ impl Config {
     /// ```
     pub fn has(&self, branch: Branch) -> bool {
         self.branches.contains(&branch)
+    }
+
+    /// The inputs that a network of this configuration takes.
+    ///
+    /// ```
+    /// let needs = hubbleflow_models::Config::preset("astromae").unwrap().needs();
+    /// assert_eq!((needs.cutouts.unwrap().px, needs.mags.len()), (32, 5));
+    /// ```
+    pub fn needs(&self) -> Needs {
+        let is_mae = self.architecture == Architecture::Mae;
+        let uses_cutouts = is_mae || self.has(Branch::Encoder) || self.has(Branch::Inception);
+        Needs {
+            cutouts: uses_cutouts.then(|| CutoutNeeds {
+                bands: self.bands.clone(),
+                px: self.cutout_px,
+            }),
+            mags: self.bands.clone(),
+            mags_required: self.has(Branch::Magnitude),
+        }
     }
 
     /// The branches in the order in which the head takes them, each once.

@@ -12,7 +12,8 @@ use tch::{Device, Kind, TchError, Tensor};
 use super::shim::{Entered, Stream, pinned};
 use crate::error::Error;
 use crate::fast::FoldedNetwork;
-use crate::inputs::{Inputs, Needs};
+use crate::inputs::Inputs;
+use crate::needs::Needs;
 
 /// A network that is captured on a stream.
 #[derive(Debug)]
@@ -33,17 +34,18 @@ impl Lane {
     pub(crate) fn new(
         network: &FoldedNetwork,
         device: usize,
-        needs: Needs,
-        cutout_px: usize,
+        needs: &Needs,
     ) -> Result<Self, Error> {
         let _guard = tch::no_grad_guard();
-        let (rows, px) = (network.backend().rows_max(), cutout_px as i64);
+        let rows = network.backend().rows_max();
         let zeros = |shape: &[i64]| Tensor::f_zeros(shape, (Kind::Float, Device::Cuda(device)));
-        let cutouts = needs
-            .cutouts
-            .then(|| zeros(&[rows, 5, px, px]))
-            .transpose()?;
-        let mags = needs.mags.then(|| zeros(&[rows, 5])).transpose()?;
+        let cutouts = needs.cutouts.as_ref().map(|needs| {
+            let (bands, px) = (needs.bands.len() as i64, needs.px as i64);
+            zeros(&[rows, bands, px, px])
+        });
+        let cutouts = cutouts.transpose()?;
+        let mags = || zeros(&[rows, needs.mags.len() as i64]);
+        let mags = needs.mags_required.then(mags).transpose()?;
         let forward = || network.forward_rows(cutouts.as_ref(), mags.as_ref());
         let stream = Stream::new(device)?;
         let on = stream.enter()?;

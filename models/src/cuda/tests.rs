@@ -36,7 +36,7 @@ fn a_lane_predicts_what_the_plain_network_does() {
     for (precision, off) in [(Precision::Fp32, 1e-4), (Precision::Bf16, 0.1)] {
         let model = model(precision);
         // One part and a tail.
-        let inputs = init::inputs(1500, 32).unwrap();
+        let inputs = init::inputs(1500, model.needs()).unwrap();
         let plain = Vec::<f32>::try_from(model.taps(&inputs).unwrap().z_phot).unwrap();
         let furthest = predict(&model, &inputs)
             .iter()
@@ -51,7 +51,7 @@ fn a_lane_predicts_what_the_plain_network_does() {
 #[ignore = "needs a GPU"]
 fn a_galaxy_has_the_same_bits_in_any_batch_and_on_any_lane() {
     let model = model(Precision::Bf16);
-    let inputs = init::inputs(1500, 32).unwrap();
+    let inputs = init::inputs(1500, model.needs()).unwrap();
     let whole = predict(&model, &inputs);
     let from = |first: i64, rows: i64| Inputs {
         cutouts: inputs.cutouts.as_ref().map(|x| x.narrow(0, first, rows)),
@@ -61,7 +61,7 @@ fn a_galaxy_has_the_same_bits_in_any_batch_and_on_any_lane() {
     assert_eq!(predict(&model, &from(1021, 6)), whole[1021..1027]);
     let lanes: Vec<_> = (0..3).map(|_| model.replica().unwrap()).collect();
     let threads = lanes.into_iter().map(|lane| {
-        let inputs = init::inputs(1500, 32).unwrap();
+        let inputs = init::inputs(1500, model.needs()).unwrap();
         thread::spawn(move || {
             (0..20)
                 .map(|_| predict(lane.as_ref(), &inputs))
@@ -77,7 +77,7 @@ fn a_galaxy_has_the_same_bits_in_any_batch_and_on_any_lane() {
 #[ignore = "needs a GPU"]
 fn inputs_may_lie_in_pinned_memory() {
     let model = model(Precision::Fp32);
-    let made_up = init::inputs(700, 32).unwrap();
+    let made_up = init::inputs(700, model.needs()).unwrap();
     let pinned = |tensor: &Tensor| {
         let mut place = model.host_tensor(&tensor.size()).unwrap();
         place.copy_(tensor);

@@ -53,8 +53,9 @@ impl CutoutPreprocess {
     /// An error of libtorch if there is not enough memory.
     ///
     /// ```
-    /// use hubbleflow_models::{init, preprocess::CutoutPreprocess};
-    /// let cutouts = init::inputs(4, 32)?.cutouts.unwrap();
+    /// use hubbleflow_models::{Config, init, preprocess::CutoutPreprocess};
+    /// let needs = Config::preset("astromae").unwrap().needs();
+    /// let cutouts = init::inputs(4, &needs)?.cutouts.unwrap();
     /// let learned = CutoutPreprocess::asinh_of(&cutouts)?;
     /// assert!(matches!(learned, CutoutPreprocess::Asinh { softening, .. } if softening[0] > 0.0));
     /// # Ok::<(), hubbleflow_models::Error>(())

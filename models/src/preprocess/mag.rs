@@ -53,8 +53,9 @@ impl MagPreprocess {
     /// An error of libtorch if there is not enough memory.
     ///
     /// ```
-    /// use hubbleflow_models::{init, preprocess::MagPreprocess};
-    /// let mags = init::inputs(100, 32)?.mags.unwrap();
+    /// use hubbleflow_models::{Config, init, preprocess::MagPreprocess};
+    /// let needs = Config::preset("astromae").unwrap().needs();
+    /// let mags = init::inputs(100, &needs)?.mags.unwrap();
     /// let learned = MagPreprocess::whiten_of(&mags)?;
     /// assert!(matches!(learned, MagPreprocess::Whiten { mean, .. } if (17.0..19.0).contains(&mean[0])));
     /// # Ok::<(), hubbleflow_models::Error>(())

@@ -22,8 +22,9 @@ impl TrainingRows {
     /// The number of rows.
     ///
     /// ```
-    /// use hubbleflow_models::{init, train::TrainingRows};
-    /// let rows = TrainingRows { mags: init::inputs(7, 32)?.mags, ..TrainingRows::default() };
+    /// use hubbleflow_models::{Config, init, train::TrainingRows};
+    /// let needs = Config::preset("astromae").unwrap().needs();
+    /// let rows = TrainingRows { mags: init::inputs(7, &needs)?.mags, ..TrainingRows::default() };
     /// assert_eq!((rows.len(), rows.is_empty()), (7, false));
     /// # Ok::<(), hubbleflow_models::Error>(())
     /// ```
@@ -44,8 +45,9 @@ impl TrainingRows {
     /// [`Error::Torch`] if there is not enough memory.
     ///
     /// ```
-    /// use hubbleflow_models::{init, train::TrainingRows};
-    /// let rows = TrainingRows { mags: init::inputs(7, 32)?.mags, ..TrainingRows::default() };
+    /// use hubbleflow_models::{Config, init, train::TrainingRows};
+    /// let needs = Config::preset("astromae").unwrap().needs();
+    /// let rows = TrainingRows { mags: init::inputs(7, &needs)?.mags, ..TrainingRows::default() };
     /// let numbers = tch::Tensor::from_slice(&[6i64, 0]);
     /// assert_eq!(rows.select(&numbers, tch::Device::Cpu)?.len(), 2);
     /// # Ok::<(), hubbleflow_models::Error>(())

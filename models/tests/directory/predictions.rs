@@ -15,7 +15,9 @@ fn a_single_image_branch_is_relu_and_one_linear_layer() {
         ..small()
     });
     let model = AstroMae::load(dir.path(), Device::Cpu, Precision::Fp32).unwrap();
-    let taps = model.taps(&init::inputs(2, 32).unwrap()).unwrap();
+    let taps = model
+        .taps(&init::inputs(2, &small().needs()).unwrap())
+        .unwrap();
     let features = Vec::<f32>::try_from(taps.inception.unwrap().flatten(0, -1)).unwrap();
     let weights = init::Uniform::new("concat_block.1.weight");
     let bias = 0.1 * init::Uniform::new("concat_block.1.bias").s(0);
@@ -59,7 +61,7 @@ fn every_shape_of_encoder_computes() {
 fn larger_cutouts_are_cropped_around_their_centre() {
     let dir = written(&small());
     let model = open(dir.path()).unwrap();
-    let Inputs { cutouts, mags } = init::inputs(2, 32).unwrap();
+    let Inputs { cutouts, mags } = init::inputs(2, &small().needs()).unwrap();
     let cutouts = cutouts.unwrap();
     let framed = cutouts.f_constant_pad_nd([16, 16, 16, 16]).unwrap();
     let wide = Inputs {
@@ -117,13 +119,16 @@ fn replicas_on_other_threads_predict_the_same_bits() {
     single_threaded();
     let dir = written(&small());
     let model = open(dir.path()).unwrap();
-    let expected = predictions(model.as_ref(), &init::inputs(8, 32).unwrap());
+    let expected = predictions(model.as_ref(), &init::inputs(8, &small().needs()).unwrap());
     let threads: Vec<_> = (0..3)
         .map(|_| {
             let replica = model.replica().unwrap();
             std::thread::spawn(move || {
                 single_threaded();
-                predictions(replica.as_ref(), &init::inputs(8, 32).unwrap())
+                predictions(
+                    replica.as_ref(),
+                    &init::inputs(8, &small().needs()).unwrap(),
+                )
             })
         })
         .collect();
@@ -137,7 +142,7 @@ fn replicas_on_other_threads_predict_the_same_bits() {
         flat.narrow(0, 1, t.numel() as i64).copy_(&t.flatten(0, -1));
         Some(flat.narrow(0, 1, t.numel() as i64).view_(t.size()))
     };
-    let Inputs { cutouts, mags } = init::inputs(8, 32).unwrap();
+    let Inputs { cutouts, mags } = init::inputs(8, &small().needs()).unwrap();
     let inputs = Inputs {
         cutouts: shifted(cutouts),
         mags: shifted(mags),
@@ -148,7 +153,7 @@ fn replicas_on_other_threads_predict_the_same_bits() {
 #[test]
 fn bf16_is_near_fp32_and_comes_out_as_float32() {
     let dir = written(&small());
-    let inputs = init::inputs(4, 32).unwrap();
+    let inputs = init::inputs(4, &small().needs()).unwrap();
     let half = load(dir.path(), Device::Cpu, Precision::Bf16).unwrap();
     assert_eq!(half.forward(&inputs).unwrap().kind(), Kind::Float);
     let half = predictions(half.replica().unwrap().as_ref(), &inputs);

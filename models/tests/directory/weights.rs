@@ -47,7 +47,7 @@ fn a_tensor_that_is_not_in_the_network_is_refused() {
 #[test]
 fn extra_tensors_of_the_public_checkpoint_are_accepted() {
     let dir = written(&small());
-    let inputs = init::inputs(3, 32).unwrap();
+    let inputs = init::inputs(3, &small().needs()).unwrap();
     let before = predictions(open(dir.path()).unwrap().as_ref(), &inputs);
     edit(dir.path(), |stored| {
         let counter = (Dtype::I64, vec![], vec![0; 8]);
@@ -81,7 +81,7 @@ fn two_names_of_one_tensor_must_agree() {
 
 #[test]
 fn half_precision_weights_predict_nearly_the_same() {
-    let inputs = init::inputs(2, 32).unwrap();
+    let inputs = init::inputs(2, &small().needs()).unwrap();
     let full = written(&small());
     let full = predictions(open(full.path()).unwrap().as_ref(), &inputs);
     for (dtype, tolerance) in [(Dtype::F16, 0.005), (Dtype::BF16, 0.05)] {

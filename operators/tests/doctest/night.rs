@@ -1,5 +1,8 @@
 // What doctests share: a catalog with one drop, and a model that is a line of arithmetic. Doctests include this file.
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, LazyLock},
+    time::Duration,
+};
 
 use arrow::array::{ArrayRef, Float32Array, Float64Array, Int64Array, RecordBatch};
 use connectors::{
@@ -12,10 +15,7 @@ use hubbleflow_operators::{Reader, Rules, Shutdown};
 use models::{Error, Inputs, Model, Needs};
 use parquet::arrow::ArrowWriter;
 
-const NEEDS: Needs = Needs {
-    cutouts: false,
-    mags: true,
-};
+static NEEDS: LazyLock<Needs> = LazyLock::new(|| Needs::of_mags(["u", "g", "r", "i", "z"]));
 
 pub struct Night {
     runtime: tokio::runtime::Runtime,
@@ -46,8 +46,8 @@ impl Night {
         let request = Request {
             names: ColumnNames::default(),
             keep: vec![],
-            needs_cutouts: NEEDS.cutouts,
-            needs_mags: NEEDS.mags,
+            needs_cutouts: false,
+            needs_mags: true,
             cutout_px: 1,
         };
         Self {
@@ -79,8 +79,7 @@ impl Night {
 
 pub fn rules() -> Rules {
     Rules {
-        needs: NEEDS,
-        cutout_px: 1,
+        needs: NEEDS.clone(),
         mag_min: 0.0,
         mag_max: 40.0,
         z_spec_min: -0.01,
@@ -100,12 +99,8 @@ impl Model for TenthOfMagR {
         "a tenth of r"
     }
 
-    fn cutout_px(&self) -> usize {
-        1
-    }
-
-    fn needs(&self) -> Needs {
-        NEEDS
+    fn needs(&self) -> &Needs {
+        &NEEDS
     }
 
     fn forward(&self, inputs: &Inputs) -> Result<tch::Tensor, Error> {

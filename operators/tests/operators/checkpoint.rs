@@ -88,7 +88,7 @@ fn stage_by(
         worker.dataflow(|scope| {
             let tasks = tasks.to_stream(scope).container::<Vec<_>>();
             let (adopted, splits) = tasks.adopt(&checkpointer);
-            let judged = splits.read(&reader).validate(RULES, CLOCK);
+            let judged = splits.read(&reader).validate(RULES.clone(), CLOCK);
             let photoz = judged.infer(&model).concat(adopted);
             photoz.checkpoint(&checkpointer).write(&writer).capture()
         })
@@ -211,7 +211,7 @@ fn a_process_that_leaves_reads_nothing_new() {
     timely::execute_directly(move |worker| {
         worker.dataflow::<u64, _, _>(|scope| {
             let splits = splits.to_stream(scope).container::<Vec<_>>();
-            let judged = splits.read(&reader).validate(RULES, CLOCK);
+            let judged = splits.read(&reader).validate(RULES.clone(), CLOCK);
             judged.infer(&model).checkpoint(&checkpointer);
         });
         (0..100).for_each(|_| {

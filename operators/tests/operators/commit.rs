@@ -55,7 +55,7 @@ fn settle_by(
             let splits = drops.clone().flat_map(|drop| drop.plan.splits);
             let photoz = splits
                 .read(&reader)
-                .validate(RULES, CLOCK)
+                .validate(RULES.clone(), CLOCK)
                 .infer(&inference);
             photoz
                 .checkpoint(&checkpointer)

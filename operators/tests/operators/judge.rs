@@ -8,23 +8,34 @@ use hubbleflow_operators::{
     Rules,
     validate::{flags, judge},
 };
-use models::Needs;
+use models::{CutoutNeeds, Needs};
 
 use crate::survey::{PX, RULES, Row, batch};
 
-pub const BOTH: Needs = Needs {
-    cutouts: true,
-    mags: true,
-};
+/// What a model takes that looks at cutouts of a side, at magnitudes, or at neither.
+pub fn needs(cutout_px: Option<usize>, mags_required: bool) -> Needs {
+    let bands = ["u", "g", "r", "i", "z"].map(str::to_owned).to_vec();
+    Needs {
+        cutouts: cutout_px.map(|px| CutoutNeeds {
+            bands: bands.clone(),
+            px,
+        }),
+        mags: bands,
+        mags_required,
+    }
+}
 
-fn galaxies(rows: &[Row], needs: Needs) -> Galaxies {
+pub fn both() -> Needs {
+    needs(Some(1), true)
+}
+
+fn galaxies(rows: &[Row], needs: &Needs) -> Galaxies {
     let rows = batch(rows);
-    let (needs_cutouts, needs_mags) = (needs.cutouts, needs.mags);
     let request = Request {
         names: ColumnNames::default(),
         keep: Vec::new(),
-        needs_cutouts,
-        needs_mags,
+        needs_cutouts: needs.cutouts.is_some(),
+        needs_mags: needs.mags_required,
         cutout_px: 1,
     };
     let schema: &Schema = rows.schema_ref();
@@ -36,7 +47,14 @@ fn galaxies(rows: &[Row], needs: Needs) -> Galaxies {
 }
 
 pub fn doors(rows: &[Row], kind: FileKind, needs: Needs) -> Vec<Door> {
-    judge(&galaxies(rows, needs), kind, &Rules { needs, ..RULES })
+    judge(&galaxies(rows, &needs), kind, &rules(needs))
+}
+
+fn rules(needs: Needs) -> Rules {
+    Rules {
+        needs,
+        ..RULES.clone()
+    }
 }
 
 /// What spoils a row, and the reason that is to be given.
@@ -101,7 +119,7 @@ fn each_fault_has_its_reason() {
         let doors = doors(
             &[Row::galaxy(0), row, Row::galaxy(2)],
             FileKind::Galaxies,
-            BOTH,
+            both(),
         );
         assert_eq!(
             doors,
@@ -136,7 +154,7 @@ fn of_several_faults_the_first_is_told() {
             row.ra = None;
         }
         assert_eq!(
-            doors(&[row], FileKind::Galaxies, BOTH),
+            doors(&[row], FileKind::Galaxies, both()),
             [Door::Rejected(kinds[first].1.to_owned())]
         );
     }
@@ -147,30 +165,18 @@ fn what_the_model_does_not_look_at_is_not_judged() {
     let mut row = Row::galaxy(1);
     (row.mags, row.cutout) = ([None; 5], None);
     for (needs, door) in [
+        (needs(None, false), Door::Predicted),
         (
-            Needs {
-                cutouts: false,
-                mags: false,
-            },
-            Door::Predicted,
-        ),
-        (
-            Needs {
-                cutouts: false,
-                mags: true,
-            },
+            needs(None, true),
             Door::Rejected("mag_u is null".to_owned()),
         ),
         (
-            Needs {
-                cutouts: true,
-                mags: false,
-            },
+            needs(Some(1), false),
             Door::Rejected("cutout is null".to_owned()),
         ),
     ] {
         assert_eq!(
-            doors(&[row.clone()], FileKind::Galaxies, needs),
+            doors(&[row.clone()], FileKind::Galaxies, needs.clone()),
             [door],
             "{needs:?}"
         );
@@ -179,13 +185,9 @@ fn what_the_model_does_not_look_at_is_not_judged() {
 
 #[test]
 fn a_small_cutout_is_told_by_its_size() {
-    let rules = Rules {
-        needs: BOTH,
-        cutout_px: 32,
-        ..RULES
-    };
+    let rules = rules(needs(Some(32), true));
     let doors = judge(
-        &galaxies(&[Row::galaxy(1)], BOTH),
+        &galaxies(&[Row::galaxy(1)], &both()),
         FileKind::Galaxies,
         &rules,
     );
@@ -212,7 +214,7 @@ fn a_withdrawn_row_needs_its_id_alone() {
         object_id: None,
         ..nothing.clone()
     };
-    let doors = doors(&[nothing, nobody], FileKind::Galaxies, BOTH);
+    let doors = doors(&[nothing, nobody], FileKind::Galaxies, both());
     assert_eq!(
         doors,
         [
@@ -267,7 +269,7 @@ fn a_spec_z_teaches_where_it_is_a_redshift() {
             z_spec,
             ..Row::galaxy(1)
         };
-        assert_eq!(doors(&[row], FileKind::SpecZ, BOTH), [door], "{z_spec:?}");
+        assert_eq!(doors(&[row], FileKind::SpecZ, both()), [door], "{z_spec:?}");
     }
 }
 
@@ -291,11 +293,8 @@ fn a_z_spec_that_is_ignored_sets_a_flag() {
             z_spec,
             ..Row::galaxy(1)
         };
-        let galaxies = galaxies(&[row], BOTH);
-        let rules = Rules {
-            needs: BOTH,
-            ..RULES
-        };
+        let galaxies = galaxies(&[row], &both());
+        let rules = rules(both());
         let doors = judge(&galaxies, FileKind::Galaxies, &rules);
         assert_eq!(doors, [Door::Predicted]);
         assert_eq!(flags(&galaxies, &doors, &rules), [flag], "{z_spec:?}");
@@ -304,17 +303,13 @@ fn a_z_spec_that_is_ignored_sets_a_flag() {
 
 #[test]
 fn a_cutout_of_nothing_is_rejected_and_a_blank_band_is_told() {
-    let rules = Rules {
-        needs: BOTH,
-        cutout_px: PX,
-        ..RULES
-    };
+    let rules = rules(needs(Some(PX), true));
     let told = |pixels: Vec<f32>| {
         let row = Row {
             cutout: Some(pixels.into_iter().map(Some).collect()),
             ..Row::galaxy(1)
         };
-        let galaxies = galaxies(&[row], BOTH);
+        let galaxies = galaxies(&[row], &both());
         let doors = judge(&galaxies, FileKind::Galaxies, &rules);
         let flags = flags(&galaxies, &doors, &rules);
         (doors[0].clone(), flags[0])

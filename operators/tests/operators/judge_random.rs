@@ -7,7 +7,7 @@ use connectors::{
 use proptest::prelude::*;
 
 use crate::{
-    judge::{BOTH, doors},
+    judge::{both, doors},
     survey::{PX, Row},
 };
 
@@ -64,7 +64,7 @@ fn is_fit(row: &Row) -> bool {
 proptest! {
     #[test]
     fn what_is_predicted_is_fit_and_the_rest_has_a_reason(rows in prop::collection::vec(row(), 0..20)) {
-        let doors = doors(&rows, FileKind::Galaxies, BOTH);
+        let doors = doors(&rows, FileKind::Galaxies, both());
         prop_assert_eq!(doors.len(), rows.len());
         for (row, door) in rows.iter().zip(doors) {
             match door {

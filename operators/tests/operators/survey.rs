@@ -1,6 +1,6 @@
 //! What the tests share: small catalogs in memory, and models that are a line of arithmetic.
 use std::{
-    sync::{Arc, Mutex, mpsc::Receiver},
+    sync::{Arc, LazyLock, Mutex, mpsc::Receiver},
     time::Duration,
 };
 
@@ -33,17 +33,13 @@ use tokio::runtime::Runtime;
 /// Side of a cutout.
 pub const PX: usize = 2;
 
-pub const RULES: Rules = Rules {
-    needs: Needs {
-        cutouts: false,
-        mags: true,
-    },
-    cutout_px: 1,
+pub static RULES: LazyLock<Rules> = LazyLock::new(|| Rules {
+    needs: Needs::of_mags(["u", "g", "r", "i", "z"]),
     mag_min: 0.0,
     mag_max: 40.0,
     z_spec_min: -0.01,
     z_spec_max: 10.0,
-};
+});
 
 /// A clock that stands still.
 pub const CLOCK: Clock = || Duration::ZERO;
@@ -264,7 +260,10 @@ pub fn photoz<'s>(
     inference: &Inference,
 ) -> Flow<'s, Predictions> {
     let splits = splits.to_stream(scope).container::<Vec<_>>();
-    splits.read(reader).validate(RULES, CLOCK).infer(inference)
+    splits
+        .read(reader)
+        .validate(RULES.clone(), CLOCK)
+        .infer(inference)
 }
 
 /// What came out of a dataflow, with its times.
@@ -318,12 +317,8 @@ impl Model for Arithmetic {
         "arithmetic"
     }
 
-    fn cutout_px(&self) -> usize {
-        1
-    }
-
-    fn needs(&self) -> Needs {
-        RULES.needs
+    fn needs(&self) -> &Needs {
+        &RULES.needs
     }
 
     fn forward(&self, inputs: &Inputs) -> Result<Tensor, Error> {

@@ -180,7 +180,7 @@ struct Replica {
 
 impl Replica {
     fn new(model: Box<dyn Model>, batch: usize) -> Result<Self, Error> {
-        let made_up = models::init::inputs(batch, model.cutout_px())?;
+        let made_up = models::init::inputs(batch, model.needs())?;
         let placed = |tensor: tch::Tensor| -> Result<tch::Tensor, models::Error> {
             let mut place = model.host_tensor(&tensor.size())?;
             place.f_copy_(&tensor)?;

@@ -10,7 +10,7 @@ use connectors::{
 };
 use futures::{StreamExt, TryStreamExt, stream};
 use hubbleflow::{RowSettings, StoreOptions, settings::cores, units::HumanBytes};
-use models::Needs;
+use models::{CutoutNeeds, Needs};
 use operators::{Rules, inputs::inputs, validate::judge};
 use tokio::runtime::Runtime;
 
@@ -55,9 +55,13 @@ pub(super) fn bench(
         columns: args.column.clone(),
         ..RowSettings::default()
     };
+    let bands = ["u", "g", "r", "i", "z"];
     let needs = Needs {
-        cutouts: true,
-        mags: true,
+        cutouts: Some(CutoutNeeds {
+            bands: bands.map(str::to_owned).to_vec(),
+            px: args.px.into(),
+        }),
+        ..Needs::of_mags(bands)
     };
     let request = Request {
         names: rows.names()?,
@@ -66,7 +70,7 @@ pub(super) fn bench(
         needs_mags: true,
         cutout_px: args.px.into(),
     };
-    let rules = rows.rules(needs, args.px.into())?;
+    let rules = rows.rules(&needs)?;
     let location = Location::open(&args.catalog, options)?;
     let catalog = Arc::new(Catalog::new(location, DropBy::Child, request));
     let splits = runtime.block_on(splits(&catalog, args.split_bytes.0))?;
@@ -75,7 +79,7 @@ pub(super) fn bench(
         format!("{} read on {} cores", args.catalog, cores()),
     );
     Timing::of(what, args.rounds as usize, || {
-        runtime.block_on(read(&catalog, splits.clone(), rules, &budget))
+        runtime.block_on(read(&catalog, splits.clone(), &rules, &budget))
     })
 }
 
@@ -96,20 +100,21 @@ async fn splits(catalog: &Catalog, split_bytes: u64) -> Result<Vec<Split>, Error
 async fn read(
     catalog: &Arc<Catalog>,
     splits: Vec<Split>,
-    rules: Rules,
+    rules: &Rules,
     budget: &Budget,
 ) -> Result<Work, Error> {
     let [galaxies, bytes] = [(); 2].map(|()| Arc::new(AtomicU64::new(0)));
     let read = |split: Split| {
-        let (kind, counts) = (split.kind, [galaxies.clone(), bytes.clone()]);
+        let (kind, rules) = (split.kind, rules.clone());
+        let counts = [galaxies.clone(), bytes.clone()];
         let take = move |chunk: Chunk| {
             let doors = judge(&chunk.galaxies, kind, &rules);
             let rows: Vec<usize> = (0..doors.len())
                 .filter(|&row| doors[row] == Door::Predicted)
                 .collect();
             for rows in rows.chunks(BATCH) {
-                let (needs, px, memory) = (rules.needs, rules.cutout_px, models::host_tensor);
-                let inputs = inputs(needs, px, &chunk.galaxies, rows, memory);
+                let memory = models::host_tensor;
+                let inputs = inputs(&rules.needs, &chunk.galaxies, rows, memory);
                 let rows = inputs.map_or(0, |inputs| inputs.batch());
                 counts[0].fetch_add(rows as u64, Ordering::Relaxed);
             }

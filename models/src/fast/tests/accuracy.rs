@@ -16,7 +16,7 @@ use crate::preprocess::{CutoutPreprocess, MagPreprocess};
 fn assert_as_exact(config: &Config, batch: usize) {
     let _guard = tch::no_grad_guard();
     let directory = directory(config);
-    let inputs = init::inputs(batch, config.cutout_px).unwrap();
+    let inputs = init::inputs(batch, &config.needs()).unwrap();
     let plain = |kind| {
         let weights = checkpoint(&directory, config, kind);
         let network = Network::new(&weights, config, kind).unwrap();

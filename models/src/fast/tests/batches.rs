@@ -3,19 +3,20 @@
 use tch::{Kind, Tensor};
 
 use super::{backends, bits, checkpoint, directory, model, preset};
-use crate::config::Branch;
+use crate::config::{Branch, Config};
 use crate::fast::loops::has_linear;
 use crate::fast::{Backend, FoldedNetwork};
 use crate::init;
-use crate::inputs::{Inputs, Needs};
+use crate::inputs::Inputs;
 use crate::model::Model;
+use crate::needs::Needs;
 use crate::precision::Precision;
 use crate::threads::single_threaded;
 
 #[test]
 fn a_large_batch_is_predicted_in_parts() {
     let model = model(&preset("astromae", 1), Precision::Fp32);
-    let whole = init::inputs(300, 32).unwrap();
+    let whole = init::inputs(300, &preset("astromae", 1).needs()).unwrap();
     let part = |first, rows| Inputs {
         cutouts: whole.cutouts.as_ref().map(|x| x.narrow(0, first, rows)),
         mags: whole.mags.as_ref().map(|x| x.narrow(0, first, rows)),
@@ -28,7 +29,7 @@ fn a_large_batch_is_predicted_in_parts() {
 #[test]
 fn a_galaxy_has_the_same_bits_in_any_batch() {
     let _guard = tch::no_grad_guard();
-    let whole = init::inputs(131, 32).unwrap();
+    let whole = init::inputs(131, &preset("astromae", 1).needs()).unwrap();
     let config = preset("astromae", 2);
     let weights = checkpoint(&directory(&config), &config, Kind::Float);
     let all = [Kind::Float, Kind::BFloat16].into_iter().flat_map(backends);
@@ -59,7 +60,11 @@ fn uses_packed_kernels(on: &Backend) -> bool {
 #[test]
 fn larger_cutouts_are_cropped() {
     let model = model(&preset("astromae", 1), Precision::Fp32);
-    let large = init::inputs(5, 65).unwrap();
+    let larger = Config {
+        cutout_px: 65,
+        ..preset("astromae", 1)
+    };
+    let large = init::inputs(5, &larger.needs()).unwrap();
     let cutouts = large.cutouts.as_ref().unwrap();
     let cropped = cutouts.narrow(2, 16, 32).narrow(3, 16, 32);
     let small = Inputs {
@@ -76,7 +81,11 @@ fn replicas_predict_the_same_bits_on_other_threads() {
         let model = model(&preset("astromae", 2), precision);
         let predict = |model: &dyn Model| {
             single_threaded();
-            bits(&model.forward(&init::inputs(33, 32).unwrap()).unwrap())
+            bits(
+                &model
+                    .forward(&init::inputs(33, model.needs()).unwrap())
+                    .unwrap(),
+            )
         };
         let here = predict(&model);
         let others: Vec<_> = (0..3).map(|_| model.replica().unwrap()).collect();
@@ -95,12 +104,13 @@ fn an_unneeded_input_may_be_missing() {
     let mut config = preset("astromae", 1);
     config.branches = vec![Branch::Encoder];
     let model = model(&config, Precision::Fp32);
-    let needs = Needs {
-        cutouts: true,
-        mags: false,
-    };
-    assert_eq!(model.needs(), needs);
-    let mut inputs = init::inputs(3, 32).unwrap();
+    let Needs {
+        cutouts,
+        mags_required,
+        ..
+    } = model.needs();
+    assert!(cutouts.is_some() && !mags_required);
+    let mut inputs = init::inputs(3, model.needs()).unwrap();
     inputs.mags = None;
     assert_eq!(model.forward(&inputs).unwrap().size(), [3]);
 }

@@ -22,7 +22,7 @@ fn odd_sizes_in_bfloat16_are_near_float32() {
         (encoder.width, encoder.heads, encoder.patch_px) = (width, heads, patch_px);
         encoder.pcm_group = width / 4;
         config.cutout_px = cutout_px;
-        let inputs = init::inputs(37, cutout_px).unwrap();
+        let inputs = init::inputs(37, &config.needs()).unwrap();
         let weights = checkpoint(&directory(&config), &config, Kind::Float);
         let predict = |on| {
             let network = FoldedNetwork::new(&weights, &config, on).unwrap();
@@ -50,7 +50,7 @@ fn odd_sizes_in_bfloat16_are_near_float32() {
 #[test]
 fn bfloat16_is_near_float32() {
     let _guard = tch::no_grad_guard();
-    let inputs = init::inputs(64, 32).unwrap();
+    let inputs = init::inputs(64, &preset("astromae", 4).needs()).unwrap();
     // Groups of four channels, which are multiplied in pairs, of three and of one.
     for groups in [48, 64, 192] {
         let mut config = preset("astromae", 4);

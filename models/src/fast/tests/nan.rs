@@ -28,7 +28,7 @@ fn nan_in_a_weight_or_an_input_gives_nan() {
     let _guard = tch::no_grad_guard();
     let config = preset("astromae", 2);
     let directory = directory(&config);
-    let inputs = || init::inputs(3, 32).unwrap();
+    let inputs = || init::inputs(3, &config.needs()).unwrap();
     for on in [Kind::Float, Kind::BFloat16].into_iter().flat_map(backends) {
         for name in WEIGHTS {
             let mut weights = checkpoint(&directory, &config, Kind::Float).into_tensors();

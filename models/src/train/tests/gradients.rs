@@ -90,7 +90,7 @@ fn fine_tuning_follows_the_gradient_of_the_reference() {
     for encoder in ["pcm_k1", "pcm_k3", "plain"] {
         let config = config(encoder);
         let parameters = parameters(&config);
-        let inputs = init::inputs(4, 32).unwrap();
+        let inputs = init::inputs(4, &config.needs()).unwrap();
         let network = parameters.checkpoint(Kind::Float).unwrap();
         let network = Network::new(&network, &config, Kind::Float).unwrap();
         let taps = network
@@ -107,7 +107,7 @@ fn pretraining_follows_the_gradient_of_the_reference() {
     for encoder in ["pcm_k1", "pcm_k3", "plain"] {
         let config = config(encoder).pretraining();
         let parameters = parameters(&config);
-        let inputs = init::inputs(4, 32).unwrap();
+        let inputs = init::inputs(4, &config.needs()).unwrap();
         let rule = Uniform::new("order");
         let places: Vec<f64> = (0..4 * 16).map(|i| rule.u(i)).collect();
         let order = Tensor::from_slice(&places)

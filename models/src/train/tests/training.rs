@@ -39,7 +39,8 @@ fn rows(count: usize, salt: &str) -> TrainingRows {
     let bands = Tensor::from_slice(&[3.0f32, 2.0, 1.0, 0.5, 0.2]);
     let mags = z_spec.unsqueeze(1) * bands + 17.0 + of_rule("mags", &[n, 5]) * 0.03;
     let bright: Tensor = 1.0 - z_spec.reshape([-1, 1, 1, 1]) * 3.0;
-    let galaxy = init::inputs(1, 32).unwrap().cutouts.unwrap();
+    let needs = Config::preset("astromae").unwrap().needs();
+    let galaxy = init::inputs(1, &needs).unwrap().cutouts.unwrap();
     TrainingRows {
         cutouts: Some(of_rule("noise", &[n, 5, 32, 32]) * 0.3 + galaxy * bright),
         mags: Some(mags),

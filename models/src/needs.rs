@@ -1,0 +1,51 @@
+//! What a model takes.
+
+/// What a model takes. It is handed inputs of these bands, in this order.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Needs {
+    /// The cutouts that it uses; `None` if it uses no cutouts.
+    pub cutouts: Option<CutoutNeeds>,
+    /// The bands of the magnitudes that it knows. May be empty.
+    pub mags: Vec<String>,
+    /// Whether it predicts from the magnitudes. If not, they are read where the file has them, and not handed to it.
+    pub mags_required: bool,
+}
+
+/// The cutouts that a model uses.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CutoutNeeds {
+    /// The bands, in the order of the planes.
+    pub bands: Vec<String>,
+    /// The side in pixels. Larger cutouts are cropped around their centre.
+    pub px: usize,
+}
+
+impl Needs {
+    /// What a model takes that predicts from magnitudes alone.
+    ///
+    /// ```
+    /// use hubbleflow_models::Needs;
+    /// let needs = Needs::of_mags(["g", "r", "z"]);
+    /// assert!(needs.cutouts.is_none() && needs.mags_required);
+    /// ```
+    pub fn of_mags<B: Into<String>>(bands: impl IntoIterator<Item = B>) -> Self {
+        Self {
+            cutouts: None,
+            mags: bands.into_iter().map(Into::into).collect(),
+            mags_required: true,
+        }
+    }
+
+    /// The band whose magnitude stands for the brightness of a galaxy: `r` if the model knows it, else its first.
+    ///
+    /// ```
+    /// use hubbleflow_models::Needs;
+    /// assert_eq!(Needs::of_mags(["g", "r", "z"]).reference_band(), Some("r"));
+    /// assert_eq!(Needs::of_mags(["Y", "J", "H"]).reference_band(), Some("Y"));
+    /// assert_eq!(Needs::default().reference_band(), None);
+    /// ```
+    pub fn reference_band(&self) -> Option<&str> {
+        let r = self.mags.iter().find(|band| *band == "r");
+        r.or(self.mags.first()).map(String::as_str)
+    }
+}
