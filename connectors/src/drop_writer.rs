@@ -20,10 +20,15 @@ use parquet::errors::ParquetError;
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use parquet::schema::types::ColumnPath;
 
-use crate::galaxy::BANDS;
+/// The bands of cutouts.
+const BANDS: [&str; 5] = ["u", "g", "r", "i", "z"];
 
 /// The number of rows in a Parquet object.
 pub const ROWS_PER_PART: u64 = 20_000;
+
+/// Upper bound on the bytes of raw cutouts in a Parquet object. S3 takes an object in at most 10,000 parts, which are
+/// 84 GB at [`UPLOAD_PART_BYTES`].
+const PART_BYTES_MAX: usize = 16_000_000_000;
 
 /// The bytes of raw cutouts in a row group.
 const ROW_GROUP_BYTES: usize = 25_000_000;
@@ -74,6 +79,73 @@ pub fn cutout_field(side_px: usize, nullable: bool) -> Field {
         ("ARROW:extension:metadata".into(), shape),
         ("unit".into(), "nanomaggy".into()),
     ]))
+}
+
+/// The shape of a cutout, `[band, y, x]`.
+///
+/// ```
+/// use connectors::drop_writer::CutoutShape;
+///
+/// let shape = CutoutShape { bands: 4, side_px: 64 };
+/// assert_eq!(shape.pixels(), 16_384);
+/// assert_eq!(shape.rows_per_group(), 381);
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CutoutShape {
+    /// The number of bands.
+    pub bands: usize,
+    /// The side in pixels.
+    pub side_px: usize,
+}
+
+impl CutoutShape {
+    /// The number of pixels in all bands.
+    pub fn pixels(self) -> usize {
+        self.bands * self.side_px * self.side_px
+    }
+
+    /// The number of rows in a row group, so that it holds about 25 MB of cutouts.
+    pub fn rows_per_group(self) -> u64 {
+        self.rows_in(ROW_GROUP_BYTES)
+    }
+
+    /// The number of rows in a Parquet object.
+    pub fn rows_per_part(self) -> u64 {
+        self.rows_in(PART_BYTES_MAX).min(ROWS_PER_PART)
+    }
+
+    /// The number of rows whose cutouts fill `bytes`, and at least one row.
+    fn rows_in(self, bytes: usize) -> u64 {
+        (bytes / (self.pixels() * size_of::<f32>())).max(1) as u64
+    }
+
+    /// The field of the column of cutouts.
+    pub fn field(self, nullable: bool) -> Field {
+        let Self { bands, side_px } = self;
+        let shape = format!(r#"{{"shape":[{bands},{side_px},{side_px}]}}"#);
+        let list = DataType::FixedSizeList(pixel_field(), self.pixels() as i32);
+        Field::new("cutout", list, nullable).with_metadata(HashMap::from([
+            (
+                "ARROW:extension:name".into(),
+                "arrow.fixed_shape_tensor".into(),
+            ),
+            ("ARROW:extension:metadata".into(), shape),
+            ("unit".into(), "nanomaggy".into()),
+        ]))
+    }
+
+    /// Makes the column of cutouts from pixels.
+    ///
+    /// # Errors
+    /// If the pixels do not make whole cutouts, or if `nulls` has a different length.
+    pub fn column(
+        self,
+        pixels: Vec<f32>,
+        nulls: Option<NullBuffer>,
+    ) -> Result<FixedSizeListArray, ArrowError> {
+        let pixels = Arc::new(Float32Array::from(pixels));
+        FixedSizeListArray::try_new(pixel_field(), self.pixels() as i32, pixels, nulls)
+    }
 }
 
 /// The field of a column with a unit.

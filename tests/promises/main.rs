@@ -7,6 +7,7 @@ mod bad_models;
 mod bad_rows;
 mod bad_settings;
 mod bad_stores;
+mod bands;
 mod bundled_model;
 mod chaos;
 mod checkpoints;

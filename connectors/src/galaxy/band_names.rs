@@ -17,10 +17,7 @@ fn band_of(name: &str, bands: &[String]) -> Option<usize> {
 }
 
 /// The place of each of `bands` among the names of a row.
-pub(super) fn find_bands(
-    names: &StringArray,
-    bands: &[String],
-) -> Result<Vec<usize>, CutoutFault> {
+pub(super) fn find_bands(names: &StringArray, bands: &[String]) -> Result<Vec<usize>, CutoutFault> {
     let found = || {
         names
             .iter()

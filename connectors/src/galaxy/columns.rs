@@ -95,7 +95,10 @@ pub enum ColumnNameError {
         column: String,
     },
     /// A column of a band whose magnitude the model does not know.
-    #[error("--column {column}=…: the model has no magnitude in {band}; its magnitudes are {}", listed(bands))]
+    #[error(
+        "--column {column}=…: the model has no magnitude in {band}; its magnitudes are {}",
+        listed(bands)
+    )]
     UnknownBand {
         /// The name to the left of the `=`.
         column: String,
@@ -179,7 +182,11 @@ impl ColumnNames {
     /// # Errors
     /// [`ColumnNameError::UnknownBand`], naming the column.
     pub fn check_bands(&self, bands: &[String]) -> Result<(), ColumnNameError> {
-        for column in self.0.keys().filter(|column| !KNOWN.contains(&column.as_str())) {
+        for column in self
+            .0
+            .keys()
+            .filter(|column| !KNOWN.contains(&column.as_str()))
+        {
             let band = band_of(column).unwrap_or_default();
             if !bands.iter().any(|known| known == band) {
                 return Err(ColumnNameError::UnknownBand {
@@ -262,7 +269,8 @@ mod tests {
             assert_eq!(check(mapping, &["g", "r"]), Ok(()));
         }
         let error = check("flux_y=FLUX_Y", &["g", "r"]).unwrap_err().to_string();
-        let expected = "--column flux_y=…: the model has no magnitude in y; its magnitudes are g, r";
+        let expected =
+            "--column flux_y=…: the model has no magnitude in y; its magnitudes are g, r";
         assert_eq!(error, expected);
     }
 

@@ -5,12 +5,12 @@ use arrow::buffer::NullBuffer;
 use arrow::compute::cast;
 use arrow::datatypes::DataType;
 
+use super::SchemaError;
 use super::band_names::find_bands;
 use super::cutout_fault::CutoutFault;
 use super::lists::{Lists, Pixels};
 use super::pixels::Cutout;
 use super::request::{CutoutRequest, bands_of};
-use super::SchemaError;
 
 /// Upper bound on the absolute value of a pixel, in nanomaggies: an AB magnitude of -2.5.
 ///

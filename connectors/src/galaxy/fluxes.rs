@@ -41,9 +41,8 @@ impl Fluxes<'_> {
             },
         };
         let flux = positive(columns::flux(self.band), &self.fluxes);
-        let flux = flux.map_err(|fault| {
-            format!("{fault}: only a finite flux above 0 has a magnitude")
-        })?;
+        let flux =
+            flux.map_err(|fault| format!("{fault}: only a finite flux above 0 has a magnitude"))?;
         let Some(transmissions) = &self.transmissions else {
             return Ok(flux);
         };

@@ -221,7 +221,10 @@ impl Layout {
             object_id: convert::object_id(id_name, id, self.id_kind)?,
             ra: float64(self.places.ra)?,
             dec: float64(self.places.dec)?,
-            reference_mag: mags.as_ref().zip(reference).map(|(mags, place)| mags[place].clone()),
+            reference_mag: mags
+                .as_ref()
+                .zip(reference)
+                .map(|(mags, place)| mags[place].clone()),
             mags,
             mag_faults,
             cutouts: cutouts.map(open).transpose()?,
@@ -294,7 +297,9 @@ fn lacking(schema: &Schema, request: &Request) -> Vec<String> {
     let known = known.chain(request.mags.bands.iter().flat_map(of_band));
     let read = known.map(|name| request.names.in_file(&name).to_owned());
     let lacks = |name: &String| schema.fields().find(name).is_none();
-    read.chain(request.keep.iter().cloned()).filter(lacks).collect()
+    read.chain(request.keep.iter().cloned())
+        .filter(lacks)
+        .collect()
 }
 
 /// Finds the kept columns. If `may_lack`, missing columns are allowed.

@@ -129,8 +129,7 @@ impl MagPlaces {
         let bands = &request.mags.bands;
         if let Some(list) = self.list {
             let (name, array) = column(list);
-            let (mags, faults) = mag_list(name, array, bands)?;
-            return Ok((Some(mags), faults));
+            return mag_list(name, array, bands);
         }
         let mut faults = BTreeMap::new();
         if self.each.iter().all(Option::is_none) {
@@ -149,7 +148,7 @@ impl MagPlaces {
                     let fluxes = Fluxes {
                         band,
                         fluxes: float32(flux)?,
-                        transmissions: transmission.map(float32).transpose()?,
+                        transmissions: transmission.map(&float32).transpose()?,
                     };
                     let zero_point = request.mags.flux_zero_point;
                     let zero_point =

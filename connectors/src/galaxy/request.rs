@@ -118,6 +118,19 @@ pub struct MagRequest {
 }
 
 impl MagRequest {
+    /// The magnitudes of a model that predicts from them.
+    pub fn required<B: Into<String>>(
+        bands: impl IntoIterator<Item = B>,
+        reference_band: &str,
+    ) -> Self {
+        Self {
+            bands: bands.into_iter().map(Into::into).collect(),
+            required: true,
+            reference_band: Some(reference_band.to_owned()),
+            flux_zero_point: None,
+        }
+    }
+
     /// The place of the reference band among the bands.
     pub(super) fn reference(&self) -> Option<usize> {
         let reference = self.reference_band.as_ref()?;
