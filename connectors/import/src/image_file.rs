@@ -12,6 +12,7 @@ use crate::finder::{Finder, MagFields};
 use crate::named_arrays::NamedArrays;
 use crate::settings::Without;
 use crate::{npy, torch, zip};
+use connectors::drop_writer::CutoutShape;
 use connectors::galaxy::{BANDS, IdKind};
 
 pub(crate) use read::GivenColumns;
@@ -37,6 +38,16 @@ pub(crate) struct DropLayout {
     pub(crate) columns: Vec<(&'static str, String)>,
     has_mags: bool,
     has_z_spec: bool,
+}
+
+impl DropLayout {
+    /// The shape of the cutouts.
+    pub(crate) fn cutouts(&self) -> CutoutShape {
+        CutoutShape {
+            bands: BANDS.len(),
+            side_px: self.side_px,
+        }
+    }
 }
 
 impl ImageFile {

@@ -11,7 +11,6 @@ use crate::image_file::{DropLayout, GivenColumns, ImageFile};
 use crate::positions::PositionFile;
 use crate::settings::{ImportSettings, Without};
 use crate::summary::Imported;
-use connectors::drop_writer::rows_per_group;
 
 /// Files that together have every column of the drop.
 pub(crate) struct ImportPlan {
@@ -84,7 +83,7 @@ impl ImportPlan {
     /// Sends all rows in row groups. Stops early, without an error, if the receiver is gone.
     pub(crate) fn read(mut self, send: &mpsc::Sender<RecordBatch>) -> Result<(), ImportError> {
         let mut next_id = self.settings.first_id.unwrap_or_default();
-        let rows_per_group = rows_per_group(self.layout.side_px);
+        let rows_per_group = self.layout.cutouts().rows_per_group();
         for file in &self.files {
             let mut image_file = open(file, &self.settings)?;
             if image_file.layout() != self.layout {

@@ -13,7 +13,7 @@ use super::{ImageFile, id_kind};
 use crate::error::ImportError;
 use crate::finder::MagFields;
 use crate::positions::{PositionFile, RowPositions};
-use connectors::drop_writer::{cutout_field, cutouts, unit_field};
+use connectors::drop_writer::{CutoutShape, unit_field};
 use connectors::galaxy::{BANDS, IdKind};
 
 /// Columns that the file does not have.
@@ -70,7 +70,7 @@ impl ImageFile {
             columns.push((field, Arc::new(z_spec)));
         }
         let pixels = self.floats(self.cutout, &rows)?;
-        self.batch(layout.side_px, columns, pixels)
+        self.batch(layout.cutouts(), columns, pixels)
             .map_err(|error| {
                 ImportError::corrupt(&self.file, format!("its rows do not fit together: {error}"))
             })
@@ -78,12 +78,12 @@ impl ImageFile {
 
     fn batch(
         &self,
-        side_px: usize,
+        cutouts: CutoutShape,
         mut columns: Vec<(Field, ArrayRef)>,
         pixels: Vec<f32>,
     ) -> Result<RecordBatch, ArrowError> {
-        let cutouts = cutouts(side_px, pixels, None)?;
-        columns.push((cutout_field(side_px, false), Arc::new(cutouts)));
+        let column = cutouts.column(pixels, None)?;
+        columns.push((cutouts.field(false), Arc::new(column)));
         let (fields, columns): (Vec<Field>, Vec<ArrayRef>) = columns.into_iter().unzip();
         RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)
     }
