@@ -1,4 +1,4 @@
-//! Any survey: cutouts and magnitudes of any bands, in any order, and fluxes in place of magnitudes.
+//! Any survey: cutouts and magnitudes of any bands, in any order.
 use std::{collections::BTreeMap, path::Path, sync::Arc};
 
 use arrow::{
@@ -11,30 +11,27 @@ use arrow::{
 };
 use hubbleflow::{
     CutoutNeeds, Error, Inputs, Job, JobSettings, Model, Needs, PlanSettings, RowSettings, Summary,
-    status::status, verify::verify,
 };
-use serde_json::Value;
 use tch::{Kind, Tensor};
 use testkit::{
-    galaxy_rows::{some_galaxies, with_column, without_column, write_parquet},
-    outputs::{committed, ledger, metrics_files},
+    galaxy_rows::{some_galaxies, with_column, write_parquet},
     program::Program,
     rows::{floats, ids, rows, strings, z_phot},
-    survey::{model, run_catalog},
-    tree::{assert_same, folder, text},
+    survey::model,
+    tree::{folder, text},
 };
 
 const PX: usize = 8;
 
 /// A model that tells each of its planes and magnitudes from the others.
 #[derive(Clone)]
-struct Telling {
+pub struct Telling {
     id: String,
     needs: Needs,
 }
 
 impl Telling {
-    fn of(cutouts: &[&str], mags: &[&str]) -> Self {
+    pub fn of(cutouts: &[&str], mags: &[&str]) -> Self {
         Self {
             id: format!("telling of {}, {}", cutouts.concat(), mags.concat()),
             needs: Needs {
@@ -101,7 +98,7 @@ fn images(row: usize, bands: &[&str]) -> Vec<f32> {
 }
 
 /// Good galaxies with flat cutouts in these bands.
-fn galaxies(count: usize, bands: &[&str]) -> RecordBatch {
+pub fn galaxies(count: usize, bands: &[&str]) -> RecordBatch {
     let pixels: Vec<f32> = (0..count).flat_map(|row| images(row, bands)).collect();
     let item = Arc::new(Field::new("element", DataType::Float32, false));
     let length = (bands.len() * PX * PX) as i32;
@@ -131,14 +128,7 @@ fn galaxies_by_name(count: usize, bands: &[&str]) -> RecordBatch {
     with_column(&some_galaxies(count as i64), "cutout", Arc::new(cutouts))
 }
 
-/// The newest metrics file of an output.
-fn last_metrics(out: &Path) -> Value {
-    let mut files = metrics_files(out);
-    let (_, newest) = files.pop_last().expect("a metrics file");
-    serde_json::from_slice(&newest).unwrap()
-}
-
-fn settings(rows: RowSettings) -> JobSettings {
+pub fn settings(rows: RowSettings) -> JobSettings {
     JobSettings {
         plan: PlanSettings {
             rows,
@@ -148,7 +138,7 @@ fn settings(rows: RowSettings) -> JobSettings {
     }
 }
 
-fn run(catalog: &Path, out: &Path, model: Telling, bands: &[&str]) -> Result<Summary, Error> {
+pub fn run(catalog: &Path, out: &Path, model: Telling, bands: &[&str]) -> Result<Summary, Error> {
     let rows = RowSettings {
         bands: names(bands),
         ..RowSettings::default()
@@ -256,179 +246,4 @@ fn a_cutout_of_another_number_of_bands_fails_its_drop_and_says_what_to_do() {
     for words in ["3 bands of 8x8 pixels or more", "with --bands"] {
         assert!(said.contains(words), "{said}");
     }
-}
-
-/// The fluxes of magnitudes, dimmed by dust.
-fn fluxes(mags: &[Option<f32>], zero_point: f64, transmission: f64) -> ArrayRef {
-    let flux = |mag: &Option<f32>| {
-        mag.map(|mag| (transmission * 10_f64.powf(0.4 * (zero_point - f64::from(mag)))) as f32)
-    };
-    Arc::new(mags.iter().map(flux).collect::<Float32Array>())
-}
-
-#[test]
-fn fluxes_give_the_same_redshifts_as_their_magnitudes() {
-    let (plain, plain_out) = (folder(), folder());
-    let good = some_galaxies(12);
-    write_parquet(plain.path().join("a.parquet"), &good, 10);
-    run_catalog(&plain, &plain_out).ends(0);
-    let expected = rows(plain_out.path().join("photoz"));
-    for (zero_point, transmission) in [(22.5, 1.0), (22.5, 0.8), (31.4, 0.8)] {
-        let mut galaxies = good.clone();
-        for band in ["u", "g", "r", "i", "z"] {
-            let name = format!("mag_{band}");
-            let flux = fluxes(&floats(&good, &name), zero_point, transmission);
-            // One name is the survey's own.
-            let of_file = format!("{}_{band}", if band == "r" { "FLUX" } else { "flux" });
-            galaxies = with_column(&without_column(&galaxies, &name), &of_file, flux);
-            if transmission < 1.0 {
-                let dust = Float32Array::from(vec![transmission as f32; 12]);
-                let column = format!("mw_transmission_{band}");
-                galaxies = with_column(&galaxies, &column, Arc::new(dust));
-            }
-        }
-        let (catalog, out) = (folder(), folder());
-        write_parquet(catalog.path().join("a.parquet"), &galaxies, 10);
-        let zero_point = format!("--flux-zero-point {zero_point} --column flux_r=FLUX_r");
-        run_catalog(&catalog, &out).with(&zero_point).ends(0);
-        let photoz = rows(out.path().join("photoz"));
-        assert_eq!(ids(&photoz), ids(&expected));
-        for column in ["z_phot", "mag_r"] {
-            let pairs = floats(&photoz, column).into_iter();
-            for (found, expected) in pairs.zip(floats(&expected, column)) {
-                let error = (found.unwrap() - expected.unwrap()).abs();
-                assert!(error < 1e-5, "{column}: {error}");
-            }
-        }
-        if transmission == 1.0 {
-            // Without the flag the drop fails, and the message says which.
-            let ended = run_catalog(&catalog, &folder())
-                .with("--column flux_r=FLUX_r")
-                .ends(3);
-            ended.says(&["no column `mag_u`", "`FLUX_r`", "--flux-zero-point 22.5"]);
-        }
-    }
-}
-
-#[test]
-fn a_flux_that_is_no_magnitude_rejects_its_row_and_the_entry_knows_the_zero_point() {
-    let (catalog, out) = (folder(), folder());
-    let flux = Float32Array::from(vec![Some(1.0), Some(0.0), Some(-2.5), None, Some(f32::NAN)]);
-    let galaxies = without_column(&some_galaxies(5), "mag_g");
-    let galaxies = with_column(&galaxies, "flux_g", Arc::new(flux));
-    write_parquet(catalog.path().join("a.parquet"), &galaxies, 10);
-    run_catalog(&catalog, &out)
-        .with("--flux-zero-point 22.5 --bands u,g,r,i,z")
-        .ends(0);
-    let rejects = rows(out.path().join("rejects"));
-    let end = "only a finite flux above 0 has a magnitude";
-    let expected = ["0", "-2.5", "null", "NaN"].map(|flux| format!("flux_g is {flux}: {end}"));
-    assert_eq!(strings(&rejects, "reason"), expected);
-    assert_eq!(rows(out.path().join("photoz")).num_rows(), 1);
-    let entry = &ledger(out.path())[0];
-    assert_eq!(entry["settings"]["flux_zero_point"], 22.5);
-    assert_eq!(
-        entry["settings"]["bands"],
-        serde_json::json!(["u", "g", "r", "i", "z"])
-    );
-    assert_eq!(entry["settings"]["reference_band"], "r");
-    // `verify` predicts with the same settings.
-    let again = Program::new(["verify", &text(out.path())]);
-    let again = again.args([
-        "--catalog",
-        &text(catalog.path()),
-        "--model",
-        &text(model()),
-    ]);
-    let stdout = again.ends(0).stdout;
-    assert!(stdout.contains("1 drops were predicted again"), "{stdout}");
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn the_reference_band_names_the_magnitude_everywhere() {
-    let (catalog, out, exported) = (folder(), folder(), folder());
-    let mut galaxies = some_galaxies(6);
-    for (band, first) in [("Y", 18.6), ("J", 18.1)] {
-        let mags: Float32Array = (0..6).map(|row| Some(first + row as f32 / 2.0)).collect();
-        galaxies = with_column(&galaxies, &format!("mag_{band}"), Arc::new(mags));
-    }
-    write_parquet(catalog.path().join("a.parquet"), &galaxies, 10);
-    let (place, model) = (catalog.path().to_owned(), Telling::of(&[], &["Y", "J"]));
-    let go = |model: Telling, model_change: bool| {
-        let mut settings = settings(RowSettings::default());
-        (settings.plan.model_change, settings.plan.again) = (model_change, true);
-        let job = Job::builder(&text(&place), &text(out.path())).settings(settings);
-        tokio::task::block_in_place(|| job.own_model(model).build().unwrap().run())
-    };
-    assert_eq!(go(model, false).unwrap().rows_written, 6);
-    let photoz = rows(out.path().join("photoz"));
-    let mut mags = floats(&photoz, "mag_Y");
-    mags.sort_by(|a, b| a.partial_cmp(b).unwrap());
-    assert_eq!(mags[0], Some(18.6));
-    assert!(photoz.column_by_name("mag_r").is_none());
-
-    let slices = last_metrics(out.path())["by_mag_Y"].clone();
-    let bins: Vec<&String> = slices.as_object().unwrap().keys().collect();
-    assert_eq!(bins, ["18.5", "19.0", "19.5", "20.0", "20.5", "21.0"]);
-    let status = status(&text(out.path()), None, &[]).await.unwrap();
-    let by_mag = status.metrics.unwrap().by_mag;
-    assert_eq!(
-        (by_mag.band.as_deref(), by_mag.slices.len()),
-        (Some("Y"), 6)
-    );
-    let verified = verify(&text(out.path()), None, &[]).await.unwrap();
-    assert!(
-        verified.metrics_compared && verified.faults.is_empty(),
-        "{verified}"
-    );
-    let page = exported.path().join("page.html");
-    let report = Program::new(["report", &text(out.path()), "--html", &text(&page)]);
-    report.ends(0);
-    let page = std::fs::read_to_string(page).unwrap();
-    assert!(page.contains("Error against Y magnitude") && !page.contains("r magnitude"));
-    let to = exported.path().join("rows");
-    let export = hubbleflow::export::export(&text(out.path()), &text(&to), None, 1 << 20, &[]);
-    assert_eq!(export.await.unwrap().rows, 6);
-    assert_eq!(floats(&rows(&to), "mag_Y").len(), 6);
-
-    // An output has one reference band, whatever the model.
-    let before = committed(out.path());
-    for (model, has) in [
-        (Telling::of(&[], &["g", "r"]), "mag_r"),
-        (Telling::of(&["u"], &[]), "no magnitude"),
-    ] {
-        let error = go(model, true).unwrap_err().to_string();
-        let words =
-            format!("holds predictions with mag_Y (drop a.parquet), and this model's have {has}");
-        assert!(error.contains(&words), "{error}");
-    }
-    assert_same(&committed(out.path()), &before);
-    assert_eq!(go(Telling::of(&[], &["Y"]), true).unwrap().rows_written, 6);
-}
-
-#[test]
-fn a_model_without_magnitudes_writes_none() {
-    let (catalog, out) = (folder(), folder());
-    write_parquet(catalog.path().join("a.parquet"), &galaxies(4, &["r"]), 10);
-    let summary = run(catalog.path(), out.path(), Telling::of(&["r"], &[]), &[]).unwrap();
-    assert_eq!(summary.rows_written, 4);
-    let photoz = rows(out.path().join("photoz"));
-    let schema = photoz.schema();
-    assert!(
-        schema
-            .fields()
-            .iter()
-            .all(|field| !field.name().starts_with("mag"))
-    );
-    let metrics = last_metrics(out.path());
-    assert_eq!(metrics["all"]["n"], 4);
-    let fields = metrics.as_object().unwrap().keys();
-    assert!(
-        fields.clone().all(|name| !name.starts_with("by_mag")),
-        "{metrics}"
-    );
-    let page = out.path().with_extension("html");
-    Program::new(["report", &text(out.path()), "--html", &text(&page)]).ends(0);
-    let page = std::fs::read_to_string(page).unwrap();
-    assert!(!page.contains("magnitude"));
 }

@@ -65,26 +65,7 @@ impl Layout {
         let missing = found.missing(kind, request);
         let withdraws_only = found.deleted.is_some() && !missing.is_empty();
         if found.object_id.is_none() || (!missing.is_empty() && !withdraws_only) {
-            let id = found.object_id.is_none().then_some(columns::OBJECT_ID);
-            let missing = id.map(str::to_owned).into_iter().chain(missing);
-            let mut missing: Vec<String> = missing
-                .map(|column| labelled(&column, &request.names))
-                .collect();
-            // What the user named and is not there is said too, though a file may lack it.
-            for (column, name) in request.names.given() {
-                let label = labelled(column, &request.names);
-                if schema.fields().find(name).is_none() && !missing.contains(&label) {
-                    missing.push(label);
-                }
-            }
-            return Err(SchemaError::Missing {
-                missing,
-                found: names(schema),
-                fluxes: match request.mags.required {
-                    true => found.mags.unread_fluxes().to_vec(),
-                    false => Vec::new(),
-                },
-            });
+            return Err(lacks(schema, &found, missing, request));
         }
         let doubt = doubt(schema, &found, kind, request);
         let may_withdraw = found.deleted.is_some();
@@ -265,6 +246,30 @@ impl Layout {
         };
         let (found, expected) = (list(schema.fields()), list(&self.fields));
         Err(SchemaError::Batch { found, expected })
+    }
+}
+
+/// The error for a file without these columns.
+fn lacks(schema: &Schema, found: &Places, missing: Vec<String>, request: &Request) -> SchemaError {
+    let id = found.object_id.is_none().then_some(columns::OBJECT_ID);
+    let missing = id.map(str::to_owned).into_iter().chain(missing);
+    let mut missing: Vec<String> = missing
+        .map(|column| labelled(&column, &request.names))
+        .collect();
+    // What the user named and is not there is said too, though a file may lack it.
+    for (column, name) in request.names.given() {
+        let label = labelled(column, &request.names);
+        if schema.fields().find(name).is_none() && !missing.contains(&label) {
+            missing.push(label);
+        }
+    }
+    SchemaError::Missing {
+        missing,
+        found: names(schema),
+        fluxes: match request.mags.required {
+            true => found.mags.unread_fluxes().to_vec(),
+            false => Vec::new(),
+        },
     }
 }
 

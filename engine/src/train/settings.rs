@@ -27,7 +27,8 @@ pub struct TrainSettings {
     pub preset: String,
     /// Blocks of the encoder, if not the preset's.
     pub depth: Option<usize>,
-    /// The bands of the model's cutouts and magnitudes and the side of its cutouts, if not the preset's.
+    /// The bands of the model's cutouts and magnitudes and the side of its cutouts. Without bands, they are those that the
+    /// catalog's cutouts are said to hold, else the preset's.
     pub shape: Shape,
     /// A name for the model.
     pub name: Option<String>,
