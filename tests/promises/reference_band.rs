@@ -64,7 +64,8 @@ async fn the_reference_band_names_the_magnitude_everywhere() {
     let page = std::fs::read_to_string(page).unwrap();
     assert!(page.contains("Error against Y magnitude") && !page.contains("r magnitude"));
     let to = exported.path().join("rows");
-    let export = hubbleflow::export::export(&text(out.path()), &text(&to), None, 1 << 20, &[]);
+    let [from, to_text] = [out.path(), &to].map(text);
+    let export = hubbleflow::export::export(&from, &to_text, None, 1 << 20, &[]);
     assert_eq!(export.await.unwrap().rows, 6);
     assert_eq!(floats(&rows(&to), "mag_Y").len(), 6);
 

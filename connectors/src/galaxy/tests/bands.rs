@@ -120,9 +120,9 @@ fn a_type_without_room_for_the_bands_says_what_was_expected() {
     let cutouts = Cutouts::open("cutout", &form, &one).unwrap();
     assert_eq!(cutouts.get(0).unwrap().side_px(), 16);
     let three = Pictures::of_bands(3, 8, 1, vec![]).flat(ListKind::Small);
-    let fault = Cutouts::open("cutout", &three, &one).unwrap().get(0);
+    let cutouts = Cutouts::open("cutout", &three, &one).unwrap();
     assert_eq!(
-        fault.unwrap_err().to_string(),
+        cutouts.get(0).unwrap_err().to_string(),
         "cutout is 192 values, not 1 band of 8x8 pixels or more"
     );
 }
