@@ -130,6 +130,7 @@ impl Config {
             }),
             mags: self.bands.clone(),
             mags_required: self.has(Branch::Magnitude),
+            embedding_width: None,
         }
     }
 
