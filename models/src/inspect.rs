@@ -20,6 +20,12 @@ pub struct Inspection {
     pub name: String,
     /// SHA-256 of its files, in hex.
     pub id: String,
+    /// The bands of its cutouts.
+    pub bands: Vec<String>,
+    /// The side of its cutouts in pixels.
+    pub cutout_px: usize,
+    /// The bands of its magnitudes.
+    pub mags: Vec<String>,
     /// The branches that feed its head.
     pub branches: Vec<Branch>,
     /// The number of parameters: all numbers except the statistics of batch normalisations.
@@ -88,6 +94,9 @@ pub fn inspect(dir: &Path) -> Result<Inspection, Error> {
         architecture: config.architecture,
         id: directory.id(),
         branches: config.ordered_branches(),
+        mags: config.mags().to_vec(),
+        bands: config.bands,
+        cutout_px: config.cutout_px,
         name: config.name,
         parameters: modules.iter().map(|module| module.parameters).sum(),
         bytes: directory.weights.len(),
@@ -124,6 +133,9 @@ impl fmt::Display for Inspection {
             format!("{:?}", self.architecture).to_lowercase()
         )?;
         writeln!(f, "id            {}", self.id)?;
+        writeln!(f, "bands         {}", self.bands.join(", "))?;
+        writeln!(f, "cutout        {0} x {0} pixels", self.cutout_px)?;
+        writeln!(f, "magnitudes    {}", self.mags.join(", "))?;
         writeln!(f, "branches      {}", branches.join(", "))?;
         writeln!(f, "parameters    {}", self.parameters)?;
         writeln!(f, "bytes         {}", self.bytes)?;

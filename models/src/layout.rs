@@ -2,7 +2,6 @@
 //!
 //! [`Checkpoint`](crate::Checkpoint) reads weights by this table, [`init`](crate::init) makes them by it.
 
-use crate::bands::BANDS;
 use crate::config::{Branch, Config, DecoderConfig, EncoderConfig, EncoderKind};
 
 /// The number of features that the encoder and the Inception network each give to the head.
@@ -17,6 +16,8 @@ pub(crate) const INCEPTION_BLOCKS: [(usize, usize, usize); 5] =
     [(2, 32, 16), (3, 64, 16), (5, 64, 8), (6, 32, 8), (8, 32, 4)];
 /// The last Inception block. The public checkpoint has its 5x5 branch, but the block's output does not.
 pub(crate) const LAST_BLOCK: usize = 8;
+/// The channels that the last Inception block gives: three branches.
+pub(crate) const LAST_CHANNELS: usize = 3 * INCEPTION_BLOCKS[4].2;
 /// The positions of the linear layers in `magnitude_block`, which have a ReLU between them.
 pub(crate) const MAG_LAYERS: [usize; 5] = [0, 2, 4, 6, 8];
 
@@ -51,7 +52,7 @@ pub fn layout(config: &Config) -> Vec<TensorEntry> {
         match branch {
             Branch::Encoder => table.encoder(config),
             Branch::Inception => table.inception(config),
-            Branch::Magnitude => table.magnitude(),
+            Branch::Magnitude => table.magnitude(config),
         }
     }
     table.head(config);
@@ -136,7 +137,10 @@ impl Table {
         let patch = encoder.patch_px;
         self.tensor("cls_token", &[1, 1, width]);
         self.tensor("pos_embed", &[1, config.grid() * config.grid() + 1, width]);
-        self.layer("patch_embed.proj", &[width, BANDS.len(), patch, patch]);
+        self.layer(
+            "patch_embed.proj",
+            &[width, config.bands.len(), patch, patch],
+        );
         for n in 0..encoder.depth {
             self.block(&format!("blocks.{n}"), encoder);
         }
@@ -164,7 +168,7 @@ impl Table {
             self.block(&format!("decoder_blocks.{n}"), &blocks);
         }
         self.layer("decoder_norm", &[width]);
-        let pixels = BANDS.len() * encoder.patch_px * encoder.patch_px;
+        let pixels = config.bands.len() * encoder.patch_px * encoder.patch_px;
         self.layer("decoder_pred", &[pixels, width]);
     }
 
@@ -192,7 +196,10 @@ impl Table {
 
     fn inception(&mut self, config: &Config) {
         let vis = "inception_model.vis_inception";
-        self.layer("inception_model.conv2d_init", &[STEM, BANDS.len(), 1, 1]);
+        self.layer(
+            "inception_model.conv2d_init",
+            &[STEM, config.bands.len(), 1, 1],
+        );
         for (n, channels, each) in INCEPTION_BLOCKS {
             let mut conv = |branch: &str, shape: [usize; 3]| {
                 let [from, k, start] = [shape[0], shape[1], self.0.len()];
@@ -211,16 +218,20 @@ impl Table {
             conv("branch3.1", [each, 5, each]);
             conv("branch4.1", [channels, 1, each]);
         }
-        // The output of the last block has three branches, after three poolings by two.
+        // Three poolings by two, which leave out the last row and column of an odd side.
         let side = config.cutout_px / 2 / 2 / 2;
-        let flat = 3 * INCEPTION_BLOCKS[4].2 * side * side;
+        let flat = LAST_CHANNELS * side * side;
         self.layer(&format!("{vis}.10"), &[IMAGE_FEATURES, flat]);
         self.layer(&format!("{vis}.12"), &[IMAGE_FEATURES, IMAGE_FEATURES]);
     }
 
-    fn magnitude(&mut self) {
+    fn magnitude(&mut self, config: &Config) {
         for n in MAG_LAYERS {
-            let from = if n == 0 { BANDS.len() } else { MAG_FEATURES };
+            let from = if n == 0 {
+                config.mags().len()
+            } else {
+                MAG_FEATURES
+            };
             self.layer(
                 &format!("inception_model.magnitude_block.{n}"),
                 &[MAG_FEATURES, from],

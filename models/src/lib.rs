@@ -12,7 +12,7 @@
 //! **Architecture invariant.** This crate knows tensors and files. It does not know Arrow, the environment or the clock.
 
 pub mod astromae;
-pub mod bands;
+mod bands;
 mod check;
 pub mod checkpoint;
 pub mod config;

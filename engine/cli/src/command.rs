@@ -162,6 +162,15 @@ pub(crate) enum ModelCommand {
         /// Blocks of the encoder, where other than the preset's
         #[arg(long)]
         depth: Option<usize>,
+        /// The bands of its cutouts [default: u,g,r,i,z]
+        #[arg(long, value_name = "BAND,BAND", value_delimiter = ',')]
+        bands: Option<Vec<String>>,
+        /// The bands of its magnitudes [default: those of its cutouts]
+        #[arg(long, value_name = "BAND,BAND", value_delimiter = ',')]
+        mags: Option<Vec<String>>,
+        /// The side of its cutouts in pixels, a multiple of its patches' [default: 32]
+        #[arg(long)]
+        px: Option<usize>,
         /// Other weights for another seed
         #[arg(long, default_value = "")]
         seed: String,

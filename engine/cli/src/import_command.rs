@@ -6,7 +6,7 @@ use clap::{Args, Subcommand};
 use connectors::Location;
 use hubbleflow::StoreOptions;
 use import::{ImportSettings, Imported, Without, import_images, weights};
-use models::import::{ImportedTensors, import_weights};
+use models::import::{Given, ImportedTensors, import_weights};
 
 use crate::{
     Error,
@@ -61,6 +61,12 @@ pub struct ModelArgs {
     /// Heads of the attention, where the file does not tell (a state_dict)
     #[arg(long, value_name = "N")]
     heads: Option<usize>,
+    /// The bands of its cutouts, in the network's order; may be left out if they are u,g,r,i,z
+    #[arg(long, value_name = "BAND,BAND", value_delimiter = ',')]
+    bands: Option<Vec<String>>,
+    /// The bands of its magnitudes, in the network's order; may be left out if they are those of the cutouts
+    #[arg(long, value_name = "BAND,BAND", value_delimiter = ',')]
+    mags: Option<Vec<String>>,
     /// A name for people
     #[arg(long)]
     name: Option<String>,
@@ -132,7 +138,12 @@ fn model(args: &ModelArgs) -> Result<(), Error> {
         tensors: found.tensors,
         numbers: found.numbers,
     };
-    let config = import_weights(&args.to, &args.file, imported, &name, args.heads)?;
+    let given = Given {
+        heads: args.heads,
+        bands: args.bands.clone(),
+        mags: args.mags.clone(),
+    };
+    let config = import_weights(&args.to, &args.file, imported, &name, &given)?;
     let to = args.to.display();
     print(format_args!("{to}: {tensors} tensors of {class}"))?;
     let config = serde_json::to_string(&config).expect("a configuration is plain data");

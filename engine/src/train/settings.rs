@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use models::{
     Branch, Config,
     checkpoint::Storage,
+    config::Shape,
     device::{DeviceChoice, PrecisionChoice},
     train::{Loss, Schedule},
 };
@@ -26,6 +27,8 @@ pub struct TrainSettings {
     pub preset: String,
     /// Blocks of the encoder, if not the preset's.
     pub depth: Option<usize>,
+    /// The bands of the model's cutouts and magnitudes and the side of its cutouts, if not the preset's.
+    pub shape: Shape,
     /// A name for the model.
     pub name: Option<String>,
     /// Scale the inputs as the training rows suggest, instead of taking them as they are.
@@ -134,6 +137,7 @@ impl TrainSettings {
             rows: RowSettings::default(),
             preset: "astromae".to_owned(),
             depth: None,
+            shape: Shape::default(),
             name: None,
             learn_preprocess: false,
             batch: 256,
@@ -158,6 +162,7 @@ impl TrainSettings {
         let unknown = || Error::Usage(format!("there is no preset {preset}"));
         let mut config = Config::preset(preset).ok_or_else(unknown)?;
         config.encoder.depth = self.depth.unwrap_or(config.encoder.depth);
+        config = config.shaped(&self.shape);
         if let Some(name) = &self.name {
             config.name.clone_from(name);
         }

@@ -8,6 +8,7 @@ use std::{
 
 use models::{
     Checkpoint, Config, Needs, Precision, WEIGHTS_FILE,
+    config::Shape,
     layout::is_trunk,
     preprocess::{CutoutPreprocess, MagPreprocess},
     train::{Objective, Parameters, Trainer, TrainingRows, ValidationScores},
@@ -63,6 +64,7 @@ pub async fn pretrain(
         )));
     }
     let mut config = train.config()?.pretraining();
+    config.validate().map_err(Error::Usage)?;
     let run = TrainingRun::prepare(train, observer)?;
     let parts = [settings.training, settings.validation];
     let rows = read(&run, &config.needs(), parts, options, false).await?;
@@ -158,6 +160,7 @@ impl Beginning {
         let mut config = settings.train.config()?;
         config.branches.clone_from(&settings.branches);
         let Some(dir) = &settings.pretrained else {
+            config.validate().map_err(Error::Usage)?;
             // An encoder may be random and frozen: pretraining is compared with it.
             return Ok(Self {
                 config,
@@ -166,14 +169,38 @@ impl Beginning {
             });
         };
         let (of, trunk) = models::train::pretrained(dir)?;
+        let shape = &settings.train.shape;
+        check_shape(shape, &of)?;
         config.encoder = of.encoder;
-        config.cutout_px = of.cutout_px;
         config.preprocess.cutout = of.preprocess.cutout;
+        config = config.shaped(&Shape {
+            bands: Some(of.bands),
+            mags: shape.mags.clone(),
+            cutout_px: Some(of.cutout_px),
+        });
+        config.validate().map_err(Error::Usage)?;
         Ok(Self {
             config,
             weights: Some(trunk),
             encoder: settings.encoder.unwrap_or(EncoderStart::Frozen),
         })
+    }
+}
+
+/// Refuses another shape than that of the cutouts that an encoder was pretrained on.
+fn check_shape(shape: &Shape, pretrained: &Config) -> Result<(), Error> {
+    let (bands, px) = (&pretrained.bands, pretrained.cutout_px);
+    if let Some(asked) = shape.bands.as_ref().filter(|asked| *asked != bands) {
+        let [asked, bands] = [asked, bands].map(|bands| bands.join(","));
+        return Err(Error::Usage(format!(
+            "--model-bands {asked}: the encoder in --pretrained takes {bands}; leave --model-bands out, or pretrain another"
+        )));
+    }
+    match shape.cutout_px {
+        Some(asked) if asked != px => Err(Error::Usage(format!(
+            "--px {asked}: the encoder in --pretrained takes {px}; leave --px out, or pretrain another"
+        ))),
+        _ => Ok(()),
     }
 }
 

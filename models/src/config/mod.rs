@@ -10,9 +10,12 @@
 //!
 //! An unknown field, architecture or kind is refused by name, because weights in the wrong network would still give
 //! numbers.
+//!
+//! `mags` names the bands of the magnitudes where they differ from those of the cutouts.
 
 mod encoder;
 mod presets;
+mod shape;
 #[cfg(test)]
 mod tests;
 mod validation;
@@ -23,6 +26,8 @@ use serde::{Deserialize, Serialize};
 
 pub use self::encoder::{DecoderConfig, EncoderConfig, EncoderKind};
 pub use self::presets::PRESETS;
+pub(crate) use self::presets::UGRIZ;
+pub use self::shape::Shape;
 use crate::error::Error;
 use crate::needs::{CutoutNeeds, Needs};
 use crate::preprocess::Preprocessing;
@@ -57,10 +62,13 @@ pub struct Config {
     pub architecture: Architecture,
     /// A name for people, which says where the weights come from.
     pub name: String,
-    /// Always [`BANDS`](crate::bands::BANDS).
+    /// The bands of the cutouts, in the order of their planes.
     pub bands: Vec<String>,
     /// Side of the cutout that the network uses, in pixels. Larger cutouts are cropped around their centre.
     pub cutout_px: usize,
+    /// The bands of the magnitudes, in their order; `None` means those of the cutouts. See [`Config::mags`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mags: Option<Vec<String>>,
     /// The vision transformer.
     pub encoder: EncoderConfig,
     /// The branches that feed the head, each at most once. Empty for [`Architecture::Mae`], which has no head.
@@ -114,6 +122,18 @@ impl Config {
         self.branches.contains(&branch)
     }
 
+    /// The bands of the magnitudes, in their order.
+    ///
+    /// ```
+    /// let mut config = hubbleflow_models::Config::preset("astromae").unwrap();
+    /// assert_eq!(config.mags(), config.bands);
+    /// config.mags = Some(vec!["r".to_owned()]);
+    /// assert_eq!(config.mags(), ["r"]);
+    /// ```
+    pub fn mags(&self) -> &[String] {
+        self.mags.as_ref().unwrap_or(&self.bands)
+    }
+
     /// The inputs that a network of this configuration takes.
     ///
     /// ```
@@ -128,7 +148,11 @@ impl Config {
                 bands: self.bands.clone(),
                 px: self.cutout_px,
             }),
-            mags: self.bands.clone(),
+            mags: if is_mae {
+                Vec::new()
+            } else {
+                self.mags().to_vec()
+            },
             mags_required: self.has(Branch::Magnitude),
             embedding_width: None,
         }
@@ -153,6 +177,7 @@ impl Config {
         Self {
             architecture: Architecture::Mae,
             name: format!("{}, pretrained encoder", self.name),
+            mags: None,
             branches: Vec::new(),
             decoder: Some(DecoderConfig {
                 width: 192,

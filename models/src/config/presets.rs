@@ -1,7 +1,6 @@
 //! Configurations by name.
 
 use super::{Architecture, Branch, Config, EncoderConfig, EncoderKind};
-use crate::bands::BANDS;
 use crate::preprocess::{CutoutPreprocess, MagPreprocess, Preprocessing};
 
 /// The names that [`Config::preset`] knows.
@@ -11,6 +10,9 @@ pub const PRESETS: [&str; 4] = [
     "astromae-plain",
     "astromae-tiny",
 ];
+
+/// The bands of the presets: those of the Sloan Digital Sky Survey.
+pub(crate) const UGRIZ: [&str; 5] = ["u", "g", "r", "i", "z"];
 
 impl Config {
     /// Returns a configuration by its name, one of [`PRESETS`].
@@ -34,8 +36,9 @@ impl Config {
         Some(Config {
             architecture: Architecture::AstroMae,
             name: name.to_owned(),
-            bands: BANDS.map(str::to_owned).to_vec(),
+            bands: UGRIZ.map(str::to_owned).to_vec(),
             cutout_px: 32,
+            mags: None,
             encoder: EncoderConfig {
                 kind,
                 width: 192,

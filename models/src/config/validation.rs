@@ -1,7 +1,8 @@
 //! The rules that a configuration must keep. With the upper bounds, no product of sizes overflows.
 
 use super::{Architecture, Config, DecoderConfig, EncoderConfig, EncoderKind};
-use crate::bands::BANDS;
+use crate::bands;
+use crate::config::Branch;
 
 /// Upper bound on the blocks of a network: far above any real network, and few enough to look for the tensors of each.
 const DEPTH_MAX: usize = 1024;
@@ -18,17 +19,29 @@ const PCM_KERNEL_MAX: usize = 255;
 type Rule = (bool, String);
 
 impl Config {
-    /// Checks that the sizes fit each other, and names the first rule that is broken.
-    pub(crate) fn validate(&self) -> Result<(), String> {
+    /// Checks that the sizes fit each other.
+    ///
+    /// # Errors
+    /// A sentence on the first rule that is broken: which field, what it is and what it should be.
+    ///
+    /// ```
+    /// let mut config = hubbleflow_models::Config::preset("astromae").unwrap();
+    /// config.cutout_px = 42;
+    /// assert_eq!(config.validate().unwrap_err(), "`patch_px` 8 does not divide `cutout_px` 42");
+    /// ```
+    pub fn validate(&self) -> Result<(), String> {
         let mut rules = self
             .bounds()
             .into_iter()
             .chain(self.parts())
             .chain(self.sizes());
-        match rules.find(|(holds, _)| !holds) {
-            Some((_, broken)) => Err(broken),
-            None => self.preprocess.validate(),
+        if let Some((_, broken)) = rules.find(|(holds, _)| !holds) {
+            return Err(broken);
         }
+        bands::check("bands", &self.bands)?;
+        bands::check("mags", self.mags())?;
+        self.preprocess
+            .validate(self.bands.len(), self.mags().len())
     }
 
     fn bounds(&self) -> [Rule; 4] {
@@ -61,7 +74,7 @@ impl Config {
     }
 
     /// The bands, the branches and the decoder.
-    fn parts(&self) -> [Rule; 5] {
+    fn parts(&self) -> [Rule; 6] {
         let is_mae = self.architecture == Architecture::Mae;
         let fits = |decoder: &DecoderConfig| {
             divides(decoder.heads, decoder.width)
@@ -70,8 +83,15 @@ impl Config {
         };
         [
             (
-                self.bands == BANDS,
-                format!("`bands` is {:?}, and must be {BANDS:?}", self.bands),
+                !self.bands.is_empty(),
+                "`bands` is empty: name the bands of the cutouts, such as [\"g\", \"r\", \"z\"]"
+                    .to_owned(),
+            ),
+            (
+                !self.mags().is_empty() || !self.has(Branch::Magnitude),
+                "`mags` is empty, but the branch `magnitude` predicts from magnitudes: name their bands, or leave \
+                 `mags` out if they are those of `bands`"
+                    .to_owned(),
             ),
             (
                 is_mae || !self.branches.is_empty(),

@@ -4,8 +4,10 @@
 //! |---|---|
 //! | `names.rs` | renames the tensors to the names of [`layout`](crate::layout) |
 //! | `sizes.rs` | reads the configuration from the tensors' shapes |
+//! | `band_names.rs` | names the bands, whose number the shapes tell |
 //! | `constants.rs` | checks the numbers among the modules' attributes |
 
+mod band_names;
 mod constants;
 mod names;
 mod sizes;
@@ -22,9 +24,20 @@ use crate::directory::Directory;
 use crate::error::Error;
 use crate::tensor_file::f32_bytes;
 
+/// What the user says of a network, beside its tensors.
+#[derive(Debug, Clone, Default)]
+pub struct Given {
+    /// The number of attention heads.
+    pub heads: Option<usize>,
+    /// The bands of the cutouts. May be left out if there are five: u, g, r, i and z.
+    pub bands: Option<Vec<String>>,
+    /// The bands of the magnitudes. May be left out if there are as many as of the cutouts, or five.
+    pub mags: Option<Vec<String>>,
+}
+
 /// Writes a model directory of `imported`, the content of the file `source`, and returns its configuration.
 ///
-/// `heads` is the number of attention heads. It is needed if `imported` does not tell, and must not contradict it.
+/// `given` says what the tensors do not tell. It must not contradict them.
 ///
 /// # Errors
 /// [`Error::Import`] if the tensors do not make an AstroMAE. [`Error::Misfit`], [`Error::Unexpected`] or
@@ -32,7 +45,7 @@ use crate::tensor_file::f32_bytes;
 /// if a file cannot be written.
 ///
 /// ```
-/// use hubbleflow_models::import::{ImportedTensors, import_weights};
+/// use hubbleflow_models::import::{Given, ImportedTensors, import_weights};
 /// use hubbleflow_models::{Branch, Config, layout};
 /// let mut config = Config::preset("astromae").unwrap();
 /// config.branches = vec![Branch::Inception, Branch::Magnitude];
@@ -43,7 +56,7 @@ use crate::tensor_file::f32_bytes;
 /// });
 /// let imported = ImportedTensors { tensors: tensors.collect(), ..ImportedTensors::default() };
 /// let dir = tempfile::tempdir().unwrap();
-/// let written = import_weights(dir.path(), "net.pt".as_ref(), imported, "mine", None)?;
+/// let written = import_weights(dir.path(), "net.pt".as_ref(), imported, "mine", &Given::default())?;
 /// assert_eq!((written.name.as_str(), written.branches), ("mine", config.branches));
 /// # Ok::<(), hubbleflow_models::Error>(())
 /// ```
@@ -52,7 +65,7 @@ pub fn import_weights(
     source: &Path,
     imported: ImportedTensors,
     name: &str,
-    heads: Option<usize>,
+    given: &Given,
 ) -> Result<Config, Error> {
     let refuse = |reason: String| Error::Import {
         path: source.to_owned(),
@@ -61,7 +74,7 @@ pub fn import_weights(
     let imported = names::renamed(imported).map_err(refuse)?;
     let config = Config {
         name: name.to_owned(),
-        ..sizes::configuration(&imported, heads).map_err(refuse)?
+        ..sizes::configuration(&imported, given).map_err(refuse)?
     };
     config.validate().map_err(refuse)?;
     constants::check(&imported).map_err(refuse)?;

@@ -1,14 +1,14 @@
 //! Reads the configuration from the shapes of the tensors. No shape tells the number of heads: it is read from the
 //! attribute `num_heads` of the blocks, or given by the user.
 
+use super::Given;
+use super::band_names::name_bands;
 use super::tensors::ImportedTensors;
 use crate::config::{Branch, Config, EncoderConfig, EncoderKind};
+use crate::layout::LAST_CHANNELS;
 
 /// Returns the configuration that the shapes of renamed tensors tell.
-pub(super) fn configuration(
-    imported: &ImportedTensors,
-    heads: Option<usize>,
-) -> Result<Config, String> {
+pub(super) fn configuration(imported: &ImportedTensors, given: &Given) -> Result<Config, String> {
     let has = |prefix: &str| imported.tensors.keys().any(|name| name.starts_with(prefix));
     let branches: Vec<Branch> = [Branch::Encoder, Branch::Inception, Branch::Magnitude]
         .into_iter()
@@ -25,10 +25,22 @@ pub(super) fn configuration(
     };
     if config.has(Branch::Encoder) {
         let grid;
-        (config.encoder, grid) = encoder(imported, heads)?;
+        (config.encoder, grid) = encoder(imported, given.heads)?;
         config.cutout_px = grid * config.encoder.patch_px;
+    } else if let Some(side) = last_map(imported) {
+        config.cutout_px = 8 * side;
     }
+    name_bands(&mut config, imported, given)?;
     Ok(config)
+}
+
+/// The side of the last map of the Inception network, which has halved the cutout three times.
+fn last_map(imported: &ImportedTensors) -> Option<usize> {
+    let tail = imported
+        .tensors
+        .get("inception_model.vis_inception.10.weight");
+    let inputs = *tail?.0.get(1)?;
+    Some((inputs / LAST_CHANNELS).isqrt().max(1))
 }
 
 /// The sizes of the encoder, and the number of patches along a side of the cutout.

@@ -3,10 +3,7 @@
 use serde::{Deserialize, Serialize};
 use tch::{TchError, Tensor};
 
-use super::transform::{rounded, transformed};
-use crate::bands::BANDS;
-
-const N: usize = BANDS.len();
+use super::transform::{one_each, rounded, transformed};
 
 /// Upper bound on the number of cutouts from which a scale is learned.
 const SAMPLE_MAX: i64 = 8192;
@@ -20,9 +17,9 @@ pub enum CutoutPreprocess {
     /// `asinh(flux / softening) / scale`.
     Asinh {
         /// For each band, the flux below which a pixel is noise, in nanomaggies a pixel.
-        softening: [f64; N],
+        softening: Vec<f64>,
         /// For each band, the standard deviation after the `asinh`.
-        scale: [f64; N],
+        scale: Vec<f64>,
     },
 }
 
@@ -37,8 +34,8 @@ impl CutoutPreprocess {
         let Self::Asinh { softening, scale } = self else {
             return Ok(None);
         };
-        let by_band = |factors: &[f64; N]| {
-            let factors = factors.map(|factor| (1.0 / factor) as f32);
+        let by_band = |factors: &[f64]| {
+            let factors: Vec<f32> = factors.iter().map(|factor| (1.0 / factor) as f32).collect();
             Tensor::f_from_slice(&factors)?.f_reshape([-1, 1, 1])
         };
         Ok(Some([by_band(softening)?, by_band(scale)?]))
@@ -62,10 +59,10 @@ impl CutoutPreprocess {
     /// ```
     pub fn asinh_of(cutouts: &Tensor) -> Result<Self, TchError> {
         let cutouts = cutouts.f_narrow(0, 0, cutouts.size()[0].min(SAMPLE_MAX))?;
-        let side = *cutouts.size().last().unwrap_or(&1);
-        let (mut softening, mut scale) = ([1.0; N], [1.0; N]);
-        for band in 0..N {
-            let pixels = cutouts.f_select(1, band as i64)?;
+        let (_, bands, side, _) = cutouts.size4()?;
+        let (mut softening, mut scale) = (Vec::new(), Vec::new());
+        for band in 0..bands {
+            let pixels = cutouts.f_select(1, band)?;
             let edges = [
                 pixels.f_select(1, 0)?,
                 pixels.f_select(1, side - 1)?,
@@ -74,22 +71,27 @@ impl CutoutPreprocess {
             ];
             let edge = Tensor::f_cat(&edges, 1)?.f_abs()?.f_median()?;
             let noise = 1.4826 * edge.f_double_value(&[])?;
-            softening[band] = if noise > 0.0 { rounded(noise) } else { 1.0 };
-            let relative = pixels.f_mul_scalar(1.0 / softening[band])?.f_asinh()?;
+            let noise = if noise > 0.0 { rounded(noise) } else { 1.0 };
+            let relative = pixels.f_mul_scalar(1.0 / noise)?.f_asinh()?;
             let spread = relative.f_std(true)?.f_double_value(&[])?;
-            scale[band] = if spread > 0.0 { rounded(spread) } else { 1.0 };
+            softening.push(noise);
+            scale.push(if spread > 0.0 { rounded(spread) } else { 1.0 });
         }
         Ok(Self::Asinh { softening, scale })
     }
 
-    pub(super) fn validate(&self) -> Result<(), String> {
-        let positive = |values: &[f64]| values.iter().all(|v| v.is_finite() && *v > 0.0);
-        match self {
-            Self::Asinh { softening, scale } if !(positive(softening) && positive(scale)) => {
-                Err("`preprocess.cutout`: every softening and scale must be above 0".to_owned())
+    pub(super) fn validate(&self, bands: usize) -> Result<(), String> {
+        let Self::Asinh { softening, scale } = self else {
+            return Ok(());
+        };
+        for (name, values) in [("softening", softening), ("scale", scale)] {
+            let name = format!("preprocess.cutout.{name}");
+            one_each(&name, values.len(), "bands", bands)?;
+            if !values.iter().all(|v| v.is_finite() && *v > 0.0) {
+                return Err(format!("`{name}`: every number must be above 0"));
             }
-            _ => Ok(()),
         }
+        Ok(())
     }
 }
 

@@ -3,27 +3,20 @@
 use serde::{Deserialize, Serialize};
 use tch::{Kind, TchError, Tensor};
 
-use super::transform::{rounded, transformed};
-use crate::bands::BANDS;
-
-const N: usize = BANDS.len();
+use super::transform::{one_each, rounded, transformed};
 
 /// The preprocessing of the magnitudes.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "lowercase", deny_unknown_fields)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "a model has one value of this type"
-)]
 pub enum MagPreprocess {
     /// No change: AB magnitudes.
     Identity {},
     /// `matrix (mag - mean)`: uncorrelated numbers with a variance of one.
     Whiten {
         /// The mean magnitude of each band.
-        mean: [f64; N],
+        mean: Vec<f64>,
         /// The matrix, by rows, that makes deviations from the mean uncorrelated.
-        matrix: [[f64; N]; N],
+        matrix: Vec<Vec<f64>>,
     },
 }
 
@@ -43,7 +36,7 @@ impl MagPreprocess {
             let values: Vec<f32> = values.iter().map(|&value| value as f32).collect();
             Tensor::f_from_slice(&values)
         };
-        let matrix = tensor(matrix.as_flattened())?.f_view([N as i64; 2])?;
+        let matrix = tensor(&matrix.concat())?.f_view([mean.len() as i64; 2])?;
         Ok(Some([tensor(mean)?, matrix]))
     }
 
@@ -71,26 +64,40 @@ impl MagPreprocess {
             .f_div_scalar(rows as f64)?;
         // A hundredth of a magnitude is below the precision of photometry. It keeps the matrix invertible if two bands are
         // equal.
-        let floor = Tensor::f_eye(N as i64, (Kind::Double, mags.device()))?.f_mul_scalar(1e-4)?;
+        let bands = mags.size2()?.1;
+        let floor = Tensor::f_eye(bands, (Kind::Double, mags.device()))?.f_mul_scalar(1e-4)?;
         let factor = covariance.f_add(&floor)?.f_linalg_cholesky(false)?;
         let inverse = factor.f_inverse()?;
-        let (mut mean, mut matrix) = ([0.0; N], [[0.0; N]; N]);
-        for row in 0..N {
-            mean[row] = rounded(centre.f_double_value(&[row as i64])?);
-            for (column, entry) in matrix[row].iter_mut().enumerate().take(row + 1) {
-                *entry = rounded(inverse.f_double_value(&[row as i64, column as i64])?);
-            }
+        let (mut mean, mut matrix) = (Vec::new(), Vec::new());
+        for row in 0..bands {
+            mean.push(rounded(centre.f_double_value(&[row])?));
+            let below = (0..bands).map(|column| match column <= row {
+                true => Ok(rounded(inverse.f_double_value(&[row, column])?)),
+                false => Ok(0.0),
+            });
+            matrix.push(below.collect::<Result<_, TchError>>()?);
         }
         Ok(Self::Whiten { mean, matrix })
     }
 
-    pub(super) fn validate(&self) -> Result<(), String> {
-        let finite = |values: &[f64]| values.iter().all(|v| v.is_finite());
-        match self {
-            Self::Whiten { mean, matrix } if !(finite(mean) && finite(matrix.as_flattened())) => {
-                Err("`preprocess.mag`: every number must be finite".to_owned())
-            }
-            _ => Ok(()),
+    pub(super) fn validate(&self, mags: usize) -> Result<(), String> {
+        let Self::Whiten { mean, matrix } = self else {
+            return Ok(());
+        };
+        one_each("preprocess.mag.mean", mean.len(), "mags", mags)?;
+        one_each("preprocess.mag.matrix", matrix.len(), "mags", mags)?;
+        for (number, row) in matrix.iter().enumerate() {
+            let name = format!("preprocess.mag.matrix[{number}]");
+            one_each(&name, row.len(), "mags", mags)?;
+        }
+        if mean
+            .iter()
+            .chain(matrix.iter().flatten())
+            .all(|v| v.is_finite())
+        {
+            Ok(())
+        } else {
+            Err("`preprocess.mag`: every number must be finite".to_owned())
         }
     }
 }

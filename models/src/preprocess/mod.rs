@@ -34,9 +34,10 @@ pub struct Preprocessing {
 }
 
 impl Preprocessing {
-    /// Checks that the parameters give finite numbers, and names the first that does not.
-    pub(crate) fn validate(&self) -> Result<(), String> {
-        self.cutout.validate()?;
-        self.mag.validate()
+    /// Checks that there is a parameter for each of `bands` and `mags`, that all give finite numbers, and names the first
+    /// that does not.
+    pub(crate) fn validate(&self, bands: usize, mags: usize) -> Result<(), String> {
+        self.cutout.validate(bands)?;
+        self.mag.validate(mags)
     }
 }

@@ -15,6 +15,16 @@ pub(super) fn transformed(
     transform(x, &first?, &second?)
 }
 
+/// Checks that a field has one number for each band of another field.
+pub(super) fn one_each(name: &str, found: usize, field: &str, bands: usize) -> Result<(), String> {
+    if found == bands {
+        return Ok(());
+    }
+    Err(format!(
+        "`{name}` has {found} entries, and `{field}` {bands} bands: it must have one for each of them"
+    ))
+}
+
 /// Rounds to seven digits, the precision of float32.
 pub(super) fn rounded(value: f64) -> f64 {
     f64::from(value as f32)

@@ -8,7 +8,7 @@ use hubbleflow::{
 };
 use models::{
     Branch,
-    config::PRESETS,
+    config::{PRESETS, Shape},
     device::{DeviceChoice, PrecisionChoice},
 };
 
@@ -34,6 +34,15 @@ pub struct TrainArgs {
     /// Blocks of the encoder, if not the preset's
     #[arg(long)]
     pub depth: Option<usize>,
+    /// The bands that the model takes, if not all that the catalog's cutouts hold
+    #[arg(long, value_name = "BAND,BAND", value_delimiter = ',')]
+    pub model_bands: Option<Vec<String>>,
+    /// The bands of the magnitudes that the model takes [default: those of the cutouts]
+    #[arg(long, value_name = "BAND,BAND", value_delimiter = ',')]
+    pub mags: Option<Vec<String>>,
+    /// The side of the cutouts that the model takes, in pixels, a multiple of its patches' [default: the preset's]
+    #[arg(long)]
+    pub px: Option<usize>,
     /// A name for the model
     #[arg(long)]
     pub name: Option<String>,
@@ -112,7 +121,7 @@ pub struct FinetuneArgs {
     #[arg(long, value_name = "DIR", value_parser = LocalPath)]
     pretrained: Option<PathBuf>,
     /// A model to go on from, with its architecture and its scales: a directory, or `bundled`
-    #[arg(long, value_name = "MODEL", value_parser = LocalPath, conflicts_with_all = ["pretrained", "branches", "preset", "depth", "learn_preprocess"])]
+    #[arg(long, value_name = "MODEL", value_parser = LocalPath, conflicts_with_all = ["pretrained", "branches", "preset", "depth", "model_bands", "mags", "px", "learn_preprocess"])]
     from: Option<PathBuf>,
     /// What becomes of the encoder [default: frozen with --pretrained, tuned with --from, scratch otherwise]
     #[arg(long, value_enum)]
@@ -186,6 +195,11 @@ impl TrainArgs {
             rows: self.rows.settings(),
             preset: self.preset.clone(),
             depth: self.depth,
+            shape: Shape {
+                bands: self.model_bands.clone(),
+                mags: self.mags.clone(),
+                cutout_px: self.px,
+            },
             name: self.name.clone(),
             learn_preprocess: self.learn_preprocess,
             batch: self.batch,

@@ -1,5 +1,5 @@
 //! `hubbleflow model`: looks at a model, or makes one.
-use models::{Config, Precision};
+use models::{Config, Precision, config::Shape};
 
 use crate::{
     Error, bundled,
@@ -30,11 +30,20 @@ pub(crate) fn model(command: ModelCommand) -> Result<u8, Error> {
             dir,
             preset,
             depth,
+            bands,
+            mags,
+            px,
             seed,
         } => {
             let mut config =
                 Config::preset(&preset).expect("the command line admits presets alone");
             config.encoder.depth = depth.unwrap_or(config.encoder.depth);
+            let config = config.shaped(&Shape {
+                bands,
+                mags,
+                cutout_px: px,
+            });
+            config.validate().map_err(Error::Usage)?;
             models::init::init(&dir, &config, &seed)?;
             print(format_args!(
                 "{}: an initialised model; it has learned nothing, and its redshifts mean nothing",

@@ -13,7 +13,7 @@ use crate::network::Network;
 use crate::preprocess::{CutoutPreprocess, MagPreprocess};
 
 /// Asserts that the error of the folded network, against float64, is at most twice that of the plain one, or 1e-6.
-fn assert_as_exact(config: &Config, batch: usize) {
+pub(super) fn assert_as_exact(config: &Config, batch: usize) {
     let _guard = tch::no_grad_guard();
     let directory = directory(config);
     let inputs = init::inputs(batch, &config.needs()).unwrap();
@@ -39,7 +39,8 @@ fn assert_as_exact(config: &Config, batch: usize) {
         let off = furthest(&z_phot, &exact);
         assert!(
             off <= (2.0 * plain_off).max(1e-6 * scale),
-            "{on:?}: {off:e} from float64, and the plain network {plain_off:e}: {encoder:?}, {branches:?}"
+            "{on:?}: {off:e} from float64, and the plain network {plain_off:e}: {encoder:?}, {branches:?}, {:?}",
+            config.needs()
         );
     }
 }
@@ -66,15 +67,15 @@ fn every_subset_of_branches_is_as_exact_as_the_plain_network() {
 fn scaled_inputs_are_as_exact_as_the_plain_network() {
     let mut config = preset("astromae", 1);
     config.preprocess.cutout = CutoutPreprocess::Asinh {
-        softening: [0.01, 0.02, 0.3, 4.0, 50.0],
-        scale: [2.0, 1.5, 1.0, 0.5, 0.1],
+        softening: vec![0.01, 0.02, 0.3, 4.0, 50.0],
+        scale: vec![2.0, 1.5, 1.0, 0.5, 0.1],
     };
-    let mut matrix = [[0.0; 5]; 5];
+    let mut matrix = vec![vec![0.0; 5]; 5];
     for (row, entries) in matrix.iter_mut().enumerate() {
         entries[row] = 1.0 + row as f64;
         entries[0] -= 0.5;
     }
-    let mean = [19.0, 18.0, 17.5, 17.0, 16.5];
+    let mean = vec![19.0, 18.0, 17.5, 17.0, 16.5];
     config.preprocess.mag = MagPreprocess::Whiten { mean, matrix };
     assert_as_exact(&config, 9);
 }

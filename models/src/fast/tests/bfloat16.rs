@@ -3,13 +3,40 @@
 use tch::{Device, Kind};
 
 use super::{backends, checkpoint, directory, preset};
+use crate::config::Config;
 use crate::fast::{Backend, FoldedNetwork};
 use crate::init;
 
-/// Widths, heads and grids that do not fill whole tiles. The bound is the error of libtorch in bfloat16.
+/// Asserts that the error of our loops is at most twice that of libtorch, or a hundredth.
+pub(super) fn assert_as_near_as_libtorch(config: &Config, batch: usize) {
+    let _guard = tch::no_grad_guard();
+    let inputs = init::inputs(batch, &config.needs()).unwrap();
+    let weights = checkpoint(&directory(config), config, Kind::Float);
+    let predict = |on| {
+        let network = FoldedNetwork::new(&weights, config, on).unwrap();
+        network.forward(&inputs).unwrap()
+    };
+    let whole = predict(Backend::new(Device::Cpu, Kind::Float));
+    let off = |on| {
+        let dz = (predict(on) - &whole) / (&whole + 1.0).abs();
+        dz.abs().mean(Kind::Float).double_value(&[])
+    };
+    let [ours @ .., libtorch] = &backends(Kind::BFloat16)[..] else {
+        unreachable!("libtorch is the last backend")
+    };
+    let expected = off(*libtorch);
+    for on in ours {
+        let mean = off(*on);
+        assert!(
+            mean < (2.0 * expected).max(0.01),
+            "mean |dz| {mean}, and libtorch's {expected}: {on:?}, {config:?}"
+        );
+    }
+}
+
+/// Widths, heads and grids that do not fill whole tiles.
 #[test]
 fn odd_sizes_in_bfloat16_are_near_float32() {
-    let _guard = tch::no_grad_guard();
     for (width, heads, patch_px, cutout_px) in [
         (60, 6, 8, 48),
         (192, 3, 16, 32),
@@ -22,28 +49,7 @@ fn odd_sizes_in_bfloat16_are_near_float32() {
         (encoder.width, encoder.heads, encoder.patch_px) = (width, heads, patch_px);
         encoder.pcm_group = width / 4;
         config.cutout_px = cutout_px;
-        let inputs = init::inputs(37, &config.needs()).unwrap();
-        let weights = checkpoint(&directory(&config), &config, Kind::Float);
-        let predict = |on| {
-            let network = FoldedNetwork::new(&weights, &config, on).unwrap();
-            network.forward(&inputs).unwrap()
-        };
-        let whole = predict(Backend::new(Device::Cpu, Kind::Float));
-        let off = |on| {
-            let dz = (predict(on) - &whole) / (&whole + 1.0).abs();
-            dz.abs().mean(Kind::Float).double_value(&[])
-        };
-        let [ours @ .., libtorch] = &backends(Kind::BFloat16)[..] else {
-            unreachable!("libtorch is the last backend")
-        };
-        let expected = off(*libtorch);
-        for on in ours {
-            let mean = off(*on);
-            assert!(
-                mean < (2.0 * expected).max(0.01),
-                "mean |dz| {mean}, and libtorch's {expected}: {on:?}, {config:?}"
-            );
-        }
+        assert_as_near_as_libtorch(&config, 37);
     }
 }
 

@@ -5,6 +5,7 @@ mod accuracy;
 mod batches;
 mod bfloat16;
 mod nan;
+mod shapes;
 
 use std::path::Path;
 

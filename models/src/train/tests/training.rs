@@ -6,7 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use tch::{Device, Kind, Tensor};
 
 use crate::checkpoint::Storage;
-use crate::config::{Config, EncoderKind};
+use crate::config::{Config, EncoderKind, Shape};
 use crate::directory::WEIGHTS_FILE;
 use crate::error::Error;
 use crate::init::{self, Uniform};
@@ -15,6 +15,7 @@ use crate::layout;
 use crate::load::load;
 use crate::network::Network;
 use crate::precision::Precision;
+use crate::preprocess::{CutoutPreprocess, MagPreprocess};
 use crate::tensor_file::from_file;
 use crate::train::{Loss, Objective, Parameters, Schedule, Trainer, TrainingRows, pretrained};
 
@@ -24,8 +25,12 @@ fn exclusive() -> MutexGuard<'static, ()> {
     LOCK.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Rows whose magnitudes and cutouts tell the redshift.
 fn rows(count: usize, salt: &str) -> TrainingRows {
+    rows_for(&small(), count, salt)
+}
+
+/// Rows for a network whose magnitudes and cutouts tell the redshift.
+fn rows_for(config: &Config, count: usize, salt: &str) -> TrainingRows {
     let of_rule = |name: &str, shape: &[i64]| {
         let (rule, n) = (
             Uniform::new(&format!("{salt}/{name}")),
@@ -36,13 +41,17 @@ fn rows(count: usize, salt: &str) -> TrainingRows {
     };
     let n = count as i64;
     let z_spec = of_rule("z_spec", &[n]) * 0.3;
-    let bands = Tensor::from_slice(&[3.0f32, 2.0, 1.0, 0.5, 0.2]);
-    let mags = z_spec.unsqueeze(1) * bands + 17.0 + of_rule("mags", &[n, 5]) * 0.03;
+    let slopes = [3.0f32, 2.0, 1.0, 0.5, 0.2].into_iter().cycle();
+    let slopes: Vec<f32> = slopes.take(config.mags().len()).collect();
+    let bands = Tensor::from_slice(&slopes);
+    let noise = of_rule("mags", &[n, slopes.len() as i64]) * 0.03;
+    let mags = z_spec.unsqueeze(1) * bands + 17.0 + noise;
     let bright: Tensor = 1.0 - z_spec.reshape([-1, 1, 1, 1]) * 3.0;
-    let needs = Config::preset("astromae").unwrap().needs();
-    let galaxy = init::inputs(1, &needs).unwrap().cutouts.unwrap();
+    let galaxy = init::inputs(1, &config.needs()).unwrap().cutouts.unwrap();
+    let mut shape = galaxy.size();
+    shape[0] = n;
     TrainingRows {
-        cutouts: Some(of_rule("noise", &[n, 5, 32, 32]) * 0.3 + galaxy * bright),
+        cutouts: Some(of_rule("noise", &shape) * 0.3 + galaxy * bright),
         mags: Some(mags),
         z_spec: Some(z_spec),
         latents: None,
@@ -74,11 +83,12 @@ fn trainer(config: Config, objective: Objective, schedule: Schedule) -> Trainer 
     let mut parameters = Parameters::new(&config, 5, None, |_| true, Device::Cpu).unwrap();
     if config.decoder.is_none() {
         parameters
-            .start_at_mean(&config, &rows(64, "training"))
+            .start_at_mean(&config, &rows_for(&config, 64, "training"))
             .unwrap();
     }
     let device = (Device::Cpu, Precision::Fp32);
-    let rows = [rows(64, "training"), rows(32, "validation")];
+    let rows = [(64, "training"), (32, "validation")];
+    let rows = rows.map(|(count, salt)| rows_for(&config, count, salt));
     Trainer::new(config, objective, schedule, parameters, rows, device).unwrap()
 }
 
@@ -182,6 +192,53 @@ fn masked_patches_are_drawn_better_than_their_mean() {
         scores.loss < 0.8 * variance,
         "{scores} of variance {variance}"
     );
+}
+
+/// Regression: every training was of five bands and 32 pixels.
+#[test]
+fn networks_of_any_bands_and_sides_are_pretrained_and_fine_tuned() {
+    let _exclusive = exclusive();
+    let named = |letters: &str| Some(letters.chars().map(String::from).collect());
+    let config = small().shaped(&Shape {
+        bands: named("griz"),
+        mags: named("ri"),
+        cutout_px: Some(48),
+    });
+    let dir = tempfile::tempdir().unwrap();
+    let [encoder, model] = ["encoder", "model"].map(|name| dir.path().join(name));
+    let objective = Objective::Reconstruct { masked: 0.75 };
+    let mut pretraining = trainer(config.pretraining(), objective, schedule(2));
+    follow(&mut pretraining, u64::MAX);
+    pretraining.save_model(&encoder, Storage::Fp32).unwrap();
+    let (of, trunk) = pretrained(&encoder).unwrap();
+    assert_eq!((of.bands.len(), of.cutout_px), (4, 48));
+    let scale = |rows: &TrainingRows| {
+        let cutouts = CutoutPreprocess::asinh_of(rows.cutouts.as_ref().unwrap());
+        let mag = MagPreprocess::whiten_of(rows.mags.as_ref().unwrap());
+        (cutouts.unwrap(), mag.unwrap())
+    };
+    let rows = [(64, "training"), (32, "validation")];
+    let rows = rows.map(|(count, salt)| rows_for(&config, count, salt));
+    let mut config = config;
+    (config.preprocess.cutout, config.preprocess.mag) = scale(&rows[0]);
+    let mut parameters = Parameters::new(&config, 5, Some(trunk), |_| true, Device::Cpu).unwrap();
+    parameters.start_at_mean(&config, &rows[0]).unwrap();
+    let device = (Device::Cpu, Precision::Fp32);
+    let validation = rows_for(&config, 32, "validation");
+    let mut training =
+        Trainer::new(config, regress(), schedule(12), parameters, rows, device).unwrap();
+    follow(&mut training, u64::MAX);
+    training.save_model(&model, Storage::Fp32).unwrap();
+    let stored = load(&model, Device::Cpu, Precision::Fp32).unwrap();
+    let inputs = Inputs {
+        cutouts: validation.cutouts,
+        mags: validation.mags,
+    };
+    let z_spec = validation.z_spec.unwrap();
+    let error = stored.forward(&inputs).unwrap() - &z_spec;
+    let mse = error.square().mean(Kind::Double).double_value(&[]);
+    let variance = z_spec.var(true).double_value(&[]);
+    assert!(mse < 0.3 * variance, "{mse} of variance {variance}");
 }
 
 #[test]
