@@ -14,7 +14,7 @@ use std::{
 
 use anyhow::Result;
 use arrow::{array::AsArray, datatypes::Float32Type};
-use hubbleflow::{Inputs, Job, Location, Model, Needs};
+use hubbleflow::{Inputs, Job, Location, Model, Needs, Output};
 use models::{
     Error,
     statistics::{median, sigma_nmad},
@@ -73,15 +73,16 @@ impl Model for Quadratic {
         &self.needs
     }
 
-    fn forward(&self, inputs: &Inputs) -> Result<Tensor, Error> {
+    fn forward(&self, inputs: &Inputs, _wanted: &[Output]) -> Result<Vec<Tensor>, Error> {
         let mags = inputs
             .mags
             .as_ref()
             .ok_or_else(|| Error::Inputs("no magnitudes".to_owned()))?;
-        Ok(terms(mags)?
+        let z_phot = terms(mags)?
             .f_matmul(&self.coefficients)?
             .f_squeeze_dim(1)?
-            .f_to_kind(Kind::Float)?)
+            .f_to_kind(Kind::Float)?;
+        Ok(vec![z_phot])
     }
 
     fn replica(&self) -> Result<Box<dyn Model>, Error> {

@@ -16,7 +16,7 @@ use std::path::Path;
 use tch::{Device, Kind, Tensor};
 
 use crate::checkpoint::Checkpoint;
-use crate::config::Config;
+use crate::config::{Branch, Config};
 use crate::cuda::{self, Lane};
 use crate::directory::Directory;
 use crate::error::Error;
@@ -25,7 +25,7 @@ use crate::inputs::Inputs;
 use crate::model::{self, Model};
 use crate::needs::Needs;
 use crate::network::{Network, Taps};
-
+use crate::output::{Output, check_wanted};
 use crate::precision::Precision;
 
 /// AstroMAE with its weights on a device.
@@ -34,6 +34,7 @@ pub struct AstroMae {
     id: String,
     config: Config,
     needs: Needs,
+    outputs: Vec<Output>,
     /// The weights as they were read, for [`AstroMae::taps`].
     weights: Checkpoint,
     device: Device,
@@ -84,14 +85,16 @@ impl AstroMae {
         let Backend { device, kind, .. } = backend;
         let folded = FoldedNetwork::new(&checkpoint, config, backend)?;
         let needs = config.needs();
+        let outputs = outputs(config);
         Ok(Self {
             id: id.to_owned(),
             config: config.clone(),
             weights: checkpoint,
             device,
             kind,
-            lane: lane(&folded, device, &needs)?,
+            lane: lane(&folded, device, &needs, &outputs)?,
             needs,
+            outputs,
             folded,
         })
     }
@@ -138,6 +141,10 @@ impl Model for AstroMae {
         &self.needs
     }
 
+    fn outputs(&self) -> &[Output] {
+        &self.outputs
+    }
+
     fn host_tensor(&self, shape: &[i64]) -> Result<Tensor, Error> {
         match &self.lane {
             Some(_on_gpu) => Ok(cuda::pinned(shape)?),
@@ -145,15 +152,17 @@ impl Model for AstroMae {
         }
     }
 
-    fn forward(&self, inputs: &Inputs) -> Result<Tensor, Error> {
+    fn forward(&self, inputs: &Inputs, wanted: &[Output]) -> Result<Vec<Tensor>, Error> {
+        check_wanted(wanted, &self.outputs)?;
         if inputs.batch() == 0 {
-            return Ok(Tensor::f_zeros([0], (Kind::Float, Device::Cpu))?);
+            let empty = wanted.iter().map(Output::empty);
+            return Ok(empty.collect::<Result<_, _>>()?);
         }
         let _guard = tch::no_grad_guard();
         let inputs = inputs.checked(&self.needs)?;
         Ok(match &self.lane {
-            Some(lane) => lane.forward(&inputs)?,
-            None => self.folded.forward(&inputs)?,
+            Some(lane) => lane.forward(&inputs, wanted)?,
+            None => self.folded.outputs(&inputs, wanted)?,
         })
     }
 
@@ -163,20 +172,35 @@ impl Model for AstroMae {
             id: self.id.clone(),
             config: self.config.clone(),
             needs: self.needs.clone(),
+            outputs: self.outputs.clone(),
             weights: self.weights.share(),
             device: self.device,
             kind: self.kind,
-            lane: lane(&folded, self.device, &self.needs)?,
+            lane: lane(&folded, self.device, &self.needs, &self.outputs)?,
             folded,
         }))
     }
 }
 
+/// What a network of this configuration gives.
+fn outputs(config: &Config) -> Vec<Output> {
+    let width = config.encoder.width;
+    let embedding = config
+        .has(Branch::Encoder)
+        .then_some(Output::Embedding { width });
+    [Output::ZPhot].into_iter().chain(embedding).collect()
+}
+
 /// Captures the network on a stream if the device is a GPU.
-fn lane(folded: &FoldedNetwork, device: Device, needs: &Needs) -> Result<Option<Lane>, Error> {
+fn lane(
+    folded: &FoldedNetwork,
+    device: Device,
+    needs: &Needs,
+    outputs: &[Output],
+) -> Result<Option<Lane>, Error> {
     match device {
         Device::Cuda(gpu) => {
-            let lane = Lane::new(folded, gpu, needs)?;
+            let lane = Lane::new(folded, gpu, needs, outputs)?;
             Ok(Some(lane))
         }
         _ => Ok(None),

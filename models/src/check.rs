@@ -9,6 +9,7 @@ use tch::Device;
 use crate::error::Error;
 use crate::init;
 use crate::load::load;
+use crate::output::Output;
 use crate::precision::Precision;
 
 /// The result of a trial run.
@@ -22,9 +23,11 @@ pub struct Check {
     pub device: String,
     /// The precision that it ran in.
     pub precision: Precision,
-    /// The photometric redshifts of the galaxies of [`init::inputs`].
+    /// What it gives for a galaxy.
+    pub outputs: Vec<String>,
+    /// The photometric redshifts of the galaxies of [`init::inputs`]. Empty for a model that gives no redshifts.
     pub z_phot: Vec<f32>,
-    /// Whether all of them are finite.
+    /// Whether all outputs are finite.
     pub finite: bool,
 }
 
@@ -39,13 +42,23 @@ pub struct Check {
 /// use hubbleflow_models::{Config, Precision, check, init};
 /// let dir = tempfile::tempdir().unwrap();
 /// init::init(dir.path(), &Config::preset("astromae-tiny").unwrap(), "")?;
-/// assert!(check(dir.path(), tch::Device::Cpu, Precision::Fp32)?.finite);
+/// let checked = check(dir.path(), tch::Device::Cpu, Precision::Fp32)?;
+/// assert!(checked.finite);
+/// assert_eq!(checked.outputs, ["z_phot", "embedding (192 values)"]);
 /// # Ok::<(), hubbleflow_models::Error>(())
 /// ```
 pub fn check(dir: &Path, device: Device, precision: Precision) -> Result<Check, Error> {
     let model = load(dir, device, precision)?;
-    let output = model.forward(&init::inputs(4, model.needs())?)?;
-    let z_phot = Vec::<f32>::try_from(&output)?;
+    let outputs = model.outputs();
+    let predicted = model.forward(&init::inputs(4, model.needs())?, outputs)?;
+    let (mut z_phot, mut finite) = (Vec::new(), true);
+    for (output, values) in outputs.iter().zip(&predicted) {
+        let values = Vec::<f32>::try_from(values.f_flatten(0, -1)?)?;
+        finite &= values.iter().all(|value| value.is_finite());
+        if *output == Output::ZPhot {
+            z_phot = values;
+        }
+    }
     Ok(Check {
         name: model.name().to_owned(),
         id: model.id().to_owned(),
@@ -54,8 +67,9 @@ pub fn check(dir: &Path, device: Device, precision: Precision) -> Result<Check, 
             other => format!("{other:?}").to_lowercase(),
         },
         precision,
-        finite: z_phot.iter().all(|z| z.is_finite()),
+        outputs: outputs.iter().map(Output::to_string).collect(),
         z_phot,
+        finite,
     })
 }
 
@@ -63,6 +77,7 @@ impl fmt::Display for Check {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let verdict = if self.finite { "finite" } else { "NOT FINITE" };
         writeln!(f, "{} ({})", self.name, &self.id[..12])?;
+        writeln!(f, "gives {}", self.outputs.join(", "))?;
         writeln!(
             f,
             "on {} in {}: predictions are {verdict}",

@@ -114,6 +114,9 @@ pub enum Error {
     /// The batch does not fit the model.
     #[error("the batch does not fit the model: {0}")]
     Inputs(String),
+    /// The model does not give the output that it is asked for.
+    #[error("{0}")]
+    Outputs(String),
     /// A device, a precision or instructions that are unknown or not available.
     #[error("{0}")]
     Device(String),

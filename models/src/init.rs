@@ -158,7 +158,8 @@ fn position_table(width: usize, grid: usize) -> Vec<f32> {
     table
 }
 
-/// Makes a batch of the inputs in `needs` that follows the same rule: a Gaussian galaxy in noise, and magnitudes between 15 and 21.
+/// Makes a batch of the inputs in `needs` that follows the same rule: a Gaussian galaxy in noise, magnitudes
+/// between 15 and 21, and embeddings between -1 and 1.
 ///
 /// # Errors
 /// [`Error::Torch`] if there is not enough memory.
@@ -173,9 +174,11 @@ fn position_table(width: usize, grid: usize) -> Vec<f32> {
 pub fn inputs(batch: usize, needs: &Needs) -> Result<Inputs, Error> {
     let cutouts = needs.cutouts.as_ref().map(|needs| cutouts(batch, needs));
     let mags = (!needs.mags.is_empty()).then(|| mags(batch, needs.mags.len()));
+    let embeddings = needs.embedding_width.map(|width| embeddings(batch, width));
     Ok(Inputs {
         cutouts: cutouts.transpose()?,
         mags: mags.transpose()?,
+        embeddings: embeddings.transpose()?,
     })
 }
 
@@ -198,6 +201,12 @@ fn mags(batch: usize, bands: usize) -> Result<Tensor, TchError> {
     let mag = |i| (15.0 + 6.0 * magnitude.u(i)) as f32;
     let mags: Vec<f32> = (0..batch * bands).map(mag).collect();
     Tensor::f_from_slice(&mags)?.f_reshape([batch as i64, bands as i64])
+}
+
+fn embeddings(batch: usize, width: usize) -> Result<Tensor, TchError> {
+    let component = Uniform::new("input.embedding");
+    let components: Vec<f32> = (0..batch * width).map(|i| component.s(i) as f32).collect();
+    Tensor::f_from_slice(&components)?.f_reshape([batch as i64, width as i64])
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! A batch of cutouts and magnitudes, checked.
+//! A batch of cutouts, magnitudes and embeddings, checked.
 
 use tch::{Kind, Tensor};
 
@@ -6,12 +6,14 @@ use crate::error::Error;
 use crate::needs::{CutoutNeeds, Needs};
 
 /// A batch of galaxies for a model.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Inputs {
     /// `[batch, band, y, x]` float32 on the CPU: nanomaggies, in the bands that the model takes.
     pub cutouts: Option<Tensor>,
     /// `[batch, band]` float32 on the CPU: AB magnitudes, in the bands that the model takes.
     pub mags: Option<Tensor>,
+    /// `[batch, width]` float32 on the CPU: what another model gives as its embedding.
+    pub embeddings: Option<Tensor>,
 }
 
 impl Inputs {
@@ -23,7 +25,8 @@ impl Inputs {
     /// # Ok::<(), hubbleflow_models::Error>(())
     /// ```
     pub fn batch(&self) -> usize {
-        let first = self.cutouts.as_ref().or(self.mags.as_ref());
+        let mut all = [&self.cutouts, &self.mags, &self.embeddings].into_iter();
+        let first = all.find_map(Option::as_ref);
         first.and_then(|t| t.size().first().copied()).unwrap_or(0) as usize
     }
 
@@ -40,25 +43,52 @@ impl Inputs {
             (None, Some(_)) => return Err(Error::Inputs("it needs cutouts".to_owned())),
             (Some(cutouts), Some(needs)) => Some(cropped(cutouts, needs)?),
         };
-        let bands = needs.mags.len() as i64;
-        let mags = match (&self.mags, needs.mags_required) {
-            (_, false) => None,
-            (None, true) => return Err(Error::Inputs("it needs magnitudes".to_owned())),
-            (Some(mags), true) => match mags.size()[..] {
-                [_, found] if found == bands && mags.kind() == Kind::Float => {
-                    Some(aligned(mags.f_contiguous()?)?)
-                }
-                _ => return Err(misshapen("mags", &format!("[batch, {bands}]"), mags)),
-            },
+        let bands = needs.mags_required.then_some(needs.mags.len());
+        let checked = Inputs {
+            cutouts,
+            mags: rows("mags", &self.mags, bands)?,
+            embeddings: rows("embeddings", &self.embeddings, needs.embedding_width)?,
         };
-        match (&cutouts, &mags) {
-            (Some(c), Some(m)) if c.size()[0] != m.size()[0] => Err(Error::Inputs(format!(
-                "{} cutouts, but {} rows of magnitudes",
-                c.size()[0],
-                m.size()[0]
+        checked.agree()?;
+        Ok(checked)
+    }
+
+    /// Checks that all inputs are of the same number of galaxies.
+    fn agree(&self) -> Result<(), Error> {
+        let all = [
+            ("cutouts", &self.cutouts),
+            ("rows of magnitudes", &self.mags),
+            ("embeddings", &self.embeddings),
+        ];
+        let mut given = all.into_iter().filter_map(|(name, tensor)| {
+            let batch = tensor.as_ref()?.size()[0];
+            Some((batch, name))
+        });
+        let Some((batch, name)) = given.next() else {
+            return Ok(());
+        };
+        match given.find(|(other, _)| *other != batch) {
+            None => Ok(()),
+            Some((other, others)) => Err(Error::Inputs(format!(
+                "{batch} {name}, but {other} {others}"
             ))),
-            _ => Ok(Inputs { cutouts, mags }),
         }
+    }
+}
+
+/// Checks an input of `[batch, width]`, if the model uses it.
+fn rows(name: &str, input: &Option<Tensor>, width: Option<usize>) -> Result<Option<Tensor>, Error> {
+    let Some(width) = width else {
+        return Ok(None);
+    };
+    let Some(input) = input else {
+        return Err(Error::Inputs(format!("it needs {name}")));
+    };
+    match input.size()[..] {
+        [_, found] if found == width as i64 && input.kind() == Kind::Float => {
+            Ok(Some(aligned(input.f_contiguous()?)?))
+        }
+        _ => Err(misshapen(name, &format!("[batch, {width}]"), input)),
     }
 }
 

@@ -27,7 +27,7 @@ use crate::precision::Precision;
 /// let dir = tempfile::tempdir().unwrap();
 /// init::init(dir.path(), &Config::preset("astromae-tiny").unwrap(), "")?;
 /// let model = load(dir.path(), tch::Device::Cpu, Precision::Fp32)?;
-/// let z_phot = model.forward(&init::inputs(2, model.needs())?)?;
+/// let z_phot = model.z_phot(&init::inputs(2, model.needs())?)?;
 /// assert_eq!(z_phot.size(), [2]);
 /// # Ok::<(), hubbleflow_models::Error>(())
 /// ```

@@ -5,13 +5,14 @@ use tch::{Device, Kind, Tensor};
 use crate::error::Error;
 use crate::inputs::Inputs;
 use crate::needs::Needs;
+use crate::output::{Output, check_wanted};
 
-/// A predictor of redshifts.
+/// A predictor of redshifts, or of other columns.
 ///
 /// A model of your own needs only a few lines. This one reads the redshift off the r magnitude:
 ///
 /// ```
-/// use hubbleflow_models::{Error, Inputs, Model, Needs};
+/// use hubbleflow_models::{Error, Inputs, Model, Needs, Output};
 /// use tch::Tensor;
 ///
 /// struct Hubble1929(Needs);
@@ -20,19 +21,20 @@ use crate::needs::Needs;
 ///     fn id(&self) -> &str { "hubble-1929" }
 ///     fn name(&self) -> &str { "fainter is farther" }
 ///     fn needs(&self) -> &Needs { &self.0 }
-///     fn forward(&self, inputs: &Inputs) -> Result<Tensor, Error> {
+///     fn forward(&self, inputs: &Inputs, _wanted: &[Output]) -> Result<Vec<Tensor>, Error> {
 ///         let Some(mags) = &inputs.mags else {
 ///             return Err(Error::Inputs("no magnitudes".to_owned()));
 ///         };
 ///         let mag_r = mags.f_select(1, 1)?;
-///         Ok(((mag_r - 17.77) * 0.2 * std::f64::consts::LN_10).f_exp()? * 0.1)
+///         let z_phot = ((mag_r - 17.77) * 0.2 * std::f64::consts::LN_10).f_exp()? * 0.1;
+///         Ok(vec![z_phot])
 ///     }
 ///     fn replica(&self) -> Result<Box<dyn Model>, Error> { Ok(Box::new(Hubble1929(self.0.clone()))) }
 /// }
 ///
 /// let model = Hubble1929(Needs::of_mags(["g", "r"]));
 /// let mags = Tensor::from_slice(&[18.2f32, 17.77]).reshape([1, 2]);
-/// let z_phot = model.forward(&Inputs { cutouts: None, mags: Some(mags) })?;
+/// let z_phot = model.z_phot(&Inputs { mags: Some(mags), ..Inputs::default() })?;
 /// assert!((z_phot.double_value(&[0]) - 0.1).abs() < 1e-6);
 /// # Ok::<(), Error>(())
 /// ```
@@ -49,6 +51,11 @@ pub trait Model: Send {
     /// The inputs that it takes.
     fn needs(&self) -> &Needs;
 
+    /// What it can give for a galaxy.
+    fn outputs(&self) -> &[Output] {
+        &[Output::ZPhot]
+    }
+
     /// Allocates an input of `shape`, float32 on the CPU, in the memory that the model's device reads fastest. Its values
     /// are not initialised.
     ///
@@ -58,11 +65,25 @@ pub trait Model: Send {
         host_tensor(shape)
     }
 
-    /// Predicts redshifts: `[batch]` float32 on the CPU. The same batch always gives the same bits.
+    /// Predicts `wanted`, some of [`outputs`](Model::outputs): a tensor for each, in this order, float32 on the CPU.
+    ///
+    /// A tensor has the shape [`Output::shape`]. The same batch always gives the same bits.
     ///
     /// # Errors
-    /// [`Error::Inputs`] if the batch does not fit the model, [`Error::Torch`] if libtorch cannot compute.
-    fn forward(&self, inputs: &Inputs) -> Result<Tensor, Error>;
+    /// [`Error::Inputs`] if the batch does not fit the model, [`Error::Outputs`] if it does not give what is wanted,
+    /// [`Error::Torch`] if libtorch cannot compute.
+    fn forward(&self, inputs: &Inputs, wanted: &[Output]) -> Result<Vec<Tensor>, Error>;
+
+    /// Predicts redshifts alone: `[batch]` float32 on the CPU.
+    ///
+    /// # Errors
+    /// Those of [`forward`](Model::forward), and [`Error::Outputs`] if the model gives no redshifts.
+    fn z_phot(&self, inputs: &Inputs) -> Result<Tensor, Error> {
+        let wanted = [Output::ZPhot];
+        check_wanted(&wanted, self.outputs())?;
+        let z_phot = self.forward(inputs, &wanted)?.pop();
+        z_phot.ok_or_else(|| Error::Outputs("the model gave nothing for z_phot".to_owned()))
+    }
 
     /// A handle on this model for another thread. It shares the weights.
     ///

@@ -9,6 +9,8 @@ pub struct Needs {
     pub mags: Vec<String>,
     /// Whether it predicts from the magnitudes. If not, they are read where the file has them, and not handed to it.
     pub mags_required: bool,
+    /// The number of components of the embeddings that it predicts from; `None` if it uses no embeddings.
+    pub embedding_width: Option<usize>,
 }
 
 /// The cutouts that a model uses.
@@ -33,6 +35,7 @@ impl Needs {
             cutouts: None,
             mags: bands.into_iter().map(Into::into).collect(),
             mags_required: true,
+            embedding_width: None,
         }
     }
 

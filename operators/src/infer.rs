@@ -178,7 +178,7 @@ impl Threads {
         let model = replica.lock().unwrap_or_else(PoisonError::into_inner);
         let memory = |shape: &[i64]| model.host_tensor(shape);
         let inputs = inputs(model.needs(), galaxies, rows, memory)?;
-        let predicted = model.forward(&inputs)?.contiguous();
+        let predicted = model.z_phot(&inputs)?.contiguous();
         let mut z_phot = vec![0_f32; rows.len()];
         predicted.f_copy_data(&mut z_phot, rows.len())?;
         Ok(z_phot)

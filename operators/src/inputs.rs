@@ -86,6 +86,7 @@ pub fn inputs(
     Ok(Inputs {
         cutouts: cutouts.transpose()?,
         mags: mags.transpose()?,
+        ..Inputs::default()
     })
 }
 

@@ -7,7 +7,7 @@ use std::{
 };
 
 use hubbleflow::{Job, JobSettings};
-use models::{Inputs, Model, Needs};
+use models::{Inputs, Model, Needs, Output};
 use tch::{Device, Kind, Tensor};
 use testkit::{
     galaxy_rows::write_good_drop,
@@ -77,14 +77,11 @@ impl Model for Constant {
         &NEEDS
     }
 
-    fn forward(&self, inputs: &Inputs) -> Result<Tensor, models::Error> {
+    fn forward(&self, inputs: &Inputs, _wanted: &[Output]) -> Result<Vec<Tensor>, models::Error> {
         assert!(!self.panics, "this model cannot predict");
         let mags = inputs.mags.as_ref().unwrap();
-        Ok(Tensor::full(
-            [mags.size()[0]],
-            0.1,
-            (Kind::Float, Device::Cpu),
-        ))
+        let kind = (Kind::Float, Device::Cpu);
+        Ok(vec![Tensor::full([mags.size()[0]], 0.1, kind)])
     }
 
     fn replica(&self) -> Result<Box<dyn Model>, models::Error> {

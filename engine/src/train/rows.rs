@@ -265,10 +265,7 @@ fn take(
     }
     // A spec-z drop has nothing to look at.
     let inputs = if rows.is_empty() {
-        Inputs {
-            cutouts: None,
-            mags: None,
-        }
+        Inputs::default()
     } else {
         inputs(&rules.needs, galaxies, &rows, models::host_tensor)?
     };
@@ -289,16 +286,14 @@ mod tests {
         Inputs {
             cutouts: Some(mags.reshape([-1, 1, 1, 1])),
             mags: Some(mags),
+            ..Inputs::default()
         }
     }
 
     /// They were held three times over: as they were read, in pieces, and laid out.
     #[test]
     fn rows_come_in_the_order_of_the_catalog_each_to_its_interval() {
-        let nothing = Inputs {
-            cutouts: None,
-            mags: None,
-        };
+        let nothing = Inputs::default();
         let place = |of: f64| (of * 2_f64.powi(64)) as u64;
         let table = CatalogRows {
             batches: vec![batch(&[0.0, 1.0, 2.0]), nothing, batch(&[3.0, 4.0])],
@@ -336,7 +331,11 @@ mod tests {
     fn taken(told: Vec<(u64, Latest)>) -> Taken {
         let (cutouts, mags) = (None, None);
         Taken {
-            inputs: Inputs { cutouts, mags },
+            inputs: Inputs {
+                cutouts,
+                mags,
+                ..Inputs::default()
+            },
             told,
             rejected: 0,
         }

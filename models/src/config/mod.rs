@@ -154,6 +154,7 @@ impl Config {
                 self.mags().to_vec()
             },
             mags_required: self.has(Branch::Magnitude),
+            embedding_width: None,
         }
     }
 

@@ -14,6 +14,7 @@ use crate::error::Error;
 use crate::fast::FoldedNetwork;
 use crate::inputs::Inputs;
 use crate::needs::Needs;
+use crate::output::Output;
 
 /// A network that is captured on a stream.
 #[derive(Debug)]
@@ -22,12 +23,13 @@ pub(crate) struct Lane {
     /// The cutouts and magnitudes of one part, which the graph reads.
     cutouts: Option<Tensor>,
     mags: Option<Tensor>,
-    /// The redshifts of one part, which the graph writes.
-    z_phot: Tensor,
+    /// The outputs of one part, which the graph writes.
+    outputs: Vec<(Output, Tensor)>,
+    rows: i64,
 }
 
 impl Lane {
-    /// Captures a network that takes these inputs, on the GPU that it was made for.
+    /// Captures a network that takes these inputs and gives these outputs, on the GPU that it was made for.
     ///
     /// # Errors
     /// [`Error::Torch`] if the GPU does not have enough memory.
@@ -35,6 +37,7 @@ impl Lane {
         network: &FoldedNetwork,
         device: usize,
         needs: &Needs,
+        outputs: &[Output],
     ) -> Result<Self, Error> {
         let _guard = tch::no_grad_guard();
         let rows = network.backend().rows_max();
@@ -46,40 +49,57 @@ impl Lane {
         let cutouts = cutouts.transpose()?;
         let mags = || zeros(&[rows, needs.mags.len() as i64]);
         let mags = needs.mags_required.then(mags).transpose()?;
-        let forward = || network.forward_rows(cutouts.as_ref(), mags.as_ref());
+        let forward = || network.forward_rows(cutouts.as_ref(), mags.as_ref(), outputs);
         let stream = Stream::new(device)?;
         let on = stream.enter()?;
         // Libraries set things up at their first calls, which is not allowed during a capture.
         for _ in 0..3 {
-            let _z_phot = forward()?;
+            let _outputs = forward()?;
         }
         on.wait()?;
-        let z_phot = on.capture(forward)?;
+        let captured = on.capture(forward)?;
         drop(on);
         Ok(Self {
             stream,
             cutouts,
             mags,
-            z_phot,
+            outputs: outputs.iter().cloned().zip(captured).collect(),
+            rows,
         })
     }
 
-    /// Predicts redshifts, `[batch]` float32 on the host, from inputs that were checked.
-    pub(crate) fn forward(&self, inputs: &Inputs) -> Result<Tensor, TchError> {
-        let batch = inputs.batch() as i64;
-        let z_phot = pinned(&[batch])?;
+    /// Predicts `wanted`, float32 on the host, from inputs that were checked.
+    pub(crate) fn forward(
+        &self,
+        inputs: &Inputs,
+        wanted: &[Output],
+    ) -> Result<Vec<Tensor>, TchError> {
+        let batch = inputs.batch();
+        let places = wanted.iter().map(|output| pinned(&output.shape(batch)));
+        let places: Vec<Tensor> = places.collect::<Result<_, _>>()?;
+        let batch = batch as i64;
         let on = self.stream.enter()?;
-        let rows_max = self.z_phot.size1()?;
-        for first in (0..batch).step_by(rows_max as usize) {
-            let rows = rows_max.min(batch - first);
+        for first in (0..batch).step_by(self.rows as usize) {
+            let rows = self.rows.min(batch - first);
             feed(&on, &self.cutouts, &inputs.cutouts, first, rows)?;
             feed(&on, &self.mags, &inputs.mags, first, rows)?;
             on.replay()?;
-            let computed = self.z_phot.f_narrow(0, 0, rows)?;
-            on.copy(&z_phot.f_narrow(0, first, rows)?, &computed)?;
+            for (place, output) in places.iter().zip(wanted) {
+                let computed = self.output(output).f_narrow(0, 0, rows)?;
+                on.copy(&place.f_narrow(0, first, rows)?, &computed)?;
+            }
         }
         on.wait()?;
-        Ok(z_phot)
+        Ok(places)
+    }
+
+    /// Where the graph writes an output.
+    fn output(&self, wanted: &Output) -> &Tensor {
+        let mut outputs = self.outputs.iter();
+        let found = outputs.find(|(output, _)| output == wanted);
+        &found
+            .expect("invariant: a lane is asked for outputs that it has")
+            .1
     }
 }
 

@@ -36,6 +36,7 @@ pub(super) struct FoldedEncoder {
     blocks: Vec<FoldedBlock>,
     /// Scale and shift of `fc_norm`, `head` and `vit_block.0`.
     features: FoldedLinear,
+    fc_norm: FcNorm,
 }
 
 /// A block of the transformer.
@@ -48,6 +49,26 @@ struct FoldedBlock {
     proj: FoldedLinear,
     fc1: FoldedLinear,
     fc2: FoldedLinear,
+}
+
+/// Scale and shift of `fc_norm`, which only the embedding needs by themselves.
+#[derive(Debug, Clone)]
+struct FcNorm {
+    /// `[width]`: the place of each channel of the checkpoint among the encoder's channels.
+    places: Weight,
+    scale: Weight,
+    shift: Weight,
+}
+
+impl FcNorm {
+    fn new(c: &Checkpoint, channels: &Channels, on: Backend) -> Result<Self, Error> {
+        let exact = on.with_kind(Kind::Float);
+        Ok(Self {
+            places: Weight(channels.0.f_argsort(0, false)?.f_to_device(on.device)?),
+            scale: exact.weight(&c.tensor("fc_norm.weight")?)?,
+            shift: exact.weight(&c.tensor("fc_norm.bias")?)?,
+        })
+    }
 }
 
 /// The order of the encoder's channels: the number of each channel in the checkpoint.
@@ -89,11 +110,12 @@ impl FoldedEncoder {
             class: on.weight(&class)?,
             blocks: (0..encoder.depth).map(block).collect::<Result<_, _>>()?,
             features: FoldedLinear::new(&features, on)?,
+            fc_norm: FcNorm::new(c, &channels, on)?,
         })
     }
 
-    /// `[batch, band, y, x] -> [batch, 1096]`.
-    pub(super) fn forward(&self, cutouts: &Tensor) -> Result<Tensor, TchError> {
+    /// The mean of the patches, of mean 0 and variance 1: `[batch, band, y, x] -> [batch, width]`.
+    pub(super) fn latents(&self, cutouts: &Tensor) -> Result<Tensor, TchError> {
         let batch = cutouts.size()[0];
         let patches = self.grid * self.grid;
         let tokens = self.patch_embed.forward(
@@ -117,9 +139,23 @@ impl FoldedEncoder {
             block.transform(&mut x)?;
         }
         last.attend(&mut x, batch)?;
-        let mean = last.mean_of_patches(&x, batch)?;
-        self.features
-            .forward(&self.on.normalise(&mean)?, Activation::Relu)
+        self.on.normalise(&last.mean_of_patches(&x, batch)?)
+    }
+
+    /// The features for the head: `[batch, width] -> [batch, 1096]`.
+    pub(super) fn features(&self, latents: &Tensor) -> Result<Tensor, TchError> {
+        self.features.forward(latents, Activation::Relu)
+    }
+
+    /// The embedding: `[batch, width]` in and out, in float32 and in the order of the checkpoint's channels.
+    pub(super) fn embedding(&self, latents: &Tensor) -> Result<Tensor, TchError> {
+        let FcNorm {
+            places,
+            scale,
+            shift,
+        } = &self.fc_norm;
+        let latents = latents.f_to_kind(Kind::Float)?.f_index_select(1, places)?;
+        latents.f_mul(scale)?.f_add(shift)
     }
 }
 

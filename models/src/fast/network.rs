@@ -19,6 +19,7 @@ use crate::config::{Branch, Config};
 use crate::error::Error;
 use crate::inputs::Inputs;
 use crate::layout::head_names;
+use crate::output::Output;
 use crate::threads::single_threaded;
 
 /// AstroMAE for one thread. A clone shares its weights.
@@ -71,32 +72,62 @@ impl FoldedNetwork {
         self.on
     }
 
-    /// Predicts redshifts, `[batch]` of float32, from inputs that were checked.
-    pub(crate) fn forward(&self, inputs: &Inputs) -> Result<Tensor, TchError> {
+    /// Predicts `wanted`, a tensor of float32 for each, from inputs that were checked.
+    pub(crate) fn outputs(
+        &self,
+        inputs: &Inputs,
+        wanted: &[Output],
+    ) -> Result<Vec<Tensor>, TchError> {
         let (batch, rows_max) = (inputs.batch() as i64, self.on.rows_max());
-        let mut z_phot = Vec::new();
+        let mut parts: Vec<Vec<Tensor>> = wanted.iter().map(|_| Vec::new()).collect();
         for first in (0..batch).step_by(rows_max as usize) {
             let rows = rows_max.min(batch - first);
             let part = |x: &Tensor| x.f_narrow(0, first, rows);
             let cutouts = inputs.cutouts.as_ref().map(part).transpose()?;
             let mags = inputs.mags.as_ref().map(part).transpose()?;
-            z_phot.push(self.forward_rows(cutouts.as_ref(), mags.as_ref())?);
+            let part = self.forward_rows(cutouts.as_ref(), mags.as_ref(), wanted)?;
+            parts
+                .iter_mut()
+                .zip(part)
+                .for_each(|(all, rows)| all.push(rows));
         }
-        Tensor::f_cat(&z_phot, 0)
+        parts.iter().map(|parts| Tensor::f_cat(parts, 0)).collect()
     }
 
-    /// Predicts the redshifts of up to [`Backend::rows_max`] galaxies, whose inputs are on the network's device.
+    /// Predicts `wanted` for up to [`Backend::rows_max`] galaxies, whose inputs are on the network's device.
+    ///
+    /// # Panics
+    /// If an output is wanted that this network does not have.
     pub(crate) fn forward_rows(
         &self,
         cutouts: Option<&Tensor>,
         mags: Option<&Tensor>,
-    ) -> Result<Tensor, TchError> {
+        wanted: &[Output],
+    ) -> Result<Vec<Tensor>, TchError> {
         let cutouts = cutouts.map(|x| self.scaled(x)).transpose()?;
+        let encoder = self.encoder.as_ref().zip(cutouts.as_ref());
+        let latents = encoder.map(|(encoder, x)| encoder.latents(x)).transpose()?;
+        let encoder = self.encoder.as_ref().zip(latents.as_ref());
+        let output = |output: &Output| match (output, encoder) {
+            (Output::ZPhot, _) => self.z_phot(encoder, cutouts.as_ref(), mags),
+            (Output::Embedding { .. }, Some((encoder, latents))) => encoder.embedding(latents),
+            _ => unreachable!("invariant: a network is asked for outputs that it has"),
+        };
+        wanted.iter().map(output).collect()
+    }
+
+    /// The redshifts, `[batch]`, from the encoder's latents and the other branches' inputs.
+    fn z_phot(
+        &self,
+        encoder: Option<(&FoldedEncoder, &Tensor)>,
+        cutouts: Option<&Tensor>,
+        mags: Option<&Tensor>,
+    ) -> Result<Tensor, TchError> {
         let mut features = Vec::with_capacity(3);
-        if let (Some(encoder), Some(cutouts)) = (&self.encoder, &cutouts) {
-            features.push(encoder.forward(cutouts)?);
+        if let Some((encoder, latents)) = encoder {
+            features.push(encoder.features(latents)?);
         }
-        if let (Some(inception), Some(cutouts)) = (&self.inception, &cutouts) {
+        if let (Some(inception), Some(cutouts)) = (&self.inception, cutouts) {
             features.push(inception.forward(cutouts)?);
         }
         if let (Some(magnitude), Some(mags)) = (&self.magnitude, mags) {

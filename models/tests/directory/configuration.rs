@@ -82,6 +82,7 @@ fn each_subset_of_branches_needs_only_its_inputs() {
         let nothing = Inputs {
             cutouts: None,
             mags: None,
+            ..Inputs::default()
         };
         assert_says(&model.taps(&nothing).unwrap_err().to_string(), &["needs"]);
     }

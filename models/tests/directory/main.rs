@@ -43,7 +43,7 @@ fn refusal(dir: &Path) -> String {
 }
 
 fn predictions(model: &dyn Model, inputs: &Inputs) -> Vec<f32> {
-    Vec::try_from(&model.forward(inputs).unwrap()).unwrap()
+    Vec::try_from(&model.z_phot(inputs).unwrap()).unwrap()
 }
 
 /// The type, shape and bytes of each tensor, by name.

@@ -61,16 +61,18 @@ fn every_shape_of_encoder_computes() {
 fn larger_cutouts_are_cropped_around_their_centre() {
     let dir = written(&small());
     let model = open(dir.path()).unwrap();
-    let Inputs { cutouts, mags } = init::inputs(2, &small().needs()).unwrap();
+    let Inputs { cutouts, mags, .. } = init::inputs(2, &small().needs()).unwrap();
     let cutouts = cutouts.unwrap();
     let framed = cutouts.f_constant_pad_nd([16, 16, 16, 16]).unwrap();
     let wide = Inputs {
         cutouts: Some(framed),
         mags: mags.as_ref().map(Tensor::shallow_clone),
+        ..Inputs::default()
     };
     let exact = Inputs {
         cutouts: Some(cutouts),
         mags,
+        ..Inputs::default()
     };
     assert_eq!(
         predictions(model.as_ref(), &wide),
@@ -104,14 +106,21 @@ fn a_batch_that_does_not_fit_is_refused() {
         (zeros(&[3, 5, 32, 32], Kind::Float), mags(), "3 cutouts"),
         (None, mags(), "cutouts"),
     ] {
-        let error = model.forward(&Inputs { cutouts, mags }).unwrap_err();
+        let error = model
+            .z_phot(&Inputs {
+                cutouts,
+                mags,
+                ..Inputs::default()
+            })
+            .unwrap_err();
         assert_says(&error.to_string(), &[expected]);
     }
     let empty = Inputs {
         cutouts: zeros(&[0, 5, 32, 32], Kind::Float),
         mags: zeros(&[0, 5], Kind::Float),
+        ..Inputs::default()
     };
-    assert_eq!(model.forward(&empty).unwrap().size(), [0]);
+    assert_eq!(model.z_phot(&empty).unwrap().size(), [0]);
 }
 
 #[test]
@@ -142,10 +151,11 @@ fn replicas_on_other_threads_predict_the_same_bits() {
         flat.narrow(0, 1, t.numel() as i64).copy_(&t.flatten(0, -1));
         Some(flat.narrow(0, 1, t.numel() as i64).view_(t.size()))
     };
-    let Inputs { cutouts, mags } = init::inputs(8, &small().needs()).unwrap();
+    let Inputs { cutouts, mags, .. } = init::inputs(8, &small().needs()).unwrap();
     let inputs = Inputs {
         cutouts: shifted(cutouts),
         mags: shifted(mags),
+        ..Inputs::default()
     };
     assert_eq!(predictions(model.as_ref(), &inputs), expected);
 }
@@ -155,7 +165,7 @@ fn bf16_is_near_fp32_and_comes_out_as_float32() {
     let dir = written(&small());
     let inputs = init::inputs(4, &small().needs()).unwrap();
     let half = load(dir.path(), Device::Cpu, Precision::Bf16).unwrap();
-    assert_eq!(half.forward(&inputs).unwrap().kind(), Kind::Float);
+    assert_eq!(half.z_phot(&inputs).unwrap().kind(), Kind::Float);
     let half = predictions(half.replica().unwrap().as_ref(), &inputs);
     let full = predictions(open(dir.path()).unwrap().as_ref(), &inputs);
     for (half, full) in half.iter().zip(&full) {

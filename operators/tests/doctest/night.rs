@@ -12,7 +12,7 @@ use connectors::{
     split::Splits,
 };
 use hubbleflow_operators::{Reader, Rules, Shutdown};
-use models::{Error, Inputs, Model, Needs};
+use models::{Error, Inputs, Model, Needs, Output};
 use parquet::arrow::ArrowWriter;
 
 static NEEDS: LazyLock<Needs> = LazyLock::new(|| Needs::of_mags(["u", "g", "r", "i", "z"]));
@@ -100,9 +100,9 @@ impl Model for TenthOfMagR {
         &NEEDS
     }
 
-    fn forward(&self, inputs: &Inputs) -> Result<tch::Tensor, Error> {
+    fn forward(&self, inputs: &Inputs, _wanted: &[Output]) -> Result<Vec<tch::Tensor>, Error> {
         let mag_r = inputs.mags.as_ref().unwrap().f_select(1, 2)?;
-        Ok(mag_r.f_div_scalar(10.0)?)
+        Ok(vec![mag_r.f_div_scalar(10.0)?])
     }
 
     fn replica(&self) -> Result<Box<dyn Model>, Error> {

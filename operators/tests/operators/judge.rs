@@ -22,6 +22,7 @@ pub fn needs(cutout_px: Option<usize>, mags_required: bool) -> Needs {
         }),
         mags: bands,
         mags_required,
+        ..Needs::default()
     }
 }
 

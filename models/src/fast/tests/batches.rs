@@ -20,10 +20,11 @@ fn a_large_batch_is_predicted_in_parts() {
     let part = |first, rows| Inputs {
         cutouts: whole.cutouts.as_ref().map(|x| x.narrow(0, first, rows)),
         mags: whole.mags.as_ref().map(|x| x.narrow(0, first, rows)),
+        ..Inputs::default()
     };
     let parts = [(0, 128), (128, 128), (256, 44)]
-        .map(|(first, rows)| bits(&model.forward(&part(first, rows)).unwrap()));
-    assert_eq!(bits(&model.forward(&whole).unwrap()), parts.concat());
+        .map(|(first, rows)| bits(&model.z_phot(&part(first, rows)).unwrap()));
+    assert_eq!(bits(&model.z_phot(&whole).unwrap()), parts.concat());
 }
 
 #[test]
@@ -41,6 +42,7 @@ fn a_galaxy_has_the_same_bits_in_any_batch() {
             let inputs = Inputs {
                 cutouts: whole.cutouts.as_ref().map(part),
                 mags: whole.mags.as_ref().map(part),
+                ..Inputs::default()
             };
             let there = bits(&network.forward(&inputs).unwrap());
             assert_eq!(
@@ -70,8 +72,9 @@ fn larger_cutouts_are_cropped() {
     let small = Inputs {
         cutouts: Some(cropped.contiguous()),
         mags: large.mags.as_ref().map(Tensor::shallow_clone),
+        ..Inputs::default()
     };
-    let of = |inputs: &Inputs| bits(&model.forward(inputs).unwrap());
+    let of = |inputs: &Inputs| bits(&model.z_phot(inputs).unwrap());
     assert_eq!(of(&large), of(&small));
 }
 
@@ -83,7 +86,7 @@ fn replicas_predict_the_same_bits_on_other_threads() {
             single_threaded();
             bits(
                 &model
-                    .forward(&init::inputs(33, model.needs()).unwrap())
+                    .z_phot(&init::inputs(33, model.needs()).unwrap())
                     .unwrap(),
             )
         };
@@ -112,5 +115,5 @@ fn an_unneeded_input_may_be_missing() {
     assert!(cutouts.is_some() && !mags_required);
     let mut inputs = init::inputs(3, model.needs()).unwrap();
     inputs.mags = None;
-    assert_eq!(model.forward(&inputs).unwrap().size(), [3]);
+    assert_eq!(model.z_phot(&inputs).unwrap().size(), [3]);
 }

@@ -9,15 +9,17 @@ mod shapes;
 
 use std::path::Path;
 
-use tch::{Device, Kind, Tensor};
+use tch::{Device, Kind, TchError, Tensor};
 
-use super::Backend;
+use super::{Backend, FoldedNetwork};
 use crate::astromae::AstroMae;
 use crate::checkpoint::Checkpoint;
 use crate::config::Config;
 use crate::directory::Directory;
 use crate::init;
+use crate::inputs::Inputs;
 use crate::instruction_set::InstructionSet;
+use crate::output::Output;
 use crate::precision::Precision;
 
 /// All backends on this CPU: our loops for each instruction set that it has, and libtorch, which computes on a GPU.
@@ -61,6 +63,13 @@ fn preset(name: &str, depth: usize) -> Config {
 fn bits(z_phot: &Tensor) -> Vec<u32> {
     let z_phot = Vec::<f32>::try_from(z_phot).unwrap();
     z_phot.into_iter().map(f32::to_bits).collect()
+}
+
+impl FoldedNetwork {
+    /// Predicts redshifts alone.
+    fn forward(&self, inputs: &Inputs) -> Result<Tensor, TchError> {
+        Ok(self.outputs(inputs, &[Output::ZPhot])?.remove(0))
+    }
 }
 
 fn furthest(a: &Tensor, b: &Tensor) -> f64 {

@@ -1,0 +1,93 @@
+//! What a model gives for each galaxy.
+
+use std::fmt;
+
+use tch::{Device, Kind, TchError, Tensor};
+
+use crate::error::Error;
+
+/// A column that a model gives for each galaxy.
+///
+/// ```
+/// use hubbleflow_models::Output;
+/// let embedding = Output::Embedding { width: 192 };
+/// assert_eq!((embedding.name(), embedding.width()), ("embedding", 192));
+/// assert_eq!(embedding.shape(3), [3, 192]);
+/// assert_eq!(Output::ZPhot.shape(3), [3]);
+/// ```
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub enum Output {
+    /// The photometric redshift.
+    ZPhot,
+    /// The quantiles of the redshift.
+    ZQuantiles {
+        /// The levels of the quantiles, between 0 and 1, ascending.
+        levels: Vec<f64>,
+    },
+    /// A description of the galaxy, for networks that learn from it and for the search for similar galaxies.
+    Embedding {
+        /// The number of its components.
+        width: usize,
+    },
+}
+
+impl Output {
+    /// The name of the column.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Output::ZPhot => "z_phot",
+            Output::ZQuantiles { .. } => "z_quantiles",
+            Output::Embedding { .. } => "embedding",
+        }
+    }
+
+    /// The number of values for a galaxy.
+    pub fn width(&self) -> usize {
+        match self {
+            Output::ZPhot => 1,
+            Output::ZQuantiles { levels } => levels.len(),
+            Output::Embedding { width } => *width,
+        }
+    }
+
+    /// The shape of its tensor for a batch: `[batch]` for z_phot, `[batch, width]` for the others.
+    pub fn shape(&self, batch: usize) -> Vec<i64> {
+        match self {
+            Output::ZPhot => vec![batch as i64],
+            _ => vec![batch as i64, self.width() as i64],
+        }
+    }
+
+    /// The tensor of a batch without galaxies.
+    pub(crate) fn empty(&self) -> Result<Tensor, TchError> {
+        Tensor::f_zeros(self.shape(0), (Kind::Float, Device::Cpu))
+    }
+}
+
+impl fmt::Display for Output {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Output::ZPhot => f.write_str(self.name()),
+            _ => write!(f, "{} ({} values)", self.name(), self.width()),
+        }
+    }
+}
+
+/// Checks that a model that gives `given` can give all of `wanted`.
+///
+/// # Errors
+/// [`Error::Outputs`] if it cannot.
+pub(crate) fn check_wanted(wanted: &[Output], given: &[Output]) -> Result<(), Error> {
+    match wanted.iter().find(|output| !given.contains(output)) {
+        None => Ok(()),
+        Some(missing) => {
+            let given: Vec<String> = given.iter().map(Output::to_string).collect();
+            Err(Error::Outputs(format!(
+                "the model gives no {}, only {}",
+                missing.name(),
+                given.join(", ")
+            )))
+        }
+    }
+}
