@@ -1,5 +1,5 @@
 //! Loads the model of a job onto its device.
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use connectors::{Location, StoreOptions, scheme::scheme};
 use models::{InstructionSet, Model, Precision};
@@ -39,9 +39,9 @@ impl LoadedModel {
             Some(set) if !device.is_cuda() => Precision::fastest_with(set),
             _ => Precision::fastest(device),
         };
-        let precision = settings.precision.or(fastest);
-        let set = settings.instructions.unwrap_or(precision.instructions());
         let dir = runtime.block_on(model_directory(url, options))?;
+        let precision = models::precision(&dir.path, settings.precision, fastest)?;
+        let set = settings.instructions.unwrap_or(precision.instructions());
         let model = models::load_with(&dir.path, device, precision, set)?;
         Ok(Self {
             model,
@@ -112,16 +112,20 @@ pub async fn model_directory(url: &str, options: &StoreOptions) -> Result<ModelD
     }
     let copy = tempfile::tempdir();
     let copy = copy.map_err(|source| Error::io("making a folder for the model", source))?;
-    for name in [models::CONFIG_FILE, models::WEIGHTS_FILE] {
-        let fail = |source| connectors::Error::store(place.url_of(name), source);
-        let found = place.store.get(&place.path(name)?).await.map_err(fail)?;
-        let bytes = found.bytes().await.map_err(fail)?;
-        let file = copy.path().join(name);
-        std::fs::write(&file, bytes)
-            .map_err(|source| Error::io(file.display().to_string(), source))?;
-    }
+    fetch(&place, models::CONFIG_FILE, copy.path()).await?;
+    let weights = models::architecture_of(copy.path())?.weights_file();
+    fetch(&place, weights, copy.path()).await?;
     Ok(ModelDirectory {
         path: copy.path().to_owned(),
         _fetched: Some(copy),
     })
+}
+
+/// Copies a file of a model to a folder on this machine.
+async fn fetch(place: &Location, name: &str, to: &Path) -> Result<(), Error> {
+    let fail = |source| connectors::Error::store(place.url_of(name), source);
+    let found = place.store.get(&place.path(name)?).await.map_err(fail)?;
+    let bytes = found.bytes().await.map_err(fail)?;
+    let file = to.join(name);
+    std::fs::write(&file, bytes).map_err(|source| Error::io(file.display().to_string(), source))
 }

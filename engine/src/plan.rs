@@ -68,6 +68,28 @@ pub struct Plan {
     pub settings: Map<String, Value>,
 }
 
+/// Refuses a model that cannot predict the redshifts of a catalog.
+fn check_model(model: &dyn Model) -> Result<(), Error> {
+    let name = model.name();
+    if !model.outputs().contains(&models::Output::ZPhot) {
+        let given: Vec<String> = model
+            .outputs()
+            .iter()
+            .map(models::Output::to_string)
+            .collect();
+        return Err(Error::Usage(format!(
+            "--model: `{name}` gives no redshift (z_phot), only {}; choose a model that does",
+            given.join(", ")
+        )));
+    }
+    if model.needs().embedding_width.is_some() {
+        return Err(Error::Usage(format!(
+            "--model: `{name}` predicts from embeddings, which are not read from a catalog yet"
+        )));
+    }
+    Ok(())
+}
+
 impl Plan {
     /// Resolves settings for a model.
     ///
@@ -83,6 +105,7 @@ impl Plan {
                 catalog.url, out.url
             )));
         }
+        check_model(model)?;
         let needs = model.needs();
         let rules = settings.rows.rules(needs)?;
         if settings.split_bytes == 0 {

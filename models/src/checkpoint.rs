@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use safetensors::tensor::TensorView;
 use tch::{Device, Kind, Tensor};
 
 use crate::config::{Branch, Config};
 use crate::error::{Error, FoundShape};
-use crate::layout;
+use crate::layout::{self, TensorEntry};
 pub use crate::tensor_file::Storage;
 use crate::tensor_file::{read_tensors, to_tensor};
 
@@ -39,39 +40,19 @@ impl Checkpoint {
     /// # Ok::<(), hubbleflow_models::Error>(())
     /// ```
     pub fn parse(path: &Path, bytes: &[u8], config: &Config) -> Result<Self, Error> {
-        let mut stored = read_tensors(path, bytes)?;
-        let mut tensors = BTreeMap::new();
-        for entry in layout::layout(config) {
-            let misfit = |found| Error::Misfit {
-                path: path.to_owned(),
-                tensor: entry.name.clone(),
-                expected: entry.shape.clone(),
-                found,
-            };
-            match stored.remove(&entry.name) {
-                Some(view) if view.shape() != entry.shape => {
-                    return Err(misfit(FoundShape::Shape(view.shape().to_vec())));
-                }
-                Some(view) if entry.required => {
-                    let tensor = to_tensor(path, &entry.name, &view)?;
-                    check_finite(path, &entry.name, &tensor)?;
-                    tensors.insert(entry.name.clone(), tensor);
-                }
-                None if entry.required => return Err(misfit(FoundShape::Nothing)),
-                _ => {}
-            }
-        }
-        match stored.iter().find(|(name, _)| !tolerated(name, config)) {
-            Some((name, view)) => Err(Error::Unexpected {
-                path: path.to_owned(),
-                tensor: name.clone(),
-                found: view.shape().to_vec(),
-            }),
-            None => Ok(Self {
-                path: path.to_owned(),
-                tensors,
-            }),
-        }
+        Self::of_layout(path, bytes, layout::layout(config), |name| {
+            tolerated(name, config)
+        })
+    }
+
+    /// Reads the weights of a layout. Tensors that are neither in it nor `tolerated` are refused.
+    pub(crate) fn of_layout(
+        path: &Path,
+        bytes: &[u8],
+        layout: Vec<TensorEntry>,
+        tolerated: impl Fn(&str) -> bool,
+    ) -> Result<Self, Error> {
+        StoredWeights::open(path, bytes, layout, tolerated)?.below("")
     }
 
     /// Makes a checkpoint of weights that are not in a file yet.
@@ -127,6 +108,73 @@ impl Checkpoint {
             path: self.path.clone(),
             tensors: shared.collect(),
         }
+    }
+}
+
+/// The weights in a file, checked against a layout. They are converted part by part, so that a large network is held once.
+pub(crate) struct StoredWeights<'a> {
+    path: &'a Path,
+    /// The tensors that the forward pass needs.
+    views: BTreeMap<String, TensorView<'a>>,
+}
+
+impl<'a> StoredWeights<'a> {
+    /// Opens the weights of a layout. Tensors that are neither in it nor `tolerated` are refused.
+    ///
+    /// # Errors
+    /// Those of [`Checkpoint::parse`].
+    pub(crate) fn open(
+        path: &'a Path,
+        bytes: &'a [u8],
+        layout: Vec<TensorEntry>,
+        tolerated: impl Fn(&str) -> bool,
+    ) -> Result<Self, Error> {
+        let mut stored = read_tensors(path, bytes)?;
+        let mut views = BTreeMap::new();
+        for entry in layout {
+            let misfit = |found| Error::Misfit {
+                path: path.to_owned(),
+                tensor: entry.name.clone(),
+                expected: entry.shape.clone(),
+                found,
+            };
+            match stored.remove(&entry.name) {
+                Some(view) if view.shape() != entry.shape => {
+                    return Err(misfit(FoundShape::Shape(view.shape().to_vec())));
+                }
+                Some(view) if entry.required => {
+                    views.insert(entry.name, view);
+                }
+                None if entry.required => return Err(misfit(FoundShape::Nothing)),
+                _ => {}
+            }
+        }
+        match stored.iter().find(|(name, _)| !tolerated(name)) {
+            Some((name, view)) => Err(Error::Unexpected {
+                path: path.to_owned(),
+                tensor: name.clone(),
+                found: view.shape().to_vec(),
+            }),
+            None => Ok(Self { path, views }),
+        }
+    }
+
+    /// Converts the tensors whose names begin with `prefix` to float32 on the CPU. They keep their names.
+    ///
+    /// # Errors
+    /// [`Error::Tensor`] if the numbers of a tensor cannot be weights.
+    pub(crate) fn below(&self, prefix: &str) -> Result<Checkpoint, Error> {
+        let mut tensors = BTreeMap::new();
+        let views = self.views.range(prefix.to_owned()..);
+        for (name, view) in views.take_while(|(name, _)| name.starts_with(prefix)) {
+            let tensor = to_tensor(self.path, name, view)?;
+            check_finite(self.path, name, &tensor)?;
+            tensors.insert(name.clone(), tensor);
+        }
+        Ok(Checkpoint {
+            path: self.path.to_owned(),
+            tensors,
+        })
     }
 }
 

@@ -4,15 +4,16 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use sha2::{Digest, Sha256};
 
 use crate::config::{Architecture, Config, Header};
+pub use crate::config::{MODULE_FILE, WEIGHTS_FILE};
 use crate::error::Error;
 
 /// The configuration's file in a model directory.
 pub const CONFIG_FILE: &str = "config.json";
-/// The weights' file in a model directory.
-pub const WEIGHTS_FILE: &str = "model.safetensors";
 
 /// The content of a model directory.
 pub(crate) struct Directory {
@@ -28,15 +29,9 @@ impl Directory {
     /// # Errors
     /// [`Error::Io`] if a file is missing or cannot be read.
     pub(crate) fn read(dir: &Path) -> Result<Self, Error> {
-        let (config_path, weights_path) = (dir.join(CONFIG_FILE), dir.join(WEIGHTS_FILE));
-        let read = |path: &Path| {
-            read_file(path).map_err(|source| Error::Io {
-                path: path.to_owned(),
-                what: "cannot read it; a model is a directory of config.json and model.safetensors",
-                source,
-            })
-        };
-        let (config, weights) = (read(&config_path)?, read(&weights_path)?);
+        let (config_path, config) = read_config(dir)?;
+        let weights_path = dir.join(architecture(&config_path, &config)?.weights_file());
+        let weights = read(&weights_path)?;
         Ok(Self {
             config_path,
             config,
@@ -49,7 +44,7 @@ impl Directory {
     ///
     /// # Errors
     /// [`Error::Exists`] if `dir` holds another model, [`Error::Io`] if a file cannot be written.
-    pub(crate) fn write(dir: &Path, config: &Config, weights: &[u8]) -> Result<(), Error> {
+    pub(crate) fn write(dir: &Path, config: &impl Serialize, weights: &[u8]) -> Result<(), Error> {
         let path = dir.join(CONFIG_FILE);
         let json = config_json(&path, config)?;
         fs::create_dir_all(dir).map_err(|source| Error::Io {
@@ -66,22 +61,46 @@ impl Directory {
     /// # Errors
     /// [`Error::Config`] if this version does not know it.
     pub(crate) fn architecture(&self) -> Result<Architecture, Error> {
-        let header: Header = serde_json::from_slice(&self.config).map_err(|e| Error::Config {
-            path: self.config_path.clone(),
-            reason: e.to_string(),
-        })?;
-        Ok(header.architecture)
+        architecture(&self.config_path, &self.config)
     }
 
-    /// The configuration.
+    /// The configuration of an AstroMAE or of its pretrained encoder.
     ///
     /// # Errors
-    /// [`Error::Config`] if this version does not understand it.
+    /// [`Error::Config`] if this version does not understand it, or if it is of another architecture.
     pub(crate) fn config(&self) -> Result<Config, Error> {
-        Config::parse(&self.config_path, &self.config)
+        match self.architecture()? {
+            Architecture::AstroMae | Architecture::Mae => {
+                Config::parse(&self.config_path, &self.config)
+            }
+            other => Err(self.refusal(format!(
+                "`architecture` is {other}, and must be astromae or mae here"
+            ))),
+        }
     }
 
-    /// The SHA-256 of the bytes of `config.json` followed by those of `model.safetensors`, in hex.
+    /// The configuration of any architecture, as `C` reads it.
+    ///
+    /// # Errors
+    /// [`Error::Config`] if this version does not understand it, or `check` refuses it.
+    pub(crate) fn config_of<C: DeserializeOwned>(
+        &self,
+        check: impl FnOnce(&C) -> Result<(), String>,
+    ) -> Result<C, Error> {
+        let config = serde_json::from_slice(&self.config);
+        let config = config.map_err(|error| self.refusal(error.to_string()))?;
+        check(&config).map_err(|reason| self.refusal(reason))?;
+        Ok(config)
+    }
+
+    fn refusal(&self, reason: String) -> Error {
+        Error::Config {
+            path: self.config_path.clone(),
+            reason,
+        }
+    }
+
+    /// The SHA-256 of the bytes of `config.json` followed by those of the weights' file, in hex.
     pub(crate) fn id(&self) -> String {
         let digest = Sha256::new()
             .chain_update(&self.config)
@@ -91,11 +110,52 @@ impl Directory {
     }
 }
 
+/// The architecture of the model in `dir`.
+///
+/// # Errors
+/// [`Error::Io`] if `config.json` cannot be read, [`Error::Config`] if this version does not know the architecture.
+///
+/// ```
+/// use hubbleflow_models::{Architecture, Config, architecture_of, init};
+/// let dir = tempfile::tempdir().unwrap();
+/// init::init(dir.path(), &Config::preset("astromae-tiny").unwrap(), "")?;
+/// let architecture = architecture_of(dir.path())?;
+/// assert_eq!((architecture, architecture.weights_file()), (Architecture::AstroMae, "model.safetensors"));
+/// # Ok::<(), hubbleflow_models::Error>(())
+/// ```
+pub fn architecture_of(dir: &Path) -> Result<Architecture, Error> {
+    let (path, config) = read_config(dir)?;
+    architecture(&path, &config)
+}
+
+/// The path and the content of the `config.json` in `dir`.
+fn read_config(dir: &Path) -> Result<(PathBuf, Vec<u8>), Error> {
+    let path = dir.join(CONFIG_FILE);
+    let config = read(&path)?;
+    Ok((path, config))
+}
+
+fn architecture(path: &Path, config: &[u8]) -> Result<Architecture, Error> {
+    let header: Header = serde_json::from_slice(config).map_err(|error| Error::Config {
+        path: path.to_owned(),
+        reason: error.to_string(),
+    })?;
+    Ok(header.architecture)
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, Error> {
+    read_file(path).map_err(|source| Error::Io {
+        path: path.to_owned(),
+        what: "cannot read it; a model is a directory of config.json and model.safetensors (model.pt for torchscript)",
+        source,
+    })
+}
+
 /// The content of a `config.json` at `path`.
 ///
 /// # Errors
 /// [`Error::Config`] if the configuration cannot be written as JSON.
-pub(crate) fn config_json(path: &Path, config: &Config) -> Result<Vec<u8>, Error> {
+pub(crate) fn config_json(path: &Path, config: &impl Serialize) -> Result<Vec<u8>, Error> {
     let mut json = serde_json::to_vec_pretty(config).map_err(|error| Error::Config {
         path: path.to_owned(),
         reason: error.to_string(),

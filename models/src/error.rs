@@ -84,6 +84,14 @@ pub enum Error {
         /// The tensor or attribute that does not fit, and what to do.
         reason: String,
     },
+    /// A module of PyTorch is not what its configuration says, or it failed.
+    #[error("{}: {reason}", path.display())]
+    Module {
+        /// The module's file.
+        path: PathBuf,
+        /// What was expected, and what came.
+        reason: String,
+    },
     /// The file to be written exists and has other content.
     #[error(
         "{}: exists, and holds another model; choose another directory, or remove it",

@@ -8,8 +8,8 @@
 //! |---|---|
 //! | `running_var` | `0.5 + u` |
 //! | `running_mean`, biases | `0.1 s` |
-//! | weights of norms | `1 + 0.1 s` |
-//! | `cls_token` | `0.02 s` |
+//! | weights of norms, `gamma` | `1 + 0.1 s` |
+//! | `cls_token`, `query`, and the tokens of an AstroCLIP that it does not use | `0.02 s` |
 //! | `pos_embed` | sines and cosines of the patch's position |
 //! | other weights | `s sqrt(3 / inputs)`: their outputs have the variance of their inputs |
 
@@ -17,11 +17,11 @@ use std::path::Path;
 
 use tch::{TchError, Tensor};
 
-use crate::config::Config;
+use crate::config::{AstroClipConfig, Config};
 use crate::directory::{CONFIG_FILE, Directory, WEIGHTS_FILE};
 use crate::error::Error;
 use crate::inputs::Inputs;
-use crate::layout::{TensorEntry, layout};
+use crate::layout::{TensorEntry, UNUSED, astroclip_layout, layout};
 use crate::needs::{CutoutNeeds, Needs};
 use crate::tensor_file::f32_bytes;
 
@@ -48,7 +48,7 @@ pub fn init(dir: &Path, config: &Config, salt: &str) -> Result<(), Error> {
         reason,
     })?;
     let mut config = config.clone();
-    config.name = format!("{}, initialised (not trained)", config.name);
+    config.name = initialised(&config.name);
     let entries = layout(&config);
     let tensors = entries.iter().map(|entry| {
         let values = values(entry, &config, salt);
@@ -61,27 +61,69 @@ pub fn init(dir: &Path, config: &Config, salt: &str) -> Result<(), Error> {
     Directory::write(dir, &config, &tensors)
 }
 
-/// The values of one tensor.
+/// Writes a model directory of an AstroCLIP with weights that follow the rule.
+///
+/// # Errors
+/// Those of [`init`].
+///
+/// ```
+/// use hubbleflow_models::{Precision, config::AstroClipConfig, init, load};
+/// let mut config = AstroClipConfig::public();
+/// (config.encoder.width, config.encoder.depth, config.encoder.heads) = (32, 4, 2);
+/// (config.query.width, config.cutout_px) = (16, 24);
+/// let dir = tempfile::tempdir().unwrap();
+/// init::astroclip(dir.path(), &config, "")?;
+/// let model = load(dir.path(), tch::Device::Cpu, Precision::Fp32)?;
+/// assert_eq!(model.outputs()[0].to_string(), "embedding (16 values)");
+/// # Ok::<(), hubbleflow_models::Error>(())
+/// ```
+pub fn astroclip(dir: &Path, config: &AstroClipConfig, salt: &str) -> Result<(), Error> {
+    config.validate().map_err(|reason| Error::Config {
+        path: dir.join(CONFIG_FILE),
+        reason,
+    })?;
+    let mut config = config.clone();
+    config.name = initialised(&config.name);
+    let entries = astroclip_layout(&config);
+    let tensors = entries.iter().map(|entry| {
+        let values = by_rule(entry, salt);
+        (entry.name.as_str(), entry.shape.as_slice(), values)
+    });
+    let tensors = f32_bytes(tensors).map_err(|source| Error::Corrupt {
+        path: dir.join(WEIGHTS_FILE),
+        source,
+    })?;
+    Directory::write(dir, &config, &tensors)
+}
+
+fn initialised(name: &str) -> String {
+    format!("{name}, initialised (not trained)")
+}
+
+/// The values of one tensor of an AstroMAE.
 fn values(entry: &TensorEntry, config: &Config, salt: &str) -> Vec<f32> {
-    if let Some(table) = fixed_table(&entry.name, config) {
-        return table;
-    }
+    fixed_table(&entry.name, config).unwrap_or_else(|| by_rule(entry, salt))
+}
+
+/// The values of one tensor that follow from its name.
+fn by_rule(entry: &TensorEntry, salt: &str) -> Vec<f32> {
     let name = entry.name.as_str();
     let ends = |suffixes: &[&str]| suffixes.iter().any(|suffix| name.ends_with(suffix));
     let inputs: usize = entry.shape.iter().skip(1).product();
     let (offset, scale) = if ends(&["running_var"]) {
         (1.0, 0.5) // 0.5 + u
-    } else if ends(&["running_mean", ".bias", "q_bias", "v_bias"]) {
+    } else if ends(&["running_mean", "bias"]) {
         (0.0, 0.1)
     } else if ends(&[
+        "norm.weight",
         "norm1.weight",
         "norm2.weight",
-        "fc_norm.weight",
         "bn.weight",
         "PCM.1.weight",
+        "gamma",
     ]) {
         (1.0, 0.1)
-    } else if name == "cls_token" {
+    } else if name == "cls_token" || UNUSED.contains(&name) || ends(&["attention.query"]) {
         (0.0, 0.02)
     } else {
         (0.0, (3.0 / inputs as f64).sqrt())

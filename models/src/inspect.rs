@@ -6,10 +6,13 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use crate::config::{Architecture, Branch};
+use crate::config::{Architecture, AstroClipConfig, Branch};
 use crate::directory::Directory;
 use crate::error::Error;
+use crate::head::HeadConfig;
+use crate::needs::Needs;
 use crate::tensor_file::read_tensors;
+use crate::torchscript::{TorchScript, TorchScriptConfig};
 
 /// The summary of a model directory.
 #[derive(Debug, Clone, Serialize)]
@@ -22,11 +25,11 @@ pub struct Inspection {
     pub id: String,
     /// The bands of its cutouts.
     pub bands: Vec<String>,
-    /// The side of its cutouts in pixels.
-    pub cutout_px: usize,
+    /// The side of its cutouts in pixels; `None` if it uses no cutouts.
+    pub cutout_px: Option<usize>,
     /// The bands of its magnitudes.
     pub mags: Vec<String>,
-    /// The branches that feed its head.
+    /// The branches that feed its head; empty if it is no AstroMAE.
     pub branches: Vec<Branch>,
     /// The number of parameters: all numbers except the statistics of batch normalisations.
     pub parameters: usize,
@@ -65,18 +68,23 @@ pub struct Module {
 /// ```
 pub fn inspect(dir: &Path) -> Result<Inspection, Error> {
     let directory = Directory::read(dir)?;
-    let config = directory.config()?;
+    let Described {
+        name,
+        needs,
+        branches,
+    } = described(&directory)?;
     let mut dtypes = BTreeMap::new();
     let mut modules: Vec<Module> = Vec::new();
-    for (name, view) in read_tensors(&directory.weights_path, &directory.weights)? {
-        *dtypes.entry(format!("{:?}", view.dtype())).or_default() += 1;
+    for StoredTensor {
+        name,
+        dtype,
+        numbers,
+    } in stored(&directory)?
+    {
+        *dtypes.entry(dtype).or_default() += 1;
         let statistic = ["running_mean", "running_var", "num_batches_tracked"];
         let is_statistic = statistic.iter().any(|suffix| name.ends_with(suffix));
-        let parameters = if is_statistic {
-            0
-        } else {
-            view.shape().iter().product()
-        };
+        let parameters = if is_statistic { 0 } else { numbers };
         let module = module_of(&name);
         match modules.iter_mut().find(|known| known.name == module) {
             Some(known) => {
@@ -90,19 +98,87 @@ pub fn inspect(dir: &Path) -> Result<Inspection, Error> {
             }),
         }
     }
+    let (bands, cutout_px) = match needs.cutouts {
+        Some(cutouts) => (cutouts.bands, Some(cutouts.px)),
+        None => (Vec::new(), None),
+    };
     Ok(Inspection {
-        architecture: config.architecture,
+        architecture: directory.architecture()?,
         id: directory.id(),
-        branches: config.ordered_branches(),
-        mags: config.mags().to_vec(),
-        bands: config.bands,
-        cutout_px: config.cutout_px,
-        name: config.name,
+        branches,
+        mags: needs.mags,
+        bands,
+        cutout_px,
+        name,
         parameters: modules.iter().map(|module| module.parameters).sum(),
         bytes: directory.weights.len(),
         dtypes,
         modules,
     })
+}
+
+/// What a configuration says.
+struct Described {
+    name: String,
+    needs: Needs,
+    branches: Vec<Branch>,
+}
+
+fn described(directory: &Directory) -> Result<Described, Error> {
+    let of = |name, needs| Described {
+        name,
+        needs,
+        branches: Vec::new(),
+    };
+    Ok(match directory.architecture()? {
+        Architecture::AstroMae | Architecture::Mae => {
+            let config = directory.config()?;
+            Described {
+                branches: config.ordered_branches(),
+                needs: config.needs(),
+                name: config.name,
+            }
+        }
+        Architecture::TorchScript => {
+            let config = directory.config_of(TorchScriptConfig::validate)?;
+            of(config.name.clone(), config.needs())
+        }
+        Architecture::Head => {
+            let config = directory.config_of(HeadConfig::validate)?;
+            of(config.name.clone(), config.needs())
+        }
+        Architecture::AstroClip => {
+            let config = directory.config_of(AstroClipConfig::validate)?;
+            of(config.name.clone(), config.needs())
+        }
+    })
+}
+
+/// A tensor of the weights' file.
+struct StoredTensor {
+    name: String,
+    dtype: String,
+    /// How many numbers it holds.
+    numbers: usize,
+}
+
+fn stored(directory: &Directory) -> Result<Vec<StoredTensor>, Error> {
+    if directory.architecture()? == Architecture::TorchScript {
+        let parameters = TorchScript::parameters(directory)?.into_iter();
+        let stored = parameters.map(|(name, tensor)| StoredTensor {
+            name,
+            dtype: format!("{:?}", tensor.kind()),
+            numbers: tensor.numel(),
+        });
+        return Ok(stored.collect());
+    }
+    let tensors = read_tensors(&directory.weights_path, &directory.weights)?;
+    let stored = tensors.into_iter().map(|(name, view)| StoredTensor {
+        dtype: format!("{:?}", view.dtype()),
+        numbers: view.shape().iter().product(),
+        name,
+    });
+    Ok(stored.collect())
 }
 
 /// The module of a tensor: the first two parts of the name for `blocks.0` and `inception_model.vis_inception`, else the first.
@@ -126,20 +202,22 @@ impl fmt::Display for Inspection {
             .iter()
             .map(|(dtype, tensors)| format!("{tensors} {dtype}"))
             .collect();
-        writeln!(f, "name          {}", self.name)?;
-        writeln!(
-            f,
-            "architecture  {}",
-            format!("{:?}", self.architecture).to_lowercase()
-        )?;
-        writeln!(f, "id            {}", self.id)?;
-        writeln!(f, "bands         {}", self.bands.join(", "))?;
-        writeln!(f, "cutout        {0} x {0} pixels", self.cutout_px)?;
-        writeln!(f, "magnitudes    {}", self.mags.join(", "))?;
-        writeln!(f, "branches      {}", branches.join(", "))?;
-        writeln!(f, "parameters    {}", self.parameters)?;
-        writeln!(f, "bytes         {}", self.bytes)?;
-        writeln!(f, "tensors       {}", dtypes.join(", "))?;
+        let cutout = self.cutout_px.map(|px| format!("{px} x {px} pixels"));
+        let rows = [
+            ("name", self.name.clone()),
+            ("architecture", self.architecture.to_string()),
+            ("id", self.id.clone()),
+            ("bands", self.bands.join(", ")),
+            ("cutout", cutout.unwrap_or_default()),
+            ("magnitudes", self.mags.join(", ")),
+            ("branches", branches.join(", ")),
+            ("parameters", self.parameters.to_string()),
+            ("bytes", self.bytes.to_string()),
+            ("tensors", dtypes.join(", ")),
+        ];
+        for (name, value) in rows.iter().filter(|(_, value)| !value.is_empty()) {
+            writeln!(f, "{name:<12}  {value}")?;
+        }
         writeln!(
             f,
             "\n{:<34} {:>7} {:>11}",

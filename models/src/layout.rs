@@ -2,6 +2,10 @@
 //!
 //! [`Checkpoint`](crate::Checkpoint) reads weights by this table, [`init`](crate::init) makes them by it.
 
+mod astroclip;
+
+pub use self::astroclip::astroclip_layout;
+pub(crate) use self::astroclip::{ATTENTION, QKV, UNUSED};
 use crate::config::{Branch, Config, DecoderConfig, EncoderConfig, EncoderKind};
 
 /// The number of features that the encoder and the Inception network each give to the head.

@@ -11,6 +11,7 @@
 //!
 //! **Architecture invariant.** This crate knows tensors and files. It does not know Arrow, the environment or the clock.
 
+mod astroclip;
 pub mod astromae;
 mod bands;
 mod check;
@@ -23,6 +24,7 @@ mod directory;
 mod encoder;
 mod error;
 mod fast;
+mod head;
 pub mod import;
 mod inception;
 pub mod init;
@@ -41,21 +43,25 @@ pub mod preprocess;
 pub mod statistics;
 mod tensor_file;
 mod threads;
+mod torchscript;
 pub mod train;
 
+pub use astroclip::{AstroClip, AstroClipTaps};
 pub use astromae::AstroMae;
 pub use check::{Check, check};
 pub use checkpoint::Checkpoint;
 pub use config::{Architecture, Branch, Config};
-pub use directory::{CONFIG_FILE, WEIGHTS_FILE};
+pub use directory::{CONFIG_FILE, MODULE_FILE, WEIGHTS_FILE, architecture_of};
 pub use error::{Error, FoundShape};
+pub use head::{Head, HeadConfig, HeadInput};
 pub use inputs::Inputs;
 pub use inspect::{Inspection, Module, inspect};
 pub use instruction_set::InstructionSet;
-pub use load::{load, load_with};
+pub use load::{load, load_with, precision};
 pub use model::{Model, host_tensor};
 pub use needs::{CutoutNeeds, Needs};
 pub use network::Taps;
 pub use output::Output;
 pub use precision::Precision;
 pub use threads::single_threaded;
+pub use torchscript::{ModuleInput, ModuleOutput, TorchScript, TorchScriptConfig};

@@ -4,14 +4,17 @@ use std::path::Path;
 
 use tch::Device;
 
+use crate::astroclip::AstroClip;
 use crate::astromae::AstroMae;
 use crate::config::Architecture;
-use crate::directory::Directory;
+use crate::directory::{Directory, architecture_of};
 use crate::error::Error;
 use crate::fast::Backend;
+use crate::head::Head;
 use crate::instruction_set::InstructionSet;
 use crate::model::Model;
-use crate::precision::Precision;
+use crate::precision::{Precision, PrecisionChoice};
+use crate::torchscript::TorchScript;
 
 /// Loads the model in `dir` onto `device`. The `architecture` in its configuration says which network it is.
 ///
@@ -33,6 +36,43 @@ use crate::precision::Precision;
 /// ```
 pub fn load(dir: &Path, device: Device, precision: Precision) -> Result<Box<dyn Model>, Error> {
     load_with(dir, device, precision, precision.instructions())
+}
+
+/// The precision that the model in `dir` computes in: `choice`, or for `auto` the fastest that its architecture has, at
+/// most `fastest`.
+///
+/// # Errors
+/// [`Error::Device`] if the architecture does not have the chosen precision; those of [`architecture_of`].
+///
+/// ```
+/// use hubbleflow_models::{Config, Precision, device::PrecisionChoice, init, precision};
+/// let dir = tempfile::tempdir().unwrap();
+/// init::init(dir.path(), &Config::preset("astromae-tiny").unwrap(), "")?;
+/// let chosen = precision(dir.path(), PrecisionChoice::Auto, Precision::Bf16)?;
+/// assert_eq!(chosen, Precision::Bf16);
+/// # Ok::<(), hubbleflow_models::Error>(())
+/// ```
+pub fn precision(
+    dir: &Path,
+    choice: PrecisionChoice,
+    fastest: Precision,
+) -> Result<Precision, Error> {
+    let architecture = architecture_of(dir)?;
+    let precision = choice.or(fastest);
+    if choice == PrecisionChoice::Auto && !architecture.computes_in(precision) {
+        return Ok(Precision::Fp32);
+    }
+    check_precision(architecture, precision)?;
+    Ok(precision)
+}
+
+fn check_precision(architecture: Architecture, precision: Precision) -> Result<(), Error> {
+    if architecture.computes_in(precision) {
+        return Ok(());
+    }
+    Err(Error::Device(format!(
+        "a model of architecture {architecture} computes in fp32 alone: use --precision fp32 or auto"
+    )))
 }
 
 /// Loads the model in `dir`, to predict with one instruction set of the CPU.
@@ -58,7 +98,9 @@ pub fn load_with(
     instructions: InstructionSet,
 ) -> Result<Box<dyn Model>, Error> {
     let directory = Directory::read(dir)?;
-    match directory.architecture()? {
+    let architecture = directory.architecture()?;
+    check_precision(architecture, precision)?;
+    match architecture {
         Architecture::AstroMae => {
             instructions.check()?;
             let backend = Backend::with_instructions(device, precision.kind(), instructions);
@@ -70,5 +112,16 @@ pub fn load_with(
                      `hubbleflow train finetune --pretrained` makes a model of it"
                 .to_owned(),
         }),
+        Architecture::Head => {
+            instructions.check()?;
+            let backend = Backend::with_instructions(device, precision.kind(), instructions);
+            Ok(Box::new(Head::from_directory(&directory, backend)?))
+        }
+        Architecture::AstroClip => {
+            instructions.check()?;
+            let backend = Backend::with_instructions(device, precision.kind(), instructions);
+            Ok(Box::new(AstroClip::from_directory(&directory, backend)?))
+        }
+        Architecture::TorchScript => Ok(Box::new(TorchScript::from_directory(&directory, device)?)),
     }
 }

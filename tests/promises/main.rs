@@ -37,6 +37,7 @@ mod same_answer;
 mod settings;
 mod spec_z;
 mod terminal;
+mod traced_models;
 mod training;
 mod two_runs;
 mod verify;

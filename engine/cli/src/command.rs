@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 use hubbleflow::units::HumanBytes;
 use models::{
-    config::PRESETS,
+    config::{ASTROCLIP, PRESETS},
     device::{DeviceChoice, PrecisionChoice},
 };
 
@@ -149,7 +149,7 @@ pub(crate) enum ModelCommand {
         #[arg(value_parser = LocalPath)]
         dir: PathBuf,
         /// The network
-        #[arg(long, default_value = "astromae", value_parser = clap::builder::PossibleValuesParser::new(PRESETS))]
+        #[arg(long, default_value = "astromae", value_parser = clap::builder::PossibleValuesParser::new(PRESETS.into_iter().chain([ASTROCLIP])))]
         preset: String,
         /// Blocks of the encoder, where other than the preset's
         #[arg(long)]

@@ -6,7 +6,7 @@ use clap::{Args, Subcommand};
 use connectors::Location;
 use hubbleflow::StoreOptions;
 use import::{ImportSettings, Imported, Without, import_images, weights};
-use models::import::{Given, ImportedTensors, import_weights};
+use models::import::{Given, ImportedTensors, import_astroclip, import_weights, is_astroclip};
 
 use crate::{
     Error,
@@ -152,10 +152,16 @@ fn model(args: &ModelArgs) -> Result<(), Error> {
         bands: args.bands.clone(),
         mags: args.mags.clone(),
     };
-    let config = import_weights(&args.to, &args.file, imported, &name, &given)?;
+    let (to, file) = (&args.to, &args.file);
+    let config = if is_astroclip(&imported) {
+        let config = import_astroclip(to, file, imported, &name, &given)?;
+        serde_json::to_string(&config)
+    } else {
+        serde_json::to_string(&import_weights(to, file, imported, &name, &given)?)
+    };
     let to = args.to.display();
     print(format_args!("{to}: {tensors} tensors of {class}"))?;
-    let config = serde_json::to_string(&config).expect("a configuration is plain data");
+    let config = config.expect("a configuration is plain data");
     print(format_args!(
         "{config}\ntry it: hubbleflow model check {to}"
     ))?;

@@ -13,24 +13,36 @@
 //!
 //! `mags` names the bands of the magnitudes where they differ from those of the cutouts.
 
+mod astroclip;
 mod encoder;
+mod head;
 mod presets;
 mod shape;
 #[cfg(test)]
 mod tests;
 mod validation;
 
+use std::fmt;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+pub(crate) use self::astroclip::PICTURE_BANDS;
+pub use self::astroclip::{ASTROCLIP, AstroClipConfig, BackboneConfig, QueryConfig};
 pub use self::encoder::{DecoderConfig, EncoderConfig, EncoderKind};
+pub use self::head::HeadKind;
 pub use self::presets::PRESETS;
 pub(crate) use self::presets::UGRIZ;
 pub use self::shape::Shape;
 use crate::error::Error;
 use crate::needs::{CutoutNeeds, Needs};
+use crate::precision::Precision;
 use crate::preprocess::Preprocessing;
+
+/// The weights' file of most architectures.
+pub const WEIGHTS_FILE: &str = "model.safetensors";
+/// The weights' file of [`Architecture::TorchScript`].
+pub const MODULE_FILE: &str = "model.pt";
 
 /// The networks that [`load`](crate::load()) knows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -40,6 +52,42 @@ pub enum Architecture {
     AstroMae,
     /// A masked autoencoder: an encoder, from which fine-tuning starts, and the decoder it was pretrained with.
     Mae,
+    /// [`TorchScript`](crate::TorchScript): any network that PyTorch has traced or scripted.
+    TorchScript,
+    /// [`AstroClip`](crate::AstroClip).
+    AstroClip,
+    /// [`Head`](crate::Head): a dense network on embeddings and magnitudes.
+    Head,
+}
+
+impl Architecture {
+    /// The name of the weights' file in a model directory.
+    pub fn weights_file(self) -> &'static str {
+        match self {
+            Architecture::TorchScript => MODULE_FILE,
+            _ => WEIGHTS_FILE,
+        }
+    }
+
+    /// Whether the network can compute in this precision.
+    pub fn computes_in(self, precision: Precision) -> bool {
+        match self {
+            Architecture::TorchScript | Architecture::Head => precision == Precision::Fp32,
+            _ => true,
+        }
+    }
+}
+
+impl fmt::Display for Architecture {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Architecture::AstroMae => "astromae",
+            Architecture::Mae => "mae",
+            Architecture::TorchScript => "torchscript",
+            Architecture::AstroClip => "astroclip",
+            Architecture::Head => "head",
+        })
+    }
 }
 
 /// A branch of the network. The head takes the features of the branches in this order.
@@ -74,6 +122,9 @@ pub struct Config {
     /// The branches that feed the head, each at most once. Empty for [`Architecture::Mae`], which has no head.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub branches: Vec<Branch>,
+    /// The form of the redshift.
+    #[serde(default, skip_serializing_if = "HeadKind::is_point")]
+    pub head: HeadKind,
     /// The decoder of an [`Architecture::Mae`]; `None` for any other architecture.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub decoder: Option<DecoderConfig>,

@@ -1,6 +1,6 @@
 //! Configurations by name.
 
-use super::{Architecture, Branch, Config, EncoderConfig, EncoderKind};
+use super::{Architecture, Branch, Config, EncoderConfig, EncoderKind, HeadKind};
 use crate::preprocess::{CutoutPreprocess, MagPreprocess, Preprocessing};
 
 /// The names that [`Config::preset`] knows.
@@ -50,6 +50,7 @@ impl Config {
                 pcm_group: 48,
             },
             branches: vec![Branch::Encoder, Branch::Inception, Branch::Magnitude],
+            head: HeadKind::Point,
             decoder: None,
             preprocess: Preprocessing {
                 cutout: CutoutPreprocess::Identity {},

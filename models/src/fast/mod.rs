@@ -11,8 +11,11 @@
 //! |---|---|
 //! | `network.rs` | the whole network |
 //! | `encoder.rs`, `inception.rs`, `magnitude.rs`, `head.rs` | the branches and the head |
+//! | `block.rs` | a block of a transformer |
+//! | `astroclip.rs`, `picture.rs` | the network of [`AstroClip`](crate::AstroClip) |
 //! | `weight.rs` | folding |
 //! | `backend.rs` | device, numbers, instructions |
+//! | `dense.rs` | dense layers alone, for [`Head`](crate::Head) |
 //! | `linear.rs`, `activation.rs`, `pcm.rs`, `convolution.rs`, `asinh.rs` | layers with weights, on a backend |
 //! | `operators.rs` | operators without weights: normalisation, attention, pooling |
 //! | `loops/` | our own loops, in C++ |
@@ -20,8 +23,11 @@
 
 mod activation;
 mod asinh;
+mod astroclip;
 mod backend;
+mod block;
 mod convolution;
+mod dense;
 mod encoder;
 mod head;
 mod inception;
@@ -32,10 +38,14 @@ mod magnitude;
 mod network;
 mod operators;
 mod pcm;
+mod picture;
 #[cfg(test)]
 mod tests;
 mod weight;
 
+pub use self::astroclip::AstroClipTaps;
+pub(crate) use self::astroclip::FoldedAstroClip;
 pub(crate) use self::backend::Backend;
+pub(crate) use self::dense::FoldedDense;
 pub(crate) use self::libtorch::cpu_capability;
 pub(crate) use self::network::FoldedNetwork;

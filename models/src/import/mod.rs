@@ -5,8 +5,10 @@
 //! | `names.rs` | renames the tensors to the names of [`layout`](crate::layout) |
 //! | `sizes.rs` | reads the configuration from the tensors' shapes |
 //! | `band_names.rs` | names the bands, whose number the shapes tell |
+//! | `astroclip.rs` | all this for AstroCLIP's image encoder |
 //! | `constants.rs` | checks the numbers among the modules' attributes |
 
+mod astroclip;
 mod band_names;
 mod constants;
 mod names;
@@ -17,6 +19,7 @@ mod tests;
 
 use std::path::Path;
 
+pub use self::astroclip::{import_astroclip, is_astroclip};
 pub use self::tensors::ImportedTensors;
 use crate::checkpoint::Checkpoint;
 use crate::config::Config;

@@ -89,9 +89,11 @@ pub(super) fn number_of_heads(
     imported: &ImportedTensors,
     given: Option<usize>,
 ) -> Result<usize, String> {
+    let paths = ["blocks.", "backbone.blocks."];
     let names = [".attn.num_heads", ".attn.heads"];
     let mut said = imported.numbers.iter().filter(|(name, _)| {
-        name.starts_with("blocks.") && names.iter().any(|end| name.ends_with(end))
+        paths.iter().any(|path| name.starts_with(path))
+            && names.iter().any(|end| name.ends_with(end))
     });
     let first = said.next().map(|(_, heads)| *heads as usize);
     if let Some((block, other)) = said.find(|(_, heads)| Some(**heads as usize) != first) {

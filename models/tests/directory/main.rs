@@ -5,6 +5,7 @@
 mod configuration;
 mod predictions;
 mod summary;
+mod torchscript;
 mod weights;
 
 use std::collections::BTreeMap;

@@ -1,5 +1,10 @@
 //! `hubbleflow model`: looks at a model, or makes one.
-use models::{Config, Precision, config::Shape};
+use std::path::Path;
+
+use models::{
+    Config, Precision,
+    config::{ASTROCLIP, AstroClipConfig, Shape},
+};
 
 use crate::{
     Error, bundled,
@@ -19,8 +24,9 @@ pub(crate) fn model(command: ModelCommand) -> Result<u8, Error> {
             precision,
         } => {
             let device = device.resolve(0)?;
-            let precision = precision.or(Precision::fastest(device));
-            let checked = models::check(&bundled::resolve(dir)?, device, precision)?;
+            let dir = bundled::resolve(dir)?;
+            let precision = models::precision(&dir, precision, Precision::fastest(device))?;
+            let checked = models::check(&dir, device, precision)?;
             print(&checked)?;
             if !checked.finite {
                 return Ok(1);
@@ -35,21 +41,44 @@ pub(crate) fn model(command: ModelCommand) -> Result<u8, Error> {
             px,
             seed,
         } => {
-            let mut config =
-                Config::preset(&preset).expect("the command line admits presets alone");
-            config.encoder.depth = depth.unwrap_or(config.encoder.depth);
-            let config = config.shaped(&Shape {
+            let shape = Shape {
                 bands,
                 mags,
                 cutout_px: px,
-            });
-            config.validate().map_err(Error::Usage)?;
-            models::init::init(&dir, &config, &seed)?;
+            };
+            init(&dir, &preset, depth, shape, &seed)?;
             print(format_args!(
-                "{}: an initialised model; it has learned nothing, and its redshifts mean nothing",
+                "{}: an initialised model; it has learned nothing, and what it gives means nothing",
                 dir.display()
             ))?;
         }
     }
     Ok(0)
+}
+
+/// Writes a model with initial weights.
+fn init(
+    dir: &Path,
+    preset: &str,
+    depth: Option<usize>,
+    shape: Shape,
+    seed: &str,
+) -> Result<(), Error> {
+    if preset == ASTROCLIP {
+        if shape.mags.is_some() {
+            let reason = "--mags: an astroclip looks at cutouts alone";
+            return Err(Error::Usage(reason.to_owned()));
+        }
+        let mut config = AstroClipConfig::public();
+        config.encoder.depth = depth.unwrap_or(config.encoder.depth);
+        config.bands = shape.bands.unwrap_or(config.bands);
+        config.cutout_px = shape.cutout_px.unwrap_or(config.cutout_px);
+        config.validate().map_err(Error::Usage)?;
+        return Ok(models::init::astroclip(dir, &config, seed)?);
+    }
+    let mut config = Config::preset(preset).expect("the command line admits presets alone");
+    config.encoder.depth = depth.unwrap_or(config.encoder.depth);
+    let config = config.shaped(&shape);
+    config.validate().map_err(Error::Usage)?;
+    Ok(models::init::init(dir, &config, seed)?)
 }

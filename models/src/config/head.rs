@@ -1,0 +1,19 @@
+//! What a network's last layer says of the redshift.
+
+use serde::{Deserialize, Serialize};
+
+/// The form of the redshift.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "lowercase", deny_unknown_fields)]
+pub enum HeadKind {
+    /// One number: the redshift.
+    #[default]
+    Point,
+}
+
+impl HeadKind {
+    /// Whether this is the default, which need not be written.
+    pub(crate) fn is_point(&self) -> bool {
+        *self == HeadKind::Point
+    }
+}

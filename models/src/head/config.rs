@@ -1,0 +1,118 @@
+//! `config.json` of a dense network on embeddings.
+//!
+//! ```json
+//! {"architecture": "head", "name": "…", "inputs": ["embedding", "mags"], "embedding_width": 192,
+//!  "mags": ["u", "g", "r", "i", "z"], "hidden": [512, 512], "head": {"kind": "point"}}
+//! ```
+
+use serde::{Deserialize, Serialize};
+
+use crate::bands;
+use crate::config::{Architecture, HeadKind};
+use crate::layout::TensorEntry;
+use crate::needs::Needs;
+
+/// Upper bound on the width of a layer, far above any real network.
+const WIDTH_MAX: usize = 1 << 16;
+/// Upper bound on the number of hidden layers.
+const LAYERS_MAX: usize = 1024;
+
+/// An input of the network.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum HeadInput {
+    /// What another model gives as its embedding.
+    Embedding,
+    /// Magnitudes.
+    Mags,
+}
+
+/// The whole content of `config.json`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HeadConfig {
+    /// Always [`Architecture::Head`].
+    pub architecture: Architecture,
+    /// A name for people.
+    pub name: String,
+    /// The inputs, in the order in which the first layer takes them.
+    pub inputs: Vec<HeadInput>,
+    /// The number of components of an embedding.
+    pub embedding_width: usize,
+    /// The bands of the magnitudes, in their order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub mags: Vec<String>,
+    /// The widths of the hidden layers, which have a ReLU after them.
+    pub hidden: Vec<usize>,
+    /// The form of the redshift.
+    #[serde(default)]
+    pub head: HeadKind,
+}
+
+impl HeadConfig {
+    /// Checks that the fields fit each other, and names the first rule that is broken.
+    pub(crate) fn validate(&self) -> Result<(), String> {
+        bands::check("mags", &self.mags)?;
+        let takes_mags = self.inputs.contains(&HeadInput::Mags);
+        let named = [HeadInput::Embedding, HeadInput::Mags].map(|input| {
+            let same = self.inputs.iter().filter(|named| **named == input);
+            same.count()
+        });
+        let is_width = |width: &usize| (1..=WIDTH_MAX).contains(width);
+        let rules = [
+            (
+                named[0] == 1 && named[1] <= 1,
+                "`inputs` must be [\"embedding\"], or hold embedding and mags, each once"
+                    .to_owned(),
+            ),
+            (
+                !takes_mags || !self.mags.is_empty(),
+                "`inputs` has mags, so `mags` must name their bands".to_owned(),
+            ),
+            (
+                is_width(&self.embedding_width),
+                format!("`embedding_width` must be from 1 to {WIDTH_MAX}"),
+            ),
+            (
+                self.hidden.iter().all(is_width) && self.hidden.len() <= LAYERS_MAX,
+                format!("`hidden` must name at most {LAYERS_MAX} widths from 1 to {WIDTH_MAX}"),
+            ),
+        ];
+        match rules.into_iter().find(|(holds, _)| !holds) {
+            Some((_, broken)) => Err(broken),
+            None => Ok(()),
+        }
+    }
+
+    /// The inputs that the network takes.
+    pub(crate) fn needs(&self) -> Needs {
+        Needs {
+            cutouts: None,
+            mags: self.mags.clone(),
+            mags_required: self.inputs.contains(&HeadInput::Mags),
+            embedding_width: Some(self.embedding_width),
+        }
+    }
+
+    /// Lists every tensor: `layers.N.weight`, `layers.N.bias`.
+    pub(crate) fn layout(&self) -> Vec<TensorEntry> {
+        let width = |input: &HeadInput| match input {
+            HeadInput::Embedding => self.embedding_width,
+            HeadInput::Mags => self.mags.len(),
+        };
+        let HeadKind::Point = self.head;
+        let mut inputs = self.inputs.iter().map(width).sum();
+        let mut entries = Vec::new();
+        for (n, &outputs) in self.hidden.iter().chain(&[1]).enumerate() {
+            for (part, shape) in [("weight", vec![outputs, inputs]), ("bias", vec![outputs])] {
+                entries.push(TensorEntry {
+                    name: format!("layers.{n}.{part}"),
+                    shape,
+                    required: true,
+                });
+            }
+            inputs = outputs;
+        }
+        entries
+    }
+}

@@ -1,0 +1,92 @@
+//! A dense network on embeddings and magnitudes: the last, small part of a predictor, which predicts a whole survey again
+//! without its cutouts.
+//!
+//! | part | shapes |
+//! |---|---|
+//! | inputs | `[batch, width]` and `[batch, band]`, side by side in the order of the configuration |
+//! | `layers.N` | linear, with a ReLU after all but the last |
+//! | z_phot | `[batch]` |
+
+mod config;
+
+use tch::{Device, Kind, TchError, Tensor};
+
+pub use self::config::{HeadConfig, HeadInput};
+use crate::checkpoint::Checkpoint;
+use crate::directory::Directory;
+use crate::error::Error;
+use crate::fast::{Backend, FoldedDense};
+use crate::inputs::Inputs;
+use crate::model::Model;
+use crate::needs::Needs;
+use crate::output::{Output, check_wanted};
+
+/// A dense network with its weights on a device.
+#[derive(Debug)]
+pub struct Head {
+    id: String,
+    config: HeadConfig,
+    needs: Needs,
+    layers: FoldedDense,
+}
+
+impl Head {
+    /// Builds the network of a model directory on a backend.
+    pub(crate) fn from_directory(directory: &Directory, backend: Backend) -> Result<Self, Error> {
+        let config: HeadConfig = directory.config_of(HeadConfig::validate)?;
+        let (path, weights) = (&directory.weights_path, &directory.weights);
+        let weights = Checkpoint::of_layout(path, weights, config.layout(), |_| false)?;
+        let depth = config.hidden.len() + 1;
+        Ok(Self {
+            id: directory.id(),
+            needs: config.needs(),
+            layers: FoldedDense::new(&weights, depth, backend)?,
+            config,
+        })
+    }
+}
+
+impl Model for Head {
+    fn id(&self) -> &str {
+        &self.id
+    }
+
+    fn name(&self) -> &str {
+        &self.config.name
+    }
+
+    fn needs(&self) -> &Needs {
+        &self.needs
+    }
+
+    fn forward(&self, inputs: &Inputs, wanted: &[Output]) -> Result<Vec<Tensor>, Error> {
+        check_wanted(wanted, self.outputs())?;
+        if inputs.batch() == 0 {
+            let empty = wanted.iter().map(Output::empty);
+            return Ok(empty.collect::<Result<_, TchError>>()?);
+        }
+        let _guard = tch::no_grad_guard();
+        let inputs = inputs.checked(&self.needs)?;
+        let columns = self.config.inputs.iter().map(|input| {
+            let column = match input {
+                HeadInput::Embedding => &inputs.embeddings,
+                HeadInput::Mags => &inputs.mags,
+            };
+            let column = column.as_ref();
+            column.expect("invariant: inputs that were checked are there")
+        });
+        let x = Tensor::f_cat(&columns.collect::<Vec<_>>(), 1)?;
+        let z_phot = self.layers.forward(&x)?.f_squeeze_dim(1)?;
+        let z_phot = z_phot.f_to_device_(Device::Cpu, Kind::Float, false, false)?;
+        Ok(wanted.iter().map(|_| z_phot.shallow_clone()).collect())
+    }
+
+    fn replica(&self) -> Result<Box<dyn Model>, Error> {
+        Ok(Box::new(Self {
+            id: self.id.clone(),
+            config: self.config.clone(),
+            needs: self.needs.clone(),
+            layers: self.layers.clone(),
+        }))
+    }
+}
