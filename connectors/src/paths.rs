@@ -16,8 +16,10 @@ pub const PHOTOZ: &str = "photoz";
 pub const SPECZ: &str = "specz";
 /// Rejected rows.
 pub const REJECTS: &str = "rejects";
+/// Predicted and withdrawn rows with embeddings. The folder is a catalog.
+pub const EMBEDDINGS: &str = "embeddings";
 /// The folders that may hold files of a drop.
-pub const DROP_FOLDERS: [&str; 4] = [PHOTOZ, SPECZ, REJECTS, "embeddings"];
+pub const DROP_FOLDERS: [&str; 4] = [PHOTOZ, SPECZ, REJECTS, EMBEDDINGS];
 /// The entries of the ledger.
 pub const LEDGER: &str = "_hubbleflow/ledger";
 /// Copies of many entries.

@@ -3,9 +3,13 @@
 //! A process has one queue of batches, which all its threads share, so a chunk finishes as early as possible.
 use std::sync::{Arc, Mutex, PoisonError};
 
-use connectors::{galaxy::Galaxies, part::Door};
-use models::{Error, Model};
+use connectors::{
+    galaxy::Galaxies,
+    part::{Door, ModelColumn},
+};
+use models::{Error, Model, Output};
 use rayon::ThreadPool;
+use tch::Tensor;
 use timely::dataflow::channels::pact::Pipeline;
 
 use crate::{
@@ -18,6 +22,9 @@ use crate::{
 #[derive(Clone)]
 pub struct Inference {
     threads: Arc<Threads>,
+    wanted: Arc<[Output]>,
+    /// The bands of the magnitudes that the model knows.
+    mag_bands: Arc<[String]>,
     batch: usize,
     clock: Clock,
 }
@@ -29,15 +36,18 @@ struct Threads {
 }
 
 impl Inference {
-    /// Starts a thread for each replica of a model. A thread takes `batch` rows at a time.
+    /// Starts a thread for each replica of a model. A thread takes `batch` rows at a time. The model gives `wanted`, some of its
+    /// [`outputs`](Model::outputs).
     ///
     /// # Errors
     /// [`rayon::ThreadPoolBuildError`] if the threads cannot be started.
     pub fn new(
         replicas: Vec<Box<dyn Model>>,
+        wanted: &[Output],
         batch: usize,
         clock: Clock,
     ) -> Result<Self, rayon::ThreadPoolBuildError> {
+        let mag_bands = replicas.first().map(|model| model.needs().mags.clone());
         let pool = rayon::ThreadPoolBuilder::new()
             .num_threads(replicas.len())
             .thread_name(|thread| format!("infer-{thread}"))
@@ -48,6 +58,8 @@ impl Inference {
         let replicas = replicas.into_iter().map(Mutex::new).collect();
         Ok(Self {
             threads: Arc::new(Threads { pool, replicas }),
+            wanted: wanted.into(),
+            mag_bands: mag_bands.unwrap_or_default().into(),
             batch,
             clock,
         })
@@ -63,12 +75,13 @@ impl Inference {
 /// # use connectors::part::Folder;
 /// use arrow::{array::AsArray, datatypes::Float32Type};
 /// use hubbleflow_operators::{Infer, Inference, Predictions, Read, Validate};
+/// use models::Output;
 /// use timely::dataflow::operators::{Inspect, ToStream};
 /// # let night = Night::of_two_galaxies();
 /// # let (splits, reader, clock) = (night.splits().collect::<Vec<_>>(), night.reader(), night.reader().clock);
 ///
 /// // A model whose photo-z is a tenth of the r magnitude, on one thread, 256 rows a batch.
-/// let inference = Inference::new(vec![Box::new(TenthOfMagR)], 256, clock)?;
+/// let inference = Inference::new(vec![Box::new(TenthOfMagR)], &[Output::ZPhot], 256, clock)?;
 /// timely::example(move |scope| {
 ///     let splits = splits.to_stream(scope).container::<Vec<_>>();
 ///     splits.read(&reader).validate(rules(), clock).infer(&inference).inspect(|predictions| {
@@ -77,7 +90,7 @@ impl Inference {
 ///             match piece.folder {
 ///                 Folder::Photoz => assert_eq!(piece.rows["z_phot"].as_primitive::<Float32Type>().values(), &[1.7]),
 ///                 Folder::Rejects => assert_eq!(piece.rows.num_rows(), 1),
-///                 Folder::SpecZ => unreachable!(),
+///                 _ => unreachable!(),
 ///             }
 ///         }
 ///     });
@@ -116,14 +129,15 @@ impl<'s> Infer<'s> for Flow<'s, Result<Judged, Failure>> {
 /// A chunk whose batches are with the threads.
 struct ChunkInFlight {
     judged: Judged,
+    mag_bands: Arc<[String]>,
     reply: Reply<Predictions>,
     predicted: Mutex<Result<Predicted, Fault>>,
 }
 
 /// The predictions of a chunk so far.
 struct Predicted {
-    /// The photo-z of each row; NaN for a row that is not predicted.
-    z_phot: Vec<f32>,
+    /// A column for each output that is wanted.
+    columns: Vec<ModelColumn>,
     /// Thread seconds that the model ran.
     seconds: f64,
 }
@@ -143,11 +157,12 @@ impl Inference {
         let rows = doors.filter(|(_, door)| **door == Door::Predicted);
         let rows: Vec<usize> = rows.map(|(row, _)| row).collect();
         let predicted = Predicted {
-            z_phot: vec![f32::NAN; judged.doors.len()],
+            columns: self.columns(judged.doors.len()),
             seconds: 0.0,
         };
         let chunk = Arc::new(ChunkInFlight {
             judged,
+            mag_bands: self.mag_bands.clone(),
             reply,
             predicted: Mutex::new(Ok(predicted)),
         });
@@ -163,6 +178,17 @@ impl Inference {
     }
 }
 
+impl Inference {
+    /// The columns of the outputs for a number of rows, none of which is predicted yet.
+    fn columns(&self, rows: usize) -> Vec<ModelColumn> {
+        let columns = self.wanted.iter().map(|output| match output {
+            Output::ZPhot => ModelColumn::of_numbers(output.name(), rows),
+            lists => ModelColumn::of_lists(lists.name(), lists.width(), rows),
+        });
+        columns.collect()
+    }
+}
+
 fn send_if_last(chunk: Arc<ChunkInFlight>) {
     if let Some(chunk) = Arc::into_inner(chunk) {
         chunk.send();
@@ -170,18 +196,34 @@ fn send_if_last(chunk: Arc<ChunkInFlight>) {
 }
 
 impl Threads {
-    /// Predicts one batch, on a thread of the pool.
-    fn z_phot(&self, galaxies: &Galaxies, rows: &[usize]) -> Result<Vec<f32>, Error> {
+    /// Predicts one batch, on a thread of the pool: the values of each output.
+    fn predict(
+        &self,
+        galaxies: &Galaxies,
+        rows: &[usize],
+        wanted: &[Output],
+    ) -> Result<Vec<Vec<f32>>, Error> {
         let thread = rayon::current_thread_index()
             .expect("invariant: batches are predicted on threads of the pool");
         let replica = &self.replicas[thread];
         let model = replica.lock().unwrap_or_else(PoisonError::into_inner);
         let memory = |shape: &[i64]| model.host_tensor(shape);
         let inputs = inputs(model.needs(), galaxies, rows, memory)?;
-        let predicted = model.z_phot(&inputs)?.contiguous();
-        let mut z_phot = vec![0_f32; rows.len()];
-        predicted.f_copy_data(&mut z_phot, rows.len())?;
-        Ok(z_phot)
+        let given = model.forward(&inputs, wanted)?;
+        let shapes = wanted.iter().map(|output| output.shape(rows.len()));
+        if !shapes.eq(given.iter().map(Tensor::size)) {
+            let shapes: Vec<_> = given.iter().map(Tensor::size).collect();
+            return Err(Error::Outputs(format!(
+                "the model gave {shapes:?} for {} galaxies", rows.len()
+            )));
+        }
+        let values = given.iter().map(|tensor| {
+            let mut values = vec![0_f32; tensor.numel()];
+            let count = values.len();
+            tensor.f_contiguous()?.f_copy_data(&mut values, count)?;
+            Ok(values)
+        });
+        values.collect()
     }
 }
 
@@ -191,7 +233,8 @@ impl ChunkInFlight {
         let galaxies = &self.judged.rows.chunk.galaxies;
         let began = (inference.clock)();
         // Nothing that a panic leaves half done is used again: the run stops.
-        let outcome = match caught(|| inference.threads.z_phot(galaxies, rows)) {
+        let wanted = &inference.wanted;
+        let outcome = match caught(|| inference.threads.predict(galaxies, rows, wanted)) {
             Ok(predicted) => predicted.map_err(Fault::Model),
             Err(panic) => Err(Fault::Panic(panic)),
         };
@@ -201,10 +244,10 @@ impl ChunkInFlight {
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
         match (&mut *predicted, outcome) {
-            (Ok(all), Ok(z_phot)) => {
+            (Ok(all), Ok(outputs)) => {
                 all.seconds += seconds;
-                for (&row, z) in rows.iter().zip(z_phot) {
-                    all.z_phot[row] = z;
+                for (column, values) in all.columns.iter_mut().zip(outputs) {
+                    column.set(rows, &values);
                 }
             }
             (Ok(_), Err(fault)) => *predicted = Err(fault),
@@ -216,6 +259,7 @@ impl ChunkInFlight {
     fn send(self) {
         let Self {
             judged,
+            mag_bands,
             reply,
             predicted,
         } = self;
@@ -223,8 +267,9 @@ impl ChunkInFlight {
             .into_inner()
             .unwrap_or_else(PoisonError::into_inner);
         match predicted {
-            Ok(Predicted { z_phot, seconds }) => {
-                reply.send(Predictions::of(judged, &z_phot, seconds));
+            Ok(Predicted { columns, seconds }) => {
+                let predictions = Predictions::of(judged, &columns, &mag_bands, seconds);
+                reply.send(predictions);
             }
             Err(Fault::Model(error)) => reply.send(Predictions::missing(&judged.rows, &error)),
             Err(Fault::Panic(message)) => {

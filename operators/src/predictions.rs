@@ -2,7 +2,7 @@
 use connectors::{
     Split,
     checkpoint::{Checkpoint, SplitResult},
-    part::{Outcomes, Piece, pieces},
+    part::{ModelColumn, Outcomes, Piece, pieces},
 };
 
 use crate::{Failure, Judged, ReadRows, Tally, offload::caught};
@@ -79,17 +79,23 @@ impl Predictions {
         Self::failed(failure, rows.is_last)
     }
 
-    /// The result of judged rows with these redshifts, one for each row.
-    pub(crate) fn of(judged: Judged, z_phot: &[f32], infer_seconds: f64) -> Self {
+    /// The result of judged rows with what the model gave for them.
+    pub(crate) fn of(
+        judged: Judged,
+        columns: &[ModelColumn],
+        mag_bands: &[String],
+        infer_seconds: f64,
+    ) -> Self {
         let Judged { rows, doors, flags } = judged;
-        let answered = doors.into_iter().zip(z_phot);
-        let doors: Vec<_> = answered
-            .map(|(door, &z_phot)| door.after_prediction(z_phot))
+        let doors = doors.into_iter().enumerate();
+        let doors: Vec<_> = doors
+            .map(|(row, door)| door.after_prediction(row, columns))
             .collect();
         let outcomes = Outcomes {
             doors: &doors,
             flags: &flags,
-            z_phot,
+            columns,
+            mag_bands,
         };
         // A kept column may be of a type that Arrow cannot take rows of. That fails the drop of the file, not the run.
         let pieces = match caught(|| pieces(&rows.chunk, outcomes, rows.split.parts)) {

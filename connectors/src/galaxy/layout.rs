@@ -7,7 +7,7 @@ use arrow::datatypes::{DataType, Field, FieldRef, Schema};
 
 use super::columns::{self, ColumnNames, index_of};
 use super::places::{Places, may_be_pixels};
-use super::reserved::{OBJECT, PLACE, REFERENCE_MAG, ROW, ROW_GROUP};
+use super::reserved::{OBJECT, OF_EMBEDDINGS, PLACE, REFERENCE_MAG, ROW, ROW_GROUP};
 use super::{Cutouts, FileKind, Galaxies, IdKind, Request, SchemaError, convert, kept, tensor};
 
 /// Columns of the output that come from the catalog.
@@ -341,7 +341,7 @@ pub fn check_kept(keep: &[String], reference_band: Option<&str>) -> Result<(), S
             let reason = "from the catalog: leave --keep out";
             return Err(SchemaError::KeepReserved { column, reason });
         }
-        if ON_THE_WAY.contains(&column.as_str()) {
+        if ON_THE_WAY.contains(&column.as_str()) || column.starts_with(OF_EMBEDDINGS) {
             let reason = "while rows are on their way: rename the column in the catalog";
             return Err(SchemaError::KeepReserved { column, reason });
         }

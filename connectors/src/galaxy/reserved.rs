@@ -8,3 +8,5 @@ pub(crate) const ROW: &str = "__row";
 pub(crate) const PLACE: &str = "__place";
 /// The magnitude in the reference band. In the output it is named by the band.
 pub(crate) const REFERENCE_MAG: &str = "__mag";
+/// The beginning of the names of columns of `embeddings/` that are not columns of `photoz/`.
+pub(crate) const OF_EMBEDDINGS: &str = "__embeddings_";

@@ -24,6 +24,7 @@ pub(crate) async fn contradiction(
         Folder::Photoz => model(entry, &rows)
             .or_else(|| ids(entry, &rows))
             .or_else(|| kept(entry, &rows)),
+        Folder::Embeddings => model(entry, &rows).or_else(|| ids(entry, &rows)),
         Folder::SpecZ => ids(entry, &rows),
         Folder::Rejects => None,
     };

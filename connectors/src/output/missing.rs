@@ -41,7 +41,7 @@ impl Output {
     /// The store's.
     pub async fn missing(&self, ledger: &Ledger) -> Result<Vec<Missing>, Error> {
         let mut sizes = HashMap::new();
-        for folder in [Folder::Photoz, Folder::SpecZ, Folder::Rejects] {
+        for folder in Folder::ALL {
             self.list_sizes(folder.name(), &mut sizes).await?;
         }
         let (mut missing, mut has_staged) = (Vec::new(), false);

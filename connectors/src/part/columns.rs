@@ -8,7 +8,9 @@ use arrow::{
     error::ArrowError,
 };
 
-pub(super) use crate::galaxy::reserved::{OBJECT, PLACE, REFERENCE_MAG, ROW, ROW_GROUP};
+pub(super) use crate::galaxy::reserved::{
+    OBJECT, OF_EMBEDDINGS, PLACE, REFERENCE_MAG, ROW, ROW_GROUP,
+};
 
 /// A column of a batch.
 pub(super) type Column = (FieldRef, ArrayRef);

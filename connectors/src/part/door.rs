@@ -4,9 +4,9 @@ use crate::paths;
 /// The door through which a row leaves.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Door {
-    /// To `photoz/`, with a prediction.
+    /// To `photoz/` and `embeddings/`, with what the model gave.
     Predicted,
-    /// To `photoz/`, as a withdrawn object.
+    /// To the same folders, as a withdrawn object.
     Withdrawn,
     /// To `specz/`.
     Learned,
@@ -19,19 +19,24 @@ pub enum Door {
     Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize,
 )]
 pub enum Folder {
-    /// Predicted and withdrawn rows.
+    /// Predicted and withdrawn rows, with redshifts. Pieces with such rows have this folder whatever the model gives.
     Photoz,
     /// Learned rows.
     SpecZ,
     /// Rejected rows.
     Rejects,
+    /// Predicted and withdrawn rows, with embeddings.
+    Embeddings,
 }
 
 impl Folder {
+    /// All folders.
+    pub const ALL: [Self; 4] = [Self::Photoz, Self::SpecZ, Self::Rejects, Self::Embeddings];
+
     /// The folder of a file, from its path below the output.
     pub fn of(path: &str) -> Option<Self> {
         let first = path.split('/').next();
-        [Self::Photoz, Self::SpecZ, Self::Rejects]
+        Self::ALL
             .into_iter()
             .find(|folder| Some(folder.name()) == first)
     }
@@ -42,6 +47,7 @@ impl Folder {
             Self::Photoz => paths::PHOTOZ,
             Self::SpecZ => paths::SPECZ,
             Self::Rejects => paths::REJECTS,
+            Self::Embeddings => paths::EMBEDDINGS,
         }
     }
 }

@@ -2,9 +2,9 @@
 use std::{collections::HashMap, sync::Arc};
 
 use arrow::{
-    array::{ArrayRef, AsArray, Int64Array, RecordBatch, StringArray},
+    array::{ArrayRef, AsArray, RecordBatch, StringArray},
     compute::{lexsort_to_indices, take_record_batch},
-    datatypes::{FieldRef, Float64Type, Metadata, Schema, SchemaRef, UInt32Type},
+    datatypes::{FieldRef, Schema, SchemaRef, UInt32Type},
     error::ArrowError,
 };
 use parquet::{
@@ -14,71 +14,20 @@ use parquet::{
 };
 
 use super::{
-    columns::{OBJECT, PLACE, ROW, ROW_GROUP, ascending, batch, column, named, with_columns},
+    columns::{OBJECT, ROW, ROW_GROUP, ascending, batch, column, named},
     door::Folder,
     encoded::{EncodedFile, PartLabel, ROW_GROUP_ROWS, WRITE_ROWS},
     flags::FLAGS,
-    kept::Kept,
-    photoz,
+    long_columns::LongColumns,
+    predicted::Source,
 };
 use crate::{
     ledger::entry::{FileRecord, checksum},
-    paths, sky,
+    paths,
 };
 
 /// Upper bound on the size of a row group, because readers hold a whole row group. Only long kept texts come near it.
 const ROW_GROUP_BYTES: usize = 512 << 20;
-
-/// Makes the file of `photoz/`: its own columns, then the kept columns.
-pub(super) fn photoz_file(
-    rows: &RecordBatch,
-    kept: &Kept,
-    label: &PartLabel,
-) -> Result<EncodedFile, ArrowError> {
-    let (ra, dec) = (column(rows, "ra"), column(rows, "dec"));
-    let positions = ra
-        .as_primitive::<Float64Type>()
-        .iter()
-        .zip(dec.as_primitive::<Float64Type>());
-    let cells: Int64Array = positions
-        .map(|(ra, dec)| Some(sky::healpix_29(ra?, dec?)))
-        .collect();
-    let text = |value: &str| -> ArrayRef {
-        Arc::new(StringArray::from_iter_values(std::iter::repeat_n(
-            value,
-            rows.num_rows(),
-        )))
-    };
-    let short_id: String = label.model_id.chars().take(12).collect();
-    let rows = with_columns(
-        rows,
-        vec![
-            named("_healpix_29", Arc::new(cells), true),
-            named("model_id", text(&short_id), false),
-            named("drop", text(&label.drop), false),
-        ],
-    )?;
-    let order = lexsort_to_indices(&ascending(&rows, &["_healpix_29", "object_id"]), None)?;
-    let rows = take_record_batch(&rows, &order)?;
-    let columns = photoz::columns(label.reference_band.as_deref());
-    let described = columns.into_iter().map(|of| {
-        let facts = [
-            ("unit", of.unit),
-            ("ucd", of.ucd),
-            ("description", of.description.as_str()),
-        ];
-        let facts = facts.into_iter().filter(|(_, fact)| !fact.is_empty());
-        let field = rows.schema_ref().field_with_name(of.in_pieces)?.clone();
-        let field = field.with_name(of.name);
-        let field = field.with_metadata(facts.collect::<Metadata>());
-        Ok((Arc::new(field), column(&rows, of.in_pieces)))
-    });
-    let own = batch(described.collect::<Result<_, ArrowError>>()?)?;
-    let mut writer = FileWriter::new(Folder::Photoz, own.schema_ref(), &kept.fields, label)?;
-    let places = column(&rows, PLACE);
-    writer.write(&own, kept, places.as_primitive::<UInt32Type>().values())?;
-    writer.finish(Folder::Photoz, own.num_rows(), label)
-}
 
 /// Makes the file of `specz/`.
 pub(super) fn specz_file(rows: &RecordBatch, label: &PartLabel) -> Result<EncodedFile, ArrowError> {
@@ -120,72 +69,70 @@ pub(super) fn rejects_file(
     encode(Folder::Rejects, &rows, label)
 }
 
-/// Encodes a file without kept columns.
+/// Encodes a file without long columns.
 fn encode(
     folder: Folder,
     rows: &RecordBatch,
     label: &PartLabel,
 ) -> Result<EncodedFile, ArrowError> {
-    let mut writer = FileWriter::new(folder, rows.schema_ref(), &[], label)?;
+    let fields = rows.schema_ref().fields().iter().cloned().collect();
+    let mut writer = FileWriter::new(folder, fields, label)?;
     writer.writer.write(rows)?;
     writer.finish(folder, rows.num_rows(), label)
 }
 
 /// Writes a file of a part as Parquet.
-struct FileWriter {
+pub(super) struct FileWriter {
     schema: SchemaRef,
     writer: ArrowWriter<Vec<u8>>,
 }
 
 impl FileWriter {
-    fn new(
+    pub fn new(
         folder: Folder,
-        own: &Schema,
-        kept: &[FieldRef],
+        fields: Vec<FieldRef>,
         label: &PartLabel,
     ) -> Result<Self, ArrowError> {
-        let flags: serde_json::Map<_, _> = FLAGS
-            .iter()
-            .map(|(name, bit)| ((*name).to_owned(), (*bit).into()))
-            .collect();
-        let notes = vec![
-            KeyValue::new(
-                "hubbleflow.z_flags".to_owned(),
-                serde_json::Value::Object(flags).to_string(),
-            ),
-            KeyValue::new("hubbleflow.model_id".to_owned(), label.model_id.clone()),
-        ];
         let properties = WriterProperties::builder()
             .set_compression(Compression::ZSTD(ZstdLevel::default()))
             .set_max_row_group_row_count(Some(ROW_GROUP_ROWS))
             .set_max_row_group_bytes(Some(ROW_GROUP_BYTES))
             .set_created_by(format!("hubbleflow {}", env!("CARGO_PKG_VERSION")))
-            .set_key_value_metadata((folder == Folder::Photoz).then_some(notes))
+            .set_key_value_metadata(notes(folder, label))
             .build();
-        let fields = own.fields().iter().chain(kept).cloned();
-        let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
+        let schema = Arc::new(Schema::new(fields));
         let writer = ArrowWriter::try_new(Vec::new(), schema.clone(), Some(properties))?;
         Ok(Self { schema, writer })
     }
 
-    /// Writes rows with their kept columns, which are found at `places`. As many rows are written at a time as fit into memory
-    /// and into one array.
-    fn write(&mut self, own: &RecordBatch, kept: &Kept, places: &[u32]) -> Result<(), ArrowError> {
-        if kept.fields.is_empty() {
-            return Ok(self.writer.write(own)?);
+    /// Writes rows. Their long columns are found at `places`. As many rows are written at a time as fit into memory and into
+    /// one array.
+    pub fn write(
+        &mut self,
+        columns: &[Source],
+        long: &LongColumns,
+        places: &[u32],
+    ) -> Result<(), ArrowError> {
+        let of_long = columns.iter().filter_map(|column| match column {
+            Source::Own(_) => None,
+            Source::Long(place) => Some(*place),
+        });
+        let of_long: Vec<usize> = of_long.collect();
+        let (mut start, mut most) = (0, long.window_rows());
+        if of_long.is_empty() {
+            most = places.len();
         }
-        let (mut start, mut most) = (0, kept.window_rows());
         while start < places.len() {
             let rows = most.min(places.len() - start);
-            match kept.rows(&places[start..start + rows]) {
-                Ok(columns) => {
-                    let own = own.slice(start, rows).columns().to_vec();
-                    let columns = own.into_iter().chain(columns).collect();
-                    let batch = RecordBatch::try_new(self.schema.clone(), columns)?;
-                    for first in (0..rows).step_by(WRITE_ROWS) {
-                        let some = batch.slice(first, WRITE_ROWS.min(rows - first));
-                        self.writer.write(&some)?;
-                    }
+            match long.rows(&places[start..start + rows], &of_long) {
+                Ok(gathered) => {
+                    let mut gathered = gathered.into_iter();
+                    let columns = columns.iter().filter_map(|column| match column {
+                        Source::Own(values) => Some(values.slice(start, rows)),
+                        Source::Long(_) => gathered.next(),
+                    });
+                    let batch = RecordBatch::try_new(self.schema.clone(), columns.collect())?;
+                    self.write_batch(&batch, of_long.is_empty())?;
                     start += rows;
                 }
                 // The rows have more than 2 GiB of text.
@@ -196,7 +143,19 @@ impl FileWriter {
         Ok(())
     }
 
-    fn finish(
+    /// Writes a batch, a few rows at a time unless the rows are short.
+    fn write_batch(&mut self, batch: &RecordBatch, are_short: bool) -> Result<(), ArrowError> {
+        if are_short {
+            return Ok(self.writer.write(batch)?);
+        }
+        for first in (0..batch.num_rows()).step_by(WRITE_ROWS) {
+            let some = batch.slice(first, WRITE_ROWS.min(batch.num_rows() - first));
+            self.writer.write(&some)?;
+        }
+        Ok(())
+    }
+
+    pub fn finish(
         self,
         folder: Folder,
         rows: usize,
@@ -212,5 +171,23 @@ impl FileWriter {
             sha256,
         };
         Ok(EncodedFile { record, bytes })
+    }
+}
+
+/// What the metadata of a file says: the meaning of the flags, and the model.
+fn notes(folder: Folder, label: &PartLabel) -> Option<Vec<KeyValue>> {
+    let model = KeyValue::new("hubbleflow.model_id".to_owned(), label.model_id.clone());
+    match folder {
+        Folder::Photoz => {
+            let flags: serde_json::Map<_, _> = FLAGS
+                .iter()
+                .map(|(name, bit)| ((*name).to_owned(), (*bit).into()))
+                .collect();
+            let flags = serde_json::Value::Object(flags).to_string();
+            let flags = KeyValue::new("hubbleflow.z_flags".to_owned(), flags);
+            Some(vec![flags, model])
+        }
+        Folder::Embeddings => Some(vec![model]),
+        Folder::SpecZ | Folder::Rejects => None,
     }
 }

@@ -12,13 +12,15 @@ use super::{
     door::Folder,
     duplicates,
     encoded::{EncodedFile, PartLabel},
-    files, kept,
+    files,
+    long_columns::LongColumns,
     pieces::Piece,
+    predicted::PredictedRows,
 };
 use crate::{ledger::entry::RowCounts, part::codec::CompressedPieces};
 
 /// Removes duplicate ids, then sorts and encodes the rows of a part, which are in `pieces` and in `compressed` pieces. If the
-/// kept columns take more than `held_bytes`, the columns of compressed pieces stay compressed until they are written.
+/// long columns take more than `held_bytes`, the columns of compressed pieces stay compressed until they are written.
 ///
 /// # Errors
 /// If pieces of the part do not have the same columns.
@@ -28,13 +30,13 @@ pub fn finish(
     held_bytes: u64,
     label: &PartLabel,
 ) -> Result<(Vec<EncodedFile>, RowCounts), ArrowError> {
-    let (pieces, kept) = kept::Kept::take_from(pieces, compressed, held_bytes)?;
+    let (pieces, long) = LongColumns::take_from(pieces, compressed, held_bytes)?;
     let objects: HashMap<u32, String> = pieces
         .iter()
         .map(|piece| (piece.object_index, piece.object.clone()))
         .collect();
     let of_folder = |folder| pieces.iter().filter(move |piece| piece.folder == folder);
-    let (mut photoz, mut specz, rejects) = (
+    let (mut predicted, mut specz, rejects) = (
         gather(of_folder(Folder::Photoz))?,
         gather(of_folder(Folder::SpecZ))?,
         gather(of_folder(Folder::Rejects))?,
@@ -42,27 +44,24 @@ pub fn finish(
     drop(pieces);
     let mut rejected: Vec<RecordBatch> = Vec::new();
     rejected.extend(rejects);
-    duplicates::settle_duplicates(&mut photoz, &mut specz, &mut rejected, &objects)?;
+    duplicates::settle_duplicates(&mut predicted, &mut specz, &mut rejected, &objects)?;
     let rejects = match rejected.first() {
         Some(first) => Some(concat_batches(&first.schema(), &rejected)?),
         None => None,
     };
     let count =
         |batch: &Option<RecordBatch>| batch.as_ref().map_or(0, |batch| batch.num_rows() as u64);
-    let (written, learned, rejected) = (count(&photoz), count(&specz), count(&rejects));
+    let (written, learned, rejected) = (count(&predicted), count(&specz), count(&rejects));
     let mut files = Vec::new();
-    for (folder, rows) in [
-        (Folder::Photoz, photoz),
-        (Folder::SpecZ, specz),
-        (Folder::Rejects, rejects),
-    ] {
-        if let Some(rows) = rows.filter(|rows| rows.num_rows() > 0) {
-            files.push(match folder {
-                Folder::Photoz => files::photoz_file(&rows, &kept, label),
-                Folder::SpecZ => files::specz_file(&rows, label),
-                Folder::Rejects => files::rejects_file(&rows, &objects, label),
-            }?);
-        }
+    let some = |rows: Option<RecordBatch>| rows.filter(|rows| rows.num_rows() > 0);
+    if let Some(rows) = some(predicted) {
+        files.extend(PredictedRows::new(&rows, label)?.files(&long, label)?);
+    }
+    if let Some(rows) = some(specz) {
+        files.push(files::specz_file(&rows, label)?);
+    }
+    if let Some(rows) = some(rejects) {
+        files.push(files::rejects_file(&rows, &objects, label)?);
     }
     Ok((
         files,

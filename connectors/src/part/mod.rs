@@ -3,6 +3,7 @@
 //! | file | columns |
 //! |---|---|
 //! | `photoz/<drop>/part-…` | `object_id` `ra` `dec` (deg) `_healpix_29` `z_phot` `z_spec` `mag_<reference band>` (AB) `z_flags` `model_id` `drop`, and the kept columns |
+//! | `embeddings/<drop>/part-…` | `object_id` `ra` `dec` (deg) `_healpix_29` `embedding` `mag_<band>`… (AB) `z_spec` `deleted` `model_id` `drop` |
 //! | `specz/<drop>/part-…` | `object_id` `z_spec` `drop` |
 //! | `rejects/<drop>/part-…` | `object_id` `reason` `object` `row_group` `row` |
 //!
@@ -13,14 +14,17 @@ pub mod codec;
 mod columns;
 mod door;
 mod duplicates;
+mod embeddings;
 mod encoded;
 mod files;
 mod finish;
 mod flags;
 mod hash;
-mod kept;
+mod long_columns;
+mod model_column;
 mod photoz;
 mod pieces;
+mod predicted;
 mod reject_reason;
 
 pub use door::{Door, Folder};
@@ -28,5 +32,6 @@ pub use encoded::{EncodedFile, PartLabel};
 pub use finish::finish;
 pub use flags::{BLANK_BAND, DELETED, FLAGS, Z_SPEC_IGNORED};
 pub use hash::{id_hash, part_of};
+pub use model_column::ModelColumn;
 pub use pieces::{Outcomes, Piece, pieces};
 pub use reject_reason::RejectReason;

@@ -1,5 +1,7 @@
 //! The columns of `photoz/`.
 
+use arrow::datatypes::{Field, Metadata};
+
 use super::columns::REFERENCE_MAG;
 use crate::galaxy::mag_column;
 
@@ -68,6 +70,20 @@ pub(super) struct PhotozColumn {
     pub description: String,
 }
 
+impl PhotozColumn {
+    /// The field of the column, with what is said of it. `field` is the field in pieces.
+    pub fn describe(self, field: &Field) -> Field {
+        let facts = [
+            ("unit", self.unit),
+            ("ucd", self.ucd),
+            ("description", self.description.as_str()),
+        ];
+        let facts = facts.into_iter().filter(|(_, fact)| !fact.is_empty());
+        let field = field.clone().with_name(self.name);
+        field.with_metadata(facts.collect::<Metadata>())
+    }
+}
+
 /// The columns of a file, in their order. There is a magnitude only if there is a reference band.
 pub(super) fn columns(reference_band: Option<&str>) -> Vec<PhotozColumn> {
     let column = |&(in_pieces, unit, ucd, description): &(_, _, _, &str)| {
@@ -80,16 +96,21 @@ pub(super) fn columns(reference_band: Option<&str>) -> Vec<PhotozColumn> {
         };
         match reference_band {
             _ if in_pieces != REFERENCE_MAG => Some(plain),
-            None => None,
-            Some(band) => Some(PhotozColumn {
-                name: mag_column(band),
-                ucd: ucd_of_mag(band),
-                description: format!("{band} {description}"),
-                ..plain
-            }),
+            band => band.map(|band| mag(in_pieces, band)),
         }
     };
     PHOTOZ.iter().filter_map(column).collect()
+}
+
+/// The column of the magnitude in a band.
+pub(super) fn mag(in_pieces: &'static str, band: &str) -> PhotozColumn {
+    PhotozColumn {
+        in_pieces,
+        name: mag_column(band),
+        unit: "mag",
+        ucd: ucd_of_mag(band),
+        description: format!("{band} magnitude, AB, extinction-corrected"),
+    }
 }
 
 /// The names of the columns in pieces.

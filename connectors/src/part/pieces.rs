@@ -12,13 +12,14 @@ use arrow::{
 };
 
 use super::{
-    columns::{Column, REFERENCE_MAG, ROW, ROW_GROUP, batch, named},
+    columns::{Column, OF_EMBEDDINGS, REFERENCE_MAG, ROW, ROW_GROUP, batch, named},
     door::{Door, Folder},
     flags::{DELETED, Z_SPEC_IGNORED},
     hash::part_of,
+    model_column::ModelColumn,
 };
 use crate::{
-    galaxy::Galaxies,
+    galaxy::{Galaxies, mag_column},
     read::{Chunk, Origin},
 };
 
@@ -62,8 +63,10 @@ pub struct Outcomes<'a> {
     pub doors: &'a [Door],
     /// The bits of `z_flags`, for predicted rows.
     pub flags: &'a [i32],
-    /// The photo-z, for predicted rows.
-    pub z_phot: &'a [f32],
+    /// The columns that the model gave.
+    pub columns: &'a [ModelColumn],
+    /// The bands of the model's magnitudes.
+    pub mag_bands: &'a [String],
 }
 
 /// Sorts the rows of a chunk by folder and part.
@@ -116,7 +119,6 @@ fn photoz_rows(
     let dec: Float64Array = each()
         .map(|row| values.of_predicted(row, &galaxies.dec))
         .collect();
-    let z_phot: Float32Array = each().map(|row| values.z_phot(row)).collect();
     let z_spec: Float32Array = each().map(|row| values.z_spec(row)).collect();
     let mag: Float32Array = each().map(|row| values.reference_mag(row)).collect();
     let flags: Int32Array = each().map(|row| values.flags(row)).collect();
@@ -125,11 +127,11 @@ fn photoz_rows(
         named("object_id", ids, false),
         named("ra", Arc::new(ra), true),
         named("dec", Arc::new(dec), true),
-        named("z_phot", Arc::new(z_phot), true),
         named("z_spec", Arc::new(z_spec), true),
         named(REFERENCE_MAG, Arc::new(mag), true),
         named("z_flags", Arc::new(flags), false),
     ];
+    columns.extend(model_columns(galaxies, outcomes, rows)?);
     for (field, values) in chunk.keep.iter().zip(&galaxies.keep) {
         // The column may be missing in another file, so nulls are always allowed.
         let field = field.as_ref().clone().with_nullable(true);
@@ -137,6 +139,35 @@ fn photoz_rows(
     }
     columns.extend(places(&chunk.origin, rows));
     batch(columns)
+}
+
+/// The columns that the model gave. If the rows go to `embeddings/`, the magnitudes that the model knows come with them.
+fn model_columns(
+    galaxies: &Galaxies,
+    outcomes: Outcomes<'_>,
+    rows: &[u32],
+) -> Result<Vec<Column>, ArrowError> {
+    let values = Values { galaxies, outcomes };
+    let each = || rows.iter().map(|&row| row as usize);
+    let is_there: Vec<bool> = each().map(|row| values.is_predicted(row)).collect();
+    let given = outcomes.columns.iter().map(|column| {
+        let name = match column.is_list() {
+            true => format!("{OF_EMBEDDINGS}{}", column.name()),
+            false => column.name().to_owned(),
+        };
+        Ok(named(&name, column.array(rows, &is_there)?, true))
+    });
+    let mut given = given.collect::<Result<Vec<Column>, ArrowError>>()?;
+    if outcomes.columns.iter().any(ModelColumn::is_list) {
+        for (place, band) in outcomes.mag_bands.iter().enumerate() {
+            let mags = galaxies.mags.as_ref().map(|mags| &mags[place]);
+            let mag = |row| values.of_predicted(row, mags?);
+            let mags: Float32Array = each().map(mag).collect();
+            let name = format!("{OF_EMBEDDINGS}{}", mag_column(band));
+            given.push(named(&name, Arc::new(mags), true));
+        }
+    }
+    Ok(given)
 }
 
 /// The values of a row of `photoz/`. All values of a withdrawn row are null.
@@ -156,10 +187,6 @@ impl Values<'_> {
         values: &PrimitiveArray<T>,
     ) -> Option<T::Native> {
         (self.is_predicted(row) && values.is_valid(row)).then(|| values.value(row))
-    }
-
-    fn z_phot(&self, row: usize) -> Option<f32> {
-        self.is_predicted(row).then(|| self.outcomes.z_phot[row])
     }
 
     /// The spec-z of a row, or `None` if it is ignored or missing (NaN).

@@ -2,10 +2,13 @@
 //!
 //! | found by | when | reasons |
 //! |---|---|---|
-//! | `validate` | before the model runs | all but the last two |
-//! | `infer` | when the model has answered | [`RejectReason::PredictionNotFinite`] |
+//! | `validate` | before the model runs | all others |
+//! | `infer` | when the model has answered | [`RejectReason::PredictionNotFinite`], [`RejectReason::ValueNotStored`] |
 //! | [`finish`](super::finish) | when all rows of a part are together | [`RejectReason::Duplicate`] |
-use super::Door;
+use super::{
+    Door,
+    model_column::{ModelColumn, Z_PHOT},
+};
 use crate::galaxy::{CutoutFault, FLUX_MAX_NMGY};
 
 /// The reason why a row is rejected. Displayed, it is the text in `rejects/`.
@@ -103,6 +106,23 @@ pub enum RejectReason {
         /// The model's answer.
         z_phot: f32,
     },
+    /// The file has no embeddings, and the model needs them.
+    #[error("the file has no embeddings")]
+    NoEmbeddings,
+    /// The row has no embedding.
+    #[error("embedding is null")]
+    EmbeddingNull,
+    /// A value of the row's embedding is NaN or infinite, or null.
+    #[error("embedding has a value that is not finite")]
+    EmbeddingNotFinite,
+    /// A value of another column that the model gives cannot be stored.
+    #[error("the model gives a value of {value} in {column}, which cannot be stored")]
+    ValueNotStored {
+        /// The column.
+        column: &'static str,
+        /// The value.
+        value: f32,
+    },
     /// An earlier row of the drop has the same id.
     #[error(
         "object_id comes twice in this drop: the first stays, in {object}, row group {row_group}, row {row}"
@@ -124,23 +144,34 @@ impl From<RejectReason> for Door {
 }
 
 impl Door {
-    /// The door of a row after the model has answered. A row is predicted only if its photo-z is finite.
+    /// The door of a row after the model has answered. A row is predicted only if all values that the model gave for it
+    /// can be stored: they are finite, and not too large for the half precision of embeddings.
     /// ```
-    /// use hubbleflow_connectors::part::Door;
+    /// use hubbleflow_connectors::part::{Door, ModelColumn};
     ///
-    /// assert_eq!(Door::Predicted.after_prediction(0.1), Door::Predicted);
-    /// assert_eq!(
-    ///     Door::Predicted.after_prediction(f32::NAN),
-    ///     Door::Rejected("the model predicts NaN".to_owned()),
-    /// );
-    /// assert_eq!(Door::Withdrawn.after_prediction(f32::NAN), Door::Withdrawn);
+    /// let mut z_phot = ModelColumn::of_numbers("z_phot", 2);
+    /// z_phot.set(&[0, 1], &[0.1, f32::INFINITY]);
+    /// let mut embedding = ModelColumn::of_lists("embedding", 3, 2);
+    /// embedding.set(&[0, 1], &[0.0, 1.0, 1e9, 0.0, 1.0, 2.0]);
+    /// let after = |door: Door, row| door.after_prediction(row, &[z_phot.clone()]);
+    /// assert_eq!(after(Door::Predicted, 0), Door::Predicted);
+    /// assert_eq!(after(Door::Predicted, 1), Door::Rejected("the model predicts inf".to_owned()));
+    /// assert_eq!(after(Door::Withdrawn, 1), Door::Withdrawn);
+    /// let reason = "the model gives a value of 1000000000 in embedding, which cannot be stored";
+    /// assert_eq!(Door::Predicted.after_prediction(0, &[embedding]), Door::Rejected(reason.to_owned()));
     /// ```
-    pub fn after_prediction(self, z_phot: f32) -> Self {
-        match self {
-            Self::Predicted if !z_phot.is_finite() => {
-                RejectReason::PredictionNotFinite { z_phot }.into()
-            }
-            door => door,
+    pub fn after_prediction(self, row: usize, columns: &[ModelColumn]) -> Self {
+        if self != Self::Predicted {
+            return self;
+        }
+        let mut faults = columns.iter().filter_map(|column| {
+            let value = column.fault_of(row)?;
+            Some((column.name(), value))
+        });
+        match faults.next() {
+            None => self,
+            Some((Z_PHOT, z_phot)) => RejectReason::PredictionNotFinite { z_phot }.into(),
+            Some((column, value)) => RejectReason::ValueNotStored { column, value }.into(),
         }
     }
 }

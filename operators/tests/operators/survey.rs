@@ -283,7 +283,7 @@ pub fn inference(
 ) -> Inference {
     let model = Arithmetic(Arc::new(answer));
     let replicas = (0..threads).map(|_| model.replica().unwrap());
-    Inference::new(replicas.collect(), batch, CLOCK).unwrap()
+    Inference::new(replicas.collect(), &[models::Output::ZPhot], batch, CLOCK).unwrap()
 }
 
 /// A tenth of the r magnitude.

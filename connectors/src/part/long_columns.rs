@@ -1,5 +1,6 @@
-//! The kept columns of the rows of a part. They stay in their pieces, because all of them may not fit into one array. If
-//! they do not fit into memory, they stay compressed as in the stage, and are decoded as often as needed.
+//! The long columns of the rows of a part: kept columns, and the columns of `embeddings/`. They stay in their pieces, because
+//! all of them may not fit into one array. If they do not fit into memory, they stay compressed, and are decoded as often
+//! as needed.
 use std::{borrow::Cow, sync::Arc};
 
 use arrow::{
@@ -10,7 +11,7 @@ use arrow::{
 };
 
 use super::{
-    columns::{OBJECT, PLACE, ROW, ROW_GROUP},
+    columns::{OBJECT, OF_EMBEDDINGS, PLACE, ROW, ROW_GROUP},
     door::Folder,
     encoded::{ROW_GROUP_ROWS, WRITE_ROWS},
     photoz,
@@ -18,17 +19,16 @@ use super::{
 };
 use crate::{galaxy::kept::comparable, part::codec::CompressedPieces};
 
-/// Whether a column of a piece is a kept column. Only rows of `photoz/` have kept columns.
-fn is_kept(folder: Folder, name: &str) -> bool {
+/// Whether a column of a piece is a long column. Only predicted and withdrawn rows have long columns.
+fn is_long(folder: Folder, name: &str) -> bool {
     let mut names = photoz::in_pieces().chain([OBJECT, ROW_GROUP, ROW, PLACE]);
     folder == Folder::Photoz && names.all(|known| known != name)
 }
 
-/// The kept columns of a part.
+/// The long columns of a part.
 #[derive(Default)]
-pub(super) struct Kept {
-    /// The fields of the columns.
-    pub fields: Vec<FieldRef>,
+pub(super) struct LongColumns {
+    fields: Vec<FieldRef>,
     groups: Vec<Group>,
     heads: Vec<Head>,
     /// The number of bytes that are gathered at a time.
@@ -46,13 +46,13 @@ struct Head {
 struct Group {
     rows: usize,
     bytes: u64,
-    /// The kept columns of each piece, or `None` while they are compressed.
+    /// The long columns of each piece, or `None` while they are compressed.
     here: Option<Vec<RecordBatch>>,
     compressed: Option<CompressedPieces>,
 }
 
-impl Kept {
-    /// Takes the kept columns out of pieces, and returns the pieces without these columns. If the columns take more than
+impl LongColumns {
+    /// Takes the long columns out of pieces, and returns the pieces without these columns. If the columns take more than
     /// `held_bytes`, the columns of compressed pieces stay compressed.
     ///
     /// # Errors
@@ -62,31 +62,31 @@ impl Kept {
         compressed: Vec<CompressedPieces>,
         held_bytes: u64,
     ) -> Result<(Vec<Piece>, Self), ArrowError> {
-        let mut kept = Self {
+        let mut long = Self {
             window_bytes: held_bytes / 2,
             ..Self::default()
         };
-        let mut own = kept.add(pieces, None)?;
-        let (mut bytes, mut fit) = (kept.groups[0].bytes, true);
+        let mut own = long.add(pieces, None)?;
+        let (mut bytes, mut fit) = (long.groups[0].bytes, true);
         for compressed in compressed {
-            own.extend(kept.add(compressed.pieces()?, Some(compressed))?);
-            bytes += kept.groups.last().map_or(0, |group| group.bytes);
+            own.extend(long.add(compressed.pieces()?, Some(compressed))?);
+            bytes += long.groups.last().map_or(0, |group| group.bytes);
             fit &= bytes <= held_bytes;
             if !fit {
-                let compressed = kept
+                let compressed = long
                     .groups
                     .iter_mut()
                     .filter(|group| group.compressed.is_some());
                 compressed.for_each(|group| group.here = None);
             }
         }
-        kept.fields = agreed(&kept.heads)?;
-        for group in &mut kept.groups {
+        long.fields = agreed(&long.heads)?;
+        for group in &mut long.groups {
             if let Some(here) = &mut group.here {
-                *here = in_types(here, &kept.fields)?;
+                *here = in_types(here, &long.fields)?;
             }
         }
-        Ok((own, kept))
+        Ok((own, long))
     }
 
     fn add(
@@ -103,17 +103,17 @@ impl Kept {
         };
         for mut piece in pieces {
             if piece.folder == Folder::Photoz {
-                let kept = columns(&piece, true)?;
-                group.rows += kept.num_rows();
-                for column in kept.columns() {
+                let long = columns(&piece, true)?;
+                group.rows += long.num_rows();
+                for column in long.columns() {
                     group.bytes += column.to_data().get_slice_memory_size()? as u64;
                 }
                 self.heads.push(Head {
                     object: piece.object.clone(),
                     object_index: piece.object_index,
-                    schema: kept.schema(),
+                    schema: long.schema(),
                 });
-                here.push(kept);
+                here.push(long);
             }
             piece.rows = columns(&piece, false)?;
             if group.compressed.is_some() {
@@ -128,6 +128,21 @@ impl Kept {
         Ok(own)
     }
 
+    /// The fields of the kept columns of the catalog, each with its place.
+    pub fn of_catalog(&self) -> impl Iterator<Item = (usize, &FieldRef)> {
+        let fields = self.fields.iter().enumerate();
+        fields.filter(|(_, field)| !field.name().starts_with(OF_EMBEDDINGS))
+    }
+
+    /// The fields of the columns of `embeddings/`, each with its name there and its place.
+    pub fn of_embeddings(&self) -> impl Iterator<Item = (usize, &str, &FieldRef)> {
+        let fields = self.fields.iter().enumerate();
+        fields.filter_map(|(place, field)| {
+            let name = field.name().strip_prefix(OF_EMBEDDINGS)?;
+            Some((place, name, field))
+        })
+    }
+
     /// The number of rows to gather at a time, a multiple of [`WRITE_ROWS`].
     pub fn window_rows(&self) -> usize {
         let bytes: u64 = self.groups.iter().map(|group| group.bytes).sum();
@@ -137,11 +152,11 @@ impl Kept {
         (fit - fit % WRITE_ROWS).clamp(WRITE_ROWS, ROW_GROUP_ROWS)
     }
 
-    /// Gathers the kept columns of the rows at these places.
+    /// Gathers some of the columns, for the rows at these places.
     ///
     /// # Errors
     /// [`ArrowError::OffsetOverflowError`] if a column does not fit into one array.
-    pub fn rows(&self, places: &[u32]) -> Result<Vec<ArrayRef>, ArrowError> {
+    pub fn rows(&self, places: &[u32], columns: &[usize]) -> Result<Vec<ArrayRef>, ArrowError> {
         let starts = starts(self.groups.iter().map(|group| group.rows));
         let mut wanted = vec![Vec::new(); self.groups.len()];
         let mut found = Vec::with_capacity(places.len());
@@ -151,7 +166,7 @@ impl Kept {
             wanted[group].push(row);
         }
         let groups = self.groups.iter().zip(&wanted);
-        let gathered = groups.map(|(group, rows)| group.rows(rows, &self.fields));
+        let gathered = groups.map(|(group, rows)| group.rows(rows, &self.fields, columns));
         let gathered = gathered.collect::<Result<Vec<Vec<ArrayRef>>, _>>()?;
         if let [one] = &gathered[..] {
             return Ok(one.clone());
@@ -160,27 +175,32 @@ impl Kept {
             let arrays: Vec<&dyn Array> = gathered.iter().map(|of| of[column].as_ref()).collect();
             interleave(&arrays, &found)
         };
-        (0..self.fields.len()).map(column).collect()
+        (0..columns.len()).map(column).collect()
     }
 }
 
 impl Group {
-    /// Gathers the kept columns of some rows of the group.
-    fn rows(&self, rows: &[usize], fields: &[FieldRef]) -> Result<Vec<ArrayRef>, ArrowError> {
+    /// Gathers some of the columns, for some rows of the group.
+    fn rows(
+        &self,
+        rows: &[usize],
+        fields: &[FieldRef],
+        columns: &[usize],
+    ) -> Result<Vec<ArrayRef>, ArrowError> {
         if rows.is_empty() {
-            let empty = fields
+            let empty = columns
                 .iter()
-                .map(|field| new_empty_array(field.data_type()));
+                .map(|&column| new_empty_array(fields[column].data_type()));
             return Ok(empty.collect());
         }
         let pieces = self.pieces(fields)?;
         let starts = starts(pieces.iter().map(RecordBatch::num_rows));
         let rows: Vec<_> = rows.iter().map(|&row| place_in(&starts, row)).collect();
-        let column = |column: usize| {
+        let column = |&column: &usize| {
             let arrays = pieces.iter().map(|piece| piece.column(column).as_ref());
             interleave(&arrays.collect::<Vec<&dyn Array>>(), &rows)
         };
-        (0..fields.len()).map(column).collect()
+        columns.iter().map(column).collect()
     }
 
     fn pieces(&self, fields: &[FieldRef]) -> Result<Cow<'_, [RecordBatch]>, ArrowError> {
@@ -189,9 +209,9 @@ impl Group {
             (None, Some(compressed)) => {
                 let pieces = compressed.pieces()?.into_iter();
                 let pieces = pieces.filter(|piece| piece.folder == Folder::Photoz);
-                let kept = pieces.map(|piece| columns(&piece, true));
-                let kept = kept.collect::<Result<Vec<_>, _>>()?;
-                in_types(&kept, fields).map(Cow::Owned)
+                let long = pieces.map(|piece| columns(&piece, true));
+                let long = long.collect::<Result<Vec<_>, _>>()?;
+                in_types(&long, fields).map(Cow::Owned)
             }
             (None, None) => Ok(Cow::Borrowed(&[])),
         }
@@ -214,10 +234,10 @@ fn place_in(starts: &[usize], place: usize) -> (usize, usize) {
     (run, place - starts[run])
 }
 
-/// The kept columns of a piece, or its other columns.
-fn columns(piece: &Piece, kept: bool) -> Result<RecordBatch, ArrowError> {
+/// The long columns of a piece, or its other columns.
+fn columns(piece: &Piece, long: bool) -> Result<RecordBatch, ArrowError> {
     let fields = piece.rows.schema_ref().fields().iter().enumerate();
-    let chosen = fields.filter(|(_, field)| is_kept(piece.folder, field.name()) == kept);
+    let chosen = fields.filter(|(_, field)| is_long(piece.folder, field.name()) == long);
     let chosen: Vec<usize> = chosen.map(|(place, _)| place).collect();
     piece.rows.project(&chosen)
 }
@@ -249,7 +269,7 @@ fn in_types(batches: &[RecordBatch], fields: &[FieldRef]) -> Result<Vec<RecordBa
     batches.iter().map(convert).collect()
 }
 
-/// The fields of the kept columns. They are taken from the first object, so they do not depend on the order of pieces. If the
+/// The fields of the long columns. They are taken from the first object, so they do not depend on the order of pieces. If the
 /// first object lacks a column because it only withdraws, the type comes from the first object that has the column. If no
 /// object has the column, it is text.
 fn agreed(heads: &[Head]) -> Result<Vec<FieldRef>, ArrowError> {
