@@ -161,9 +161,16 @@ impl Verified {
             }
         }
         let of = |folder| by_folder.get(&folder).copied().unwrap_or(0);
+        // A model may give redshifts, embeddings or both: then both folders have each row.
+        let [photoz, embeddings] = [Folder::Photoz, Folder::Embeddings].map(of);
+        if photoz > 0 && embeddings > 0 && photoz != embeddings {
+            self.faults.push(format!(
+                "{name}: its files hold {photoz} rows with redshifts, and {embeddings} with embeddings"
+            ));
+        }
         let rows = RowCounts {
             read: entry.rows.read,
-            written: of(Folder::Photoz),
+            written: photoz.max(embeddings),
             learned: of(Folder::SpecZ),
             rejected: of(Folder::Rejects),
         };
@@ -199,7 +206,7 @@ impl Verified {
             .map(|file| file.path)
             .collect();
         let place = output.location();
-        for folder in [paths::PHOTOZ, paths::SPECZ, paths::REJECTS] {
+        for folder in paths::DROP_FOLDERS {
             let found = place.store.list(Some(&place.path(folder)?));
             let found = found
                 .map_ok(|meta| meta.location)
