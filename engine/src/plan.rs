@@ -12,7 +12,7 @@ use operators::Rules;
 use serde_json::{Map, Value, json};
 use tch::Device;
 
-use crate::{Error, changed::Changed, settings::PlanSettings};
+use crate::{Error, SettingsError, changed::Changed, settings::PlanSettings};
 
 /// Where a job reads from and writes to.
 #[derive(Clone, Debug)]
@@ -70,23 +70,23 @@ impl Plan {
     /// Resolves settings for a model.
     ///
     /// # Errors
-    /// [`Error::Usage`] if settings contradict each other.
-    pub fn new(settings: &PlanSettings, model: &dyn Model, places: Places) -> Result<Self, Error> {
+    /// [`SettingsError`] if settings contradict each other.
+    pub fn new(
+        settings: &PlanSettings,
+        model: &dyn Model,
+        places: Places,
+    ) -> Result<Self, SettingsError> {
         let Places { catalog, out } = places;
-        let usage = |reason: String| Error::Usage(reason);
         if catalog.overlaps(&out) {
-            let reason = "one lies in the other, so predictions would be read as galaxies; choose an --out outside the catalog";
-            return Err(usage(format!(
-                "catalog {} and output {}: {reason}",
-                catalog.url, out.url
-            )));
+            let (catalog, out) = (catalog.url, out.url);
+            return Err(SettingsError::OutputInCatalog { catalog, out });
         }
         let (needs, cutout_px) = (model.needs(), model.cutout_px());
         let rules = settings.rows.rules(needs, cutout_px)?;
         if settings.split_bytes == 0 {
-            return Err(usage("--split-bytes is 0; 25MB is a good size".to_owned()));
+            return Err(SettingsError::NoSplitBytes);
         }
-        check_kept(&settings.keep).map_err(|error| usage(error.to_string()))?;
+        check_kept(&settings.keep)?;
         let request = Request {
             names: settings.rows.names()?,
             keep: settings.keep.clone(),

@@ -12,7 +12,7 @@ use models::{
 use operators::Rules;
 use tch::Device;
 
-use crate::{Error, cluster::ClusterSettings};
+use crate::{SettingsError, cluster::ClusterSettings};
 
 /// Upper bound on the workers of a process: each worker has a channel to each other worker.
 pub const WORKERS_MAX: u32 = 128;
@@ -52,16 +52,16 @@ impl RowSettings {
     /// The names of the columns.
     ///
     /// # Errors
-    /// [`Error::Usage`] for a pair that is malformed or names an unknown column.
-    pub fn names(&self) -> Result<ColumnNames, Error> {
-        ColumnNames::parse(&self.columns).map_err(|error| Error::Usage(error.to_string()))
+    /// [`SettingsError`] for a pair that is malformed or names an unknown column.
+    pub fn names(&self) -> Result<ColumnNames, SettingsError> {
+        Ok(ColumnNames::parse(&self.columns)?)
     }
 
     /// The rules for a model with these needs.
     ///
     /// # Errors
-    /// [`Error::Usage`] if no value can lie between two bounds.
-    pub fn rules(&self, needs: Needs, cutout_px: usize) -> Result<Rules, Error> {
+    /// [`SettingsError`] if no value can lie between two bounds.
+    pub fn rules(&self, needs: Needs, cutout_px: usize) -> Result<Rules, SettingsError> {
         self.check_mags()?;
         self.check_z_spec()?;
         Ok(Rules {
@@ -74,30 +74,23 @@ impl RowSettings {
         })
     }
 
-    fn check_mags(&self) -> Result<(), Error> {
+    fn check_mags(&self) -> Result<(), SettingsError> {
         let (min, max) = (self.mag_min, self.mag_max);
         match min.partial_cmp(&max) {
             Some(Ordering::Less) => Ok(()),
-            _ => Err(Error::Usage(format!(
-                "--mag-min {min} is not below --mag-max {max}"
-            ))),
+            _ => Err(SettingsError::MagBounds { min, max }),
         }
     }
 
-    /// A redshift of -1 or less does not exist: 1 + z is a ratio of wavelengths.
-    fn check_z_spec(&self) -> Result<(), Error> {
+    fn check_z_spec(&self) -> Result<(), SettingsError> {
         let (min, max) = (self.z_spec_min, self.z_spec_max);
         if min.is_nan() || min <= -1.0 {
-            return Err(Error::Usage(format!(
-                "--z-spec-min {min} is not above -1: there is no such redshift"
-            )));
+            return Err(SettingsError::ZSpecMin { min });
         }
         if min < max && max.is_finite() {
             return Ok(());
         }
-        Err(Error::Usage(format!(
-            "--z-spec-min {min} and --z-spec-max {max}: the first must be below the second, and both must be numbers"
-        )))
+        Err(SettingsError::ZSpecBounds { min, max })
     }
 }
 
@@ -192,28 +185,27 @@ impl Default for JobSettings {
 
 impl JobSettings {
     /// Refuses settings that contradict each other.
-    pub(crate) fn check(&self) -> Result<(), Error> {
-        let usage = |reason: String| Err(Error::Usage(reason));
-        let (memory, split) = (self.memory_bytes, self.plan.split_bytes);
-        if memory / 4 < split {
-            let [memory, split] = [memory, split].map(crate::units::HumanBytes);
-            return usage(format!(
-                "--memory {memory} is less than four splits of --split-bytes {split}; raise the one or lower the other"
-            ));
+    pub(crate) fn check(&self) -> Result<(), SettingsError> {
+        let (memory_bytes, split_bytes) = (self.memory_bytes, self.plan.split_bytes);
+        if memory_bytes / 4 < split_bytes {
+            return Err(SettingsError::Memory {
+                memory_bytes,
+                split_bytes,
+            });
         }
         // A ledger may name a batch too.
         if let Some(batch) = self.batch
             && !(1..=BATCH_MAX).contains(&batch)
         {
-            return usage(format!(
-                "a batch of {batch} galaxies; a model takes 1 to {BATCH_MAX} at a time"
-            ));
+            let max = BATCH_MAX;
+            return Err(SettingsError::Batch { batch, max });
         }
         match self.workers {
             1..=WORKERS_MAX => Ok(()),
-            workers => usage(format!(
-                "--workers {workers}; a process has 1 to {WORKERS_MAX} workers"
-            )),
+            workers => Err(SettingsError::Workers {
+                workers,
+                max: WORKERS_MAX,
+            }),
         }
     }
 

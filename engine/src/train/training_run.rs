@@ -21,7 +21,7 @@ use super::{
     rows::CatalogRows,
     settings::{EncoderStart, FinetuneSettings, PretrainSettings, TrainSettings},
 };
-use crate::{Error, StoreOptions, clock::clock, settings::cores};
+use crate::{Error, SettingsError, StoreOptions, clock::clock, settings::cores};
 
 /// How often a log is told of steps.
 const TELL_EVERY: Duration = Duration::from_secs(5);
@@ -49,7 +49,7 @@ pub struct Report {
 /// Pretrains an encoder.
 ///
 /// # Errors
-/// The store's, the model's; [`Error::Usage`] if settings contradict each other.
+/// The store's, the model's; [`Error::Settings`] if settings contradict each other.
 pub async fn pretrain(
     settings: &PretrainSettings,
     options: &StoreOptions,
@@ -57,10 +57,8 @@ pub async fn pretrain(
 ) -> Result<Report, Error> {
     let train = &settings.train;
     if !(settings.masked > 0.0 && settings.masked < 1.0) {
-        return Err(Error::Usage(format!(
-            "--masked {} is not between 0 and 1",
-            settings.masked
-        )));
+        let masked = settings.masked;
+        return Err(SettingsError::Masked { masked }.into());
     }
     let mut config = train.config()?.pretraining();
     let needs = Needs {
@@ -87,7 +85,7 @@ pub async fn pretrain(
 /// Fine-tunes a network, or trains it from nothing.
 ///
 /// # Errors
-/// The store's, the model's; [`Error::Usage`] if settings contradict each other.
+/// The store's, the model's; [`Error::Settings`] if settings contradict each other.
 pub async fn finetune(
     settings: &FinetuneSettings,
     options: &StoreOptions,
@@ -188,17 +186,11 @@ impl Beginning {
 }
 
 /// Refuses what contradicts itself.
-fn check(settings: &FinetuneSettings) -> Result<(), Error> {
+fn check(settings: &FinetuneSettings) -> Result<(), SettingsError> {
     let begins = settings.pretrained.is_some() || settings.from.is_some();
     match settings.encoder {
-        Some(EncoderStart::Tuned) if !begins => Err(Error::Usage(
-            "--encoder tuned needs --pretrained DIR, the encoder to begin with, or --from MODEL"
-                .to_owned(),
-        )),
-        Some(EncoderStart::Scratch) if begins => Err(Error::Usage(
-            "--encoder scratch begins with random weights: leave --pretrained and --from out"
-                .to_owned(),
-        )),
+        Some(EncoderStart::Tuned) if !begins => Err(SettingsError::NoEncoder),
+        Some(EncoderStart::Scratch) if begins => Err(SettingsError::EncoderGiven),
         _ => Ok(()),
     }
 }
@@ -264,10 +256,8 @@ impl<'a> TrainingRun<'a> {
             log: settings.out.join("log.jsonl"),
         };
         if settings.out.join(WEIGHTS_FILE).exists() && !run.state.exists() {
-            return Err(Error::Usage(format!(
-                "{}: holds a model whose training is over; choose another --out",
-                settings.out.display()
-            )));
+            let out = settings.out.clone();
+            return Err(SettingsError::TrainingOver { out }.into());
         }
         models::train::threads(settings.threads.unwrap_or_else(cores));
         Ok(run)

@@ -1,4 +1,8 @@
 //! `hubbleflow model`: looks at a model, or makes one.
+use hubbleflow::{
+    StoreOptions,
+    model::{ModelDirectory, model_directory},
+};
 use models::{Config, Precision};
 
 use crate::{
@@ -8,10 +12,11 @@ use crate::{
 };
 
 /// `hubbleflow model`
-pub(crate) fn model(command: ModelCommand) -> Result<u8, Error> {
+pub(crate) async fn model(command: ModelCommand, options: &StoreOptions) -> Result<u8, Error> {
     match command {
         ModelCommand::Inspect { dir, json } => {
-            show(json, &models::inspect(&bundled::resolve(dir)?)?)?
+            let dir = directory(&dir, options).await?;
+            show(json, &models::inspect(&dir.path)?)?;
         }
         ModelCommand::Check {
             dir,
@@ -20,7 +25,8 @@ pub(crate) fn model(command: ModelCommand) -> Result<u8, Error> {
         } => {
             let device = device.resolve(0)?;
             let precision = precision.or(Precision::fastest(device));
-            let checked = models::check(&bundled::resolve(dir)?, device, precision)?;
+            let dir = directory(&dir, options).await?;
+            let checked = models::check(&dir.path, device, precision)?;
             print(&checked)?;
             if !checked.finite {
                 return Ok(1);
@@ -43,4 +49,9 @@ pub(crate) fn model(command: ModelCommand) -> Result<u8, Error> {
         }
     }
     Ok(0)
+}
+
+/// Finds the directory of a model that a user named.
+async fn directory(name: &str, options: &StoreOptions) -> Result<ModelDirectory, Error> {
+    Ok(model_directory(&bundled::resolve_url(name)?, options).await?)
 }
