@@ -6,7 +6,7 @@ use models::Model;
 use tokio::runtime::{Handle, Runtime};
 
 use crate::{
-    Error, Job, Observer,
+    Error, Job, Observer, SettingsError,
     clock::clock,
     cluster::ClusterSettings,
     job::{JobParts, JobRuntime},
@@ -148,7 +148,7 @@ impl JobBuilder {
     /// Checks the settings, opens the places and loads the model. No request is sent to the catalog or the output yet.
     ///
     /// # Errors
-    /// [`Error::Usage`] for settings that contradict each other; the model's; the store's where the model is at a URL.
+    /// [`Error::Settings`] for settings that contradict each other; the model's; the store's where the model is at a URL.
     pub fn build(self) -> Result<Job, Error> {
         let runtime = match self.runtime {
             Some(handle) => JobRuntime::Callers(handle),
@@ -166,9 +166,7 @@ impl JobBuilder {
                 LoadedModel::load(&url, &self.settings, &self.store, runtime.handle())?
             }
             ModelSource::Missing => {
-                let reason =
-                    "a job needs a model: a directory (`model`) or one of your own (`own_model`)";
-                return Err(Error::Usage(reason.to_owned()));
+                return Err(SettingsError::NoModel.into());
             }
         };
         Job::new(JobParts {

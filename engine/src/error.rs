@@ -1,12 +1,13 @@
 //! The errors that end a job.
+use crate::settings_error::SettingsError;
 
 /// An error that ends a job. What is committed stays.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// A usage error: settings that cannot be used as they are.
-    #[error("{0}")]
-    Usage(String),
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
     /// A drop that was asked for does not exist: a usage error.
     #[error("{place} has no drop {drop}{}", it_has(.known))]
     NoDrop {
@@ -81,7 +82,7 @@ impl Error {
     pub fn is_usage(&self) -> bool {
         matches!(
             self,
-            Self::Usage(_)
+            Self::Settings(_)
                 | Self::NoDrop { .. }
                 | Self::Connectors(connectors::Error::Url { .. })
                 | Self::Models(models::Error::Exists { .. })

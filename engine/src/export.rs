@@ -33,7 +33,7 @@ use futures::{StreamExt, TryStreamExt};
 use object_store::ObjectStoreExt;
 use serde::Serialize;
 
-use crate::{Error, StoreOptions, status::sequence_of};
+use crate::{Error, SettingsError, StoreOptions, status::sequence_of};
 use current::{CurrentRows, current_rows};
 use parts::{Columns, FileKind, FileWriter};
 use source::{Source, misread};
@@ -78,7 +78,7 @@ impl fmt::Display for Exported {
 /// Writes the objects of an output as they stand, or stood after the newest entry of `as_of`, to an empty place.
 ///
 /// # Errors
-/// [`Error::Usage`] if the place is not empty or lies in the output; [`Error::Output`] if a file is not what was
+/// [`Error::Settings`] if the place is not empty or lies in the output; [`Error::Output`] if a file is not what was
 /// committed, or was replaced since; the store's.
 pub async fn export(
     out: &str,
@@ -89,9 +89,8 @@ pub async fn export(
 ) -> Result<Exported, Error> {
     let (from, place) = (Location::open(out, options)?, Location::open(to, options)?);
     if from.overlaps(&place) {
-        return Err(Error::Usage(format!(
-            "{to} and the output {out} lie in each other, so one would be read as the other; choose another --to"
-        )));
+        let (to, out) = (to.to_owned(), out.to_owned());
+        return Err(SettingsError::ExportInOutput { to, out }.into());
     }
     let ledger = Ledger::open(&from).await?;
     let sequence = sequence_of(&ledger, out, as_of)?;
@@ -101,9 +100,7 @@ pub async fn export(
         .map_err(|source| StoreError::store(to, source))?
         .is_some()
     {
-        return Err(Error::Usage(format!(
-            "{to} is not empty; an export goes to a place of its own"
-        )));
+        return Err(SettingsError::ExportNotEmpty { to: to.to_owned() }.into());
     }
     if let Some((entry, by)) = replaced_since(&ledger, sequence) {
         let (drop, entry, by) = (&entry.drop, entry.sequence, by.sequence);

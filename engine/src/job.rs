@@ -2,6 +2,7 @@
 use std::{sync::Arc, time::Duration};
 
 use connectors::budget::Budget;
+use models::Output;
 use operators::{Checkpointer, Inference, Reader, Shutdown, Writer};
 use serde_json::{Map, Value};
 use tch::Device;
@@ -134,7 +135,7 @@ impl Job {
         let (device, precision) = (model.device_name(), model.precision.to_string());
         Ok(Self {
             reader,
-            inference: inference(model, threads, plan.batch)?,
+            inference: inference(model, &plan.wanted, threads, plan.batch)?,
             checkpointer,
             writer,
             stop,
@@ -190,11 +191,16 @@ fn plan(settings: &JobSettings, model: &LoadedModel, places: Places) -> Result<P
 }
 
 /// Threads that run the model, each with a replica of its own.
-fn inference(model: LoadedModel, threads: usize, batch: usize) -> Result<Inference, Error> {
+fn inference(
+    model: LoadedModel,
+    wanted: &[Output],
+    threads: usize,
+    batch: usize,
+) -> Result<Inference, Error> {
     let others = (1..threads).map(|_| model.model.replica());
     let mut replicas = others.collect::<Result<Vec<_>, _>>()?;
     replicas.push(model.model);
-    Inference::new(replicas, batch, clock)
+    Inference::new(replicas, wanted, batch, clock)
         .map_err(|error| Error::Worker(format!("cannot start {threads} threads: {error}")))
 }
 

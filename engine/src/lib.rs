@@ -37,6 +37,7 @@ pub mod preview;
 mod retry;
 mod run;
 pub mod settings;
+mod settings_error;
 pub mod start;
 pub mod status;
 mod stop;
@@ -58,6 +59,7 @@ pub use operators::{Outcome, Progress, Published, Settled};
 pub use plan::{Places, Plan};
 pub use run::Summary;
 pub use settings::{JobSettings, PlanSettings, RowSettings};
+pub use settings_error::SettingsError;
 pub use stop::{Stop, Stopper};
 pub use watch::Watch;
 

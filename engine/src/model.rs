@@ -22,7 +22,7 @@ impl LoadedModel {
     /// Loads a model directory, at a path or a URL, for the device, precision and instructions of the settings.
     ///
     /// # Errors
-    /// The model's or the store's; [`Error::Usage`] if the device or the instructions are not there.
+    /// The model's or the store's; [`Error::Settings`] if the device or the instructions are not there.
     pub fn load(
         url: &str,
         settings: &JobSettings,

@@ -7,12 +7,12 @@ use connectors::{
     galaxy::{KeptTypes, Request, check_kept, mag_column},
     ledger::{Entry, REFERENCE_BAND},
 };
-use models::Model;
+use models::{Model, Output as ModelOutput};
 use operators::Rules;
 use serde_json::{Map, Value, json};
 use tch::Device;
 
-use crate::{Error, changed::Changed, settings::PlanSettings};
+use crate::{Error, SettingsError, changed::Changed, settings::PlanSettings};
 
 /// Where a job reads from and writes to.
 #[derive(Clone, Debug)]
@@ -60,6 +60,8 @@ pub struct Plan {
     pub kept_types: KeptTypes,
     /// The model's whole id.
     pub model_id: String,
+    /// What the model is asked for.
+    pub wanted: Vec<ModelOutput>,
     /// The band whose magnitude the predictions have, if the model knows magnitudes.
     pub reference_band: Option<String>,
     /// Go on in an output that holds another model's predictions.
@@ -68,57 +70,57 @@ pub struct Plan {
     pub settings: Map<String, Value>,
 }
 
-/// Refuses a model that cannot predict the redshifts of a catalog.
-fn check_model(model: &dyn Model) -> Result<(), Error> {
-    let name = model.name();
-    if !model.outputs().contains(&models::Output::ZPhot) {
-        let given: Vec<String> = model
-            .outputs()
-            .iter()
-            .map(models::Output::to_string)
-            .collect();
-        return Err(Error::Usage(format!(
-            "--model: `{name}` gives no redshift (z_phot), only {}; choose a model that does",
-            given.join(", ")
-        )));
+/// What a job asks of a model: redshifts, if it gives them, and embeddings, if they are asked for or are all that it gives.
+fn wanted(model: &dyn Model, embeddings: bool) -> Result<Vec<ModelOutput>, SettingsError> {
+    let outputs = model.outputs();
+    let redshift = outputs.contains(&ModelOutput::ZPhot);
+    let is_wanted = |output: &&ModelOutput| match output {
+        ModelOutput::ZPhot => true,
+        ModelOutput::Embedding { .. } => embeddings || !redshift,
+        _ => false,
+    };
+    let wanted: Vec<ModelOutput> = outputs.iter().filter(is_wanted).cloned().collect();
+    let is_embedding = |output: &ModelOutput| matches!(output, ModelOutput::Embedding { .. });
+    if embeddings && !wanted.iter().any(is_embedding) {
+        let given: Vec<String> = outputs.iter().map(ModelOutput::to_string).collect();
+        return Err(SettingsError::NoEmbedding {
+            model: model.name().to_owned(),
+            given: given.join(", "),
+        });
     }
-    if model.needs().embedding_width.is_some() {
-        return Err(Error::Usage(format!(
-            "--model: `{name}` predicts from embeddings, which are not read from a catalog yet"
-        )));
-    }
-    Ok(())
+    Ok(wanted)
 }
 
 impl Plan {
     /// Resolves settings for a model.
     ///
     /// # Errors
-    /// [`Error::Usage`] if settings contradict each other.
-    pub fn new(settings: &PlanSettings, model: &dyn Model, places: Places) -> Result<Self, Error> {
+    /// [`SettingsError`] if settings contradict each other.
+    pub fn new(
+        settings: &PlanSettings,
+        model: &dyn Model,
+        places: Places,
+    ) -> Result<Self, SettingsError> {
         let Places { catalog, out } = places;
-        let usage = |reason: String| Error::Usage(reason);
         if catalog.overlaps(&out) {
-            let reason = "one lies in the other, so predictions would be read as galaxies; choose an --out outside the catalog";
-            return Err(usage(format!(
-                "catalog {} and output {}: {reason}",
-                catalog.url, out.url
-            )));
+            let (catalog, out) = (catalog.url, out.url);
+            return Err(SettingsError::OutputInCatalog { catalog, out });
         }
-        check_model(model)?;
         let needs = model.needs();
+        let wanted = wanted(model, settings.embeddings)?;
         let rules = settings.rows.rules(needs)?;
         if settings.split_bytes == 0 {
-            return Err(usage("--split-bytes is 0; 25MB is a good size".to_owned()));
+            return Err(SettingsError::NoSplitBytes);
         }
         let reference_band = needs.reference_band();
-        check_kept(&settings.keep, reference_band).map_err(|error| usage(error.to_string()))?;
+        check_kept(&settings.keep, reference_band)?;
         let request = Request {
             keep: settings.keep.clone(),
             ..settings.rows.request(model.name(), needs)?
         };
         Ok(Self {
             settings: for_ledger(settings, reference_band, &catalog.url),
+            wanted,
             reference_band: reference_band.map(str::to_owned),
             catalog: Arc::new(Catalog::new(catalog, settings.drop_by, request)),
             output: Output::new(out),
@@ -224,6 +226,7 @@ fn for_ledger(
         "bands": (!bands.is_empty()).then_some(bands),
         "flux_zero_point": settings.rows.flux_zero_point,
         REFERENCE_BAND: reference_band,
+        "embeddings": settings.embeddings,
         "keep": settings.keep,
         "limit": settings.limit_rows,
         "split_bytes": settings.split_bytes,

@@ -3,7 +3,7 @@ use std::{cmp::Ordering, time::Duration};
 
 use connectors::{
     DropBy,
-    galaxy::{BandError, ColumnNames, CutoutRequest, KeptTypes, MagRequest, Request, check_bands},
+    galaxy::{ColumnNames, CutoutRequest, KeptTypes, MagRequest, Request, check_bands},
 };
 use models::{
     CutoutNeeds, InstructionSet, Needs,
@@ -12,7 +12,7 @@ use models::{
 use operators::Rules;
 use tch::Device;
 
-use crate::{Error, cluster::ClusterSettings};
+use crate::{SettingsError, cluster::ClusterSettings};
 
 /// Upper bound on the workers of a process: each worker has a channel to each other worker.
 pub const WORKERS_MAX: u32 = 128;
@@ -58,22 +58,22 @@ impl RowSettings {
     /// The columns that are read for a model with these needs. `model` is the name of the model.
     ///
     /// # Errors
-    /// [`Error::Usage`] if a mapping of columns is malformed or names an unknown column, or if the catalog has no cutouts of
+    /// [`SettingsError`] if a mapping of columns is malformed or names an unknown column, or if the catalog has no cutouts of
     /// the model's bands.
-    pub fn request(&self, model: &str, needs: &Needs) -> Result<Request, Error> {
-        let names = ColumnNames::parse(&self.columns).map_err(usage)?;
-        names.check_bands(&needs.mags).map_err(usage)?;
-        let of_model = |error: BandError| usage(format!("model {model}: {error}"));
+    pub fn request(&self, model: &str, needs: &Needs) -> Result<Request, SettingsError> {
+        let names = ColumnNames::parse(&self.columns)?;
+        names.check_bands(&needs.mags)?;
+        let of_model = |source| SettingsError::ModelBands {
+            model: model.to_owned(),
+            source,
+        };
         check_bands(&needs.mags).map_err(of_model)?;
         if needs.mags_required && needs.mags.is_empty() {
-            return Err(usage(format!(
-                "model {model}: it predicts from magnitudes, and names no band of them"
-            )));
+            let model = model.to_owned();
+            return Err(SettingsError::NoMagBands { model });
         }
         if let Some(zero_point) = self.flux_zero_point.filter(|point| !point.is_finite()) {
-            return Err(usage(format!(
-                "--flux-zero-point {zero_point} is no magnitude; write 22.5 for nanomaggies, 31.4 for nJy"
-            )));
+            return Err(SettingsError::FluxZeroPoint { zero_point });
         }
         Ok(Request {
             names,
@@ -85,22 +85,27 @@ impl RowSettings {
                 reference_band: needs.reference_band().map(str::to_owned),
                 flux_zero_point: self.flux_zero_point,
             },
+            embedding_width: needs.embedding_width,
         })
     }
 
     /// The cutouts of a model, in cutouts of the catalog's bands.
-    fn cutouts(&self, model: &str, needs: &Needs) -> Result<Option<CutoutRequest>, Error> {
-        let of_catalog = |error: BandError| {
-            let bands = self.bands.join(",");
-            usage(format!("--bands {bands}, model {model}: {error}"))
+    fn cutouts(&self, model: &str, needs: &Needs) -> Result<Option<CutoutRequest>, SettingsError> {
+        let of_model = |source| SettingsError::ModelBands {
+            model: model.to_owned(),
+            source,
+        };
+        let of_catalog = |source| SettingsError::CatalogBands {
+            bands: self.bands.join(","),
+            model: model.to_owned(),
+            source,
         };
         check_bands(&self.bands).map_err(of_catalog)?;
         let Some(CutoutNeeds { bands, px }) = &needs.cutouts else {
             return Ok(None);
         };
         let cutouts = match self.bands.is_empty() {
-            true => CutoutRequest::new(bands, *px)
-                .map_err(|error| usage(format!("model {model}: {error}"))),
+            true => CutoutRequest::new(bands, *px).map_err(of_model),
             false => CutoutRequest::in_catalog(bands, *px, &self.bands).map_err(of_catalog),
         };
         cutouts.map(Some)
@@ -109,8 +114,8 @@ impl RowSettings {
     /// The rules for a model with these needs.
     ///
     /// # Errors
-    /// [`Error::Usage`] if no value can lie between two bounds.
-    pub fn rules(&self, needs: &Needs) -> Result<Rules, Error> {
+    /// [`SettingsError`] if no value can lie between two bounds.
+    pub fn rules(&self, needs: &Needs) -> Result<Rules, SettingsError> {
         self.check_mags()?;
         self.check_z_spec()?;
         Ok(Rules {
@@ -122,30 +127,23 @@ impl RowSettings {
         })
     }
 
-    fn check_mags(&self) -> Result<(), Error> {
+    fn check_mags(&self) -> Result<(), SettingsError> {
         let (min, max) = (self.mag_min, self.mag_max);
         match min.partial_cmp(&max) {
             Some(Ordering::Less) => Ok(()),
-            _ => Err(Error::Usage(format!(
-                "--mag-min {min} is not below --mag-max {max}"
-            ))),
+            _ => Err(SettingsError::MagBounds { min, max }),
         }
     }
 
-    /// A redshift of -1 or less does not exist: 1 + z is a ratio of wavelengths.
-    fn check_z_spec(&self) -> Result<(), Error> {
+    fn check_z_spec(&self) -> Result<(), SettingsError> {
         let (min, max) = (self.z_spec_min, self.z_spec_max);
         if min.is_nan() || min <= -1.0 {
-            return Err(Error::Usage(format!(
-                "--z-spec-min {min} is not above -1: there is no such redshift"
-            )));
+            return Err(SettingsError::ZSpecMin { min });
         }
         if min < max && max.is_finite() {
             return Ok(());
         }
-        Err(Error::Usage(format!(
-            "--z-spec-min {min} and --z-spec-max {max}: the first must be below the second, and both must be numbers"
-        )))
+        Err(SettingsError::ZSpecBounds { min, max })
     }
 }
 
@@ -160,6 +158,8 @@ pub struct PlanSettings {
     pub drop_by: DropBy,
     /// Columns of the catalog that are carried through to the predictions.
     pub keep: Vec<String>,
+    /// Ask the model for embeddings too. A model that gives nothing else is asked for them anyway.
+    pub embeddings: bool,
     /// Types of kept columns for drops whose files do not say them (a column of nulls).
     pub kept_types: KeptTypes,
     /// Take only this many rows: a first try, which the next run without a limit replaces.
@@ -179,6 +179,7 @@ impl Default for PlanSettings {
             drops: Vec::new(),
             drop_by: DropBy::Child,
             keep: Vec::new(),
+            embeddings: false,
             kept_types: KeptTypes::default(),
             limit_rows: None,
             again: false,
@@ -240,28 +241,27 @@ impl Default for JobSettings {
 
 impl JobSettings {
     /// Refuses settings that contradict each other.
-    pub(crate) fn check(&self) -> Result<(), Error> {
-        let usage = |reason: String| Err(Error::Usage(reason));
-        let (memory, split) = (self.memory_bytes, self.plan.split_bytes);
-        if memory / 4 < split {
-            let [memory, split] = [memory, split].map(crate::units::HumanBytes);
-            return usage(format!(
-                "--memory {memory} is less than four splits of --split-bytes {split}; raise the one or lower the other"
-            ));
+    pub(crate) fn check(&self) -> Result<(), SettingsError> {
+        let (memory_bytes, split_bytes) = (self.memory_bytes, self.plan.split_bytes);
+        if memory_bytes / 4 < split_bytes {
+            return Err(SettingsError::Memory {
+                memory_bytes,
+                split_bytes,
+            });
         }
         // A ledger may name a batch too.
         if let Some(batch) = self.batch
             && !(1..=BATCH_MAX).contains(&batch)
         {
-            return usage(format!(
-                "a batch of {batch} galaxies; a model takes 1 to {BATCH_MAX} at a time"
-            ));
+            let max = BATCH_MAX;
+            return Err(SettingsError::Batch { batch, max });
         }
         match self.workers {
             1..=WORKERS_MAX => Ok(()),
-            workers => usage(format!(
-                "--workers {workers}; a process has 1 to {WORKERS_MAX} workers"
-            )),
+            workers => Err(SettingsError::Workers {
+                workers,
+                max: WORKERS_MAX,
+            }),
         }
     }
 
@@ -278,9 +278,6 @@ impl JobSettings {
     }
 }
 
-fn usage(reason: impl ToString) -> Error {
-    Error::Usage(reason.to_string())
-}
 
 /// The cores of this machine that this process may use.
 pub fn cores() -> usize {

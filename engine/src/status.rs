@@ -135,7 +135,7 @@ async fn rows_stored(output: &Output) -> Result<BTreeMap<String, u64>, Error> {
 /// The number of the newest entry of `as_of`, or of the newest at all.
 ///
 /// # Errors
-/// [`Error::Output`] if no drop is committed, [`Error::Usage`] if the ledger has no such drop.
+/// [`Error::Output`] if no drop is committed, [`Error::NoDrop`] if the ledger has no such drop.
 pub fn sequence_of(ledger: &Ledger, out: &str, as_of: Option<&str>) -> Result<u64, Error> {
     let newest = ledger.entries().last().ok_or_else(|| {
         Error::Output(format!(
@@ -148,7 +148,11 @@ pub fn sequence_of(ledger: &Ledger, out: &str, as_of: Option<&str>) -> Result<u6
     let entry = ledger.newest(drop);
     entry
         .map(|entry| entry.sequence)
-        .ok_or_else(|| Error::Usage(format!("{out} holds no drop {drop}")))
+        .ok_or_else(|| Error::NoDrop {
+            place: out.to_owned(),
+            drop: drop.to_owned(),
+            known: Vec::new(),
+        })
 }
 
 /// The metrics of everything that was committed up to an entry, put together from the files, or made again if a file is

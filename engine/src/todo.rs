@@ -28,7 +28,7 @@ impl Plan {
     /// The drops to take, in order, and those that have changed since they were committed.
     ///
     /// # Errors
-    /// [`Error::Usage`] if a drop that was asked for is not among the `listed_drops`.
+    /// [`Error::NoDrop`] if a drop that was asked for is not among the `listed_drops`.
     pub fn todo(&self, ledger: &Ledger, listed_drops: ListedDrops) -> Result<Todo, Error> {
         self.check_names(&listed_drops.drops)?;
         let mut todo = Todo {

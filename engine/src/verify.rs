@@ -300,7 +300,7 @@ impl Verified {
         let place = tempfile::tempdir().map_err(|source| Error::io("making a folder", source))?;
         let out = place.path().display().to_string();
         let ran = match predictor.predict(&there, &out).await {
-            Err(Error::Usage(reason)) => {
+            Err(Error::Settings(reason)) => {
                 self.faults.extend(there.iter().map(|entry| {
                     format!("{}: its settings cannot be used: {reason}", name_of(entry))
                 }));

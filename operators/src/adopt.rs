@@ -13,10 +13,10 @@ use timely::dataflow::{
 
 use crate::{Checkpointer, Flow, Predictions, Tally, offload::offload, predictions::Bundle};
 
-/// Checkpoints that a worker reads at once.
+/// Upper bound on the checkpoints that a worker reads concurrently.
 const READ_AT_ONCE: usize = 2;
 
-/// Adopts results.
+/// Loads the stored results of earlier attempts.
 /// ```
 /// # use std::time::Duration;
 /// # use connectors::{Location, Output, checkpoint::{Checkpoints, Task}};
@@ -43,8 +43,8 @@ const READ_AT_ONCE: usize = 2;
 /// });
 /// ```
 pub trait Adopt<'s> {
-    /// Reads the results that checkpoints hold. Emits the results, and the splits to read. If a checkpoint cannot be read,
-    /// its splits are read.
+    /// Returns two streams: the results that checkpoints hold, and the splits to predict. The splits of a checkpoint that
+    /// cannot be read go to the second.
     fn adopt(self, checkpointer: &Checkpointer) -> (Flow<'s, Predictions>, Flow<'s, Split>);
 }
 

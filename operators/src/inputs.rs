@@ -4,6 +4,7 @@
 //! |---|---|---|
 //! | cutouts | `[batch, band, y, x]` | float32, nanomaggies |
 //! | mags | `[batch, band]` | float32, AB |
+//! | embeddings | `[batch, width]` | float32 |
 use connectors::galaxy::Galaxies;
 use models::{Error, Inputs, Needs};
 use tch::{Device, Kind, Tensor};
@@ -83,10 +84,21 @@ pub fn inputs(
             }
         }))
     });
+    let embeddings = needs.embedding_width.map(|width| {
+        let embeddings = galaxies
+            .embeddings
+            .as_ref()
+            .expect("invariant: rows without an embedding were rejected");
+        Ok::<_, Error>(filled(memory(&[batch, width as i64])?, |values| {
+            for (&row, values) in rows.iter().zip(values.chunks_exact_mut(width)) {
+                embeddings.copy_into(row, values);
+            }
+        }))
+    });
     Ok(Inputs {
         cutouts: cutouts.transpose()?,
         mags: mags.transpose()?,
-        ..Inputs::default()
+        embeddings: embeddings.transpose()?,
     })
 }
 

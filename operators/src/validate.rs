@@ -189,6 +189,12 @@ fn check_galaxy(galaxies: &Galaxies, row: usize, rules: &Rules) -> Result<(), Re
     if rules.needs.mags_required {
         check_mags(galaxies, row, rules)?;
     }
+    if rules.needs.embedding_width.is_some() {
+        let embeddings = galaxies.embeddings.as_ref();
+        let embeddings = embeddings.ok_or(RejectReason::NoEmbeddings)?;
+        let checked = embeddings.check(row);
+        checked.map_err(RejectReason::EmbeddingFaulty)?;
+    }
     if let Some(needs) = &rules.needs.cutouts {
         check_cutout(galaxies, row, needs)?;
     }

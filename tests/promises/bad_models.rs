@@ -14,6 +14,7 @@ use testkit::{
     outputs::committed,
     program::Program,
     protected::ProtectedOutput,
+    s3::S3,
     survey::{model, other_model},
     tree::{copy_tree, folder, text, write_file},
 };
@@ -190,5 +191,19 @@ fn control_characters_in_a_model_name_are_not_printed() {
     for command in ["inspect", "check"] {
         let told = Program::new(["model", command, &text(place.path())]).ends(0);
         assert!(!told.stdout.contains(['\u{1b}', '\u{9b}']), "{command}");
+    }
+}
+
+#[test]
+fn a_model_in_a_bucket_is_inspected_and_checked() {
+    let s3 = S3::start();
+    copy_tree(model(), &s3.bucket().join("model"));
+    for command in ["inspect", "check"] {
+        let on = |dir| Program::new(["model", command, dir]).on_s3(&s3);
+        let there = on("s3://sky/model").ends(0);
+        assert!(there.stdout.contains("astromae"), "{}", there.stdout);
+        on("s3://sky/other")
+            .ends(1)
+            .says(&["s3://sky/other/config.json", "not found"]);
     }
 }

@@ -16,8 +16,8 @@ pub struct StoredSplits {
 }
 
 impl StoredSplits {
-    /// Whether the checkpoint holds these splits and no others, with the object indices that the drop has now. If so, the
-    /// checkpoint can stand for the results.
+    /// Whether the checkpoint holds exactly these splits, with the places that their objects have now. If so, the results
+    /// need not stay in memory, because the checkpoint can be read again.
     pub fn is_all(&self) -> bool {
         let held = &self.checkpoint.head.splits;
         let segments = self.checkpoint.head.segments.iter();
@@ -46,8 +46,8 @@ pub struct Adopted {
 }
 
 impl Adopted {
-    /// Finds the splits that checkpoints hold. A split is the same if it has the same rows of the same content, and its
-    /// drop the same parts and kept columns.
+    /// Finds the splits that checkpoints hold. The object with its ETag and the rows must be the same, and so must be the
+    /// kind, the parts and the kept columns of the drop.
     pub fn find(splits: Splits, checkpoints: Vec<Checkpoint>) -> Self {
         let mut places: HashMap<(ObjectRef, Cut), (usize, u32)> = HashMap::new();
         let source = splits.source();
@@ -86,7 +86,7 @@ impl Adopted {
         }
     }
 
-    /// The most rows that a run may adopt of these splits, whatever its settings are.
+    /// Upper bound on the rows of these splits that a run can adopt: the largest count over all digests.
     pub fn rows_max(splits: &Splits, checkpoints: Vec<Checkpoint>) -> u64 {
         let groups = by_digest(checkpoints).into_values();
         let rows = groups.map(|group| Self::find(splits.clone(), group).rows());
@@ -99,7 +99,7 @@ impl Adopted {
     }
 }
 
-/// The rows in checkpoints of a drop, of the settings that have most.
+/// Counts the rows in checkpoints of a drop for each digest, and returns the largest count.
 pub fn rows_stored(checkpoints: Vec<Checkpoint>) -> u64 {
     let groups = by_digest(checkpoints).into_values();
     let rows = groups.map(|group| {
@@ -116,7 +116,7 @@ pub fn rows_stored(checkpoints: Vec<Checkpoint>) -> u64 {
     rows.max().unwrap_or(0)
 }
 
-/// Groups checkpoints by all that their results depend on.
+/// Groups checkpoints by digest.
 fn by_digest(checkpoints: Vec<Checkpoint>) -> BTreeMap<String, Vec<Checkpoint>> {
     let mut groups: BTreeMap<String, Vec<Checkpoint>> = BTreeMap::new();
     for checkpoint in checkpoints {

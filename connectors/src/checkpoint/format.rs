@@ -17,16 +17,16 @@ use crate::{
     part::{Piece, codec::CompressedPieces},
 };
 
-/// What a checkpoint begins with. The digit is the version of the format.
+/// The first bytes of each checkpoint. The digit is the version of the format.
 const MAGIC: &[u8; 8] = b"HFCHECK1";
 /// Bytes before the head.
 pub(super) const HEAD_AT: usize = MAGIC.len() + 4 + 8;
 /// Upper bound on the bytes of a head. A checkpoint of 100,000 splits has a head of about 15 MB.
 pub(super) const HEAD_BYTES_MAX: usize = 64 << 20;
-/// Marks the pieces of a split that the checkpoint holds in part.
+/// Stands for the split of pieces whose split is incomplete. They cannot be adopted.
 const NO_SPLIT: u32 = u32::MAX;
 
-/// The results of a split: its rows by door and part.
+/// The results of a split: its rows by folder and part of the output.
 #[derive(Clone, Debug)]
 pub struct SplitResult {
     /// The split.
@@ -44,18 +44,18 @@ impl SplitResult {
     }
 }
 
-/// What a checkpoint holds.
+/// The contents of a checkpoint.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Head {
     /// The whole id of the model.
     pub model_id: String,
-    /// What the rows of the drop are for.
+    /// The kind of the drop's rows.
     pub kind: FileKind,
     /// The number of parts of the drop.
     pub parts: u32,
     /// The types of the kept columns of the drop.
     pub keep: KeptTypes,
-    /// The objects whose splits it holds.
+    /// The objects that the splits come from.
     pub objects: Vec<ObjectRef>,
     /// The splits that it holds whole.
     pub splits: Vec<HeldSplit>,
@@ -68,7 +68,7 @@ pub(super) struct Head {
 pub(super) struct HeldSplit {
     /// The object of the split, by its place in [`Head::objects`].
     pub object: u32,
-    /// The object's place among the objects of the drop.
+    /// The object's place among the drop's objects.
     pub object_index: u32,
     /// Where the split lies in the object.
     pub cut: Cut,
@@ -90,7 +90,7 @@ pub(super) struct Segment {
 }
 
 impl Head {
-    /// Where each segment lies among the segments' bytes.
+    /// The byte range of each segment, counted from the first segment.
     pub fn ranges(&self) -> impl Iterator<Item = (&Segment, Range<u64>)> {
         self.segments.iter().scan(0, |end, segment| {
             let start = *end;
@@ -177,8 +177,8 @@ fn hold(head: &mut Head, split: &Split) -> u32 {
     head.splits.len() as u32 - 1
 }
 
-/// The bytes of the head that follows, and its XXH3, by the first [`HEAD_AT`] bytes of a checkpoint. `None` if they do not
-/// begin a checkpoint.
+/// Reads the length of the head in bytes, and its XXH3, from the first [`HEAD_AT`] bytes of an object. `None` if the
+/// object is not a checkpoint.
 pub(super) fn head_length(start: &[u8]) -> Option<(usize, u64)> {
     let (magic, rest) = start.split_first_chunk()?;
     let (length, rest) = rest.split_first_chunk()?;
@@ -197,7 +197,9 @@ pub(super) fn parse_head(says: &[u8], xxh3: u64) -> Option<Head> {
     let has_objects = splits
         .map(|split| split.object as usize)
         .all(|object| object < head.objects.len());
-    has_objects.then_some(head)
+    let mut sizes = head.segments.iter().map(|segment| segment.bytes);
+    let has_sum = sizes.try_fold(0_u64, u64::checked_add).is_some();
+    (has_objects && has_sum).then_some(head)
 }
 
 /// The pieces of a segment, and the split of each. `None` if the segment is damaged.

@@ -7,8 +7,9 @@
 //! ```text
 //! OUT/_hubbleflow/checkpoints/<drop>/<began, 20 digits>-<digest>-<attempt>-<number>      see `format`
 //! ```
-//! `digest` is a hash of all that results depend on beside the rows: the model, the settings and the engine. `began` is
-//! the number the ledger was at when the attempt began: what began before the drop was committed is of no use any more.
+//! `digest` is a hash of the model, the settings and the version of the engine. `began` is the number that the ledger's
+//! next entry had when the attempt began. If the drop has an entry with this number or a later one, the checkpoint is
+//! useless.
 mod adopted;
 mod format;
 mod planned;

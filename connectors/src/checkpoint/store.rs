@@ -18,10 +18,10 @@ use crate::{
 
 /// The bytes of a checkpoint that are read first. They hold the heads of most checkpoints.
 const FIRST_BYTES: u64 = 64 << 10;
-/// Requests that are out at once.
+/// Upper bound on concurrent requests.
 const REQUESTS_AT_ONCE: usize = 16;
 
-/// The digest of all that results depend on beside their rows.
+/// The digest of the model, the settings and the version of the engine.
 pub fn digest(depends_on: &serde_json::Value) -> String {
     let mut digest = checksum(depends_on.to_string().as_bytes());
     digest.truncate(paths::DIGEST_DIGITS);
@@ -81,7 +81,7 @@ impl Checkpoint {
         &self.head.model_id
     }
 
-    /// What its results depend on beside their rows.
+    /// The digest of the model, the settings and the version of the engine.
     pub fn digest(&self) -> &str {
         let name = self.path.rsplit('/').next().unwrap_or_default();
         paths::parse_checkpoint(name).map_or("", |(_, digest)| digest)
@@ -93,7 +93,7 @@ impl Checkpoint {
 pub struct Found {
     /// Those that the job may adopt.
     pub adoptable: Vec<Checkpoint>,
-    /// Whether there are any, also of other settings.
+    /// Whether the drop has any checkpoint, also of other settings.
     pub has_any: bool,
 }
 
@@ -106,7 +106,7 @@ pub struct Encoded {
 }
 
 impl Checkpoints {
-    /// The checkpoints in `output` of a model whose results depend on what `digest` stands for.
+    /// The checkpoints in `output` that were made by this model with the settings of `digest`.
     pub fn new(output: Output, model_id: &str, digest: String) -> Self {
         Self {
             output,
@@ -138,7 +138,7 @@ impl Checkpoints {
     /// Stores a checkpoint.
     ///
     /// # Errors
-    /// The store's.
+    /// The store's errors.
     pub async fn put(&self, encoded: Encoded) -> Result<Checkpoint, Error> {
         let Encoded { head, bytes, path } = encoded;
         let location = &self.output.location;
@@ -156,7 +156,7 @@ impl Checkpoints {
     /// Finds the checkpoints of a drop. Those that are damaged are left out, with a warning in the log.
     ///
     /// # Errors
-    /// The store's, or [`Error::Link`].
+    /// The store's errors, or [`Error::Link`].
     pub async fn find(&self, drop: &str) -> Result<Found, Error> {
         let mut listed = self.output.list_of_drop(drop).await?;
         let has_any = !listed.is_empty();
@@ -170,10 +170,10 @@ impl Checkpoints {
         })
     }
 
-    /// Reads the pieces of a checkpoint, with the split of each, by its place among the splits of the checkpoint.
+    /// Reads the pieces of a checkpoint, each with the place of its split among the checkpoint's splits.
     ///
     /// # Errors
-    /// The store's, or [`Error::Checkpoint`].
+    /// The store's errors, or [`Error::Checkpoint`].
     pub async fn read(&self, checkpoint: &Checkpoint) -> Result<Vec<(u32, Piece)>, Error> {
         let (path, start) = (&checkpoint.path, checkpoint.segments_at);
         let bytes = self
@@ -197,7 +197,7 @@ impl Checkpoints {
     }
 }
 
-/// The drop, the number that its attempt began at, and the digest of a checkpoint at this path below the output.
+/// Parses the path of a checkpoint below the output: its drop, `began` and digest.
 pub(super) fn parse(relative: &str) -> Option<(&str, u64, &str)> {
     let (drop, name) = relative
         .strip_prefix(CHECKPOINTS)?
@@ -217,7 +217,7 @@ impl Output {
     /// Reads all intact checkpoints of a drop.
     ///
     /// # Errors
-    /// The store's, or [`Error::Link`].
+    /// The store's errors, or [`Error::Link`].
     pub async fn checkpoints(&self, drop: &str) -> Result<Vec<Checkpoint>, Error> {
         let listed = self.list_of_drop(drop).await?;
         Ok(self.heads(listed).await)
@@ -276,7 +276,7 @@ impl Output {
     /// Reads the rows of a part from a checkpoint.
     ///
     /// # Errors
-    /// The store's, or [`Error::Checkpoint`].
+    /// The store's errors, or [`Error::Checkpoint`].
     pub async fn read_stored(&self, stored: &StoredPart) -> Result<CompressedPieces, Error> {
         let bytes = self.get(&stored.path, stored.start..stored.end).await?;
         if XxHash3_64::oneshot(&bytes) != stored.xxh3 {

@@ -24,11 +24,11 @@ impl ListedCheckpoints {
 }
 
 impl Checkpoints {
-    /// Removes the checkpoints of drops that were committed since, and the job's own of drops that the catalog no longer
-    /// has. `there` tells the drops of the catalog, as it was listed after the checkpoints were.
+    /// Removes checkpoints of committed drops. Also removes this job's checkpoints of drops that left the catalog. `there`
+    /// says whether a drop is in the catalog. The catalog must be listed after the checkpoints.
     ///
     /// # Errors
-    /// The store's, or [`Error::Link`].
+    /// The store's errors, or [`Error::Link`].
     pub async fn sweep(
         &self,
         listed: ListedCheckpoints,
@@ -54,17 +54,17 @@ impl Output {
     /// Lists all checkpoints.
     ///
     /// # Errors
-    /// The store's, or [`Error::Link`].
+    /// The store's errors, or [`Error::Link`].
     pub async fn list_checkpoints(&self) -> Result<ListedCheckpoints, Error> {
         self.location.check_no_link(CHECKPOINTS).await?;
         let listed = self.list(CHECKPOINTS).await?;
         Ok(ListedCheckpoints(listed))
     }
 
-    /// Removes the checkpoints of attempts at a drop that began before its entry `sequence`: they are of no use any more.
+    /// Removes the checkpoints of a drop that are useless after its entry `sequence`: those whose `began` is not above it.
     ///
     /// # Errors
-    /// The store's, or [`Error::Link`].
+    /// The store's errors, or [`Error::Link`].
     pub async fn clear_checkpoints(&self, drop: &str, sequence: u64) -> Result<(), Error> {
         let folder = paths::checkpoints_of(drop);
         self.location.check_no_link(&folder).await?;
@@ -88,7 +88,7 @@ impl Output {
         }
         self.delete(paths).await?;
         if let Some(output) = &self.location.folder {
-            // An empty folder is a matter of looks: where it cannot be removed, it stays.
+            // An empty folder that stays is harmless.
             for folder in &folders {
                 let _ = tokio::fs::remove_dir(output.join(folder)).await;
             }

@@ -20,6 +20,7 @@ mod columns;
 mod convert;
 mod cutout;
 mod cutout_fault;
+mod embeddings;
 mod error;
 mod fluxes;
 pub(crate) mod kept;
@@ -44,6 +45,7 @@ pub use bands::{BandError, check_bands};
 pub use columns::{ColumnNameError, ColumnNames, mag as mag_column};
 pub use cutout::{Cutouts, FLUX_MAX_NMGY};
 pub use cutout_fault::CutoutFault;
+pub use embeddings::{EmbeddingFault, Embeddings};
 pub use error::SchemaError;
 pub(crate) use error::quoted;
 pub use kept::KeptTypes;
@@ -116,6 +118,8 @@ pub struct Galaxies {
     pub reference_mag: Option<Float32Array>,
     /// The cutouts, or `None` if the file has no cutouts or they are not read.
     pub cutouts: Option<Cutouts>,
+    /// The embeddings, or `None` if the file has none or they are not read.
+    pub embeddings: Option<Embeddings>,
     /// Spectroscopic redshift.
     pub z_spec: Float32Array,
     /// Whether the row withdraws its object. Never null.

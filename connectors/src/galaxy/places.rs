@@ -14,6 +14,7 @@ pub(super) struct Places {
     pub(super) dec: Option<usize>,
     pub(super) cutout: Option<usize>,
     pub(super) mags: MagPlaces,
+    pub(super) embedding: Option<usize>,
     pub(super) z_spec: Option<usize>,
     pub(super) deleted: Option<usize>,
 }
@@ -31,6 +32,7 @@ impl Places {
             dec: place(columns::DEC)?,
             cutout: typed(columns::CUTOUT)?,
             mags: MagPlaces::find(schema, request)?,
+            embedding: typed(columns::EMBEDDING)?,
             z_spec: place(columns::Z_SPEC)?,
             deleted: place(columns::DELETED)?,
         })
@@ -38,8 +40,12 @@ impl Places {
 
     pub(super) fn kind(&self, request: &Request) -> FileKind {
         let has_place = self.ra.is_some() && self.dec.is_some();
-        let has_mags = self.mags.would_be_complete();
-        let predicts_without_cutout = request.cutouts.is_none() && has_mags && has_place;
+        // What a model uses if it uses no cutouts.
+        let has_inputs = match request.embedding_width {
+            Some(_) => self.embedding.is_some(),
+            None => self.mags.would_be_complete(),
+        };
+        let predicts_without_cutout = request.cutouts.is_none() && has_inputs && has_place;
         match (self.cutout, self.z_spec) {
             (None, Some(_)) if !predicts_without_cutout => FileKind::SpecZ,
             _ => FileKind::Galaxies,
@@ -61,6 +67,9 @@ impl Places {
         need(columns::DEC, self.dec);
         if request.cutouts.is_some() {
             need(columns::CUTOUT, self.cutout);
+        }
+        if request.embedding_width.is_some() {
+            need(columns::EMBEDDING, self.embedding);
         }
         if request.mags.required {
             missing.extend(self.mags.missing(request));
@@ -87,6 +96,9 @@ impl Places {
         Places {
             cutout: self.cutout.filter(|_| request.cutouts.is_some()),
             mags: self.mags.wanted(),
+            embedding: self
+                .embedding
+                .filter(|_| request.embedding_width.is_some()),
             ..self
         }
     }
@@ -98,10 +110,11 @@ impl Places {
             dec,
             cutout,
             mags,
+            embedding,
             z_spec,
             deleted,
         } = self;
-        let others = [object_id, ra, dec, cutout, z_spec, deleted];
+        let others = [object_id, ra, dec, cutout, embedding, z_spec, deleted];
         others.into_iter().copied().flatten().chain(mags.all())
     }
 }

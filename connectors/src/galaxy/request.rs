@@ -16,6 +16,8 @@ pub struct Request {
     pub cutouts: Option<CutoutRequest>,
     /// The magnitudes that the model knows.
     pub mags: MagRequest,
+    /// The number of values of the embeddings that the model uses, or `None` if it uses none. Then they are not read.
+    pub embedding_width: Option<usize>,
 }
 
 /// The cutouts that a model uses, and how they lie in the catalog's cutouts.

@@ -9,7 +9,7 @@ use super::{
     Door,
     model_column::{ModelColumn, Z_PHOT},
 };
-use crate::galaxy::{CutoutFault, FLUX_MAX_NMGY};
+use crate::galaxy::{CutoutFault, EmbeddingFault, FLUX_MAX_NMGY};
 
 /// The reason why a row is rejected. Displayed, it is the text in `rejects/`.
 /// ```
@@ -109,12 +109,9 @@ pub enum RejectReason {
     /// The file has no embeddings, and the model needs them.
     #[error("the file has no embeddings")]
     NoEmbeddings,
-    /// The row has no embedding.
-    #[error("embedding is null")]
-    EmbeddingNull,
-    /// A value of the row's embedding is NaN or infinite, or null.
-    #[error("embedding has a value that is not finite")]
-    EmbeddingNotFinite,
+    /// The row has no embedding that the model can take.
+    #[error("{0}")]
+    EmbeddingFaulty(EmbeddingFault),
     /// A value of another column that the model gives cannot be stored.
     #[error("the model gives a value of {value} in {column}, which cannot be stored")]
     ValueNotStored {

@@ -124,18 +124,16 @@ pub(crate) enum TrainCommand {
 pub(crate) enum ModelCommand {
     /// Print what a model is: architecture, tensors, parameters, id
     Inspect {
-        /// The model's directory; `bundled` is the one that comes along
-        #[arg(value_parser = LocalPath)]
-        dir: PathBuf,
+        /// The model's directory, a path or a URL; `bundled` is the one that comes along
+        dir: String,
         /// Print one JSON object
         #[arg(long)]
         json: bool,
     },
     /// Load a model and predict a few made-up galaxies with it
     Check {
-        /// The model's directory; `bundled` is the one that comes along
-        #[arg(value_parser = LocalPath)]
-        dir: PathBuf,
+        /// The model's directory, a path or a URL; `bundled` is the one that comes along
+        dir: String,
         /// Where it runs
         #[arg(long, default_value = "auto")]
         device: DeviceChoice,

@@ -1,5 +1,6 @@
 //! What ends a command, and the exit code it ends with.
 use connectors::drop_writer::WriteError;
+use hubbleflow::SettingsError;
 use import::ImportError;
 use sample::SampleError;
 
@@ -73,6 +74,12 @@ impl From<connectors::Error> for Error {
 
 impl From<models::Error> for Error {
     fn from(error: models::Error) -> Self {
+        Self::Hubbleflow(error.into())
+    }
+}
+
+impl From<SettingsError> for Error {
+    fn from(error: SettingsError) -> Self {
         Self::Hubbleflow(error.into())
     }
 }

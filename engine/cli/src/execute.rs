@@ -42,7 +42,7 @@ pub(crate) fn execute(command: Command) -> Result<u8, Error> {
         Command::Report(args) => runtime.block_on(commands::report(&args, &options)),
         Command::Sample(args) => runtime.block_on(commands::sample(&args, &options)),
         Command::Import(command) => runtime.block_on(import(command, &options)),
-        Command::Model(command) => commands::model(command),
+        Command::Model(command) => runtime.block_on(commands::model(command, &options)),
         Command::Train(command) => runtime.block_on(commands::train(command, &options)),
         Command::Bench(command) => bench(command, &options, &runtime),
         Command::Demo(args) => demo(&args, &runtime),

@@ -3,7 +3,7 @@ use std::path::Path;
 
 use connectors::text::read_text;
 
-use crate::Error;
+use crate::SettingsError;
 
 /// Upper bound on the size of a hosts file.
 const HOSTS_BYTES_MAX: u64 = 1 << 20;
@@ -11,18 +11,22 @@ const HOSTS_BYTES_MAX: u64 = 1 << 20;
 /// Reads the addresses in a hosts file.
 ///
 /// # Errors
-/// [`Error::Usage`] for a file that cannot be read, or a line that is not an address of its own.
-pub fn read_hosts(file: &Path) -> Result<Vec<String>, Error> {
-    let text = read_text(file, HOSTS_BYTES_MAX)
-        .map_err(|error| Error::Usage(format!("--hosts {}: {error}", file.display())))?;
+/// [`SettingsError`] for a file that cannot be read, or a line that is not an address of its own.
+pub fn read_hosts(file: &Path) -> Result<Vec<String>, SettingsError> {
+    let text = read_text(file, HOSTS_BYTES_MAX).map_err(|source| SettingsError::HostsFile {
+        file: file.to_owned(),
+        source,
+    })?;
     let mut hosts: Vec<String> = Vec::new();
     let lines = text.lines().map(str::trim).zip(1..);
     for (line, number) in lines.filter(|(line, _)| !line.is_empty()) {
-        let wrong = |reason: &str| {
-            let file = file.display();
-            Err(Error::Usage(format!(
-                "{file}, line {number}: {line:?} {reason}"
-            )))
+        let wrong = |reason| {
+            Err(SettingsError::HostsLine {
+                file: file.to_owned(),
+                number,
+                line: line.to_owned(),
+                reason,
+            })
         };
         let port = line
             .rsplit_once(':')
@@ -47,7 +51,7 @@ mod tests {
     fn a_hosts_file_without_an_end_is_a_usage_error() {
         for file in ["/dev/zero", "/no/such/file", "/"] {
             let error = read_hosts(Path::new(file)).unwrap_err();
-            assert!(matches!(error, Error::Usage(_)), "{error}");
+            assert!(matches!(error, SettingsError::HostsLine { .. }), "{error}");
         }
     }
 }

@@ -18,7 +18,7 @@ use timely::communication::{
     allocator::{ProcessBuilder, zero_copy::initialize::initialize_networking_from_sockets},
 };
 
-use crate::{Error, Observer, clock::clock};
+use crate::{Error, Observer, SettingsError, clock::clock};
 use greeting::{
     Greeting, agree, connect, greet, hear, is_connected, prepare, settle, tell_greeting,
 };
@@ -71,8 +71,8 @@ impl Cluster {
     /// A cluster whose processes have this many workers each.
     ///
     /// # Errors
-    /// [`Error::Usage`] if the numbers do not fit.
-    pub fn new(settings: Option<&ClusterSettings>, workers: usize) -> Result<Self, Error> {
+    /// [`SettingsError`] if the numbers do not fit.
+    pub fn new(settings: Option<&ClusterSettings>, workers: usize) -> Result<Self, SettingsError> {
         let Some(ClusterSettings { hosts, process }) = settings else {
             return Ok(Self {
                 hosts: vec!["localhost:0".to_owned()],
@@ -82,14 +82,14 @@ impl Cluster {
         };
         let (processes, process) = (hosts.len(), *process);
         if process >= processes {
-            return Err(Error::Usage(format!(
-                "--process {process} of {processes} processes; give each process a number below their count"
-            )));
+            return Err(SettingsError::Process { process, processes });
         }
         if processes.saturating_mul(workers) > WORKERS_MAX {
-            return Err(Error::Usage(format!(
-                "--processes {processes} of --workers {workers} each are more than {WORKERS_MAX} workers; take fewer of either"
-            )));
+            return Err(SettingsError::ClusterWorkers {
+                processes,
+                workers,
+                max: WORKERS_MAX,
+            });
         }
         Ok(Self {
             hosts: hosts.clone(),

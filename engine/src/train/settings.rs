@@ -10,7 +10,7 @@ use models::{
 };
 
 use super::interval::Interval;
-use crate::{Error, RowSettings};
+use crate::{RowSettings, SettingsError};
 
 /// What every training has.
 #[derive(Clone, Debug)]
@@ -158,9 +158,11 @@ impl TrainSettings {
     }
 
     /// The network's configuration, with inputs as they come.
-    pub(super) fn config(&self) -> Result<Config, Error> {
+    pub(super) fn config(&self) -> Result<Config, SettingsError> {
         let preset = &self.preset;
-        let unknown = || Error::Usage(format!("there is no preset {preset}"));
+        let unknown = || SettingsError::Preset {
+            preset: preset.clone(),
+        };
         let mut config = Config::preset(preset).ok_or_else(unknown)?;
         config.encoder.depth = self.depth.unwrap_or(config.encoder.depth);
         config = config.shaped(&self.shape());

@@ -22,7 +22,7 @@ use super::{
     rows::CatalogRows,
     settings::{EncoderStart, FinetuneSettings, PretrainSettings, TrainSettings},
 };
-use crate::{Error, StoreOptions, clock::clock, settings::cores};
+use crate::{Error, SettingsError, StoreOptions, clock::clock, settings::cores};
 
 /// How often a log is told of steps.
 const TELL_EVERY: Duration = Duration::from_secs(5);
@@ -50,7 +50,7 @@ pub struct Report {
 /// Pretrains an encoder.
 ///
 /// # Errors
-/// The store's, the model's; [`Error::Usage`] if settings contradict each other.
+/// The store's, the model's; [`Error::Settings`] if settings contradict each other.
 pub async fn pretrain(
     settings: &PretrainSettings,
     options: &StoreOptions,
@@ -58,13 +58,11 @@ pub async fn pretrain(
 ) -> Result<Report, Error> {
     let train = &settings.train;
     if !(settings.masked > 0.0 && settings.masked < 1.0) {
-        return Err(Error::Usage(format!(
-            "--masked {} is not between 0 and 1",
-            settings.masked
-        )));
+        let masked = settings.masked;
+        return Err(SettingsError::Masked { masked }.into());
     }
     let mut config = train.config()?.pretraining();
-    config.validate().map_err(Error::Usage)?;
+    config.validate().map_err(network)?;
     let run = TrainingRun::prepare(train, observer)?;
     let parts = [settings.training, settings.validation];
     let rows = read(&run, &config, parts, options, false).await?;
@@ -85,7 +83,7 @@ pub async fn pretrain(
 /// Fine-tunes a network, or trains it from nothing.
 ///
 /// # Errors
-/// The store's, the model's; [`Error::Usage`] if settings contradict each other.
+/// The store's, the model's; [`Error::Settings`] if settings contradict each other.
 pub async fn finetune(
     settings: &FinetuneSettings,
     options: &StoreOptions,
@@ -160,7 +158,7 @@ impl Beginning {
         let mut config = settings.train.config()?;
         config.branches.clone_from(&settings.branches);
         let Some(dir) = &settings.pretrained else {
-            config.validate().map_err(Error::Usage)?;
+            config.validate().map_err(network)?;
             // An encoder may be random and frozen: pretraining is compared with it.
             return Ok(Self {
                 config,
@@ -178,7 +176,7 @@ impl Beginning {
             mags: shape.mags.clone(),
             cutout_px: Some(of.cutout_px),
         });
-        config.validate().map_err(Error::Usage)?;
+        config.validate().map_err(network)?;
         Ok(Self {
             config,
             weights: Some(trunk),
@@ -188,34 +186,29 @@ impl Beginning {
 }
 
 /// Refuses another shape than that of the cutouts that an encoder was pretrained on.
-fn check_shape(shape: &Shape, pretrained: &Config) -> Result<(), Error> {
+fn check_shape(shape: &Shape, pretrained: &Config) -> Result<(), SettingsError> {
     let (bands, px) = (&pretrained.bands, pretrained.cutout_px);
     if let Some(asked) = shape.bands.as_ref().filter(|asked| *asked != bands) {
         let [asked, bands] = [asked, bands].map(|bands| bands.join(","));
-        return Err(Error::Usage(format!(
-            "--model-bands {asked}: the encoder in --pretrained takes {bands}; leave --model-bands out, or pretrain another"
-        )));
+        return Err(SettingsError::PretrainedBands { asked, bands });
     }
     match shape.cutout_px {
-        Some(asked) if asked != px => Err(Error::Usage(format!(
-            "--px {asked}: the encoder in --pretrained takes {px}; leave --px out, or pretrain another"
-        ))),
+        Some(asked) if asked != px => Err(SettingsError::PretrainedPx { asked, px }),
         _ => Ok(()),
     }
 }
 
+/// The error for a network that breaks this rule.
+fn network(reason: String) -> SettingsError {
+    SettingsError::Network { reason }
+}
+
 /// Refuses what contradicts itself.
-fn check(settings: &FinetuneSettings) -> Result<(), Error> {
+fn check(settings: &FinetuneSettings) -> Result<(), SettingsError> {
     let begins = settings.pretrained.is_some() || settings.from.is_some();
     match settings.encoder {
-        Some(EncoderStart::Tuned) if !begins => Err(Error::Usage(
-            "--encoder tuned needs --pretrained DIR, the encoder to begin with, or --from MODEL"
-                .to_owned(),
-        )),
-        Some(EncoderStart::Scratch) if begins => Err(Error::Usage(
-            "--encoder scratch begins with random weights: leave --pretrained and --from out"
-                .to_owned(),
-        )),
+        Some(EncoderStart::Tuned) if !begins => Err(SettingsError::NoEncoder),
+        Some(EncoderStart::Scratch) if begins => Err(SettingsError::EncoderGiven),
         _ => Ok(()),
     }
 }
@@ -281,10 +274,8 @@ impl<'a> TrainingRun<'a> {
             log: settings.out.join("log.jsonl"),
         };
         if settings.out.join(WEIGHTS_FILE).exists() && !run.state.exists() {
-            return Err(Error::Usage(format!(
-                "{}: holds a model whose training is over; choose another --out",
-                settings.out.display()
-            )));
+            let out = settings.out.clone();
+            return Err(SettingsError::TrainingOver { out }.into());
         }
         models::train::threads(settings.threads.unwrap_or_else(cores));
         Ok(run)

@@ -16,8 +16,8 @@ use crate::{
 /// How often a worker looks whether it is time to store results.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 
-/// Bundles results. A bundle is full when it is time for a checkpoint, when it weighs too much, when the process is about
-/// to leave, or when its drop is complete: then it is not stored.
+/// Collects results into bundles. A bundle is closed and stored when the interval is over, when it exceeds its share of
+/// memory, or when the process is about to leave. The last bundle of a complete drop is not stored.
 pub(super) fn collect<'s>(
     predictions: Flow<'s, Predictions>,
     checkpointer: &Checkpointer,
@@ -57,7 +57,7 @@ pub(super) fn collect<'s>(
                 };
                 output.session(&capability).give(rest);
             }
-            // A worker that waits for a long batch looks at the clock too.
+            // Wake up regularly: a checkpoint may be due while no results come.
             if !drops.is_empty() && now >= look_at {
                 look_at = now + LOOK_EVERY;
                 activator.activate_after(LOOK_EVERY);
@@ -78,13 +78,13 @@ struct DropResults {
     drop: String,
     attempt: String,
     parts: u32,
-    /// Splits that are predicted to their end.
+    /// Splits whose chunks have all come.
     whole: Vec<SplitResult>,
-    /// Splits that are not.
+    /// Splits with chunks still to come.
     open: BTreeMap<u64, OpenSplit>,
     whole_bytes: u64,
     open_bytes: u64,
-    /// When the first of the whole splits came.
+    /// When the first split in `whole` was completed.
     since: Duration,
     ended: u64,
     tally: Tally,
@@ -99,7 +99,7 @@ struct OpenSplit {
 }
 
 impl DropResults {
-    /// Takes results in. Returns a bundle that need not be stored: its results are stored already, or its split has failed.
+    /// Adds results. Returns a bundle that is passed on as it is: its results are stored already, or its split has failed.
     fn take(&mut self, predictions: Predictions, now: Duration) -> Option<Collected> {
         let bundle = match predictions {
             Predictions::Chunk(chunk) => return self.take_chunk(chunk, now),
@@ -188,7 +188,7 @@ impl DropResults {
         if self.open_bytes <= limit {
             return None;
         }
-        // A split of many chunks is stored in pieces, which nobody can adopt.
+        // A split that is too large is stored before it is complete. These rows cannot be adopted.
         for open in self.open.values_mut() {
             open.is_whole = false;
             self.whole.push(SplitResult {

@@ -1,4 +1,4 @@
-//! Holds bundles until their drop is complete. As many as fit stay in memory.
+//! Keeps bundles until their drop is complete, in memory as far as they fit.
 use std::collections::BTreeMap;
 
 use timely::dataflow::{
@@ -24,7 +24,7 @@ pub(super) fn hold<'s>(kept: Flow<'s, Kept>, checkpointer: &Checkpointer) -> Flo
                     held.kept.push(kept);
                 }
             });
-            // A quarter of the bound is for what is collected.
+            // `collect` uses a quarter of the bound.
             for (_, held) in drops.values_mut() {
                 let share = share(held_bytes, held.parts(), workers);
                 while held.bytes > share / 4 * 3 && held.put_away() {}
@@ -64,8 +64,8 @@ impl Held {
         self.kept.last().map_or(1, |kept| kept.bundle.parts)
     }
 
-    /// Lets go of the rows of a bundle, which its checkpoint holds. A bundle that could not be stored fails the drop.
-    /// Returns false if all rows that are left are to stay.
+    /// Frees the rows of the largest bundle that is stored. If there is none, frees a bundle that could not be stored, which
+    /// fails the drop. Returns false if nothing can be freed.
     fn put_away(&mut self) -> bool {
         let may_go = |kept: &&mut Kept| {
             !kept.bundle.results.is_empty()

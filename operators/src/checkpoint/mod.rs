@@ -5,7 +5,8 @@
 //!                bundles    one      in memory, or in the checkpoint alone
 //! ```
 //! A worker stores its results from time to time, so that a crash loses seconds. The results stay in memory
-//! until their drop is complete, unless they weigh too much: then the checkpoint is read again when the part is written.
+//! until their drop is complete. If they exceed their share of memory, they are freed, and the writer reads them back from
+//! the checkpoint.
 mod collect;
 mod hold;
 mod store;
@@ -82,8 +83,8 @@ impl<'s> Checkpoint<'s> for Flow<'s, Predictions> {
     }
 }
 
-/// Upper bound on the results of one drop that one of `workers` workers keeps in memory. They all go to the workers that
-/// write the parts of the drop, when the drop is complete: those should not get more than they could keep.
+/// Upper bound on the results of one drop that one of `workers` workers keeps in memory. When the drop is complete, the
+/// workers that write its parts receive all of them. If they are few, the bound is lower, so that the results fit there.
 fn share(held_bytes: u64, parts: u32, workers: usize) -> u64 {
     let workers = workers.max(1) as u64;
     held_bytes / workers * u64::from(parts).clamp(1, workers)

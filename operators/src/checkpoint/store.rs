@@ -10,17 +10,17 @@ use crate::{
     predictions::Bundle,
 };
 
-/// Bundles of a worker that are stored at once.
+/// Upper bound on the bundles that a worker stores concurrently.
 const STORED_AT_ONCE: usize = 2;
 
-/// A bundle, stored unless that is not needed.
+/// A bundle after the step that stores.
 pub(super) struct Kept {
     pub bundle: Bundle,
-    /// Why the bundle was to be stored and is not.
+    /// Why the bundle could not be stored.
     pub error: Option<String>,
 }
 
-/// Stores the bundles that are to be stored. A bundle that cannot be stored is passed on.
+/// Stores bundles that are marked `to_store`. If that fails, the bundle is passed on with the error.
 pub(super) fn store<'s>(
     bundles: Flow<'s, Collected>,
     checkpointer: &Checkpointer,

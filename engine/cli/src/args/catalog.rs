@@ -47,6 +47,10 @@ pub struct CatalogArgs {
     /// Carry a column of the catalog through to the predictions (may be given several times)
     #[arg(long, value_name = "COLUMN")]
     pub keep: Vec<String>,
+    /// Write the model's embeddings too, to OUT/embeddings, which is a catalog. A model that gives nothing else writes them
+    /// anyway
+    #[arg(long)]
+    pub embeddings: bool,
     /// Take only the first N rows: a first try, which the next run without a limit replaces
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub limit: Option<u64>,
@@ -71,6 +75,7 @@ impl CatalogArgs {
             drops: self.drop.clone(),
             drop_by: self.drop_by.into(),
             keep: self.keep.clone(),
+            embeddings: self.embeddings,
             limit_rows: self.limit,
             again: self.again,
             split_bytes: self.split_bytes.0,

@@ -1,6 +1,10 @@
 //! `hubbleflow model`: looks at a model, or makes one.
 use std::path::Path;
 
+use hubbleflow::{
+    StoreOptions,
+    model::{ModelDirectory, model_directory},
+};
 use models::{
     Config, Precision,
     config::{ASTROCLIP, AstroClipConfig, Shape},
@@ -13,10 +17,11 @@ use crate::{
 };
 
 /// `hubbleflow model`
-pub(crate) fn model(command: ModelCommand) -> Result<u8, Error> {
+pub(crate) async fn model(command: ModelCommand, options: &StoreOptions) -> Result<u8, Error> {
     match command {
         ModelCommand::Inspect { dir, json } => {
-            show(json, &models::inspect(&bundled::resolve(dir)?)?)?
+            let dir = directory(&dir, options).await?;
+            show(json, &models::inspect(&dir.path)?)?;
         }
         ModelCommand::Check {
             dir,
@@ -24,9 +29,9 @@ pub(crate) fn model(command: ModelCommand) -> Result<u8, Error> {
             precision,
         } => {
             let device = device.resolve(0)?;
-            let dir = bundled::resolve(dir)?;
-            let precision = models::precision(&dir, precision, Precision::fastest(device))?;
-            let checked = models::check(&dir, device, precision)?;
+            let dir = directory(&dir, options).await?;
+            let precision = models::precision(&dir.path, precision, Precision::fastest(device))?;
+            let checked = models::check(&dir.path, device, precision)?;
             print(&checked)?;
             if !checked.finite {
                 return Ok(1);
@@ -54,6 +59,11 @@ pub(crate) fn model(command: ModelCommand) -> Result<u8, Error> {
         }
     }
     Ok(0)
+}
+
+/// Finds the directory of a model that a user named.
+async fn directory(name: &str, options: &StoreOptions) -> Result<ModelDirectory, Error> {
+    Ok(model_directory(&bundled::resolve_url(name)?, options).await?)
 }
 
 /// Writes a model with initial weights.

@@ -1,0 +1,234 @@
+//! Settings that cannot be used as they are.
+use std::path::PathBuf;
+
+use connectors::galaxy::{BandError, ColumnNameError, SchemaError};
+
+use crate::units::HumanBytes;
+
+/// A setting that cannot be used, or settings that contradict each other: a usage error. Messages name settings as the
+/// command line does.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SettingsError {
+    /// A job was built without a model.
+    #[error("a job needs a model: a directory (`model`) or one of your own (`own_model`)")]
+    NoModel,
+    /// A pair of column names is malformed, or names an unknown column.
+    #[error(transparent)]
+    ColumnNames(#[from] ColumnNameError),
+    /// The bands that a model names cannot be used.
+    #[error("model {model}: {source}")]
+    ModelBands {
+        /// The name of the model.
+        model: String,
+        /// What is wrong with them.
+        source: BandError,
+    },
+    /// The catalog's cutouts have no bands for the model.
+    #[error("--bands {bands}, model {model}: {source}")]
+    CatalogBands {
+        /// The bands of the catalog.
+        bands: String,
+        /// The name of the model.
+        model: String,
+        /// What is wrong with them.
+        source: BandError,
+    },
+    /// A model predicts from magnitudes and names none.
+    #[error("model {model}: it predicts from magnitudes, and names no band of them")]
+    NoMagBands {
+        /// The name of the model.
+        model: String,
+    },
+    /// A zero point that is not a number.
+    #[error(
+        "--flux-zero-point {zero_point} is no magnitude; write 22.5 for nanomaggies, 31.4 for nJy"
+    )]
+    FluxZeroPoint {
+        /// The zero point.
+        zero_point: f64,
+    },
+    /// Embeddings are asked for, and the model gives none.
+    #[error("--embeddings: model {model} gives none, only {given}")]
+    NoEmbedding {
+        /// The name of the model.
+        model: String,
+        /// What it gives.
+        given: String,
+    },
+    /// A network that cannot be.
+    #[error("{reason}")]
+    Network {
+        /// Which rule of networks is broken.
+        reason: String,
+    },
+    /// A column cannot be kept.
+    #[error(transparent)]
+    Kept(#[from] SchemaError),
+    /// The catalog and the output lie in each other.
+    #[error(
+        "catalog {catalog} and output {out}: one lies in the other, so predictions would be read as galaxies; choose an --out outside the catalog"
+    )]
+    OutputInCatalog {
+        /// The URL of the catalog.
+        catalog: String,
+        /// The URL of the output.
+        out: String,
+    },
+    /// Splits of no size.
+    #[error("--split-bytes is 0; 25MB is a good size")]
+    NoSplitBytes,
+    /// No magnitude lies between the bounds.
+    #[error("--mag-min {min} is not below --mag-max {max}")]
+    MagBounds {
+        /// The lower bound.
+        min: f32,
+        /// The upper bound.
+        max: f32,
+    },
+    /// A redshift of -1 or less does not exist: 1 + z is a ratio of wavelengths.
+    #[error("--z-spec-min {min} is not above -1: there is no such redshift")]
+    ZSpecMin {
+        /// The lower bound.
+        min: f32,
+    },
+    /// No redshift lies between the bounds.
+    #[error(
+        "--z-spec-min {min} and --z-spec-max {max}: the first must be below the second, and both must be numbers"
+    )]
+    ZSpecBounds {
+        /// The lower bound.
+        min: f32,
+        /// The upper bound.
+        max: f32,
+    },
+    /// The memory does not hold four splits.
+    #[error(
+        "--memory {} is less than four splits of --split-bytes {}; raise the one or lower the other",
+        HumanBytes(*memory_bytes), HumanBytes(*split_bytes)
+    )]
+    Memory {
+        /// The bound on memory.
+        memory_bytes: u64,
+        /// The size of a split.
+        split_bytes: u64,
+    },
+    /// A batch of no size, or too large.
+    #[error("a batch of {batch} galaxies; a model takes 1 to {max} at a time")]
+    Batch {
+        /// The number of galaxies.
+        batch: u32,
+        /// Upper bound.
+        max: u32,
+    },
+    /// No workers, or too many in a process.
+    #[error("--workers {workers}; a process has 1 to {max} workers")]
+    Workers {
+        /// The number of workers.
+        workers: u32,
+        /// Upper bound.
+        max: u32,
+    },
+    /// Too many workers in a cluster.
+    #[error(
+        "--processes {processes} of --workers {workers} each are more than {max} workers; take fewer of either"
+    )]
+    ClusterWorkers {
+        /// The number of processes.
+        processes: usize,
+        /// The number of workers of a process.
+        workers: usize,
+        /// Upper bound.
+        max: usize,
+    },
+    /// A process's number is not below the number of processes.
+    #[error(
+        "--process {process} of {processes} processes; give each process a number below their count"
+    )]
+    Process {
+        /// The process's number.
+        process: usize,
+        /// The number of processes.
+        processes: usize,
+    },
+    /// A hosts file cannot be read.
+    #[error("--hosts {}: {source}", file.display())]
+    HostsFile {
+        /// The file.
+        file: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// A line of a hosts file is not an address of its own.
+    #[error("{}, line {number}: {line:?} {reason}", file.display())]
+    HostsLine {
+        /// The file.
+        file: PathBuf,
+        /// The line's number, from 1.
+        number: usize,
+        /// The line.
+        line: String,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+    /// The place of an export lies in the output, or the reverse.
+    #[error(
+        "{to} and the output {out} lie in each other, so one would be read as the other; choose another --to"
+    )]
+    ExportInOutput {
+        /// The URL of the export.
+        to: String,
+        /// The URL of the output.
+        out: String,
+    },
+    /// The place of an export holds something.
+    #[error("{to} is not empty; an export goes to a place of its own")]
+    ExportNotEmpty {
+        /// The URL of the export.
+        to: String,
+    },
+    /// A preset of this name does not exist.
+    #[error("there is no preset {preset}")]
+    Preset {
+        /// The name.
+        preset: String,
+    },
+    /// The share of masked patches is not between 0 and 1.
+    #[error("--masked {masked} is not between 0 and 1")]
+    Masked {
+        /// The share.
+        masked: f64,
+    },
+    /// An encoder that was pretrained on cutouts of other bands.
+    #[error(
+        "--model-bands {asked}: the encoder in --pretrained takes {bands}; leave --model-bands out, or pretrain another"
+    )]
+    PretrainedBands {
+        /// The bands that were asked for.
+        asked: String,
+        /// The bands of the encoder.
+        bands: String,
+    },
+    /// An encoder that was pretrained on cutouts of another size.
+    #[error(
+        "--px {asked}: the encoder in --pretrained takes {px}; leave --px out, or pretrain another"
+    )]
+    PretrainedPx {
+        /// The size that was asked for, in pixels.
+        asked: usize,
+        /// The size of the encoder, in pixels.
+        px: usize,
+    },
+    /// An encoder is to be tuned, and there is none to begin with.
+    #[error("--encoder tuned needs --pretrained DIR, the encoder to begin with, or --from MODEL")]
+    NoEncoder,
+    /// An encoder is to begin with random weights, and one was given.
+    #[error("--encoder scratch begins with random weights: leave --pretrained and --from out")]
+    EncoderGiven,
+    /// A training's folder holds a model.
+    #[error("{}: holds a model whose training is over; choose another --out", out.display())]
+    TrainingOver {
+        /// The folder.
+        out: PathBuf,
+    },
+}
