@@ -278,7 +278,6 @@ impl JobSettings {
     }
 }
 
-
 /// The cores of this machine that this process may use.
 pub fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)

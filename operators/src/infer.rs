@@ -214,7 +214,8 @@ impl Threads {
         if !shapes.eq(given.iter().map(Tensor::size)) {
             let shapes: Vec<_> = given.iter().map(Tensor::size).collect();
             return Err(Error::Outputs(format!(
-                "the model gave {shapes:?} for {} galaxies", rows.len()
+                "the model gave {shapes:?} for {} galaxies",
+                rows.len()
             )));
         }
         let values = given.iter().map(|tensor| {

@@ -10,7 +10,8 @@ use arrow::{
     datatypes::{DataType, Field},
 };
 use hubbleflow::{
-    CutoutNeeds, Error, Inputs, Job, JobSettings, Model, Needs, PlanSettings, RowSettings, Summary,
+    CutoutNeeds, Error, Inputs, Job, JobSettings, Model, Needs, Output, PlanSettings, RowSettings,
+    Summary,
 };
 use tch::{Kind, Tensor};
 use testkit::{
@@ -41,6 +42,7 @@ impl Telling {
                 }),
                 mags: names(mags),
                 mags_required: !mags.is_empty(),
+                embedding_width: None,
             },
         }
     }
@@ -64,7 +66,7 @@ impl Model for Telling {
     }
 
     /// The sum of the first pixels of the planes and of the magnitudes, each with a weight of its own.
-    fn forward(&self, inputs: &Inputs) -> Result<Tensor, models::Error> {
+    fn forward(&self, inputs: &Inputs, _wanted: &[Output]) -> Result<Vec<Tensor>, models::Error> {
         let pixels = inputs.cutouts.as_ref().map(|cutouts| {
             assert_eq!(cutouts.size()[2..], [PX as i64; 2]);
             cutouts.select(3, 0).select(2, 0)
@@ -74,7 +76,7 @@ impl Model for Telling {
             (of_band * (weights + 1.0)).sum_dim_intlist(1, false, Kind::Float)
         });
         let told: Tensor = told.reduce(|sum, more| sum + more).expect("an input");
-        Ok(told * 1e-3)
+        Ok(vec![told * 1e-3])
     }
 
     fn replica(&self) -> Result<Box<dyn Model>, models::Error> {

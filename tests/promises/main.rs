@@ -15,6 +15,7 @@ mod columns;
 mod conformance;
 mod disk_full;
 mod duplicates;
+mod embeddings;
 mod exactly_once;
 mod export;
 mod faulty_store;

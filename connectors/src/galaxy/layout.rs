@@ -8,7 +8,9 @@ use arrow::datatypes::{DataType, Field, FieldRef, Schema};
 use super::columns::{self, ColumnNames, index_of};
 use super::places::{Places, may_be_pixels};
 use super::reserved::{OBJECT, OF_EMBEDDINGS, PLACE, REFERENCE_MAG, ROW, ROW_GROUP};
-use super::{Cutouts, Embeddings, FileKind, Galaxies, IdKind, Request, SchemaError, convert, kept, tensor};
+use super::{
+    Cutouts, Embeddings, FileKind, Galaxies, IdKind, Request, SchemaError, convert, kept, tensor,
+};
 
 /// Columns of the output that come from the catalog.
 const CARRIED: [&str; 4] = ["object_id", "ra", "dec", "z_spec"];
@@ -189,7 +191,8 @@ impl Layout {
         let open = |((name, array), request)| Cutouts::open(name, array, request);
         let embeddings = self.column(batch, self.places.embedding);
         let embeddings = embeddings.zip(self.request.embedding_width);
-        let embeddings = embeddings.map(|((name, array), width)| Embeddings::open(name, array, width));
+        let embeddings =
+            embeddings.map(|((name, array), width)| Embeddings::open(name, array, width));
         let keep = |place: &Option<usize>| match self.column(batch, *place) {
             Some((_, array)) => Arc::clone(array),
             None => Arc::new(NullArray::new(rows)) as ArrayRef,

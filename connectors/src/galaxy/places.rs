@@ -96,9 +96,7 @@ impl Places {
         Places {
             cutout: self.cutout.filter(|_| request.cutouts.is_some()),
             mags: self.mags.wanted(),
-            embedding: self
-                .embedding
-                .filter(|_| request.embedding_width.is_some()),
+            embedding: self.embedding.filter(|_| request.embedding_width.is_some()),
             ..self
         }
     }

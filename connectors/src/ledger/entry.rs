@@ -116,7 +116,7 @@ impl Entry {
 pub struct RowCounts {
     /// Rows that were read.
     pub read: u64,
-    /// Rows in `photoz/`: predicted or withdrawn.
+    /// Rows in `photoz/` or `embeddings/`, or in both: predicted or withdrawn.
     pub written: u64,
     /// Rows in `specz/`.
     pub learned: u64,

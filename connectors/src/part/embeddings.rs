@@ -30,9 +30,10 @@ pub(super) fn columns(
         columns.collect::<Result<Vec<_>, _>>()
     };
     let mut columns = owns(&["object_id", "ra", "dec", "_healpix_29"])?;
-    columns.extend(long.of_embeddings().map(|(place, name, field)| {
-        (Arc::new(described(name, field)), Source::Long(place))
-    }));
+    columns.extend(
+        long.of_embeddings()
+            .map(|(place, name, field)| (Arc::new(described(name, field)), Source::Long(place))),
+    );
     columns.extend(owns(&["z_spec"])?);
     columns.push(deleted(rows));
     columns.extend(owns(&["model_id", "drop"])?);

@@ -89,7 +89,7 @@ pub fn pieces(chunk: &Chunk, outcomes: Outcomes<'_>, parts: u32) -> Result<Vec<P
     rows.into_iter()
         .map(|((folder, part), rows)| {
             let rows = match folder {
-                Folder::Photoz => photoz_rows(chunk, outcomes, &rows),
+                Folder::Photoz | Folder::Embeddings => predicted_rows(chunk, outcomes, &rows),
                 Folder::SpecZ => specz_rows(galaxies, origin, &rows),
                 Folder::Rejects => rejected_rows(galaxies, origin, outcomes.doors, &rows),
             }?;
@@ -104,7 +104,7 @@ pub fn pieces(chunk: &Chunk, outcomes: Outcomes<'_>, parts: u32) -> Result<Vec<P
         .collect()
 }
 
-fn photoz_rows(
+fn predicted_rows(
     chunk: &Chunk,
     outcomes: Outcomes<'_>,
     rows: &[u32],

@@ -181,7 +181,7 @@ pub fn rows_of(
     let keys = keys(batch)?;
     let z_spec = floats(batch, "z_spec")?;
     let rows: Vec<CommittedRow> = match folder {
-        Folder::Rejects => Vec::new(),
+        Folder::Rejects | Folder::Embeddings => Vec::new(),
         Folder::SpecZ => z_spec.map(|z| CommittedRow::specz(entry, z)).collect(),
         Folder::Photoz => {
             let z_phot = floats(batch, "z_phot")?;

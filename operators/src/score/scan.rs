@@ -108,7 +108,7 @@ fn lock(files: &Mutex<Vec<ToRead>>) -> std::sync::MutexGuard<'_, Vec<ToRead>> {
 fn share(scan: Scan, index: usize, peers: usize) -> Vec<ToRead> {
     let mut files = Vec::new();
     for standing in scan.entries {
-        let of_rows = |file: &CommittedFile| file.folder != Folder::Rejects;
+        let of_rows = |file: &CommittedFile| matches!(file.folder, Folder::Photoz | Folder::SpecZ);
         let mag = standing.reference_band.as_deref().map(mag_column);
         let of_entry = standing.files.into_iter().filter(of_rows);
         files.extend(of_entry.map(|file| ToRead {
