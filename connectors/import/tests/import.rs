@@ -12,6 +12,7 @@ use proptest::prelude::*;
 const DATASET: &[u8] = include_bytes!("data/pytorch-2.11-dataset.pt");
 const MODULE: &[u8] = include_bytes!("data/pytorch-2.11-module.pt");
 const RECORDS: &[u8] = include_bytes!("data/numpy-2.4-records.npz");
+const GRZ: &[u8] = include_bytes!("data/numpy-2.4-grz.npz");
 
 /// Imports bytes as one file and reads the drop if the import succeeds.
 fn import(
@@ -98,6 +99,36 @@ fn a_pytorch_dataset_becomes_a_drop() {
     let ra = rows.column_by_name("ra").unwrap();
     assert_eq!(ra.as_primitive::<Float64Type>().values(), &[0.0; 3]);
     assert!(imported.without_positions);
+}
+
+/// Cutouts and magnitudes of five bands alone were read.
+#[test]
+fn files_may_hold_any_bands() {
+    let of = |bands: &[&str]| ImportSettings {
+        bands: bands.iter().map(|band| (*band).to_owned()).collect(),
+        ..ImportSettings::default()
+    };
+    let rows = import(GRZ, &of(&["g", "r", "z"])).1.unwrap();
+    assert_eq!(floats(&rows, "mag_g"), [18.0, 18.5]);
+    assert_eq!(floats(&rows, "mag_z"), [16.0, 16.5]);
+    assert!(rows.column_by_name("mag_u").is_none());
+    let field = rows.schema().field_with_name("cutout").unwrap().clone();
+    let shape = &field.metadata()["ARROW:extension:metadata"];
+    assert_eq!(shape, r#"{"shape":[3,4,4]}"#);
+    let cutouts = rows.column_by_name("cutout").unwrap().as_fixed_size_list();
+    let pixels = cutouts.values().as_primitive::<Float32Type>().values();
+    let expected: Vec<f32> = (0..96_u8).map(|pixel| f32::from(pixel) / 4.0).collect();
+    assert_eq!(pixels, &expected);
+
+    let refused = |bands: &[&str]| import(GRZ, &of(bands)).0.unwrap_err().to_string();
+    let said = refused(&["u", "g", "r", "i", "z"]);
+    assert!(
+        said.contains("[2, 4, 4, 3]; cutouts in u, g, r, i, z have the shape [n, 5, px, px]")
+            && said.contains("--bands"),
+        "{said}"
+    );
+    assert!(refused(&["g", "r", "g"]).contains("--bands: band g is named twice"));
+    assert!(refused(&[]).contains("--bands: no band is named"));
 }
 
 #[test]
