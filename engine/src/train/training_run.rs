@@ -64,7 +64,7 @@ pub async fn pretrain(
         )));
     }
     let mut config = train.config()?.pretraining();
-    config.validate().map_err(Error::Usage)?;
+    check_network(&config)?;
     let run = TrainingRun::prepare(train, observer)?;
     let parts = [settings.training, settings.validation];
     let rows = read(&run, &config.needs(), parts, options, false).await?;
@@ -160,7 +160,7 @@ impl Beginning {
         let mut config = settings.train.config()?;
         config.branches.clone_from(&settings.branches);
         let Some(dir) = &settings.pretrained else {
-            config.validate().map_err(Error::Usage)?;
+            check_network(&config)?;
             // An encoder may be random and frozen: pretraining is compared with it.
             return Ok(Self {
                 config,
@@ -178,13 +178,19 @@ impl Beginning {
             mags: shape.mags.clone(),
             cutout_px: Some(of.cutout_px),
         });
-        config.validate().map_err(Error::Usage)?;
+        check_network(&config)?;
         Ok(Self {
             config,
             weights: Some(trunk),
             encoder: settings.encoder.unwrap_or(EncoderStart::Frozen),
         })
     }
+}
+
+/// Refuses a network that cannot be, before anything is read for it.
+fn check_network(config: &Config) -> Result<(), Error> {
+    let usage = |reason| Error::Usage(format!("there is no such network: {reason}"));
+    config.validate().map_err(usage)
 }
 
 /// Refuses another shape than that of the cutouts that an encoder was pretrained on.

@@ -43,7 +43,8 @@ pub(crate) fn model(command: ModelCommand) -> Result<u8, Error> {
                 mags,
                 cutout_px: px,
             });
-            config.validate().map_err(Error::Usage)?;
+            let usage = |reason| Error::Usage(format!("there is no such network: {reason}"));
+            config.validate().map_err(usage)?;
             models::init::init(&dir, &config, &seed)?;
             print(format_args!(
                 "{}: an initialised model; it has learned nothing, and its redshifts mean nothing",
