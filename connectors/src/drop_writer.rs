@@ -5,6 +5,7 @@
 //! | cutouts | fixed-shape tensors of float32, BYTE_STREAM_SPLIT, without dictionary and statistics, which are of no use for noise |
 //! | compression | zstd 1 |
 //! | row groups | about 25 MB of cutouts |
+//! | objects | 20,000 rows, and at most about 16 GB of cutouts |
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -20,10 +21,12 @@ use parquet::errors::ParquetError;
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use parquet::schema::types::ColumnPath;
 
-use crate::galaxy::BANDS;
-
-/// The number of rows in a Parquet object.
+/// The number of rows in a Parquet object, unless their cutouts are very large.
 pub const ROWS_PER_PART: u64 = 20_000;
+
+/// Upper bound on the bytes of raw cutouts in a Parquet object. S3 takes an object in at most 10,000 parts, which are
+/// 84 GB at [`UPLOAD_PART_BYTES`].
+const PART_BYTES_MAX: usize = 16_000_000_000;
 
 /// The bytes of raw cutouts in a row group.
 const ROW_GROUP_BYTES: usize = 25_000_000;
@@ -51,48 +54,77 @@ pub enum WriteError {
     Stopped(#[from] tokio::task::JoinError),
 }
 
-/// The number of pixels of a cutout in all bands.
-pub fn cutout_len(side_px: usize) -> usize {
-    BANDS.len() * side_px * side_px
+/// The shape of a cutout, `[band, y, x]`.
+///
+/// ```
+/// use connectors::drop_writer::CutoutShape;
+///
+/// let shape = CutoutShape { bands: 4, side_px: 64 };
+/// assert_eq!(shape.pixels(), 16_384);
+/// assert_eq!(shape.rows_per_group(), 381);
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CutoutShape {
+    /// The number of bands.
+    pub bands: usize,
+    /// The side in pixels.
+    pub side_px: usize,
 }
 
-/// The number of rows in a row group, so that it holds about 25 MB of cutouts.
-pub fn rows_per_group(side_px: usize) -> u64 {
-    let cutout_bytes = cutout_len(side_px) * size_of::<f32>();
-    (ROW_GROUP_BYTES / cutout_bytes).max(1) as u64
-}
+impl CutoutShape {
+    /// The number of pixels in all bands.
+    pub fn pixels(self) -> usize {
+        self.bands * self.side_px * self.side_px
+    }
 
-/// The field of the column of cutouts.
-pub fn cutout_field(side_px: usize, nullable: bool) -> Field {
-    let list = DataType::FixedSizeList(pixel_field(), cutout_len(side_px) as i32);
-    let shape = format!(r#"{{"shape":[{},{side_px},{side_px}]}}"#, BANDS.len());
-    Field::new("cutout", list, nullable).with_metadata(HashMap::from([
-        (
-            "ARROW:extension:name".into(),
-            "arrow.fixed_shape_tensor".into(),
-        ),
-        ("ARROW:extension:metadata".into(), shape),
-        ("unit".into(), "nanomaggy".into()),
-    ]))
+    /// The number of rows in a row group, so that it holds about 25 MB of cutouts.
+    pub fn rows_per_group(self) -> u64 {
+        self.rows_in(ROW_GROUP_BYTES)
+    }
+
+    /// The number of rows in a Parquet object.
+    pub fn rows_per_part(self) -> u64 {
+        self.rows_in(PART_BYTES_MAX).min(ROWS_PER_PART)
+    }
+
+    /// The number of rows whose cutouts fill `bytes`, and at least one row.
+    fn rows_in(self, bytes: usize) -> u64 {
+        (bytes / (self.pixels() * size_of::<f32>())).max(1) as u64
+    }
+
+    /// The field of the column of cutouts.
+    pub fn field(self, nullable: bool) -> Field {
+        let Self { bands, side_px } = self;
+        let shape = format!(r#"{{"shape":[{bands},{side_px},{side_px}]}}"#);
+        let list = DataType::FixedSizeList(pixel_field(), self.pixels() as i32);
+        Field::new("cutout", list, nullable).with_metadata(HashMap::from([
+            (
+                "ARROW:extension:name".into(),
+                "arrow.fixed_shape_tensor".into(),
+            ),
+            ("ARROW:extension:metadata".into(), shape),
+            ("unit".into(), "nanomaggy".into()),
+        ]))
+    }
+
+    /// Makes the column of cutouts from pixels.
+    ///
+    /// # Errors
+    /// If the pixels do not make whole cutouts, or if `nulls` has a different length.
+    pub fn column(
+        self,
+        pixels: Vec<f32>,
+        nulls: Option<NullBuffer>,
+    ) -> Result<FixedSizeListArray, ArrowError> {
+        let pixels = Arc::new(Float32Array::from(pixels));
+        FixedSizeListArray::try_new(pixel_field(), self.pixels() as i32, pixels, nulls)
+    }
 }
 
 /// The field of a column with a unit.
 pub fn unit_field(name: &str, data_type: DataType, unit: &str, nullable: bool) -> Field {
     Field::new(name, data_type, nullable)
         .with_metadata(HashMap::from([("unit".to_owned(), unit.to_owned())]))
-}
-
-/// Makes the column of cutouts from pixels.
-///
-/// # Errors
-/// If the pixels do not make whole cutouts, or if `nulls` has a different length.
-pub fn cutouts(
-    side_px: usize,
-    pixels: Vec<f32>,
-    nulls: Option<NullBuffer>,
-) -> Result<FixedSizeListArray, ArrowError> {
-    let (pixels, len) = (Float32Array::from(pixels), cutout_len(side_px) as i32);
-    FixedSizeListArray::try_new(pixel_field(), len, Arc::new(pixels), nulls)
 }
 
 fn pixel_field() -> Arc<Field> {

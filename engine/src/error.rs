@@ -40,6 +40,20 @@ pub enum Error {
         /// The id of the model of this job.
         model_id: String,
     },
+    /// The output holds predictions with the magnitude in another band. An output has one.
+    #[error(
+        "{out} holds predictions with {committed} (drop {drop}), and this model's have {now}: an output has one reference band, so choose another --out"
+    )]
+    ReferenceBandDiffers {
+        /// The URL of the output.
+        out: String,
+        /// The magnitude of the predictions in it.
+        committed: String,
+        /// A drop of these predictions.
+        drop: String,
+        /// The magnitude of this job's predictions.
+        now: String,
+    },
     /// The output is not as this job needs it.
     #[error("{0}")]
     Output(String),

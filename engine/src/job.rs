@@ -126,6 +126,7 @@ impl Job {
         let writer = Writer {
             output: plan.output.clone(),
             model_id: plan.model_id.clone(),
+            reference_band: plan.reference_band.clone(),
             held_bytes: held_bytes / workers as u64,
             runtime: handle,
             clock,

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use connectors::{
     Catalog, DropListing, Ledger, ListedDrop, Location, Output, StoreOptions,
     checkpoint::{Checkpoints, digest},
-    galaxy::{KeptTypes, Request, check_kept},
-    ledger::Entry,
+    galaxy::{KeptTypes, Request, check_kept, mag_column},
+    ledger::{Entry, REFERENCE_BAND},
 };
 use models::Model;
 use operators::Rules;
@@ -60,6 +60,8 @@ pub struct Plan {
     pub kept_types: KeptTypes,
     /// The model's whole id.
     pub model_id: String,
+    /// The band whose magnitude the predictions have, if the model knows magnitudes.
+    pub reference_band: Option<String>,
     /// Go on in an output that holds another model's predictions.
     pub model_change: bool,
     /// The settings that change results, for the ledger.
@@ -86,16 +88,15 @@ impl Plan {
         if settings.split_bytes == 0 {
             return Err(usage("--split-bytes is 0; 25MB is a good size".to_owned()));
         }
-        check_kept(&settings.keep).map_err(|error| usage(error.to_string()))?;
+        let reference_band = needs.reference_band();
+        check_kept(&settings.keep, reference_band).map_err(|error| usage(error.to_string()))?;
         let request = Request {
-            names: settings.rows.names()?,
             keep: settings.keep.clone(),
-            needs_cutouts: needs.cutouts.is_some(),
-            needs_mags: needs.mags_required,
-            cutout_px: needs.cutouts.as_ref().map_or(1, |cutouts| cutouts.px),
+            ..settings.rows.request(model.name(), needs)?
         };
         Ok(Self {
-            settings: for_ledger(settings, &catalog.url),
+            settings: for_ledger(settings, reference_band, &catalog.url),
+            reference_band: reference_band.map(str::to_owned),
             catalog: Arc::new(Catalog::new(catalog, settings.drop_by, request)),
             output: Output::new(out),
             drops: settings.drops.clone(),
@@ -141,13 +142,22 @@ impl Plan {
         Changed::since(entry?, listed_drop, &self.catalog.location().url)
     }
 
-    /// Refuses to mix the predictions of two models.
+    /// Refuses to mix the predictions of two models, unless that is asked for and both have the same magnitude.
     ///
     /// # Errors
-    /// [`Error::ModelDiffers`] naming both models.
+    /// [`Error::ModelDiffers`] naming both models; [`Error::ReferenceBandDiffers`] naming both magnitudes.
     pub fn check_model(&self, ledger: &Ledger) -> Result<(), Error> {
         let predicted = ledger.entries().iter().rev().find(|entry| entry.predicts());
+        let reference_band = self.reference_band.as_deref();
         match predicted {
+            Some(entry) if entry.reference_band() != reference_band => {
+                Err(Error::ReferenceBandDiffers {
+                    out: self.output.location().url.clone(),
+                    committed: mag_name(entry.reference_band()),
+                    drop: entry.drop.clone(),
+                    now: mag_name(reference_band),
+                })
+            }
             Some(entry) if entry.model_id != self.model_id && !self.model_change => {
                 Err(Error::ModelDiffers {
                     out: self.output.location().url.clone(),
@@ -172,12 +182,25 @@ impl Plan {
     }
 }
 
+/// The column of the magnitude in a reference band, for messages.
+fn mag_name(reference_band: Option<&str>) -> String {
+    reference_band.map_or("no magnitude".to_owned(), mag_column)
+}
+
 /// The settings of reading that change results, as the ledger keeps them.
-fn for_ledger(settings: &PlanSettings, catalog: &str) -> Map<String, Value> {
+fn for_ledger(
+    settings: &PlanSettings,
+    reference_band: Option<&str>,
+    catalog: &str,
+) -> Map<String, Value> {
+    let bands = &settings.rows.bands;
     let value = json!({
         "catalog": catalog,
         "drop_by": settings.drop_by,
         "column": settings.rows.columns,
+        "bands": (!bands.is_empty()).then_some(bands),
+        "flux_zero_point": settings.rows.flux_zero_point,
+        REFERENCE_BAND: reference_band,
         "keep": settings.keep,
         "limit": settings.limit_rows,
         "split_bytes": settings.split_bytes,

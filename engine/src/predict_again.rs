@@ -188,6 +188,8 @@ fn settings_of(entry: &Entry) -> JobSettings {
     let plan = &mut settings.plan;
     let rows = &mut plan.rows;
     rows.columns = list("column");
+    rows.bands = list("bands");
+    rows.flux_zero_point = number("flux_zero_point");
     if let (Some(min), Some(max)) = (number("mag_min"), number("mag_max")) {
         (rows.mag_min, rows.mag_max) = (min as f32, max as f32);
     }

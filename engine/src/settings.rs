@@ -3,10 +3,10 @@ use std::{cmp::Ordering, time::Duration};
 
 use connectors::{
     DropBy,
-    galaxy::{ColumnNames, KeptTypes},
+    galaxy::{BandError, ColumnNames, CutoutRequest, KeptTypes, MagRequest, Request, check_bands},
 };
 use models::{
-    InstructionSet, Needs,
+    CutoutNeeds, InstructionSet, Needs,
     device::{DeviceChoice, PrecisionChoice},
 };
 use operators::Rules;
@@ -26,6 +26,10 @@ pub const BATCH_MAX: u32 = 65_536;
 pub struct RowSettings {
     /// Columns that have another name in the catalog, as `cutout=image`.
     pub columns: Vec<String>,
+    /// The bands that the catalog's cutouts hold, in their order; empty: those of the model.
+    pub bands: Vec<String>,
+    /// The magnitude of a flux of 1. With it, magnitudes that a file lacks are made of its fluxes.
+    pub flux_zero_point: Option<f64>,
     /// Magnitudes at or below this mean "not measured".
     pub mag_min: f32,
     /// Magnitudes at or above this mean "not measured".
@@ -40,6 +44,8 @@ impl Default for RowSettings {
     fn default() -> Self {
         Self {
             columns: Vec::new(),
+            bands: Vec::new(),
+            flux_zero_point: None,
             mag_min: 0.0,
             mag_max: 40.0,
             z_spec_min: -0.01,
@@ -49,12 +55,55 @@ impl Default for RowSettings {
 }
 
 impl RowSettings {
-    /// The names of the columns.
+    /// The columns that are read for a model with these needs. `model` is the name of the model.
     ///
     /// # Errors
-    /// [`Error::Usage`] for a pair that is malformed or names an unknown column.
-    pub fn names(&self) -> Result<ColumnNames, Error> {
-        ColumnNames::parse(&self.columns).map_err(|error| Error::Usage(error.to_string()))
+    /// [`Error::Usage`] if a mapping of columns is malformed or names an unknown column, or if the catalog has no cutouts of
+    /// the model's bands.
+    pub fn request(&self, model: &str, needs: &Needs) -> Result<Request, Error> {
+        let names = ColumnNames::parse(&self.columns).map_err(usage)?;
+        names.check_bands(&needs.mags).map_err(usage)?;
+        let of_model = |error: BandError| usage(format!("model {model}: {error}"));
+        check_bands(&needs.mags).map_err(of_model)?;
+        if needs.mags_required && needs.mags.is_empty() {
+            return Err(usage(format!(
+                "model {model}: it predicts from magnitudes, and names no band of them"
+            )));
+        }
+        if let Some(zero_point) = self.flux_zero_point.filter(|point| !point.is_finite()) {
+            return Err(usage(format!(
+                "--flux-zero-point {zero_point} is no magnitude; write 22.5 for nanomaggies, 31.4 for nJy"
+            )));
+        }
+        Ok(Request {
+            names,
+            keep: Vec::new(),
+            cutouts: self.cutouts(model, needs)?,
+            mags: MagRequest {
+                bands: needs.mags.clone(),
+                required: needs.mags_required,
+                reference_band: needs.reference_band().map(str::to_owned),
+                flux_zero_point: self.flux_zero_point,
+            },
+        })
+    }
+
+    /// The cutouts of a model, in cutouts of the catalog's bands.
+    fn cutouts(&self, model: &str, needs: &Needs) -> Result<Option<CutoutRequest>, Error> {
+        let of_catalog = |error: BandError| {
+            let bands = self.bands.join(",");
+            usage(format!("--bands {bands}, model {model}: {error}"))
+        };
+        check_bands(&self.bands).map_err(of_catalog)?;
+        let Some(CutoutNeeds { bands, px }) = &needs.cutouts else {
+            return Ok(None);
+        };
+        let cutouts = match self.bands.is_empty() {
+            true => CutoutRequest::new(bands, *px)
+                .map_err(|error| usage(format!("model {model}: {error}"))),
+            false => CutoutRequest::in_catalog(bands, *px, &self.bands).map_err(of_catalog),
+        };
+        cutouts.map(Some)
     }
 
     /// The rules for a model with these needs.
@@ -227,6 +276,10 @@ impl JobSettings {
         let threads = self.threads;
         threads.map_or_else(|| models::device::threads(device, cores), |n| n.max(1))
     }
+}
+
+fn usage(reason: impl ToString) -> Error {
+    Error::Usage(reason.to_string())
 }
 
 /// The cores of this machine that this process may use.

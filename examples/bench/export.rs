@@ -120,6 +120,7 @@ async fn commit(
             drop: drop.to_owned(),
             part,
             model_id: "0123456789abcdef".repeat(4),
+            reference_band: Some("r".to_owned()),
         };
         for file in finish(vec![piece], Vec::new(), u64::MAX, &label)?.0 {
             output.stage(drop, &file.record.path, file.bytes).await?;
@@ -178,7 +179,7 @@ fn rows(ids: &[i64], strings: bool, is_first: bool) -> Result<RecordBatch> {
         ("dec", doubles(&|id| 180.0 * random(id, 2) - 90.0), true),
         ("z_phot", floats(&|id| 0.4 * random(id, 3)), true),
         ("z_spec", floats(&|id| 0.4 * random(id, 4)), true),
-        ("mag_r", floats(&|id| 13.0 + 6.0 * random(id, 5)), true),
+        ("__mag", floats(&|id| 13.0 + 6.0 * random(id, 5)), true),
         (
             "z_flags",
             Arc::new(Int32Array::from_iter_values(flags)),

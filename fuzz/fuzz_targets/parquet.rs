@@ -5,7 +5,7 @@ use std::sync::Arc;
 use connectors::{
     Catalog, DropBy,
     budget::Budget,
-    galaxy::{ColumnNames, Request},
+    galaxy::{CutoutRequest, MagRequest, Request},
 };
 use fuzz::{let_decoders_panic, place, runtime};
 use libfuzzer_sys::fuzz_target;
@@ -16,12 +16,17 @@ const MEMORY_BYTES: u64 = 200_000_000;
 fuzz_target!(init: let_decoders_panic(), |data: &[u8]| {
     runtime().block_on(async {
         let location = place(&[("drop/part.parquet", data)]).await;
+        let bands = ["g", "r", "z"].map(str::to_owned);
+        let cutouts = CutoutRequest::new(&bands, 2).expect("three names of bands");
+        let mags = MagRequest {
+            flux_zero_point: Some(22.5),
+            ..MagRequest::required(bands, "r")
+        };
         let request = Request {
-            names: ColumnNames::default(),
             keep: vec!["kept".to_owned()],
-            needs_cutouts: true,
-            needs_mags: true,
-            cutout_px: 2,
+            cutouts: Some(cutouts),
+            mags,
+            ..Request::default()
         };
         let catalog = Arc::new(Catalog::new(location, DropBy::Child, request));
         let budget = Budget::new(MEMORY_BYTES);

@@ -21,7 +21,7 @@ use tch::{Device, Kind, Tensor};
 /// ```
 /// # use std::sync::Arc;
 /// # use arrow::array::{ArrayRef, Float32Array, Float64Array, Int64Array, RecordBatch};
-/// # use connectors::galaxy::{ColumnNames, Layout, Request};
+/// # use connectors::galaxy::{Layout, MagRequest, Request};
 /// # use models::Needs;
 /// use hubbleflow_operators::inputs::inputs;
 /// # let mut columns: Vec<(&str, ArrayRef)> = vec![
@@ -33,7 +33,7 @@ use tch::{Device, Kind, Tensor};
 /// #     columns.push((mag, Arc::new(Float32Array::from(vec![0.0, value]))));
 /// # }
 /// # let batch = RecordBatch::try_from_iter(columns).unwrap();
-/// # let request = Request { names: ColumnNames::default(), keep: vec![], needs_cutouts: false, needs_mags: true, cutout_px: 1 };
+/// # let request = Request { mags: MagRequest::required(["u", "g", "r", "i", "z"], "r"), ..Request::default() };
 /// # let galaxies = Layout::resolve(batch.schema_ref(), &request).unwrap().decode(&batch).unwrap();
 ///
 /// // Of two galaxies, the second is to be predicted.

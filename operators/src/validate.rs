@@ -1,7 +1,7 @@
 //! Judges each row once: it is predicted, withdraws its object, teaches a spec-z, or is rejected with a [`RejectReason`].
 use arrow::array::Array;
 use connectors::{
-    galaxy::{BANDS, FLUX_MAX_NMGY, FileKind, Galaxies},
+    galaxy::{FLUX_MAX_NMGY, FileKind, Galaxies},
     part::{BLANK_BAND, Door, RejectReason, Z_SPEC_IGNORED},
     sky,
 };
@@ -97,7 +97,7 @@ fn judge_rows(mut rows: ReadRows, rules: &Rules, clock: Clock) -> Judged {
 /// ```
 /// # use std::sync::Arc;
 /// # use arrow::array::{ArrayRef, Float32Array, Float64Array, Int64Array, RecordBatch};
-/// # use connectors::{galaxy::{ColumnNames, FileKind, Layout, Request}, part::Door};
+/// # use connectors::{galaxy::{FileKind, Layout, MagRequest, Request}, part::Door};
 /// # use models::Needs;
 /// use hubbleflow_operators::{Rules, validate::judge};
 /// # let mut columns: Vec<(&str, ArrayRef)> = vec![
@@ -109,7 +109,7 @@ fn judge_rows(mut rows: ReadRows, rules: &Rules, clock: Clock) -> Judged {
 /// #     columns.push((mag, Arc::new(Float32Array::from(vec![17.0, 17.0]))));
 /// # }
 /// # let batch = RecordBatch::try_from_iter(columns).unwrap();
-/// # let request = Request { names: ColumnNames::default(), keep: vec![], needs_cutouts: false, needs_mags: true, cutout_px: 1 };
+/// # let request = Request { mags: MagRequest::required(["u", "g", "r", "i", "z"], "r"), ..Request::default() };
 /// # let galaxies = Layout::resolve(batch.schema_ref(), &request).unwrap().decode(&batch).unwrap();
 ///
 /// let needs = Needs::of_mags(["u", "g", "r", "i", "z"]);
@@ -202,15 +202,16 @@ fn check_mags(galaxies: &Galaxies, row: usize, rules: &Rules) -> Result<(), Reje
         return Err(RejectReason::MagsFaulty { fault });
     }
     let (mag_min, mag_max) = (rules.mag_min, rules.mag_max);
-    for (band, values) in BANDS.into_iter().zip(mags) {
+    for (band, values) in rules.needs.mags.iter().zip(mags) {
         if values.is_null(row) {
+            let band = band.clone();
             return Err(RejectReason::MagNull { band });
         }
         let mag = values.value(row);
         // This comparison is false for NaN, so NaN is out of range.
         if !(mag > mag_min && mag < mag_max) {
             return Err(RejectReason::MagOutOfRange {
-                band,
+                band: band.clone(),
                 mag,
                 mag_min,
                 mag_max,
@@ -234,7 +235,7 @@ fn check_cutout(galaxies: &Galaxies, row: usize, needs: &CutoutNeeds) -> Result<
     if flux_nmgy > FLUX_MAX_NMGY {
         return Err(RejectReason::PixelNotFlux { flux_nmgy });
     }
-    if cutout.blank_bands(model_px) == BANDS.len() {
+    if cutout.blank_bands(model_px) == cutout.bands() {
         return Err(RejectReason::CutoutBlank);
     }
     Ok(())

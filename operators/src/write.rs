@@ -28,6 +28,8 @@ pub struct Writer {
     pub output: Output,
     /// The full id of the model.
     pub model_id: String,
+    /// The band whose magnitude the predictions have, if they have one.
+    pub reference_band: Option<String>,
     /// Upper bound on the kept columns of a part that are in memory while it is encoded, in bytes.
     pub held_bytes: u64,
     /// The runtime for encoding and requests.
@@ -173,6 +175,7 @@ impl Writer {
             drop,
             part,
             model_id: self.model_id.clone(),
+            reference_band: self.reference_band.clone(),
         };
         let name = format!("photoz/{}, part {part}", label.drop);
         let held_bytes = self.held_bytes.max(KEPT_BYTES);

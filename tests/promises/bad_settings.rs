@@ -103,6 +103,9 @@ fn numbers_out_of_range_are_usage_errors() {
         ("run CATALOG --out MADE --model m --local 100000", "--local"),
         ("watch CATALOG --out MADE --model m --poll 0ms", "--poll"),
         ("demo --local 100000", "--local"),
+        ("sample MADE --px 7", "--px <PX>': a number from 8 to 2048"),
+        ("sample MADE --px 2049", "a number from 8 to 2048"),
+        ("sample MADE --px 3x", "a number from 8 to 2048"),
         (
             "train pretrain CATALOG --out MADE --drop drop-9",
             "no drop drop-9",
@@ -137,6 +140,25 @@ fn a_network_that_cannot_be_is_a_usage_error() {
             .ends(2)
             .says(&[said]);
     }
+}
+
+#[test]
+fn bands_that_no_sample_survey_has_are_usage_errors() {
+    let made = folder();
+    for (bands, said) in [
+        (
+            "ugx",
+            "--bands ugx: the survey has no band 'x'; give any of u, g, r, i and z",
+        ),
+        ("g,r,g", "--bands g,r,g: band g is there twice"),
+    ] {
+        let command = format!("sample MADE --bands {bands}");
+        command_on_survey(&command, made.path())
+            .ends(2)
+            .says(&[said]);
+    }
+    let demo = command_on_survey("demo --bands griz", made.path());
+    demo.ends(2).says(&["unexpected argument '--bands'"]);
 }
 
 #[test]

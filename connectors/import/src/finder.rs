@@ -5,14 +5,14 @@ use std::path::Path;
 use crate::columns::usual_names;
 use crate::error::ImportError;
 use crate::named_arrays::NamedArrays;
-use connectors::galaxy::BANDS;
+use connectors::galaxy::mag_column;
 
 /// The fields of the magnitudes.
 pub(crate) enum MagFields {
-    /// One array, `[n, 5]`.
+    /// One array, `[n, band]`.
     Together(usize),
     /// An array for each band.
-    Each([usize; 5]),
+    Each(Vec<usize>),
 }
 
 /// Finds fields by the names that a column may have.
@@ -21,6 +21,8 @@ pub(crate) struct Finder<'a> {
     pub(crate) arrays: &'a NamedArrays,
     /// Columns and the fields that the user names for them. An empty name leaves the column out.
     pub(crate) names: &'a [(String, String)],
+    /// The bands of the magnitudes.
+    pub(crate) bands: &'a [String],
 }
 
 impl Finder<'_> {
@@ -66,12 +68,13 @@ impl Finder<'_> {
         if let Some(field) = self.find("mag")? {
             return Ok(MagFields::Together(field));
         }
-        let mut fields = [0; 5];
-        for (field, band) in fields.iter_mut().zip(BANDS) {
-            let why = "five magnitudes, corrected for extinction, are needed (to import without them: --without mags)";
-            *field = self.need(&format!("mag_{band}"), why)?;
-        }
-        Ok(MagFields::Each(fields))
+        let why = format!(
+            "magnitudes in {}, corrected for extinction, are needed (other bands: --bands; to import without magnitudes: --without mags)",
+            self.bands.join(", ")
+        );
+        let bands = self.bands.iter();
+        let fields = bands.map(|band| self.need(&mag_column(band), &why));
+        Ok(MagFields::Each(fields.collect::<Result<_, _>>()?))
     }
 
     /// The field with a full name or, among fields of records, with a name of its own.

@@ -5,20 +5,22 @@ mod read;
 
 use std::path::{Path, PathBuf};
 
-use crate::columns::COLUMNS;
 use crate::dtype::{Dtype, ElementKind};
 use crate::error::ImportError;
 use crate::finder::{Finder, MagFields};
 use crate::named_arrays::NamedArrays;
-use crate::settings::Without;
+use crate::settings::{ImportSettings, Without};
 use crate::{npy, torch, zip};
-use connectors::galaxy::{BANDS, IdKind};
+use connectors::drop_writer::CutoutShape;
+use connectors::galaxy::{IdKind, mag_column};
 
 pub(crate) use read::GivenColumns;
 
 /// An image file and the fields of its columns.
 pub(crate) struct ImageFile {
     file: PathBuf,
+    /// The bands of cutouts and magnitudes.
+    bands: Vec<String>,
     arrays: NamedArrays,
     cutout: usize,
     mags: Option<MagFields>,
@@ -31,21 +33,17 @@ pub(crate) struct ImageFile {
 /// The properties that all files of a drop must share.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct DropLayout {
-    pub(crate) side_px: usize,
+    pub(crate) cutouts: CutoutShape,
     pub(crate) ids: IdKind,
     /// The columns and the fields that they are read from.
-    pub(crate) columns: Vec<(&'static str, String)>,
+    pub(crate) columns: Vec<(String, String)>,
     has_mags: bool,
     has_z_spec: bool,
 }
 
 impl ImageFile {
-    /// Opens a `.pt` or `.npz` file and finds its columns. `names` are the columns and fields of `--column`.
-    pub(crate) fn open(
-        file: &Path,
-        names: &[(String, String)],
-        without: &[Without],
-    ) -> Result<Self, ImportError> {
+    /// Opens a `.pt` or `.npz` file and finds its columns.
+    pub(crate) fn open(file: &Path, settings: &ImportSettings) -> Result<Self, ImportError> {
         let archive = zip::Archive::open(file)?;
         let arrays = if archive.names().any(|name| name.ends_with("data.pkl")) {
             torch::arrays(archive)?
@@ -55,19 +53,20 @@ impl ImageFile {
             let reason = "it is a zip archive, but neither a file of torch.save (.pt) nor of numpy.savez (.npz)";
             return Err(ImportError::unsupported(file, reason));
         };
-        Self::resolve(file, arrays, names, without)
+        Self::resolve(file, arrays, settings)
     }
 
     fn resolve(
         file: &Path,
         mut arrays: NamedArrays,
-        names: &[(String, String)],
-        without: &[Without],
+        settings: &ImportSettings,
     ) -> Result<Self, ImportError> {
+        let (bands, without) = (&settings.bands, &settings.without);
         let finder = Finder {
             file,
             arrays: &arrays,
-            names,
+            names: &settings.columns,
+            bands,
         };
         let cutout = finder.need("cutout", "models need cutouts")?;
         let mags = if without.contains(&Without::Mags) {
@@ -83,9 +82,10 @@ impl ImageFile {
         };
         let (z_spec, object_id) = (finder.find("z_spec")?, finder.find("object_id")?);
         let rows = arrays.fields[cutout].1.rows();
-        put_bands_first(file, &mut arrays, cutout)?;
+        put_bands_first(file, &mut arrays, cutout, bands)?;
         let galaxies = Self {
             file: file.to_owned(),
+            bands: bands.clone(),
             arrays,
             cutout,
             mags,
@@ -126,8 +126,8 @@ impl ImageFile {
     /// The properties that all files of a drop must share.
     pub(crate) fn layout(&self) -> DropLayout {
         let mut columns = Vec::new();
-        let mut add = |column, field: usize| {
-            columns.push((column, self.arrays.fields[field].0.clone()));
+        let mut add = |column: &str, field: usize| {
+            columns.push((column.to_owned(), self.arrays.fields[field].0.clone()));
         };
         if let Some(field) = self.object_id {
             add("object_id", field);
@@ -139,10 +139,11 @@ impl ImageFile {
         add("cutout", self.cutout);
         match &self.mags {
             Some(MagFields::Together(field)) => add("mag", *field),
-            Some(MagFields::Each(fields)) => fields
-                .iter()
-                .enumerate()
-                .for_each(|(band, field)| add(COLUMNS[2 + band], *field)),
+            Some(MagFields::Each(fields)) => {
+                for (band, field) in self.bands.iter().zip(fields) {
+                    add(&mag_column(band), *field);
+                }
+            }
             None => {}
         }
         if let Some(field) = self.z_spec {
@@ -150,7 +151,10 @@ impl ImageFile {
         }
         let dtype = |field: usize| self.arrays.fields[field].1.dtype;
         DropLayout {
-            side_px: self.arrays.fields[self.cutout].1.shape[2] as usize,
+            cutouts: CutoutShape {
+                bands: self.bands.len(),
+                side_px: self.arrays.fields[self.cutout].1.shape[2] as usize,
+            },
             ids: self
                 .object_id
                 .map_or(IdKind::Int64, |field| id_kind(dtype(field))),
@@ -175,12 +179,13 @@ fn put_bands_first(
     file: &Path,
     arrays: &mut NamedArrays,
     cutout: usize,
+    bands: &[String],
 ) -> Result<(), ImportError> {
     let (name, array) = &mut arrays.fields[cutout];
-    let bands = BANDS.len() as u64;
+    let count = bands.len() as u64;
     match array.shape[..] {
-        [_, five, y, x] if five == bands && y == x && x > 0 => Ok(()),
-        [_, y, x, five] if five == bands && y == x && x > 0 => {
+        [_, n, y, x] if n == count && y == x && x > 0 => Ok(()),
+        [_, y, x, n] if n == count && y == x && x > 0 => {
             array.shape[1..].rotate_right(1);
             array.strides[1..].rotate_right(1);
             Ok(())
@@ -188,8 +193,10 @@ fn put_bands_first(
         _ => Err(ImportError::columns(
             file,
             format!(
-                "`{name}` is of shape {:?}; cutouts have the shape [n, 5, px, px] or [n, px, px, 5]",
-                array.shape
+                "`{name}` is of shape {:?}; cutouts in {} have the shape [n, {count}, px, px] or [n, px, px, {count}]. If they hold \
+                 other bands, name all of them in their order with --bands",
+                array.shape,
+                bands.join(", ")
             ),
         )),
     }

@@ -5,13 +5,13 @@ use std::path::{Path, PathBuf};
 use arrow::array::RecordBatch;
 use tokio::sync::mpsc;
 
-use crate::columns::COLUMNS;
+use crate::columns::columns;
 use crate::error::ImportError;
 use crate::image_file::{DropLayout, GivenColumns, ImageFile};
 use crate::positions::PositionFile;
 use crate::settings::{ImportSettings, Without};
 use crate::summary::Imported;
-use connectors::drop_writer::rows_per_group;
+use connectors::galaxy::{BandError, check_bands};
 
 /// Files that together have every column of the drop.
 pub(crate) struct ImportPlan {
@@ -31,6 +31,7 @@ impl ImportPlan {
             let place = String::new();
             return Err(ImportError::Place { place, reason });
         };
+        check_bands_of(first, &settings.bands)?;
         check_column_names(first, &settings)?;
         let positions = settings.positions.as_deref();
         let positions = positions.map(PositionFile::open).transpose()?;
@@ -84,7 +85,7 @@ impl ImportPlan {
     /// Sends all rows in row groups. Stops early, without an error, if the receiver is gone.
     pub(crate) fn read(mut self, send: &mpsc::Sender<RecordBatch>) -> Result<(), ImportError> {
         let mut next_id = self.settings.first_id.unwrap_or_default();
-        let rows_per_group = rows_per_group(self.layout.side_px);
+        let rows_per_group = self.layout.cutouts.rows_per_group();
         for file in &self.files {
             let mut image_file = open(file, &self.settings)?;
             if image_file.layout() != self.layout {
@@ -113,7 +114,7 @@ impl ImportPlan {
 }
 
 fn open(file: &Path, settings: &ImportSettings) -> Result<ImageFile, ImportError> {
-    ImageFile::open(file, &settings.columns, &settings.without)
+    ImageFile::open(file, settings)
 }
 
 /// Checks that a file has positions, or that they are given or may be left out.
@@ -131,12 +132,21 @@ fn check_positions(
     Err(ImportError::columns(file, reason))
 }
 
+/// Checks the bands that the user names. The error is reported for the first file.
+fn check_bands_of(file: &Path, bands: &[String]) -> Result<(), ImportError> {
+    let checked = match bands {
+        [] => Err(BandError::Empty),
+        bands => check_bands(bands),
+    };
+    checked.map_err(|error| ImportError::columns(file, format!("--bands: {error}")))
+}
+
 /// Checks the columns that the user names. The error is reported for the first file.
 fn check_column_names(file: &Path, settings: &ImportSettings) -> Result<(), ImportError> {
-    let names = settings.columns.iter().map(|(column, _)| column.as_str());
-    for name in names {
-        if !COLUMNS.contains(&name) {
-            let known = COLUMNS.join(", ");
+    let known = columns(&settings.bands);
+    for (name, _) in &settings.columns {
+        if !known.contains(name) {
+            let known = known.join(", ");
             let reason =
                 format!("--column {name}=…: there is no such column; the columns are {known}");
             return Err(ImportError::columns(file, reason));
@@ -152,7 +162,7 @@ fn layout_error(
     found: &DropLayout,
     expected: &DropLayout,
 ) -> ImportError {
-    let sides = (found.side_px, expected.side_px);
+    let sides = (found.cutouts.side_px, expected.cutouts.side_px);
     let what = if sides.0 != sides.1 {
         format!(
             "the side of its cutouts is {} pixels, not {}",

@@ -13,7 +13,7 @@ pub struct Imported {
     /// Bytes of the Parquet objects.
     pub bytes: u64,
     /// Columns, and the fields that they were read from.
-    pub columns: Vec<(&'static str, String)>,
+    pub columns: Vec<(String, String)>,
     /// The ids of the rows, if rows were numbered. The next drop continues with the end of the range.
     pub numbered: Option<Range<i64>>,
     /// Whether the rows have no position, so that `ra` and `dec` are 0.

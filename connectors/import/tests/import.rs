@@ -112,7 +112,7 @@ fn numpy_records_become_a_drop() {
     );
     let columns = imported.unwrap().columns;
     assert!(
-        columns.contains(&("z_spec", "labels.z".to_owned())),
+        columns.contains(&("z_spec".to_owned(), "labels.z".to_owned())),
         "{columns:?}"
     );
     let named = ImportSettings {

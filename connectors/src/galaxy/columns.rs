@@ -2,21 +2,62 @@
 
 use std::collections::BTreeMap;
 
+use arrow::datatypes::Schema;
 use serde::{Deserialize, Serialize};
+
+use super::bands::is_name;
+use super::error::SchemaError;
 
 pub(super) const OBJECT_ID: &str = "object_id";
 pub(super) const RA: &str = "ra";
 pub(super) const DEC: &str = "dec";
 pub(super) const CUTOUT: &str = "cutout";
 pub(super) const MAG: &str = "mag";
-pub(super) const MAGS: [&str; 5] = ["mag_u", "mag_g", "mag_r", "mag_i", "mag_z"];
 pub(super) const Z_SPEC: &str = "z_spec";
 pub(super) const DELETED: &str = "deleted";
 
-/// All columns that can be mapped.
-pub(super) const KNOWN: [&str; 12] = [
-    OBJECT_ID, RA, DEC, CUTOUT, MAG, MAGS[0], MAGS[1], MAGS[2], MAGS[3], MAGS[4], Z_SPEC, DELETED,
-];
+/// The columns that can be mapped, beside those of single bands.
+pub(super) const KNOWN: [&str; 7] = [OBJECT_ID, RA, DEC, CUTOUT, MAG, Z_SPEC, DELETED];
+
+const MAG_OF: &str = "mag_";
+const FLUX_OF: &str = "flux_";
+const TRANSMISSION_OF: &str = "mw_transmission_";
+
+/// The column of the magnitude in a band.
+pub fn mag(band: &str) -> String {
+    format!("{MAG_OF}{band}")
+}
+
+/// The column of the flux in a band.
+pub(super) fn flux(band: &str) -> String {
+    format!("{FLUX_OF}{band}")
+}
+
+/// The column of the transmission of the Milky Way's dust in a band.
+pub(super) fn transmission(band: &str) -> String {
+    format!("{TRANSMISSION_OF}{band}")
+}
+
+/// The band of a column of one band.
+fn band_of(column: &str) -> Option<&str> {
+    let prefixes = [MAG_OF, FLUX_OF, TRANSMISSION_OF].into_iter();
+    let mut bands = prefixes.filter_map(|prefix| column.strip_prefix(prefix));
+    bands.find(|band| is_name(band))
+}
+
+/// The index of the only column with this name, or `None` if it is missing.
+pub(super) fn index_of(schema: &Schema, name: &str) -> Result<Option<usize>, SchemaError> {
+    let mut indices = (0..)
+        .zip(schema.fields())
+        .filter(|(_, field)| field.name() == name);
+    let first = indices.next().map(|(index, _)| index);
+    match indices.next() {
+        Some(_) => Err(SchemaError::Ambiguous {
+            column: name.to_owned(),
+        }),
+        None => Ok(first),
+    }
+}
 
 /// Maps the names of columns in this project to their names in the files. Other names stay as they are.
 ///
@@ -45,10 +86,26 @@ pub enum ColumnNameError {
         mapping: String,
     },
     /// A column this project does not know.
-    #[error("--column {column}=…: there is no column `{column}` to map; those there are: {}", KNOWN.join(", "))]
+    #[error(
+        "--column {column}=…: there is no column `{column}` to map; those there are: {}, and for each of the model's bands mag_<band> (as mag_z), flux_<band> and mw_transmission_<band>",
+        KNOWN.join(", ")
+    )]
     Unknown {
         /// The name to the left of the `=`.
         column: String,
+    },
+    /// A column of a band whose magnitude the model does not know.
+    #[error(
+        "--column {column}=…: the model has no magnitude in {band}; its magnitudes are {}",
+        listed(bands)
+    )]
+    UnknownBand {
+        /// The name to the left of the `=`.
+        column: String,
+        /// The band of the column.
+        band: String,
+        /// The bands of the model's magnitudes.
+        bands: Vec<String>,
     },
     /// A column mapped twice.
     #[error("--column {column}=… is given twice: leave one out")]
@@ -66,6 +123,14 @@ pub enum ColumnNameError {
         /// The name in the file.
         name: String,
     },
+}
+
+/// Names with commas between them.
+fn listed(names: &[String]) -> String {
+    match names {
+        [] => "none".to_owned(),
+        names => names.join(", "),
+    }
 }
 
 impl ColumnNames {
@@ -89,7 +154,7 @@ impl ColumnNames {
     }
 
     fn map(&mut self, column: &str, name: &str) -> Result<(), ColumnNameError> {
-        if !KNOWN.contains(&column) {
+        if !KNOWN.contains(&column) && band_of(column).is_none() {
             return Err(ColumnNameError::Unknown {
                 column: column.to_owned(),
             });
@@ -110,6 +175,28 @@ impl ColumnNames {
             }),
             None => Ok(()),
         }
+    }
+
+    /// Makes sure that mapped columns of single bands belong to bands of the model's magnitudes.
+    ///
+    /// # Errors
+    /// [`ColumnNameError::UnknownBand`], naming the column.
+    pub fn check_bands(&self, bands: &[String]) -> Result<(), ColumnNameError> {
+        for column in self
+            .0
+            .keys()
+            .filter(|column| !KNOWN.contains(&column.as_str()))
+        {
+            let band = band_of(column).unwrap_or_default();
+            if !bands.iter().any(|known| known == band) {
+                return Err(ColumnNameError::UnknownBand {
+                    column: column.clone(),
+                    band: band.to_owned(),
+                    bands: bands.to_vec(),
+                });
+            }
+        }
+        Ok(())
     }
 
     /// The columns that were mapped, and what the files call them.
@@ -145,10 +232,12 @@ mod tests {
 
     #[test]
     fn every_known_column_can_be_mapped_and_the_rest_stand_for_themselves() {
-        for column in KNOWN {
+        let of_bands = ["mag_u", "mag_hsc-y", "flux_W1", "mw_transmission_g"];
+        let known: Vec<&str> = KNOWN.into_iter().chain(of_bands).collect();
+        for &column in &known {
             let names = ColumnNames::parse([format!(" {column} = x=y ")]).unwrap();
             assert_eq!(names.in_file(column), "x=y");
-            for other in KNOWN.iter().filter(|other| **other != column) {
+            for other in known.iter().filter(|other| **other != column) {
                 assert_eq!(names.in_file(other), *other);
             }
         }
@@ -163,9 +252,26 @@ mod tests {
         assert!(message(&["cutout= "]).contains("write COLUMN=NAME"));
         let unknown = message(&["image=cutout"]);
         assert!(unknown.contains("no column `image` to map") && unknown.contains("mag_z"));
+        assert!(message(&["mag_=m"]).contains("no column `mag_` to map"));
+        assert!(message(&["mag_a b=m"]).contains("no column `mag_a b` to map"));
         assert!(message(&["ra=a", "ra=b"]).contains("given twice"));
         assert!(message(&["ra=a", "ra=a"]).contains("given twice"));
         assert!(message(&["ra=a", "dec=a"]).contains("both `ra` and `dec`"));
+    }
+
+    #[test]
+    fn a_band_that_the_model_does_not_know_is_named() {
+        let check = |mapping: &str, bands: &[&str]| {
+            let bands: Vec<String> = bands.iter().map(|band| (*band).to_owned()).collect();
+            ColumnNames::parse([mapping]).unwrap().check_bands(&bands)
+        };
+        for mapping in ["mag_r=m", "flux_r=f", "mw_transmission_r=t", "cutout=c"] {
+            assert_eq!(check(mapping, &["g", "r"]), Ok(()));
+        }
+        let error = check("flux_y=FLUX_Y", &["g", "r"]).unwrap_err().to_string();
+        let expected =
+            "--column flux_y=…: the model has no magnitude in y; its magnitudes are g, r";
+        assert_eq!(error, expected);
     }
 
     #[test]

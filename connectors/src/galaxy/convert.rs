@@ -1,17 +1,15 @@
 //! Converts columns from any accepted type to the type in [`Galaxies`](super::Galaxies).
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 
-use arrow::array::{
-    Array, ArrayRef, AsArray, BooleanArray, Float32Array, Float32Builder, Float64Array,
-};
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Float32Array, Float64Array};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Float32Type, Float64Type};
 
-use super::lists::Lists;
-use super::{BANDS, IdKind, SchemaError};
+use super::{IdKind, SchemaError};
 
-fn refusal(column: &str, array: &dyn Array, expected: &str) -> SchemaError {
+/// The error for a column of a type that is not accepted.
+pub(super) fn refusal(column: &str, array: &dyn Array, expected: &str) -> SchemaError {
     let found = array.data_type().to_string();
     SchemaError::Type {
         column: column.to_owned(),
@@ -84,49 +82,6 @@ pub(super) fn float32(column: &str, array: &ArrayRef) -> Result<Float32Array, Sc
             "float32 or float64: cast it when the file is written",
         )),
     }
-}
-
-/// Takes magnitudes from one column of lists. A list without exactly five elements gives five nulls and a fault of its row.
-pub(super) fn mag_list(
-    column: &str,
-    array: &ArrayRef,
-) -> Result<([Float32Array; 5], BTreeMap<usize, String>), SchemaError> {
-    let refused = || {
-        refusal(
-            column,
-            array,
-            "a list of five float32, the magnitudes in ugriz",
-        )
-    };
-    let (rows, elements) = Lists::open(array).ok_or_else(refused)?;
-    if rows
-        .fixed_length()
-        .is_some_and(|length| length != BANDS.len())
-    {
-        return Err(refused());
-    }
-    let elements = float32(column, &elements).map_err(|_| refused())?;
-    let mut mags = BANDS.map(|_| Float32Builder::with_capacity(array.len()));
-    let mut faults = BTreeMap::new();
-    for row in 0..array.len() {
-        let places = rows.elements(row);
-        let fault = match places.as_ref().map(ExactSizeIterator::len) {
-            None => Some(format!("{column} is null")),
-            Some(5) => None,
-            Some(length) => Some(format!(
-                "{column} is a list of {length}, not of the five magnitudes in {}",
-                BANDS.join(", ")
-            )),
-        };
-        faults.extend(fault.map(|fault| (row, fault)));
-        let places = places.filter(|places| places.len() == BANDS.len());
-        for (band, mag) in mags.iter_mut().enumerate() {
-            let place = places.as_ref().map(|places| places.start + band);
-            let valid = place.filter(|place| elements.is_valid(*place));
-            mag.append_option(valid.map(|place| elements.value(place)));
-        }
-    }
-    Ok((mags.map(|mut mag| mag.finish()), faults))
 }
 
 /// Converts flags. A null counts as not set.

@@ -1,17 +1,16 @@
-//! Cutouts: five-band images of galaxies, read in place from each accepted form.
-
-use std::array;
+//! Cutouts: images of galaxies in several bands, read in place from each accepted form.
 
 use arrow::array::{Array, ArrayRef, AsArray, FixedSizeBinaryArray, StringArray, StructArray};
 use arrow::buffer::NullBuffer;
 use arrow::compute::cast;
 use arrow::datatypes::DataType;
 
+use super::SchemaError;
 use super::band_names::find_bands;
 use super::cutout_fault::CutoutFault;
 use super::lists::{Lists, Pixels};
 use super::pixels::Cutout;
-use super::{BANDS, SchemaError};
+use super::request::{CutoutRequest, bands_of};
 
 /// Upper bound on the absolute value of a pixel, in nanomaggies: an AB magnitude of -2.5.
 ///
@@ -19,25 +18,24 @@ use super::{BANDS, SchemaError};
 /// image holds more light than this, and a larger value is a mark for "no data" (1e20, 1e30, the largest float32).
 pub const FLUX_MAX_NMGY: f32 = 1e10;
 
-/// The bytes of one pixel in all five bands.
-const BYTES_PER_PLACE: usize = 4 * BANDS.len();
-
 /// The cutouts of a batch, one for each row. They are not copied out of Arrow's memory.
+///
+/// With the `n` bands of the catalog (`--bands`):
 ///
 /// | form in the file | bands |
 /// |---|---|
-/// | `FixedSizeList<Float32, 5*s*s>`, also as `arrow.fixed_shape_tensor` of shape `[5, s, s]` | u, g, r, i, z |
-/// | `FixedSizeBinary(5*s*s*4)`, little-endian float32 | u, g, r, i, z |
-/// | `List<Float32>` of `5*s*s` | u, g, r, i, z |
-/// | lists of lists of lists, `[band][y][x]` | u, g, r, i, z |
+/// | `FixedSizeList<Float32, n*s*s>`, also as `arrow.fixed_shape_tensor` of shape `[n, s, s]` | the catalog's |
+/// | `FixedSizeBinary(n*s*s*4)`, little-endian float32 | the catalog's |
+/// | `List<Float32>` of `n*s*s` | the catalog's |
+/// | lists of lists of lists, `[band][y][x]` | the catalog's |
 /// | Multimodal Universe's `Struct<flux: List<[y][x]>, band: List<Utf8>, …>`, or `List<Struct<flux, band, …>>` | by name |
 ///
 /// A list is a `List`, a `LargeList` or a `FixedSizeList`, at each level. Named bands are matched by the last part of the
-/// name (`u`, `sdss-u`, `DES_U`), and other bands are ignored.
+/// name (`u`, `sdss-u`, `DES_U`). Bands that the model does not use are ignored.
 #[derive(Clone, Debug)]
 pub struct Cutouts {
     rows: usize,
-    side_px_min: usize,
+    request: CutoutRequest,
     form: Form,
 }
 
@@ -61,7 +59,7 @@ enum Form {
 }
 
 impl Cutouts {
-    /// Takes the cutouts in `array`. Each cutout must have a side of at least `side_px_min`.
+    /// Takes the cutouts in `array`. Each cutout must have the bands of the request and at least its side.
     ///
     /// # Errors
     /// If the type, or a size fixed by the type, cannot hold such cutouts. This depends only on the type, so it can be checked
@@ -69,20 +67,20 @@ impl Cutouts {
     pub(super) fn open(
         column: &str,
         array: &ArrayRef,
-        side_px_min: usize,
+        request: &CutoutRequest,
     ) -> Result<Cutouts, SchemaError> {
-        let refused = || refusal(column, array.data_type(), side_px_min);
+        let refused = || refusal(column, array.data_type(), request);
         let form = match array.data_type() {
             DataType::FixedSizeBinary(_) => Form::Binary(array.as_fixed_size_binary().clone()),
             DataType::Struct(_) => named_lists(array.as_struct()).ok_or_else(refused)?,
             _ => list_form(array).ok_or_else(refused)?,
         };
-        if !form.can_hold(side_px_min) {
+        if !form.can_hold(request) {
             return Err(refused());
         }
         Ok(Cutouts {
             rows: array.len(),
-            side_px_min,
+            request: request.clone(),
             form,
         })
     }
@@ -100,7 +98,7 @@ impl Cutouts {
     /// The cutout of a row.
     ///
     /// # Errors
-    /// [`CutoutFault`] if the row has no cutout of five bands with at least the side asked for.
+    /// [`CutoutFault`] if the row has no cutout of these bands with at least the side asked for.
     ///
     /// # Panics
     /// If there is no such row.
@@ -115,10 +113,11 @@ impl Cutouts {
             }
             Form::Nested { rows, images } => {
                 let bands = rows.elements(row).ok_or(CutoutFault::Null)?;
-                if bands.len() != BANDS.len() {
-                    return Err(self.shape(format!("{} bands", bands.len())));
+                if bands.len() != self.request.catalog_bands().len() {
+                    return Err(self.shape(bands_of(bands.len())));
                 }
-                self.gathered(images, array::from_fn(|band| bands.start + band))
+                let planes = self.request.planes().iter();
+                self.gathered(images, planes.map(|plane| bands.start + plane))
             }
             Form::Named {
                 rows,
@@ -132,7 +131,9 @@ impl Cutouts {
                     let (images, names) = (entries.len(), named.len());
                     return Err(self.shape(format!("{images} images and {names} band names")));
                 }
-                let places = find_bands(&names.slice(named.start, named.len()))?;
+                let names = names.slice(named.start, named.len());
+                let places = find_bands(&names, self.request.bands())?;
+                let places = places.into_iter();
                 self.gathered(images, places.map(|place| entries.start + place))
             }
         }
@@ -140,52 +141,51 @@ impl Cutouts {
 
     /// Makes a cutout from one buffer, `[band, y, x]`.
     fn stacked<'a>(&self, bytes: &'a [u8]) -> Result<Cutout<'a>, CutoutFault> {
-        let side_px = match side_of(bytes.len() / 4) {
-            Some(side_px) if side_px >= self.side_px_min => side_px,
+        let (values, bands) = (bytes.len() / 4, self.request.catalog_bands().len());
+        let side_px = match side_of(values, bands) {
+            Some(side_px) if side_px >= self.request.px => side_px,
             Some(side_px) => {
-                return Err(self.shape(format!("5 bands of {side_px}x{side_px} pixels")));
+                let bands = bands_of(bands);
+                return Err(self.shape(format!("{bands} of {side_px}x{side_px} pixels")));
             }
-            None => return Err(self.shape(format!("{} values", bytes.len() / 4))),
+            None => return Err(self.shape(format!("{values} values"))),
         };
         let band_bytes = 4 * side_px * side_px;
-        let planes = array::from_fn(|band| &bytes[band * band_bytes..(band + 1) * band_bytes]);
+        let plane = |band: &usize| &bytes[band * band_bytes..(band + 1) * band_bytes];
+        let planes = self.request.planes().iter().map(plane).collect();
         Ok(Cutout { planes, side_px })
     }
 
-    /// Makes a cutout from one image for each band.
+    /// Makes a cutout from one image for each of the model's bands.
     fn gathered<'a>(
         &self,
         images: &'a Images,
-        places: [usize; 5],
+        places: impl ExactSizeIterator<Item = usize>,
     ) -> Result<Cutout<'a>, CutoutFault> {
-        let mut cutout = Cutout {
-            planes: [&[]; 5],
-            side_px: 0,
-        };
-        for (band, place) in places.into_iter().enumerate() {
+        let (mut planes, mut side_px) = (Vec::with_capacity(places.len()), None);
+        for place in places {
             let (plane, [height, width]) = images.get(place).map_err(|fault| match fault {
                 ImageFault::NullPixel => CutoutFault::NullPixel,
                 ImageFault::Ragged => self.shape("a band with lines of unequal length".to_owned()),
             })?;
-            if height != width || height < self.side_px_min {
+            if height != width || height < self.request.px {
                 return Err(self.shape(format!("a band of {height}x{width} pixels")));
             }
-            if band > 0 && height != cutout.side_px {
-                return Err(self.shape(format!(
-                    "bands of {} and {height} pixels a side",
-                    cutout.side_px
-                )));
+            let first_px = *side_px.get_or_insert(height);
+            if height != first_px {
+                let found = format!("bands of {first_px} and {height} pixels a side");
+                return Err(self.shape(found));
             }
-            cutout.planes[band] = plane;
-            cutout.side_px = height;
+            planes.push(plane);
         }
-        Ok(cutout)
+        let side_px = side_px.unwrap_or_default();
+        Ok(Cutout { planes, side_px })
     }
 
     fn shape(&self, found: String) -> CutoutFault {
         CutoutFault::Shape {
             found,
-            side_px_min: self.side_px_min,
+            expected: self.request.size(),
         }
     }
 }
@@ -242,8 +242,9 @@ impl Images {
 }
 
 impl Form {
-    /// Whether five bands of `side_px_min` fit into the sizes that the type fixes.
-    fn can_hold(&self, side_px_min: usize) -> bool {
+    /// Whether the sizes that the type fixes have room for the catalog's bands, as large as the model's.
+    fn can_hold(&self, request: &CutoutRequest) -> bool {
+        let (px_min, count) = (request.px, request.catalog_bands().len());
         let images_can = |images: &Images| {
             let (height, width) = (images.lines.fixed_length(), images.places.fixed_length());
             let square = height
@@ -253,9 +254,9 @@ impl Form {
                 && height
                     .min(width.or(height))
                     .or(width)
-                    .is_none_or(|px| px >= side_px_min)
+                    .is_none_or(|px| px >= px_min)
         };
-        let enough = |values: usize| side_of(values).is_some_and(|px| px >= side_px_min);
+        let enough = |values: usize| side_of(values, count).is_some_and(|px| px >= px_min);
         match self {
             Form::Binary(array) => {
                 let bytes = array.value_size();
@@ -263,9 +264,12 @@ impl Form {
             }
             Form::Flat { rows, .. } => rows.fixed_length().is_none_or(enough),
             Form::Nested { rows, images } => {
-                rows.fixed_length().is_none_or(|bands| bands == BANDS.len()) && images_can(images)
+                rows.fixed_length().is_none_or(|bands| bands == count) && images_can(images)
             }
-            Form::Named { images, .. } => images_can(images),
+            Form::Named { rows, images, .. } => {
+                let wanted = request.bands().len();
+                rows.fixed_length().is_none_or(|bands| bands >= wanted) && images_can(images)
+            }
         }
     }
 }
@@ -318,14 +322,14 @@ fn strings(array: &ArrayRef) -> Option<StringArray> {
         .map(|array| array.as_string().clone())
 }
 
-/// The side of a cutout with this number of values, or `None` if no cutout has this number.
-fn side_of(values: usize) -> Option<usize> {
-    let side_px = (4 * values / BYTES_PER_PLACE).isqrt();
-    (BANDS.len() * side_px * side_px == values).then_some(side_px)
+/// The side of a cutout of this number of bands and values, or `None` if no cutout has this number of values.
+fn side_of(values: usize, bands: usize) -> Option<usize> {
+    let side_px = (values / bands).isqrt();
+    (bands * side_px * side_px == values).then_some(side_px)
 }
 
 /// Says what is wrong with a type, and which types are accepted.
-fn refusal(column: &str, data_type: &DataType, side_px_min: usize) -> SchemaError {
+fn refusal(column: &str, data_type: &DataType, request: &CutoutRequest) -> SchemaError {
     let mut leaf = data_type;
     while let DataType::List(field)
     | DataType::LargeList(field)
@@ -333,16 +337,20 @@ fn refusal(column: &str, data_type: &DataType, side_px_min: usize) -> SchemaErro
     {
         leaf = field.data_type();
     }
-    let size = format!("5 bands of {side_px_min}x{side_px_min} pixels or more");
+    let (size, bands) = (request.size(), request.catalog_bands());
     let expected = match leaf {
         DataType::ListView(_) | DataType::LargeListView(_) => {
             "a List, LargeList or FixedSizeList: views are not read, so cast it when the file is written".to_owned()
         }
         DataType::Float32 | DataType::FixedSizeBinary(_) => format!(
-            "{size} in a flat list or a fixed-size binary (5*s*s float32), or in nested lists [band][y][x]"
+            "{size} in a flat list or a fixed-size binary ({n}*s*s float32), or in nested lists [band][y][x]. {}",
+            advice(bands),
+            n = bands.len(),
         ),
         DataType::Struct(_) => format!(
-            "a struct of `flux` (images of float32, [y][x]) and `band` (their names) as the Multimodal Universe has it, with {size}"
+            "a struct of `flux` (images of float32, [y][x]) and `band` (their names) as the Multimodal Universe has it, with bands {} of {px}x{px} pixels or more",
+            request.bands().join(", "),
+            px = request.px,
         ),
         leaf if leaf.is_numeric() => {
             "of float32: cast the pixels, in nanomaggies, when the file is written".to_owned()
@@ -354,4 +362,12 @@ fn refusal(column: &str, data_type: &DataType, side_px_min: usize) -> SchemaErro
         found: data_type.to_string(),
         expected,
     }
+}
+
+/// Says which bands cutouts are taken to hold, and what to do if they hold others.
+pub(super) fn advice(bands: &[String]) -> String {
+    let bands = bands.join(",");
+    format!(
+        "The bands are taken to be {bands}; if the cutouts hold others, name all of them in their order with --bands, as --bands {bands}"
+    )
 }

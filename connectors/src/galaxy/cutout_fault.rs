@@ -9,13 +9,13 @@ pub enum CutoutFault {
     /// A pixel or a list of pixels is null.
     #[error("cutout has a null pixel")]
     NullPixel,
-    /// The cutout is not five square images of the same, sufficient size.
-    #[error("cutout is {found}, not 5 bands of {side_px_min}x{side_px_min} pixels or more")]
+    /// The cutout does not have the expected number of square images of the same, sufficient size.
+    #[error("cutout is {found}, not {expected}")]
     Shape {
         /// The shape in the row.
         found: String,
-        /// The smallest side that is accepted.
-        side_px_min: usize,
+        /// The number of bands, and the smallest side that is accepted.
+        expected: String,
     },
     /// Bands are missing.
     #[error("cutout lacks bands {missing}; it has {found}")]
@@ -28,8 +28,8 @@ pub enum CutoutFault {
     /// A band comes twice, so it is not clear which one to use.
     #[error("cutout has band {band} more than once: {found}")]
     BandTwice {
-        /// One of u, g, r, i, z.
-        band: &'static str,
+        /// One of the model's bands.
+        band: String,
         /// The names in the row.
         found: String,
     },

@@ -7,14 +7,16 @@ use arrow::error::ArrowError;
 pub enum SchemaError {
     /// Columns are missing that the model or the catalog needs.
     #[error(
-        "no column {}; the file has {}. {}If a column has a different name there, give it: --column {}=NAME",
-        quoted(missing), quoted(found), said_of_given(missing), missing.first().and_then(|name| name.split('=').next()).unwrap_or("cutout")
+        "no column {}; the file has {}. {}{}If a column has a different name there, give it: --column {}=NAME",
+        quoted(missing), quoted(found), said_of_given(missing), said_of_fluxes(fluxes), missing.first().and_then(|name| name.split('=').next()).unwrap_or("cutout")
     )]
     Missing {
         /// All missing columns, by their names in this project.
         missing: Vec<String>,
         /// All columns of the file.
         found: Vec<String>,
+        /// Columns of fluxes that could take the place of missing magnitudes.
+        fluxes: Vec<String>,
     },
 
     /// A column has a type or a size that is not accepted.
@@ -103,6 +105,17 @@ fn said_of_given(missing: &[String]) -> String {
         1 => format!("{} names none of these. ", given[0]),
         _ => format!("{} name none of these. ", given.join(", ")),
     }
+}
+
+/// Says how fluxes take the place of missing magnitudes.
+fn said_of_fluxes(fluxes: &[String]) -> String {
+    if fluxes.is_empty() {
+        return String::new();
+    }
+    format!(
+        "It has fluxes ({}): to make magnitudes of them, give the magnitude of a flux of 1, --flux-zero-point 22.5 for nanomaggies, or 31.4 for nJy. ",
+        quoted(fluxes)
+    )
 }
 
 /// Lists names in backquotes, separated by commas.

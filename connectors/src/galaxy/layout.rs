@@ -1,21 +1,21 @@
 //! Finds the columns of a galaxy in the schema of a file, and decodes the batches of the file.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Float32Array, Float64Array, NullArray, RecordBatch};
 use arrow::datatypes::{DataType, Field, FieldRef, Schema};
 
-use super::columns::{self, ColumnNames};
-use super::places::{Places, index_of, may_be_pixels};
-use super::reserved::{OBJECT, PLACE, ROW, ROW_GROUP};
+use super::columns::{self, ColumnNames, index_of};
+use super::places::{Places, may_be_pixels};
+use super::reserved::{OBJECT, PLACE, REFERENCE_MAG, ROW, ROW_GROUP};
 use super::{Cutouts, FileKind, Galaxies, IdKind, Request, SchemaError, convert, kept, tensor};
 
 /// Columns of the output that come from the catalog.
-const CARRIED: [&str; 5] = ["object_id", "ra", "dec", "z_spec", "mag_r"];
+const CARRIED: [&str; 4] = ["object_id", "ra", "dec", "z_spec"];
 /// Columns of the output that this program adds.
 const OWN: [&str; 5] = ["_healpix_29", "z_phot", "z_flags", "model_id", "drop"];
 /// Columns that rows have only on their way to the output.
-const ON_THE_WAY: [&str; 4] = [OBJECT, ROW_GROUP, ROW, PLACE];
+const ON_THE_WAY: [&str; 5] = [OBJECT, ROW_GROUP, ROW, PLACE, REFERENCE_MAG];
 
 /// Maps the columns of one file to [`Galaxies`].
 ///
@@ -38,7 +38,7 @@ pub struct Layout {
     places: Places,
     keep: Vec<Option<usize>>,
     keep_fields: Vec<FieldRef>,
-    side_px_min: usize,
+    request: Request,
     /// Columns that would be read but are missing in this file, by their names in files.
     lacking: Vec<String>,
 }
@@ -54,44 +54,26 @@ pub struct Doubt {
     pub found: Vec<String>,
 }
 
-/// The magnitudes, if the file has them, and the faults of lists of magnitudes by row.
-type Mags = (Option<[Float32Array; 5]>, BTreeMap<usize, String>);
-
 impl Layout {
     /// Finds the columns of a file. Refuses a file if a column is missing or has a type that is not accepted.
     ///
     /// # Errors
     /// [`SchemaError`] names the columns, what the file has and what it must have.
     pub fn resolve(schema: &Schema, request: &Request) -> Result<Layout, SchemaError> {
-        let found = Places::find(schema, &request.names)?;
+        let found = Places::find(schema, request)?;
         let kind = found.kind(request);
         let missing = found.missing(kind, request);
         let withdraws_only = found.deleted.is_some() && !missing.is_empty();
         if found.object_id.is_none() || (!missing.is_empty() && !withdraws_only) {
-            let id = found.object_id.is_none().then_some(columns::OBJECT_ID);
-            let missing = id.into_iter().chain(missing);
-            let mut missing: Vec<String> = missing
-                .map(|column| labelled(column, &request.names))
-                .collect();
-            // What the user named and is not there is said too, though a file may lack it.
-            for (column, name) in request.names.given() {
-                let label = labelled(column, &request.names);
-                if schema.fields().find(name).is_none() && !missing.contains(&label) {
-                    missing.push(label);
-                }
-            }
-            return Err(SchemaError::Missing {
-                missing,
-                found: names(schema),
-            });
+            return Err(lacks(schema, &found, missing, request));
         }
         let doubt = doubt(schema, &found, kind, request);
         let may_withdraw = found.deleted.is_some();
         let places = found.wanted(kind, request);
         let keep = match kind {
-            FileKind::Galaxies => find_kept(schema, &request.keep, withdraws_only)?,
+            FileKind::Galaxies => find_kept(schema, request, withdraws_only)?,
             // Of these rows, only withdrawn rows go to `photoz/`, where columns are kept.
-            FileKind::SpecZ if may_withdraw => find_kept(schema, &request.keep, true)?,
+            FileKind::SpecZ if may_withdraw => find_kept(schema, request, true)?,
             FileKind::SpecZ => vec![None; request.keep.len()],
         };
         let keep_field = |(name, index): (&String, &Option<usize>)| match index {
@@ -108,13 +90,12 @@ impl Layout {
             .iter()
             .map(|index| Arc::clone(&schema.fields()[*index]))
             .collect();
-        if let Some(index) = places.cutout {
-            tensor::check_tensor(schema.field(index))?;
+        if let (Some(index), Some(cutouts)) = (places.cutout, &request.cutouts) {
+            tensor::check_tensor(schema.field(index), cutouts)?;
         }
         let id = places.object_id.map(|index| schema.field(index));
         let id = id.expect("invariant: the file has object_id, as checked above");
         let id_kind = convert::id_kind(id.name(), id.data_type())?;
-        let side_px_min = request.cutout_px;
         let layout = Layout {
             kind,
             doubt,
@@ -124,7 +105,7 @@ impl Layout {
             places,
             keep,
             keep_fields,
-            side_px_min,
+            request: request.clone(),
             lacking: lacking(schema, request),
         };
         // Only the decoder knows the accepted types, so it decodes an empty batch.
@@ -204,17 +185,27 @@ impl Layout {
             .column(batch, self.places.object_id)
             .expect("invariant: a layout has object_id");
         let cutouts = self.column(batch, self.places.cutout);
-        let open = |(name, array)| Cutouts::open(name, array, self.side_px_min);
+        let cutouts = cutouts.zip(self.request.cutouts.as_ref());
+        let open = |((name, array), request)| Cutouts::open(name, array, request);
         let keep = |place: &Option<usize>| match self.column(batch, *place) {
             Some((_, array)) => Arc::clone(array),
             None => Arc::new(NullArray::new(rows)) as ArrayRef,
         };
-        let (mags, mag_faults) = self.mags(batch, float32)?;
+        let mag_column = |place| {
+            let column = self.column(batch, Some(place));
+            column.expect("invariant: the columns of magnitudes are among those read")
+        };
+        let (mags, mag_faults) = self.places.mags.decode(&self.request, rows, mag_column)?;
+        let reference = self.request.mags.reference();
         Ok(Galaxies {
             rows,
             object_id: convert::object_id(id_name, id, self.id_kind)?,
             ra: float64(self.places.ra)?,
             dec: float64(self.places.dec)?,
+            reference_mag: mags
+                .as_ref()
+                .zip(reference)
+                .map(|(mags, place)| mags[place].clone()),
             mags,
             mag_faults,
             cutouts: cutouts.map(open).transpose()?,
@@ -225,22 +216,6 @@ impl Layout {
             },
             keep: self.keep.iter().map(keep).collect(),
         })
-    }
-
-    fn mags(
-        &self,
-        batch: &RecordBatch,
-        float32: impl Fn(Option<usize>) -> Result<Float32Array, SchemaError>,
-    ) -> Result<Mags, SchemaError> {
-        if let Some((name, array)) = self.column(batch, self.places.mag_list) {
-            let (mags, faults) = convert::mag_list(name, array)?;
-            return Ok((Some(mags), faults));
-        }
-        if self.places.mags == [None; 5] {
-            return Ok((None, BTreeMap::new()));
-        }
-        let [u, g, r, i, z] = self.places.mags.map(float32);
-        Ok((Some([u?, g?, r?, i?, z?]), BTreeMap::new()))
     }
 
     /// The column at `place` in the file, and its name.
@@ -274,14 +249,38 @@ impl Layout {
     }
 }
 
+/// The error for a file without these columns.
+fn lacks(schema: &Schema, found: &Places, missing: Vec<String>, request: &Request) -> SchemaError {
+    let id = found.object_id.is_none().then_some(columns::OBJECT_ID);
+    let missing = id.map(str::to_owned).into_iter().chain(missing);
+    let mut missing: Vec<String> = missing
+        .map(|column| labelled(&column, &request.names))
+        .collect();
+    // What the user named and is not there is said too, though a file may lack it.
+    for (column, name) in request.names.given() {
+        let label = labelled(column, &request.names);
+        if schema.fields().find(name).is_none() && !missing.contains(&label) {
+            missing.push(label);
+        }
+    }
+    SchemaError::Missing {
+        missing,
+        found: names(schema),
+        fluxes: match request.mags.required {
+            true => found.mags.unread_fluxes().to_vec(),
+            false => Vec::new(),
+        },
+    }
+}
+
 /// The columns of galaxies in a file that is read as spec-z, or `None` if there are none.
 fn doubt(schema: &Schema, found: &Places, kind: FileKind, request: &Request) -> Option<Doubt> {
     let is_other = |name: &str| request.names.in_file(columns::MAG) != name;
     let fields = schema.fields().iter();
     let pixels = fields.filter(|field| is_other(field.name()) && may_be_pixels(field));
     let doubt = Doubt {
-        has_mags: found.has_mags(),
-        pixels: match request.needs_cutouts {
+        has_mags: found.mags.are_complete(),
+        pixels: match request.cutouts.is_some() {
             true => pixels.map(|field| field.name().clone()).collect(),
             false => Vec::new(),
         },
@@ -293,23 +292,30 @@ fn doubt(schema: &Schema, found: &Places, kind: FileKind, request: &Request) -> 
 
 /// The columns that would be read but are missing in a file, by their names in files.
 fn lacking(schema: &Schema, request: &Request) -> Vec<String> {
-    let known = columns::KNOWN
-        .iter()
-        .map(|name| request.names.in_file(name));
-    let read = known.chain(request.keep.iter().map(String::as_str));
-    let lacks = |name: &&str| schema.fields().find(name).is_none();
-    read.filter(lacks).map(str::to_owned).collect()
+    let known = columns::KNOWN.iter().map(|name| (*name).to_owned());
+    let with_fluxes = request.mags.flux_zero_point.is_some();
+    let of_band = |band: &String| {
+        let fluxes = [columns::flux(band), columns::transmission(band)];
+        let fluxes = fluxes.into_iter().filter(move |_| with_fluxes);
+        fluxes.chain([columns::mag(band)])
+    };
+    let known = known.chain(request.mags.bands.iter().flat_map(of_band));
+    let read = known.map(|name| request.names.in_file(&name).to_owned());
+    let lacks = |name: &String| schema.fields().find(name).is_none();
+    read.chain(request.keep.iter().cloned())
+        .filter(lacks)
+        .collect()
 }
 
 /// Finds the kept columns. If `may_lack`, missing columns are allowed.
 fn find_kept(
     schema: &Schema,
-    keep: &[String],
+    request: &Request,
     may_lack: bool,
 ) -> Result<Vec<Option<usize>>, SchemaError> {
-    check_kept(keep)?;
-    let mut places = Vec::with_capacity(keep.len());
-    for column in keep {
+    check_kept(&request.keep, request.mags.reference_band.as_deref())?;
+    let mut places = Vec::with_capacity(request.keep.len());
+    for column in &request.keep {
         let place = index_of(schema, column)?;
         if place.is_none() && !may_lack {
             return Err(SchemaError::KeepMissing {
@@ -322,14 +328,16 @@ fn find_kept(
     Ok(places)
 }
 
-/// Makes sure that each kept column is named once, and that the output has no column of the same name.
+/// Makes sure that each kept column is named once, and that the output has no column of the same name. The output has the
+/// magnitude in the reference band.
 ///
 /// # Errors
 /// [`SchemaError::KeepReserved`] and [`SchemaError::KeepTwice`], naming the column.
-pub fn check_kept(keep: &[String]) -> Result<(), SchemaError> {
+pub fn check_kept(keep: &[String], reference_band: Option<&str>) -> Result<(), SchemaError> {
+    let reference_mag = reference_band.map(columns::mag);
     for (position, column) in keep.iter().enumerate() {
         let column = column.clone();
-        if CARRIED.contains(&column.as_str()) {
+        if CARRIED.contains(&column.as_str()) || reference_mag.as_ref() == Some(&column) {
             let reason = "from the catalog: leave --keep out";
             return Err(SchemaError::KeepReserved { column, reason });
         }

@@ -4,9 +4,10 @@
 //! |---|---|---|---|
 //! | `object_id` | Int64, UInt64, Utf8 (LargeUtf8, Utf8View) | | Int64Array, UInt64Array or StringArray |
 //! | `ra`, `dec` | Float64 (Float32) | degrees | Float64Array |
-//! | `cutout` | see [`Cutouts`] | nanomaggies, `[band, y, x]`, bands ugriz | [`Cutouts`] |
-//! | `mag_u` … `mag_z` | Float32 (Float64) | AB, extinction-corrected | five Float32Arrays |
-//! | `mag`, instead of the five | list of five Float32 (Float64) | as above | as above |
+//! | `cutout` | see [`Cutouts`] | nanomaggies, `[band, y, x]` | [`Cutouts`] |
+//! | `mag_<band>` for each of the model's magnitudes | Float32 (Float64) | AB, extinction-corrected | a Float32Array each |
+//! | `mag`, instead of these | list of Float32 (Float64), in the model's order | as above | as above |
+//! | `flux_<band>` and `mw_transmission_<band>`, instead of these | Float32 (Float64) | by `--flux-zero-point`; a fraction | as above |
 //! | `z_spec` | Float32 (Float64) | | Float32Array |
 //! | `deleted` | Boolean | | BooleanArray without nulls |
 //!
@@ -14,16 +15,20 @@
 //! are not checked here: nulls and NaN are kept, and a cutout that cannot be read gives an error when it is asked for.
 
 mod band_names;
+mod bands;
 mod columns;
 mod convert;
 mod cutout;
 mod cutout_fault;
 mod error;
+mod fluxes;
 pub(crate) mod kept;
 mod layout;
 mod lists;
+mod mags;
 mod pixels;
 mod places;
+mod request;
 pub(crate) mod reserved;
 mod tensor;
 #[cfg(test)]
@@ -35,7 +40,8 @@ use arrow::array::{ArrayRef, BooleanArray, Float32Array, Float64Array};
 use arrow::datatypes::DataType;
 use serde::{Deserialize, Serialize};
 
-pub use columns::{ColumnNameError, ColumnNames};
+pub use bands::{BandError, check_bands};
+pub use columns::{ColumnNameError, ColumnNames, mag as mag_column};
 pub use cutout::{Cutouts, FLUX_MAX_NMGY};
 pub use cutout_fault::CutoutFault;
 pub use error::SchemaError;
@@ -43,24 +49,7 @@ pub(crate) use error::quoted;
 pub use kept::KeptTypes;
 pub use layout::{Doubt, Layout, check_kept};
 pub use pixels::Cutout;
-
-/// The bands of cutouts and magnitudes, in the order that models expect.
-pub const BANDS: [&str; 5] = ["u", "g", "r", "i", "z"];
-
-/// The columns that a job reads from files.
-#[derive(Clone, Debug)]
-pub struct Request {
-    /// The names of columns in the files (`--column`).
-    pub names: ColumnNames,
-    /// Columns that are copied to the output (`--keep`), by their names in the files.
-    pub keep: Vec<String>,
-    /// Whether the model uses cutouts. If not, they are not read.
-    pub needs_cutouts: bool,
-    /// Whether the model uses magnitudes. If not, they are read if the file has them.
-    pub needs_mags: bool,
-    /// The side of the model's input in pixels. Cutouts must be at least this large.
-    pub cutout_px: usize,
-}
+pub use request::{CutoutRequest, MagRequest, Request};
 
 /// The type of object ids. A catalog and its output have one type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -119,10 +108,12 @@ pub struct Galaxies {
     pub ra: Float64Array,
     /// Declination, degrees.
     pub dec: Float64Array,
-    /// AB magnitudes in the order of [`BANDS`], or `None` if the file has no magnitudes.
-    pub mags: Option<[Float32Array; 5]>,
-    /// Faults of lists of magnitudes, by row. The magnitudes of such a row are null.
+    /// AB magnitudes in the order of [`MagRequest::bands`], or `None` if the file has no magnitudes.
+    pub mags: Option<Vec<Float32Array>>,
+    /// Faults of lists of magnitudes and of fluxes, by row. The magnitudes that are not known are null.
     pub mag_faults: BTreeMap<usize, String>,
+    /// The one of the magnitudes that goes to the output, if the model has one and the file has magnitudes.
+    pub reference_mag: Option<Float32Array>,
     /// The cutouts, or `None` if the file has no cutouts or they are not read.
     pub cutouts: Option<Cutouts>,
     /// Spectroscopic redshift.

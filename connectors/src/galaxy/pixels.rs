@@ -1,12 +1,10 @@
 //! The pixels of one cutout.
 
-use super::BANDS;
-
-/// One galaxy's image: five bands of `side_px` by `side_px` pixels, in nanomaggies.
-#[derive(Clone, Copy, Debug)]
+/// One galaxy's image: the model's bands of `side_px` by `side_px` pixels, in nanomaggies.
+#[derive(Clone, Debug)]
 pub struct Cutout<'a> {
-    /// u, g, r, i, z; each `[y, x]`, little-endian float32.
-    pub(super) planes: [&'a [u8]; 5],
+    /// The bands in the model's order; each `[y, x]`, little-endian float32.
+    pub(super) planes: Vec<&'a [u8]>,
     pub(super) side_px: usize,
 }
 
@@ -14,6 +12,11 @@ impl Cutout<'_> {
     /// The side of the image in pixels.
     pub fn side_px(&self) -> usize {
         self.side_px
+    }
+
+    /// The number of bands.
+    pub fn bands(&self) -> usize {
+        self.planes.len()
     }
 
     /// The largest absolute value of all pixels, in nanomaggies. NaN or infinite if a pixel is.
@@ -62,7 +65,7 @@ impl Cutout<'_> {
     /// All four sides lose the same number of pixels, or the top and the left lose one pixel less.
     ///
     /// # Panics
-    /// If the cutout is smaller, or if the length of `out` is not `5 * side_px * side_px`.
+    /// If the cutout is smaller, or if the length of `out` is not `bands * side_px * side_px`.
     pub fn crop_into(&self, side_px: usize, out: &mut [f32]) {
         assert!(
             side_px <= self.side_px,
@@ -71,8 +74,9 @@ impl Cutout<'_> {
         );
         assert_eq!(
             out.len(),
-            BANDS.len() * side_px * side_px,
-            "five bands of {side_px} pixels"
+            self.planes.len() * side_px * side_px,
+            "{} bands of {side_px} pixels",
+            self.planes.len()
         );
         if side_px == 0 {
             return;

@@ -2,7 +2,8 @@
 
 use arrow::datatypes::{DataType, Field, Schema};
 
-use super::columns::{self, ColumnNames};
+use super::columns::{self, index_of};
+use super::mags::MagPlaces;
 use super::{FileKind, Request, SchemaError};
 
 /// The indices of the columns in a file.
@@ -12,42 +13,33 @@ pub(super) struct Places {
     pub(super) ra: Option<usize>,
     pub(super) dec: Option<usize>,
     pub(super) cutout: Option<usize>,
-    pub(super) mags: [Option<usize>; 5],
-    pub(super) mag_list: Option<usize>,
+    pub(super) mags: MagPlaces,
     pub(super) z_spec: Option<usize>,
     pub(super) deleted: Option<usize>,
 }
 
 impl Places {
-    pub(super) fn find(schema: &Schema, names: &ColumnNames) -> Result<Places, SchemaError> {
-        let place = |column: &str| index_of(schema, names.in_file(column));
+    pub(super) fn find(schema: &Schema, request: &Request) -> Result<Places, SchemaError> {
+        let place = |column: &str| index_of(schema, request.names.in_file(column));
         let typed = |column: &str| {
             let is_typed = |index: &usize| *schema.field(*index).data_type() != DataType::Null;
             place(column).map(|index| index.filter(is_typed))
         };
-        let mut mags = [None; 5];
-        for (mag, column) in mags.iter_mut().zip(columns::MAGS) {
-            *mag = place(column)?;
-        }
         Ok(Places {
             object_id: place(columns::OBJECT_ID)?,
             ra: place(columns::RA)?,
             dec: place(columns::DEC)?,
             cutout: typed(columns::CUTOUT)?,
-            mags,
-            mag_list: typed(columns::MAG)?,
+            mags: MagPlaces::find(schema, request)?,
             z_spec: place(columns::Z_SPEC)?,
             deleted: place(columns::DELETED)?,
         })
     }
 
-    pub(super) fn has_mags(&self) -> bool {
-        self.mag_list.is_some() || self.mags.iter().all(Option::is_some)
-    }
-
     pub(super) fn kind(&self, request: &Request) -> FileKind {
         let has_place = self.ra.is_some() && self.dec.is_some();
-        let predicts_without_cutout = !request.needs_cutouts && self.has_mags() && has_place;
+        let has_mags = self.mags.would_be_complete();
+        let predicts_without_cutout = request.cutouts.is_none() && has_mags && has_place;
         match (self.cutout, self.z_spec) {
             (None, Some(_)) if !predicts_without_cutout => FileKind::SpecZ,
             _ => FileKind::Galaxies,
@@ -55,30 +47,28 @@ impl Places {
     }
 
     /// The missing columns that a prediction needs.
-    pub(super) fn missing(&self, kind: FileKind, request: &Request) -> Vec<&'static str> {
+    pub(super) fn missing(&self, kind: FileKind, request: &Request) -> Vec<String> {
         if kind == FileKind::SpecZ {
             return Vec::new();
         }
         let mut missing = Vec::new();
-        let mut need = |column, place: Option<usize>| {
+        let mut need = |column: &str, place: Option<usize>| {
             if place.is_none() {
-                missing.push(column);
+                missing.push(column.to_owned());
             }
         };
         need(columns::RA, self.ra);
         need(columns::DEC, self.dec);
-        if request.needs_cutouts {
+        if request.cutouts.is_some() {
             need(columns::CUTOUT, self.cutout);
         }
-        if request.needs_mags && !self.has_mags() {
-            for (column, place) in columns::MAGS.into_iter().zip(self.mags) {
-                need(column, place);
-            }
+        if request.mags.required {
+            missing.extend(self.mags.missing(request));
         }
         missing
     }
 
-    /// The columns that are read. If there are both five magnitudes and a list, the five magnitudes are read.
+    /// The columns that are read.
     pub(super) fn wanted(self, kind: FileKind, request: &Request) -> Places {
         let Places {
             object_id,
@@ -94,11 +84,9 @@ impl Places {
                 ..Places::default()
             };
         }
-        let in_five = self.mag_list.is_none() || self.mags.iter().all(Option::is_some);
         Places {
-            cutout: self.cutout.filter(|_| request.needs_cutouts),
-            mags: if in_five { self.mags } else { [None; 5] },
-            mag_list: self.mag_list.filter(|_| !in_five),
+            cutout: self.cutout.filter(|_| request.cutouts.is_some()),
+            mags: self.mags.wanted(),
             ..self
         }
     }
@@ -110,12 +98,11 @@ impl Places {
             dec,
             cutout,
             mags,
-            mag_list,
             z_spec,
             deleted,
-        } = *self;
-        let others = [object_id, ra, dec, cutout, mag_list, z_spec, deleted];
-        others.into_iter().chain(mags).flatten()
+        } = self;
+        let others = [object_id, ra, dec, cutout, z_spec, deleted];
+        others.into_iter().copied().flatten().chain(mags.all())
     }
 }
 
@@ -141,19 +128,5 @@ pub(super) fn may_be_pixels(field: &Field) -> bool {
         | DataType::BinaryView
         | DataType::FixedSizeBinary(_) => is_named,
         _ => false,
-    }
-}
-
-/// The index of the only column with this name, or `None` if it is missing.
-pub(super) fn index_of(schema: &Schema, name: &str) -> Result<Option<usize>, SchemaError> {
-    let mut indices = (0..)
-        .zip(schema.fields())
-        .filter(|(_, field)| field.name() == name);
-    let first = indices.next().map(|(index, _)| index);
-    match indices.next() {
-        Some(_) => Err(SchemaError::Ambiguous {
-            column: name.to_owned(),
-        }),
-        None => Ok(first),
     }
 }

@@ -9,6 +9,9 @@ use crate::{
 
 /// The newest format this engine writes and reads.
 pub const FORMAT: u32 = 1;
+/// The setting of an entry that says which band's magnitude its predictions have.
+pub const REFERENCE_BAND: &str = "reference_band";
+
 /// The effect of an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -70,6 +73,15 @@ impl Entry {
     /// Whether the entry lists predictions of a model.
     pub fn predicts(&self) -> bool {
         self.kind == EntryKind::Drop && self.rows.written > 0
+    }
+
+    /// The band whose magnitude the predictions have, or `None` if they have no magnitude. Engines that did not write the
+    /// band knew no other than r.
+    pub fn reference_band(&self) -> Option<&str> {
+        match self.settings.get(REFERENCE_BAND) {
+            None => Some("r"),
+            Some(band) => band.as_str(),
+        }
     }
 
     /// Whether the entry comes from a run with `--limit`. The next run without `--limit` replaces the entry.

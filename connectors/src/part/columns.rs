@@ -8,7 +8,7 @@ use arrow::{
     error::ArrowError,
 };
 
-pub(super) use crate::galaxy::reserved::{OBJECT, PLACE, ROW, ROW_GROUP};
+pub(super) use crate::galaxy::reserved::{OBJECT, PLACE, REFERENCE_MAG, ROW, ROW_GROUP};
 
 /// A column of a batch.
 pub(super) type Column = (FieldRef, ArrayRef);

@@ -16,6 +16,8 @@ pub struct PartLabel {
     pub part: u32,
     /// The full id of the model.
     pub model_id: String,
+    /// The model's reference band: the output has the magnitude in it. `None` if the model knows no magnitudes.
+    pub reference_band: Option<String>,
 }
 
 /// A file of a part: its record for the ledger, and its bytes.

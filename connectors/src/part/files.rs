@@ -19,7 +19,7 @@ use super::{
     encoded::{EncodedFile, PartLabel, ROW_GROUP_ROWS, WRITE_ROWS},
     flags::FLAGS,
     kept::Kept,
-    photoz::PHOTOZ,
+    photoz,
 };
 use crate::{
     ledger::entry::{FileRecord, checksum},
@@ -60,15 +60,18 @@ pub(super) fn photoz_file(
     )?;
     let order = lexsort_to_indices(&ascending(&rows, &["_healpix_29", "object_id"]), None)?;
     let rows = take_record_batch(&rows, &order)?;
-    let described = PHOTOZ.iter().map(|(name, unit, ucd, description)| {
-        let facts = [("unit", unit), ("ucd", ucd), ("description", description)];
-        let facts = facts
-            .into_iter()
-            .filter(|(_, fact)| !fact.is_empty())
-            .map(|(key, fact)| (key, *fact));
-        let field = rows.schema_ref().field_with_name(name)?.clone();
+    let columns = photoz::columns(label.reference_band.as_deref());
+    let described = columns.into_iter().map(|of| {
+        let facts = [
+            ("unit", of.unit),
+            ("ucd", of.ucd),
+            ("description", of.description.as_str()),
+        ];
+        let facts = facts.into_iter().filter(|(_, fact)| !fact.is_empty());
+        let field = rows.schema_ref().field_with_name(of.in_pieces)?.clone();
+        let field = field.with_name(of.name);
         let field = field.with_metadata(facts.collect::<Metadata>());
-        Ok((Arc::new(field), column(&rows, name)))
+        Ok((Arc::new(field), column(&rows, of.in_pieces)))
     });
     let own = batch(described.collect::<Result<_, ArrowError>>()?)?;
     let mut writer = FileWriter::new(Folder::Photoz, own.schema_ref(), &kept.fields, label)?;

@@ -13,15 +13,14 @@ use super::{
     columns::{OBJECT, PLACE, ROW, ROW_GROUP},
     door::Folder,
     encoded::{ROW_GROUP_ROWS, WRITE_ROWS},
-    photoz::PHOTOZ,
+    photoz,
     pieces::Piece,
 };
 use crate::{galaxy::kept::comparable, part::codec::CompressedPieces};
 
 /// Whether a column of a piece is a kept column. Only rows of `photoz/` have kept columns.
 fn is_kept(folder: Folder, name: &str) -> bool {
-    let own = PHOTOZ.iter().map(|(known, ..)| *known);
-    let mut names = own.chain([OBJECT, ROW_GROUP, ROW, PLACE]);
+    let mut names = photoz::in_pieces().chain([OBJECT, ROW_GROUP, ROW, PLACE]);
     folder == Folder::Photoz && names.all(|known| known != name)
 }
 

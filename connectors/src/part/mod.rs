@@ -2,7 +2,7 @@
 //!
 //! | file | columns |
 //! |---|---|
-//! | `photoz/<drop>/part-…` | `object_id` `ra` `dec` (deg) `_healpix_29` `z_phot` `z_spec` `mag_r` (AB) `z_flags` `model_id` `drop`, and the kept columns |
+//! | `photoz/<drop>/part-…` | `object_id` `ra` `dec` (deg) `_healpix_29` `z_phot` `z_spec` `mag_<reference band>` (AB) `z_flags` `model_id` `drop`, and the kept columns |
 //! | `specz/<drop>/part-…` | `object_id` `z_spec` `drop` |
 //! | `rejects/<drop>/part-…` | `object_id` `reason` `object` `row_group` `row` |
 //!

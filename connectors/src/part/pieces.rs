@@ -12,7 +12,7 @@ use arrow::{
 };
 
 use super::{
-    columns::{Column, ROW, ROW_GROUP, batch, named},
+    columns::{Column, REFERENCE_MAG, ROW, ROW_GROUP, batch, named},
     door::{Door, Folder},
     flags::{DELETED, Z_SPEC_IGNORED},
     hash::part_of,
@@ -118,7 +118,7 @@ fn photoz_rows(
         .collect();
     let z_phot: Float32Array = each().map(|row| values.z_phot(row)).collect();
     let z_spec: Float32Array = each().map(|row| values.z_spec(row)).collect();
-    let mag_r: Float32Array = each().map(|row| values.mag_r(row)).collect();
+    let mag: Float32Array = each().map(|row| values.reference_mag(row)).collect();
     let flags: Int32Array = each().map(|row| values.flags(row)).collect();
     let ids = take(&galaxies.object_id, &indices, None)?;
     let mut columns: Vec<Column> = vec![
@@ -127,7 +127,7 @@ fn photoz_rows(
         named("dec", Arc::new(dec), true),
         named("z_phot", Arc::new(z_phot), true),
         named("z_spec", Arc::new(z_spec), true),
-        named("mag_r", Arc::new(mag_r), true),
+        named(REFERENCE_MAG, Arc::new(mag), true),
         named("z_flags", Arc::new(flags), false),
     ];
     for (field, values) in chunk.keep.iter().zip(&galaxies.keep) {
@@ -169,8 +169,8 @@ impl Values<'_> {
         counts.then_some(z_spec)
     }
 
-    fn mag_r(&self, row: usize) -> Option<f32> {
-        self.of_predicted(row, &self.galaxies.mags.as_ref()?[2])
+    fn reference_mag(&self, row: usize) -> Option<f32> {
+        self.of_predicted(row, self.galaxies.reference_mag.as_ref()?)
     }
 
     fn flags(&self, row: usize) -> i32 {

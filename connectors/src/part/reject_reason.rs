@@ -12,7 +12,7 @@ use crate::galaxy::{CutoutFault, FLUX_MAX_NMGY};
 /// ```
 /// use hubbleflow_connectors::part::{Door, RejectReason};
 ///
-/// let reason = RejectReason::MagNull { band: "r" };
+/// let reason = RejectReason::MagNull { band: "r".to_owned() };
 /// assert_eq!(Door::from(reason), Door::Rejected("mag_r is null".to_owned()));
 /// ```
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
@@ -47,23 +47,23 @@ pub enum RejectReason {
     /// The model needs magnitudes, and the file has none.
     #[error("the file has no magnitudes")]
     NoMags,
-    /// The row's list of magnitudes cannot be used.
+    /// The row's list of magnitudes, or one of its fluxes, cannot be used.
     #[error("{fault}")]
     MagsFaulty {
-        /// What is wrong with the list.
+        /// What is wrong with the list or the flux.
         fault: String,
     },
     /// A magnitude is missing.
     #[error("mag_{band} is null")]
     MagNull {
-        /// One of u, g, r, i, z.
-        band: &'static str,
+        /// One of the model's bands.
+        band: String,
     },
     /// A magnitude is not between the limits.
     #[error("mag_{band} is {mag}, not between {mag_min} and {mag_max}")]
     MagOutOfRange {
-        /// One of u, g, r, i, z.
-        band: &'static str,
+        /// One of the model's bands.
+        band: String,
         /// The magnitude in the file (AB).
         mag: f32,
         /// Magnitudes lie above this limit.

@@ -128,6 +128,7 @@ pub(crate) fn label(part: u32) -> PartLabel {
         drop: "drop".to_owned(),
         part,
         model_id: MODEL.to_owned(),
+        reference_band: Some("r".to_owned()),
     }
 }
 

@@ -9,7 +9,7 @@ use models::{
 };
 
 use crate::{
-    args::{CatalogArgs, FinetuneArgs, LocalPath, PretrainArgs, RunArgs, SampleArgs, WatchArgs},
+    args::{CatalogArgs, FinetuneArgs, LocalPath, PretrainArgs, RunArgs, SampleCommand, WatchArgs},
     bench::BenchCommand,
     demo::DemoArgs,
     import_command::ImportCommand,
@@ -112,14 +112,6 @@ pub(crate) struct ReportArgs {
     /// Where the page goes
     #[arg(long, value_name = "FILE", value_parser = LocalPath)]
     pub html: PathBuf,
-}
-
-#[derive(Args)]
-pub(crate) struct SampleCommand {
-    /// Where the survey goes: a URL or a path
-    pub out: String,
-    #[command(flatten)]
-    pub args: SampleArgs,
 }
 
 #[derive(Subcommand)]

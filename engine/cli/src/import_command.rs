@@ -35,6 +35,14 @@ pub struct ImagesArgs {
     /// Take a column from this field of the files (`labels.z`, or `z` alone); COLUMN= for none
     #[arg(long, value_name = "COLUMN=FIELD", value_parser = column)]
     column: Vec<(String, String)>,
+    /// The bands of cutouts and magnitudes, in the order of the files
+    #[arg(
+        long,
+        value_name = "BAND,BAND",
+        value_delimiter = ',',
+        default_value = "u,g,r,i,z"
+    )]
+    bands: Vec<String>,
     /// Number the rows from N, where the files have no object ids
     #[arg(long, value_name = "N")]
     first_id: Option<i64>,
@@ -106,6 +114,7 @@ pub async fn import(command: ImportCommand, options: &StoreOptions) -> Result<u8
 async fn images(args: &ImagesArgs, options: &StoreOptions) -> Result<Imported, Error> {
     let settings = ImportSettings {
         columns: args.column.clone(),
+        bands: args.bands.clone(),
         first_id: args.first_id,
         positions: args.positions.clone(),
         without: args

@@ -7,6 +7,7 @@
 //!
 //! A cutout is `[band, y, x]` in nanomaggies per pixel, with the sky subtracted. The noise is not correlated.
 
+use crate::bands::{BANDS, SampleBands};
 use crate::covariance::{Covariance, Position};
 use crate::noise::{NORMALS, Normals};
 use crate::profile::Component;
@@ -16,9 +17,6 @@ use rand_distr::{Distribution, StandardNormal};
 
 /// Side of a pixel in arcsec.
 pub const PIXEL_ARCSEC: f64 = 0.396;
-
-/// Number of bands of a cutout: ugriz.
-pub const BANDS: usize = 5;
 
 /// Galactic extinction in ugriz in mag, for a reddening E(B-V) of 1 (Schlafly and Finkbeiner 2011).
 const EXTINCTION_PER_REDDENING: [f64; BANDS] = [4.239, 3.303, 2.285, 1.698, 1.263];
@@ -87,6 +85,25 @@ impl Detector {
         let dark = self.dark_variance_dn2 * self.flux_nmgy_per_dn.powi(2);
         [(sky_nmgy * per_flux + dark) as f32, per_flux as f32]
     }
+
+    /// Adds noise to the pixels of a plane. This takes [`Self::draws`] draws.
+    fn add_noise(&self, pixels: &mut [f32], normals: &mut Normals) {
+        let [constant, per_flux] = self.variance_nmgy2();
+        let (runs, rest) = pixels.as_chunks_mut::<NORMALS>();
+        for run in runs {
+            for (pixel, noise) in run.iter_mut().zip(normals.draw()) {
+                *pixel += (constant + per_flux * *pixel).sqrt() * noise;
+            }
+        }
+        for (pixel, noise) in rest.iter_mut().zip(normals.draw()) {
+            *pixel += (constant + per_flux * *pixel).sqrt() * noise;
+        }
+    }
+
+    /// The number of draws that the noise of a plane takes. The last draw is taken even if no pixel is left for it.
+    fn draws(plane_px: usize) -> usize {
+        plane_px / NORMALS + 1
+    }
 }
 
 /// The flux of an AB magnitude in nanomaggies.
@@ -121,11 +138,17 @@ pub fn draw_seeing(rng: &mut impl Rng) -> f64 {
 }
 
 /// Adds the sources, convolved with the PSF, to `cutout` (`[band, y, x]`).
-pub fn expose(sources: &[LightSource], seeing: f64, side_px: usize, cutout: &mut [f32]) {
+pub fn expose(
+    sources: &[LightSource],
+    seeing: f64,
+    bands: &SampleBands,
+    side_px: usize,
+    cutout: &mut [f32],
+) {
     let middle_px = (side_px as f64 - 1.0) / 2.0;
-    let bands = cutout.chunks_exact_mut(side_px * side_px);
-    for (band, (pixels, detector)) in bands.zip(&DETECTORS).enumerate() {
-        let psf_px2 = detector.psf_sigma_px(seeing).powi(2);
+    let planes = cutout.chunks_exact_mut(side_px * side_px);
+    for (pixels, band) in planes.zip(bands.iter()) {
+        let psf_px2 = DETECTORS[band].psf_sigma_px(seeing).powi(2);
         for source in sources {
             let at = Position {
                 x_px: middle_px + source.offset.x_px,
@@ -191,19 +214,18 @@ fn distinct(
 }
 
 /// Adds the noise of photons, sky and detector to `cutout` (`[band, y, x]`).
-pub fn add_noise(cutout: &mut [f32], side_px: usize, rng: &mut impl Rng) {
+///
+/// The deviates are those of a cutout in ugriz, whatever the bands: the noise of a band does not depend on the others.
+pub fn add_noise(cutout: &mut [f32], bands: &SampleBands, side_px: usize, rng: &mut impl Rng) {
     let mut normals = Normals::new(rng);
-    let bands = cutout.chunks_exact_mut(side_px * side_px);
-    for (pixels, detector) in bands.zip(&DETECTORS) {
-        let [constant, per_flux] = detector.variance_nmgy2();
-        let (runs, rest) = pixels.as_chunks_mut::<NORMALS>();
-        for run in runs {
-            for (pixel, noise) in run.iter_mut().zip(normals.draw()) {
-                *pixel += (constant + per_flux * *pixel).sqrt() * noise;
+    let plane_px = side_px * side_px;
+    for (band, detector) in DETECTORS[..=bands.reddest()].iter().enumerate() {
+        match bands.plane(band) {
+            Some(plane) => {
+                let pixels = &mut cutout[plane * plane_px..][..plane_px];
+                detector.add_noise(pixels, &mut normals);
             }
-        }
-        for (pixel, noise) in rest.iter_mut().zip(normals.draw()) {
-            *pixel += (constant + per_flux * *pixel).sqrt() * noise;
+            None => normals.skip(Detector::draws(plane_px)),
         }
     }
 }

@@ -9,13 +9,13 @@ use crate::streams::{Purpose, Shuffle, key};
 /// A fault that makes a row unusable. The bad rows of a survey have the faults in turn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RowFault {
-    /// A pixel of the cutout is not a number.
+    /// A pixel of the cutout is not a number. It is in r, or in the bluest band if there is no r.
     PixelNan,
-    /// A pixel of the cutout is infinite.
+    /// The same pixel is infinite.
     PixelInfinite,
-    /// `mag_u` is -9999, the sentinel of a missing measurement.
+    /// The bluest magnitude is -9999, the sentinel of a missing measurement.
     MagMissing,
-    /// `mag_z` is 0.
+    /// The reddest magnitude is 0.
     MagZero,
     /// The declination is 95 degrees.
     DecOffSky,

@@ -15,14 +15,17 @@
 //!   rows of a drop are shuffled. An object is at most once in a drop. A withdrawn object may be observed again later.
 //! - A correction has its own seeing and noise. Its colours are halfway to the mean of the parent and the five nearest
 //!   rows. r, position and redshift stay the same.
-//! - Bad rows are rows of new objects, with these faults in turn: a NaN pixel, an infinite pixel, `mag_u` of -9999, `mag_z`
-//!   of 0, `dec` of 95, `ra` NaN.
+//! - Bad rows are rows of new objects, with these faults in turn: a NaN pixel, an infinite pixel, -9999 as the bluest
+//!   magnitude, 0 as the reddest, `dec` of 95, `ra` NaN. The pixel is in r, or in the bluest band if there is no r.
+//! - The bands are any of ugriz, in any order. A band has the same pixels and magnitudes whatever the other bands are,
+//!   except in bad rows.
 //! - Positions are uniform on the sphere around RA 180, Dec +26, with 90 galaxies per square degree as in the main galaxy
 //!   sample. The field grows with the survey up to the northern footprint (RA 120 to 240, Dec 0 to 60). Larger surveys are
 //!   denser.
 //!
 //! The same settings give the same files, byte for byte, on any number of threads.
 
+mod bands;
 mod camera;
 mod covariance;
 mod error;
@@ -41,6 +44,7 @@ mod summary;
 mod survey;
 mod write;
 
+pub use bands::SampleBands;
 pub use error::SampleError;
 pub use parent_split::ParentSplit;
 pub use settings::SampleSettings;

@@ -7,9 +7,7 @@ use std::{
     },
 };
 
-use connectors::drop_writer::{
-    PartWriter, ROWS_PER_PART, mark_complete, part_path, rows_per_group,
-};
+use connectors::drop_writer::{PartWriter, ROWS_PER_PART, mark_complete, part_path};
 use futures::{StreamExt, TryStreamExt, stream};
 use object_store::{ObjectStore, path::Path};
 
@@ -53,7 +51,8 @@ impl Maker {
         let tell = |rows: u64| progress(rows_done.fetch_add(rows, Ordering::Relaxed) + rows);
         let (maker, tell) = (&*self, &tell);
         let parts_at_once = 1 + self.threads.current_num_threads() / THREADS_PER_PART;
-        let parts: Vec<PartSummary> = stream::iter(chunks(0..drop.rows(), ROWS_PER_PART))
+        let rows_per_part = self.survey.cutout_shape().rows_per_part();
+        let parts: Vec<PartSummary> = stream::iter(chunks(0..drop.rows(), rows_per_part))
             .enumerate()
             .map(|(part, rows)| {
                 let path = part_path(&place, part);
@@ -81,7 +80,7 @@ impl Maker {
         path: &Path,
         tell: &impl Fn(u64),
     ) -> Result<PartSummary, SampleError> {
-        let rows_per_group = rows_per_group(self.survey.side_px);
+        let rows_per_group = self.survey.cutout_shape().rows_per_group();
         let schema = write::image_schema(&self.survey);
         let mut part = PartWriter::create(&self.store, path, schema, rows_per_group).await?;
         let mut summary = PartSummary::default();

@@ -41,6 +41,13 @@ impl Normals {
         normals
     }
 
+    /// Passes over this number of draws.
+    pub fn skip(&mut self, draws: usize) {
+        for _ in 0..2 * draws {
+            self.next_bits();
+        }
+    }
+
     #[inline]
     fn next_bits(&mut self) -> Bits {
         let [a, b, c, d] = &mut self.state;

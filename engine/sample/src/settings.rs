@@ -1,7 +1,7 @@
 //! The settings of a sample survey.
-use std::path::PathBuf;
+use std::{ops::RangeInclusive, path::PathBuf};
 
-use crate::{error::SampleError, parent_split::ParentSplit, render};
+use crate::{bands::SampleBands, error::SampleError, parent_split::ParentSplit, render};
 
 /// The settings of a sample survey. The defaults are those of the command line.
 ///
@@ -21,6 +21,9 @@ pub struct SampleSettings {
     pub seed: u64,
     /// Side of a cutout in pixels of 0.396 arcsec.
     pub px: usize,
+    /// The bands of cutouts and magnitudes, in their order. A band has the same galaxies, magnitudes and pixels whatever the
+    /// other bands are.
+    pub bands: SampleBands,
     /// The real galaxies to draw from.
     pub parents: ParentSplit,
     /// A table of real galaxies, instead of the bundled table: a line `#zs u g r i z`, then a line for each galaxy.
@@ -45,6 +48,7 @@ impl Default for SampleSettings {
             drops: 3,
             seed: 1,
             px: 64,
+            bands: SampleBands::default(),
             parents: ParentSplit::All,
             photometry: None,
             corrections: 0.01,
@@ -57,6 +61,9 @@ impl Default for SampleSettings {
 }
 
 impl SampleSettings {
+    /// The sides of a cutout that can be rendered, in pixels.
+    pub const PX: RangeInclusive<usize> = render::STRIP_PX..=2_048;
+
     /// Refuses impossible settings.
     pub(crate) fn check(&self) -> Result<(), SampleError> {
         let refuse = |message: String| Err(SampleError::Arguments(message));
@@ -69,8 +76,12 @@ impl SampleSettings {
         if self.galaxies > 1 << 40 || self.drops + self.specz_drops > 9_999 {
             return refuse("a survey has at most 2^40 galaxies and 9,999 drops".into());
         }
-        if !(render::STRIP_PX..=2_048).contains(&self.px) {
-            return refuse(format!("--px {}: a side is 8 to 2,048 pixels", self.px));
+        if !Self::PX.contains(&self.px) {
+            let (least, most) = (Self::PX.start(), Self::PX.end());
+            return refuse(format!(
+                "--px {}: a side is {least} to {most} pixels",
+                self.px
+            ));
         }
         for (flag, share) in [
             ("--corrections", self.corrections),

@@ -10,6 +10,9 @@ use std::ops::Range;
 use rand::{Rng, RngExt};
 use rand_distr::{Distribution, Gamma, StandardNormal};
 
+use connectors::drop_writer::CutoutShape;
+
+use crate::bands::SampleBands;
 use crate::error::SampleError;
 use crate::image_drop::{ImageDrop, lay_out_drops};
 use crate::photometry::{Draw, Photometry};
@@ -53,6 +56,8 @@ pub struct SampleSurvey {
     pub image_drops: Vec<ImageDrop>,
     /// Number of spec-z drops that follow.
     pub specz_drops: u64,
+    /// The bands of cutouts and magnitudes.
+    pub bands: SampleBands,
     /// Side of a cutout.
     pub side_px: usize,
     /// Whether drops may withdraw objects.
@@ -71,6 +76,7 @@ impl SampleSurvey {
         Ok(Self {
             image_drops: lay_out_drops(settings)?,
             specz_drops: settings.specz_drops,
+            bands: settings.bands.clone(),
             side_px: settings.px,
             has_withdrawals: settings.withdrawals > 0.0,
             photometry,
@@ -79,6 +85,14 @@ impl SampleSurvey {
             without_spec_z: settings.without_spec_z,
             ids: Shuffle::new(1 << 62, key(settings.seed, Purpose::ObjectId)),
         })
+    }
+
+    /// The shape of a cutout.
+    pub fn cutout_shape(&self) -> CutoutShape {
+        CutoutShape {
+            bands: self.bands.count(),
+            side_px: self.side_px,
+        }
     }
 
     /// Number of real galaxies that the survey is drawn from.

@@ -1,7 +1,9 @@
 //! Makes sample surveys in memory and reads their files back.
 #![allow(clippy::unwrap_used)]
 
+mod bands;
 mod drop_rows;
+mod large;
 mod sky;
 mod survey_files;
 
@@ -28,6 +30,7 @@ fn settings(flags: &str) -> SampleSettings {
         match pair[0] {
             "--galaxies" => settings.galaxies = number(),
             "--drops" => settings.drops = number(),
+            "--bands" => settings.bands = pair[1].parse().unwrap(),
             "--px" => settings.px = number() as usize,
             "--parents" => settings.parents = pair[1].parse().unwrap(),
             "--photometry" => settings.photometry = Some(pair[1].into()),

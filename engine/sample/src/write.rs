@@ -4,13 +4,13 @@
 //! |---|---|---|
 //! | `object_id` | int64 | |
 //! | `ra`, `dec` | float64 | degrees |
-//! | `mag_u` … `mag_z` | float32 | AB, corrected for Galactic extinction |
+//! | `mag_<band>`, a column for each band of the survey | float32 | AB, corrected for Galactic extinction |
 //! | `z_spec` | float32, nullable | |
 //! | `parent` | int32 | row of the photometry that the galaxy was drawn from, from 0 |
 //! | `cutout` | fixed-shape tensor of float32, `[band, y, x]` | nanomaggies per pixel |
 //! | `deleted` | bool | only if rows may be withdrawn; in a withdrawn row, all columns but `object_id` are null |
 
-use crate::camera::BANDS;
+use crate::bands::BANDS;
 use crate::error::SampleError;
 use crate::image_drop::{DropRow, ImageDrop, RowFault, RowKind};
 use crate::survey::{SampleSurvey, Truth};
@@ -19,7 +19,7 @@ use arrow::array::{
 };
 use arrow::buffer::NullBuffer;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
-use connectors::drop_writer::{cutout_field, cutout_len, cutouts, unit_field};
+use connectors::drop_writer::unit_field;
 use rayon::prelude::*;
 use std::collections::HashMap;
 use std::ops::Range;
@@ -39,12 +39,12 @@ pub fn image_schema(survey: &SampleSurvey) -> SchemaRef {
         unit("ra", DataType::Float64, "deg"),
         unit("dec", DataType::Float64, "deg"),
     ];
-    for band in ["u", "g", "r", "i", "z"] {
+    for band in survey.bands.names() {
         fields.push(unit(&format!("mag_{band}"), DataType::Float32, "mag"));
     }
     fields.push(Field::new("z_spec", DataType::Float32, true));
     fields.push(Field::new("parent", DataType::Int32, nullable));
-    fields.push(cutout_field(survey.side_px, nullable));
+    fields.push(survey.cutout_shape().field(nullable));
     if survey.has_withdrawals {
         fields.push(Field::new("deleted", DataType::Boolean, false));
     }
@@ -79,6 +79,7 @@ pub fn specz_batch(survey: &SampleSurvey, rows: &[(u64, f32)]) -> Result<RecordB
 struct RowCells {
     object_id: i64,
     position: Option<(f64, f64)>,
+    /// In ugriz.
     mags: Option<[f32; BANDS]>,
     z_spec: Option<f32>,
     parent: Option<i32>,
@@ -90,11 +91,11 @@ pub fn image_batch(
     drop: &ImageDrop,
     rows: Range<u64>,
 ) -> Result<RecordBatch, SampleError> {
-    let cutout_len = cutout_len(survey.side_px);
+    let shape = survey.cutout_shape();
     let row_count = (rows.end - rows.start) as usize;
-    let mut pixels = vec![0f32; row_count * cutout_len];
+    let mut pixels = vec![0f32; row_count * shape.pixels()];
     let cells: Vec<RowCells> = pixels
-        .par_chunks_exact_mut(cutout_len)
+        .par_chunks_exact_mut(shape.pixels())
         .enumerate()
         .map(|(place, cutout)| fill_row(survey, drop, drop.row(rows.start + place as u64), cutout))
         .collect();
@@ -108,7 +109,7 @@ pub fn image_batch(
         floats(&|row| row.position.map(|(ra_deg, _)| ra_deg)),
         floats(&|row| row.position.map(|(_, dec_deg)| dec_deg)),
     ];
-    for band in 0..BANDS {
+    for band in survey.bands.iter() {
         let mags = cells.iter().map(|row| row.mags.map(|mags| mags[band]));
         columns.push(Arc::new(mags.collect::<Float32Array>()));
     }
@@ -120,7 +121,7 @@ pub fn image_batch(
     let nulls = survey
         .has_withdrawals
         .then(|| NullBuffer::from(observed.clone()));
-    columns.push(Arc::new(cutouts(survey.side_px, pixels, nulls)?));
+    columns.push(Arc::new(shape.column(pixels, nulls)?));
     if survey.has_withdrawals {
         let deleted: BooleanArray = observed.iter().map(|&observed| Some(!observed)).collect();
         columns.push(Arc::new(deleted));
@@ -144,7 +145,7 @@ fn fill_row(survey: &SampleSurvey, drop: &ImageDrop, row: DropRow, cutout: &mut 
     survey.render(row.object, drop.number, &truth, cutout);
     let mut cells = observed_cells(object_id, &truth, row.kind);
     if let RowKind::New { fault: Some(fault) } = row.kind {
-        spoil(fault, &mut cells, cutout);
+        spoil(survey, fault, &mut cells, cutout);
     }
     cells
 }
@@ -165,15 +166,19 @@ fn observed_cells(object_id: i64, truth: &Truth, kind: RowKind) -> RowCells {
 }
 
 /// Puts a fault into a row.
-fn spoil(fault: RowFault, cells: &mut RowCells, cutout: &mut [f32]) {
-    let middle = cutout.len() / 2;
+fn spoil(survey: &SampleSurvey, fault: RowFault, cells: &mut RowCells, cutout: &mut [f32]) {
+    let (bands, plane_px) = (&survey.bands, survey.side_px * survey.side_px);
+    let middle = bands.reference_plane() * plane_px + plane_px / 2;
+    let mut set_mag = |band: usize, to: f32| {
+        if let Some(mags) = &mut cells.mags {
+            mags[band] = to;
+        }
+    };
     match fault {
         RowFault::PixelNan => cutout[middle] = f32::NAN,
         RowFault::PixelInfinite => cutout[middle] = f32::INFINITY,
-        RowFault::MagMissing => {
-            cells.mags = cells.mags.map(|[_, g, r, i, z]| [-9999.0, g, r, i, z])
-        }
-        RowFault::MagZero => cells.mags = cells.mags.map(|[u, g, r, i, _]| [u, g, r, i, 0.0]),
+        RowFault::MagMissing => set_mag(bands.bluest(), -9999.0),
+        RowFault::MagZero => set_mag(bands.reddest(), 0.0),
         RowFault::DecOffSky => cells.position = cells.position.map(|(ra_deg, _)| (ra_deg, 95.0)),
         RowFault::RaNan => cells.position = cells.position.map(|(_, dec_deg)| (f64::NAN, dec_deg)),
     }

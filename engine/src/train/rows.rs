@@ -8,11 +8,10 @@ use arrow::array::Array;
 use connectors::{
     Catalog, Chunk, DropBy, Location, Split,
     budget::Budget,
-    galaxy::Request,
     part::{Door, id_hash},
 };
 use futures::{StreamExt, TryStreamExt, stream};
-use models::{Inputs, Needs, train::TrainingRows};
+use models::{Config, Inputs, train::TrainingRows};
 use operators::{Rules, inputs::inputs, validate::judge};
 use tch::{Device, TchError, Tensor};
 
@@ -35,23 +34,18 @@ pub(super) struct CatalogRows {
 }
 
 impl CatalogRows {
-    /// Reads the drops of the catalog in the order of their names; objects outside all intervals are skipped.
+    /// Reads the drops of the catalog in the order of their names, for a model of this configuration. Objects outside all
+    /// intervals are skipped.
     pub async fn read(
         settings: &TrainSettings,
-        needs: &Needs,
+        config: &Config,
         intervals: &[Interval],
         options: &StoreOptions,
     ) -> Result<Self, Error> {
-        let rules = settings.rows.rules(needs)?;
+        let needs = config.needs();
+        let rules = settings.rows.rules(&needs)?;
         let location = Location::open(&settings.catalog, options)?;
-        let names = settings.rows.names()?;
-        let request = Request {
-            names,
-            keep: Vec::new(),
-            needs_cutouts: needs.cutouts.is_some(),
-            needs_mags: needs.mags_required,
-            cutout_px: needs.cutouts.as_ref().map_or(1, |cutouts| cutouts.px),
-        };
+        let request = settings.rows.request(&config.name, &needs)?;
         let catalog = Arc::new(Catalog::new(location, DropBy::Child, request));
         let (mut table, budget) = (Self::default(), Budget::new(MEMORY_BYTES));
         let drops = catalog.drops().await?;

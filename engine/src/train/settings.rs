@@ -27,7 +27,8 @@ pub struct TrainSettings {
     pub preset: String,
     /// Blocks of the encoder, if not the preset's.
     pub depth: Option<usize>,
-    /// The bands of the model's cutouts and magnitudes and the side of its cutouts, if not the preset's.
+    /// The bands of the model's cutouts and magnitudes and the side of its cutouts. Without bands, they are those that the
+    /// catalog's cutouts are said to hold, else the preset's.
     pub shape: Shape,
     /// A name for the model.
     pub name: Option<String>,
@@ -162,11 +163,20 @@ impl TrainSettings {
         let unknown = || Error::Usage(format!("there is no preset {preset}"));
         let mut config = Config::preset(preset).ok_or_else(unknown)?;
         config.encoder.depth = self.depth.unwrap_or(config.encoder.depth);
-        config = config.shaped(&self.shape);
+        config = config.shaped(&self.shape());
         if let Some(name) = &self.name {
             config.name.clone_from(name);
         }
         Ok(config)
+    }
+
+    /// The shape of the model. Its bands are all that the catalog's cutouts are said to hold, unless the model has others.
+    fn shape(&self) -> Shape {
+        let of_catalog = Some(&self.rows.bands).filter(|bands| !bands.is_empty());
+        Shape {
+            bands: self.shape.bands.as_ref().or(of_catalog).cloned(),
+            ..self.shape.clone()
+        }
     }
 
     pub(super) fn schedule(&self, epochs: u64, rate: f64) -> Schedule {

@@ -7,7 +7,7 @@ use std::{
 };
 
 use models::{
-    Checkpoint, Config, Needs, Precision, WEIGHTS_FILE,
+    Checkpoint, Config, Precision, WEIGHTS_FILE,
     config::Shape,
     layout::is_trunk,
     preprocess::{CutoutPreprocess, MagPreprocess},
@@ -67,7 +67,7 @@ pub async fn pretrain(
     check_network(&config)?;
     let run = TrainingRun::prepare(train, observer)?;
     let parts = [settings.training, settings.validation];
-    let rows = read(&run, &config.needs(), parts, options, false).await?;
+    let rows = read(&run, &config, parts, options, false).await?;
     learn_preprocess(&mut config, train, &rows[0])?;
     let device = (
         train.device.resolve(0)?,
@@ -101,7 +101,7 @@ pub async fn finetune(
     } = Beginning::of(settings)?;
     let run = TrainingRun::prepare(train, observer)?;
     let parts = [settings.training, settings.validation, settings.test];
-    let [training, validation, test] = read(&run, &config.needs(), parts, options, true).await?;
+    let [training, validation, test] = read(&run, &config, parts, options, true).await?;
     let rows = [training, validation];
     learn_preprocess(&mut config, train, &rows[0])?;
     let device = (
@@ -124,13 +124,13 @@ pub async fn finetune(
 /// The rows of each part of the objects.
 async fn read<const N: usize>(
     run: &TrainingRun<'_>,
-    needs: &Needs,
+    config: &Config,
     parts: [Interval; N],
     options: &StoreOptions,
     with_z_spec: bool,
 ) -> Result<[TrainingRows; N], Error> {
     run.observer.reading(true);
-    let table = CatalogRows::read(run.settings, needs, &parts, options).await?;
+    let table = CatalogRows::read(run.settings, config, &parts, options).await?;
     let rows = table.into_rows(parts, with_z_spec);
     run.observer.reading(false);
     rows

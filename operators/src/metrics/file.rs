@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::ser::Serializer;
 
-use super::{Numbers, Slice, slice_a_line::SliceALine};
+use super::{Numbers, Slice, by_mag::ByMag, slice_a_line::SliceALine};
 
 /// The newest format of a metrics file that this engine reads and writes.
 pub const FORMAT: u32 = 1;
@@ -31,8 +31,9 @@ pub struct Metrics {
     pub all: Numbers,
     /// The metrics by the drop that the prediction came with.
     pub by_drop: BTreeMap<String, Numbers>,
-    /// The metrics by r magnitude (AB), named by the lower edge of a bin of half a magnitude.
-    pub by_mag_r: BTreeMap<String, Numbers>,
+    /// The metrics by magnitude, as `by_mag_<band>`.
+    #[serde(flatten)]
+    pub by_mag: ByMag,
     /// The metrics by z_spec, named by the lower edge of a bin of 0.05.
     pub by_z_spec: BTreeMap<String, Numbers>,
     /// The metrics by HEALPix cell of order 5, nested, named as `5/1234`.
@@ -44,11 +45,13 @@ fn yes() -> bool {
 }
 
 impl Metrics {
-    /// Sorts the numbers of slices by the kinds of the slices. `drop_of` names the drop of an entry.
+    /// Sorts the numbers of slices by the kinds of the slices. `drop_of` names the drop of an entry. Magnitudes are in the
+    /// reference band.
     pub fn new<'a>(
         sequence: u64,
         drop: &str,
         objects: i64,
+        reference_band: Option<&str>,
         slices: impl IntoIterator<Item = (&'a Slice, &'a Numbers)>,
         drop_of: impl Fn(u32) -> String,
     ) -> Self {
@@ -60,7 +63,7 @@ impl Metrics {
             objects,
             all: Numbers::default(),
             by_drop: BTreeMap::new(),
-            by_mag_r: BTreeMap::new(),
+            by_mag: ByMag::new(reference_band),
             by_z_spec: BTreeMap::new(),
             by_tile: BTreeMap::new(),
         };
@@ -71,8 +74,8 @@ impl Metrics {
                 Slice::Drop(entry) => {
                     metrics.by_drop.insert(drop_of(entry), numbers);
                 }
-                Slice::MagR(_) => {
-                    metrics.by_mag_r.insert(slice.name(), numbers);
+                Slice::Mag(_) => {
+                    metrics.by_mag.slices.insert(slice.name(), numbers);
                 }
                 Slice::ZSpec(_) => {
                     metrics.by_z_spec.insert(slice.name(), numbers);
@@ -98,7 +101,7 @@ impl Metrics {
     /// # use hubbleflow_operators::metrics::{Metrics, Numbers, Slice};
     /// let one = |n| Numbers { n, ..Numbers::default() };
     /// let metrics = |sequence, slices: &[(Slice, Numbers)]| {
-    ///     Metrics::new(sequence, "night", 3, slices.iter().map(|(slice, of)| (slice, of)), |_| String::new())
+    ///     Metrics::new(sequence, "night", 3, Some("r"), slices.iter().map(|(slice, of)| (slice, of)), |_| String::new())
     /// };
     /// let mut whole = metrics(1, &[(Slice::All, one(3)), (Slice::Tile(1), one(1)), (Slice::Tile(2), one(2))]);
     /// // An object of tile 1 is gone, and tile 3 has one.
@@ -112,9 +115,10 @@ impl Metrics {
         }
         (self.sequence, self.drop) = (file.sequence, file.drop);
         (self.objects, self.all) = (file.objects, file.all);
+        self.by_mag.band = file.by_mag.band;
         let changes = [
             (&mut self.by_drop, file.by_drop),
-            (&mut self.by_mag_r, file.by_mag_r),
+            (&mut self.by_mag.slices, file.by_mag.slices),
             (&mut self.by_z_spec, file.by_z_spec),
             (&mut self.by_tile, file.by_tile),
         ];

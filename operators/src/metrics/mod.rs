@@ -14,6 +14,7 @@
 //!
 //! Sums are integers, so adding an object and taking it away again leaves nothing, in any order. Redshifts and dz are
 //! summed in steps of 1e-9. Medians and quartiles come from counts of dz in steps of 1e-4, interpolated as numpy does.
+mod by_mag;
 mod file;
 mod numbers;
 mod quantile;
@@ -22,6 +23,7 @@ mod slice;
 mod slice_a_line;
 mod sums;
 
+pub use by_mag::ByMag;
 pub use file::{COMPLETE_EVERY, FORMAT, Metrics};
 pub use numbers::Numbers;
 pub use scores::Scores;

@@ -9,8 +9,8 @@ pub enum Slice {
     All,
     /// The objects whose prediction came with a drop: the number of the drop's entry.
     Drop(u32),
-    /// The objects in a bin of half a magnitude in r: the lower edge, in halves.
-    MagR(i16),
+    /// The objects in a bin of half a magnitude in the reference band: the lower edge, in halves.
+    Mag(i16),
     /// The objects in a bin of 0.05 in z_spec: the lower edge, in twentieths.
     ZSpec(i32),
     /// The objects in a HEALPix cell of order 5, nested.
@@ -18,9 +18,9 @@ pub enum Slice {
 }
 
 impl Slice {
-    /// The slice of an r magnitude (AB), given in hundredths.
-    pub fn of_mag_r(hundredths: i16) -> Self {
-        Self::MagR(hundredths.div_euclid(50))
+    /// The slice of a magnitude (AB), given in hundredths.
+    pub fn of_mag(hundredths: i16) -> Self {
+        Self::Mag(hundredths.div_euclid(50))
     }
 
     /// The slice of a spec-z. The edges are rounded to float32 like the spec-z: 0.7 as a float32 lies below 0.7, and still
@@ -42,7 +42,7 @@ impl Slice {
     pub(super) fn name(self) -> String {
         match self {
             Self::All | Self::Drop(_) => String::new(),
-            Self::MagR(halves) => format!("{:.1}", f64::from(halves) / 2.0),
+            Self::Mag(halves) => format!("{:.1}", f64::from(halves) / 2.0),
             Self::ZSpec(twentieths) => format!("{:.2}", f64::from(twentieths) / 20.0),
             Self::Tile(cell) => format!("{ORDER_TILE}/{cell}"),
         }

@@ -164,7 +164,7 @@ mod tests {
     async fn a_file_without_the_field_complete_is_complete() {
         let folder = tempfile::tempdir().unwrap();
         let output = Output::new(Location::open(folder.path().to_str().unwrap(), &[]).unwrap());
-        let whole = Metrics::new(1, "night", 0, [], |_| String::new());
+        let whole = Metrics::new(1, "night", 0, None, [], |_| String::new());
         let text = String::from_utf8(whole.to_json()).unwrap();
         let old = text.replace("\n  \"complete\": true,", "");
         assert_ne!(old, text);

@@ -36,7 +36,7 @@ pub struct Published {
 /// # let folder = tempfile::tempdir().unwrap();
 /// # let output = Output::new(Location::open(folder.path().to_str().unwrap(), &[]).unwrap());
 ///
-/// let metrics = Metrics::new(3, "night-3", 0, [], |_| String::new());
+/// let metrics = Metrics::new(3, "night-3", 0, None, [], |_| String::new());
 /// let scored = Scored { sequence: 3, drop: "night-3".to_owned(), metrics: Ok(Box::new(metrics.clone())) };
 /// let ledger = Ledger::unread(output.location());
 /// let scorer = Scorer {
@@ -170,7 +170,7 @@ mod tests {
         slices.extend(tiles.map(|tile| (Slice::Tile(tile), numbers(1))));
         let slices = slices.iter().map(|(slice, of)| (slice, of));
         let drop_of = |_| String::new();
-        Metrics::new(sequence, "night", sequence as i64, slices, drop_of)
+        Metrics::new(sequence, "night", sequence as i64, None, slices, drop_of)
     }
 
     /// Each entry adds an object to a tile of its own.

@@ -41,6 +41,8 @@ pub struct Standing {
     pub entry: u32,
     /// The drop of the entry.
     pub drop: String,
+    /// The band whose magnitude the predictions have, if they have one.
+    pub reference_band: Option<String>,
     /// The files of the entry.
     pub files: Vec<CommittedFile>,
 }
@@ -50,6 +52,7 @@ impl Standing {
         Self {
             entry: number(entry.sequence),
             drop: entry.drop.clone(),
+            reference_band: entry.reference_band().map(str::to_owned),
             files: files_of(entry),
         }
     }
@@ -70,6 +73,8 @@ pub struct Change {
     pub sequence: u64,
     /// The drop of the entry.
     pub drop: String,
+    /// The band of the magnitudes of the metrics, if there are magnitudes.
+    pub reference_band: Option<String>,
     /// The place of the entry among the entries that commit a drop, from 1.
     pub place: u64,
     /// Entries that became current.
@@ -120,9 +125,11 @@ impl Follower {
     pub fn follow(&mut self, entries: &[Entry], sequence: u64) -> Option<Change> {
         let new = entries.get(self.sequence as usize..sequence as usize)?;
         let new = new.iter().filter(|entry| entry.kind == EntryKind::Drop);
+        let newest = entries.get(sequence as usize - 1)?;
         let mut change = Change {
             sequence,
-            drop: entries.get(sequence as usize - 1)?.drop.clone(),
+            drop: newest.drop.clone(),
+            reference_band: newest.reference_band().map(str::to_owned),
             place: self.drops + new.clone().count() as u64,
             from_nothing: self.stands.is_empty(),
             ..Change::default()

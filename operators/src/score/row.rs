@@ -14,17 +14,18 @@ use twox_hash::XxHash3_64;
 
 use crate::metrics::Slice;
 
-/// The columns of `photoz/` that scoring reads.
-pub const PHOTOZ_COLUMNS: [&str; 6] = [
-    "object_id",
-    "_healpix_29",
-    "z_phot",
-    "z_spec",
-    "mag_r",
-    "z_flags",
-];
+/// The columns of `photoz/` that scoring reads, beside the magnitude.
+const PHOTOZ_COLUMNS: [&str; 5] = ["object_id", "_healpix_29", "z_phot", "z_spec", "z_flags"];
 /// The columns of `specz/` that scoring reads.
-pub const SPECZ_COLUMNS: [&str; 2] = ["object_id", "z_spec"];
+const SPECZ_COLUMNS: [&str; 2] = ["object_id", "z_spec"];
+
+/// The columns that scoring reads from a file of a folder. `mag` is the column of the magnitude, if there is one.
+pub fn columns_of(folder: Folder, mag: Option<&str>) -> Vec<&str> {
+    match folder {
+        Folder::SpecZ => SPECZ_COLUMNS.to_vec(),
+        _ => PHOTOZ_COLUMNS.into_iter().chain(mag).collect(),
+    }
+}
 
 /// The key of an object: its id, or the XXH3 of its id if the id is a string. Among ten million strings, two share a key
 /// with a probability of 3 in a million.
@@ -69,8 +70,8 @@ pub struct CommittedRow {
     pub z_phot: Redshift,
     /// The spec-z that came with the row.
     pub z_spec: Redshift,
-    /// The r magnitude in hundredths.
-    mag_r: i16,
+    /// The magnitude in the reference band, in hundredths.
+    mag: i16,
     /// The HEALPix cell of order 5.
     tile: u16,
     /// What the row contributes to its object.
@@ -78,12 +79,12 @@ pub struct CommittedRow {
 }
 
 impl CommittedRow {
-    /// A row of `photoz/` with a prediction. `mag_r` is in AB magnitudes, `healpix_29` as it is in the file.
+    /// A row of `photoz/` with a prediction. `mag` is in AB magnitudes, `healpix_29` as it is in the file.
     pub fn predicted(
         entry: u32,
         z_phot: f32,
         z_spec: Option<f32>,
-        mag_r: Option<f32>,
+        mag: Option<f32>,
         healpix_29: i64,
     ) -> Self {
         let hundredths = |mag: f32| (f64::from(mag) * 100.0).floor() as i16;
@@ -91,7 +92,7 @@ impl CommittedRow {
             entry,
             z_phot: Redshift::new(Some(z_phot)),
             z_spec: Redshift::new(z_spec),
-            mag_r: mag_r.filter(|mag| !mag.is_nan()).map_or(NO_MAG, hundredths),
+            mag: mag.filter(|mag| !mag.is_nan()).map_or(NO_MAG, hundredths),
             tile: (healpix_29 >> (2 * (ORDER_POSITION - ORDER_TILE))) as u16,
             kind: RowKind::Predicted,
         }
@@ -116,9 +117,9 @@ impl CommittedRow {
         }
     }
 
-    /// The r magnitude, rounded down to a hundredth.
-    pub fn mag_r(&self) -> Option<f32> {
-        (self.mag_r != NO_MAG).then(|| f32::from(self.mag_r) / 100.0)
+    /// The magnitude in the reference band, rounded down to a hundredth.
+    pub fn mag(&self) -> Option<f32> {
+        (self.mag != NO_MAG).then(|| f32::from(self.mag) / 100.0)
     }
 
     /// Both redshifts, or `None` if one is missing.
@@ -128,10 +129,10 @@ impl CommittedRow {
 
     /// The slices that count a row with both redshifts.
     pub fn slices(&self) -> impl Iterator<Item = Slice> + use<> {
-        let mag_r = (self.mag_r != NO_MAG).then(|| Slice::of_mag_r(self.mag_r));
+        let mag = (self.mag != NO_MAG).then(|| Slice::of_mag(self.mag));
         let z_spec = self.z_spec.get().map(Slice::of_z_spec);
         let always = [Slice::All, Slice::Drop(self.entry), Slice::Tile(self.tile)];
-        always.into_iter().chain(mag_r).chain(z_spec)
+        always.into_iter().chain(mag).chain(z_spec)
     }
 }
 
@@ -166,7 +167,8 @@ pub fn current_state<'a>(
     }
 }
 
-/// The rows of a batch of a committed file, each with the key of its object. `entry` is the number of the file's entry.
+/// The rows of a batch of a committed file, each with the key of its object. `entry` is the number of the file's entry, and
+/// `mag` is the column of the magnitude, if there is one.
 ///
 /// # Errors
 /// The name of a column that is missing or has a wrong type.
@@ -174,6 +176,7 @@ pub fn rows_of(
     batch: &RecordBatch,
     folder: Folder,
     entry: u32,
+    mag: Option<&str>,
 ) -> Result<Vec<(ObjectKey, CommittedRow)>, String> {
     let keys = keys(batch)?;
     let z_spec = floats(batch, "z_spec")?;
@@ -181,19 +184,20 @@ pub fn rows_of(
         Folder::Rejects => Vec::new(),
         Folder::SpecZ => z_spec.map(|z| CommittedRow::specz(entry, z)).collect(),
         Folder::Photoz => {
-            let (z_phot, mag_r) = (floats(batch, "z_phot")?, floats(batch, "mag_r")?);
+            let z_phot = floats(batch, "z_phot")?;
+            let mags = mag.map(|mag| floats(batch, mag)).transpose()?;
+            let mags = mags.into_iter().flatten().chain(std::iter::repeat(None));
             let cells = primitive::<Int64Type>(batch, "_healpix_29")?;
             let flags = primitive::<Int32Type>(batch, "z_flags")?;
-            let predictions = z_phot.zip(mag_r).zip(z_spec);
+            let predictions = z_phot.zip(mags).zip(z_spec);
             let rows = predictions.zip(cells.iter().zip(flags.values()));
             let row =
-                |(((z_phot, mag_r), z_spec), (cell, flags)): (_, (Option<i64>, &i32))| match z_phot
-                {
+                |(((z_phot, mag), z_spec), (cell, flags)): (_, (Option<i64>, &i32))| match z_phot {
                     Some(z_phot) if flags & DELETED == 0 => CommittedRow::predicted(
                         entry,
                         z_phot,
                         z_spec,
-                        mag_r,
+                        mag,
                         cell.unwrap_or_default(),
                     ),
                     _ => CommittedRow::withdrawn(entry),

@@ -7,6 +7,7 @@ use std::{
 use connectors::{
     Error, Output,
     committed::{CommittedFile, nulls_of},
+    galaxy::mag_column,
     part::Folder,
 };
 use futures::TryStreamExt;
@@ -16,7 +17,7 @@ use tokio::runtime::Handle;
 
 use super::{
     change::Standing,
-    row::{CommittedRow, ObjectKey, PHOTOZ_COLUMNS, SPECZ_COLUMNS, rows_of},
+    row::{CommittedRow, ObjectKey, columns_of, rows_of},
 };
 use crate::{
     Flow,
@@ -67,6 +68,8 @@ pub struct UnreadEntry {
 #[derive(Clone, Debug)]
 struct ToRead {
     entry: u32,
+    /// The column of the magnitude.
+    mag: Option<String>,
     file: CommittedFile,
     wanted: RowFilter,
 }
@@ -106,9 +109,11 @@ fn share(scan: Scan, index: usize, peers: usize) -> Vec<ToRead> {
     let mut files = Vec::new();
     for standing in scan.entries {
         let of_rows = |file: &CommittedFile| file.folder != Folder::Rejects;
+        let mag = standing.reference_band.as_deref().map(mag_column);
         let of_entry = standing.files.into_iter().filter(of_rows);
         files.extend(of_entry.map(|file| ToRead {
             entry: standing.entry,
+            mag: mag.clone(),
             file,
             wanted: scan.wanted.clone(),
         }));
@@ -121,14 +126,13 @@ fn share(scan: Scan, index: usize, peers: usize) -> Vec<ToRead> {
 async fn read(to_read: &ToRead, output: &Output, reply: &Reply<ScanOutput>) -> Result<(), Error> {
     let ToRead {
         entry,
+        mag,
         file,
         wanted,
     } = to_read;
-    let columns: &[&str] = match file.folder {
-        Folder::SpecZ => &SPECZ_COLUMNS,
-        _ => &PHOTOZ_COLUMNS,
-    };
-    let mut batches = file.open(output).await?.read(columns, |group| {
+    let mag = mag.as_deref();
+    let columns = columns_of(file.folder, mag);
+    let mut batches = file.open(output).await?.read(&columns, |group| {
         // A row group knows how many of its rows have no spec-z. Often all rows have one, or no row has.
         let (nulls, rows) = (nulls_of(group, "z_spec"), group.num_rows() as u64);
         match wanted {
@@ -138,10 +142,11 @@ async fn read(to_read: &ToRead, output: &Output, reply: &Reply<ScanOutput>) -> R
         }
     })?;
     while let Some(batch) = batches.try_next().await? {
-        let mut rows = rows_of(&batch, file.folder, *entry).map_err(|reason| Error::Corrupt {
-            object: output.location().url_of(&file.path),
-            reason,
-        })?;
+        let mut rows =
+            rows_of(&batch, file.folder, *entry, mag).map_err(|reason| Error::Corrupt {
+                object: output.location().url_of(&file.path),
+                reason,
+            })?;
         let has_spec_z = |row: &CommittedRow| row.z_spec.get().is_some();
         match wanted {
             RowFilter::All => {}

@@ -67,6 +67,7 @@ enum ScoreInput {
 struct ChangeSummary {
     sequence: u64,
     drop: String,
+    reference_band: Option<String>,
     place: u64,
     added: Vec<(u32, String)>,
 }
@@ -94,6 +95,7 @@ pub fn tabulate<'s>(
         ScoreInput::Change(ChangeSummary {
             sequence: change.sequence,
             drop: change.drop,
+            reference_band: change.reference_band,
             place: change.place,
             added: added.map(|added| (added.entry, added.drop)).collect(),
         })
@@ -207,7 +209,8 @@ impl RunningMetrics {
         let is_complete = !follows || change.place.is_multiple_of(COMPLETE_EVERY);
         let drop_of = |entry| self.drops.get(&entry).cloned().unwrap_or_default();
         let (objects, all) = (self.table.objects, self.numbers.get(&Slice::All));
-        let new = |slices| Metrics::new(change.sequence, &change.drop, objects, slices, drop_of);
+        let (sequence, band) = (change.sequence, change.reference_band.as_deref());
+        let new = |slices| Metrics::new(sequence, &change.drop, objects, band, slices, drop_of);
         if is_complete {
             return new(&self.numbers);
         }
@@ -226,6 +229,7 @@ mod tests {
         ScoreInput::Change(ChangeSummary {
             sequence: place,
             drop: String::new(),
+            reference_band: None,
             place,
             added: Vec::new(),
         })

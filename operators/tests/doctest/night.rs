@@ -8,7 +8,7 @@ use arrow::array::{ArrayRef, Float32Array, Float64Array, Int64Array, RecordBatch
 use connectors::{
     Catalog, DropBy, Location,
     budget::Budget,
-    galaxy::{ColumnNames, Request},
+    galaxy::{MagRequest, Request},
     split::Splits,
 };
 use hubbleflow_operators::{Reader, Rules, Shutdown};
@@ -44,11 +44,8 @@ impl Night {
         writer.close().unwrap();
         let place = Location::open(folder.path().to_str().unwrap(), &[]).unwrap();
         let request = Request {
-            names: ColumnNames::default(),
-            keep: vec![],
-            needs_cutouts: false,
-            needs_mags: true,
-            cutout_px: 1,
+            mags: MagRequest::required(["u", "g", "r", "i", "z"], "r"),
+            ..Request::default()
         };
         Self {
             runtime: tokio::runtime::Runtime::new().unwrap(),

@@ -1,7 +1,7 @@
 //! Examples of rows and the doors they leave through.
 use arrow::datatypes::Schema;
 use connectors::{
-    galaxy::{ColumnNames, FileKind, Galaxies, Layout, Request},
+    galaxy::{CutoutRequest, FileKind, Galaxies, Layout, MagRequest, Request},
     part::{BLANK_BAND, Door, Z_SPEC_IGNORED},
 };
 use hubbleflow_operators::{
@@ -31,12 +31,14 @@ pub fn both() -> Needs {
 
 fn galaxies(rows: &[Row], needs: &Needs) -> Galaxies {
     let rows = batch(rows);
+    let cutouts = needs.cutouts.as_ref();
+    let cutouts = cutouts.map(|cutouts| CutoutRequest::new(&cutouts.bands, 1).unwrap());
+    let mut mags = MagRequest::required(needs.mags.clone(), "r");
+    mags.required = needs.mags_required;
     let request = Request {
-        names: ColumnNames::default(),
-        keep: Vec::new(),
-        needs_cutouts: needs.cutouts.is_some(),
-        needs_mags: needs.mags_required,
-        cutout_px: 1,
+        cutouts,
+        mags,
+        ..Request::default()
     };
     let schema: &Schema = rows.schema_ref();
     let layout = Layout::resolve(schema, &request).unwrap();

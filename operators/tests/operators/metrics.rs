@@ -62,12 +62,14 @@ fn the_files_names_are_those_of_the_contract() {
     let slices = [
         (Slice::All, &numbers),
         (Slice::Drop(3), &numbers),
-        (Slice::of_mag_r(1_699), &numbers),
+        (Slice::of_mag(1_699), &numbers),
         (Slice::of_z_spec(0.1), &numbers),
         (Slice::Tile(1234), &numbers),
     ];
     let slices = slices.iter().map(|(slice, numbers)| (slice, *numbers));
-    let metrics = Metrics::new(3, "2026-11-03", 2, slices, |_| "2026-11-03".to_owned());
+    let metrics = Metrics::new(3, "2026-11-03", 2, Some("r"), slices, |_| {
+        "2026-11-03".to_owned()
+    });
     let json: serde_json::Value = serde_json::from_slice(&metrics.to_json()).unwrap();
     assert_eq!(
         (
@@ -113,9 +115,10 @@ fn the_files_names_are_those_of_the_contract() {
 fn bins_are_named_by_their_lower_edges() {
     let name = |slice: Slice| {
         let numbers = Numbers::default();
-        let metrics = Metrics::new(1, "", 0, [(&slice, &numbers)], |_| String::new());
+        let metrics = Metrics::new(1, "", 0, Some("r"), [(&slice, &numbers)], |_| String::new());
         let bins = metrics
-            .by_mag_r
+            .by_mag
+            .slices
             .into_keys()
             .chain(metrics.by_z_spec.into_keys());
         bins.collect::<Vec<_>>().concat()
@@ -130,7 +133,7 @@ fn bins_are_named_by_their_lower_edges() {
         assert_eq!(name(Slice::of_z_spec(z_spec)), edge);
     }
     for (hundredths, edge) in [(1650, "16.5"), (1699, "16.5"), (1700, "17.0"), (-1, "-0.5")] {
-        assert_eq!(name(Slice::of_mag_r(hundredths)), edge);
+        assert_eq!(name(Slice::of_mag(hundredths)), edge);
     }
 }
 

@@ -125,7 +125,7 @@ pub fn assert_metrics(metrics: &Metrics, objects: &[Object]) {
     let edge = |value: f64, width: f64| (value / width + 1e-9).floor() * width;
     compare(&metrics.by_drop, by(&|object| Some(object.drop.clone())));
     compare(
-        &metrics.by_mag_r,
+        &metrics.by_mag.slices,
         by(&|object| Some(format!("{:.1}", edge(object.mag_r?.into(), 0.5)))),
     );
     compare(

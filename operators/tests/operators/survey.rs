@@ -14,7 +14,7 @@ use connectors::{
     Catalog, DropBy, DropPlan, Location, Output, Split,
     budget::Budget,
     checkpoint::Checkpoints,
-    galaxy::{ColumnNames, Request},
+    galaxy::{MagRequest, Request},
 };
 use hubbleflow_operators::{
     Checkpointer, Clock, DropId, Flow, Infer, Inference, Predictions, Read, Reader, Rules,
@@ -144,11 +144,8 @@ impl Survey {
             pages: None,
         };
         let request = Request {
-            names: ColumnNames::default(),
-            keep: Vec::new(),
-            needs_cutouts: false,
-            needs_mags: true,
-            cutout_px: 1,
+            mags: MagRequest::required(["u", "g", "r", "i", "z"], "r"),
+            ..Request::default()
         };
         let catalog = Arc::new(Catalog::new(place("catalog"), DropBy::Child, request));
         let output = Output::new(place("out"));
@@ -207,6 +204,7 @@ impl Survey {
         Writer {
             output,
             model_id: "0123456789abcdef".to_owned(),
+            reference_band: Some("r".to_owned()),
             held_bytes,
             runtime,
             clock: CLOCK,

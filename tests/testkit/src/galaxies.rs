@@ -8,7 +8,7 @@ use arrow::{
 use connectors::{
     Catalog, DropBy, DropPlan, Error, Location, Split,
     budget::Budget,
-    galaxy::{ColumnNames, Request},
+    galaxy::{MagRequest, Request},
 };
 use parquet::{
     arrow::ArrowWriter,
@@ -86,11 +86,8 @@ pub(crate) fn encode(batch: &RecordBatch, properties: WriterProperties) -> Vec<u
 /// The request of a model that uses only magnitudes.
 pub fn request() -> Request {
     Request {
-        names: ColumnNames::default(),
-        keep: Vec::new(),
-        needs_cutouts: false,
-        needs_mags: true,
-        cutout_px: 32,
+        mags: MagRequest::required(["u", "g", "r", "i", "z"], "r"),
+        ..Request::default()
     }
 }
 

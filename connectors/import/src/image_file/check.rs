@@ -25,9 +25,11 @@ impl ImageFile {
     fn number_fields(&self) -> Vec<(usize, Option<Vec<u64>>)> {
         let mut fields = vec![(self.cutout, None)];
         match &self.mags {
-            Some(MagFields::Together(field)) => fields.push((*field, Some(vec![5]))),
+            Some(MagFields::Together(field)) => {
+                fields.push((*field, Some(vec![self.bands.len() as u64])))
+            }
             Some(MagFields::Each(each)) => {
-                fields.extend(each.map(|field| (field, Some(vec![]))));
+                fields.extend(each.iter().map(|field| (*field, Some(vec![]))));
             }
             None => {}
         }

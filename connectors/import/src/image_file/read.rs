@@ -13,8 +13,8 @@ use super::{ImageFile, id_kind};
 use crate::error::ImportError;
 use crate::finder::MagFields;
 use crate::positions::{PositionFile, RowPositions};
-use connectors::drop_writer::{cutout_field, cutouts, unit_field};
-use connectors::galaxy::{BANDS, IdKind};
+use connectors::drop_writer::{CutoutShape, unit_field};
+use connectors::galaxy::{IdKind, mag_column};
 
 /// Columns that the file does not have.
 pub(crate) struct GivenColumns<'a> {
@@ -57,11 +57,9 @@ impl ImageFile {
                 degrees(positions.dec_deg),
             ),
         ];
-        for (band, mags) in BANDS
-            .iter()
-            .zip(self.read_mags(&rows)?.into_iter().flatten())
-        {
-            let field = unit_field(&format!("mag_{band}"), DataType::Float32, "mag", false);
+        let mags = self.read_mags(&rows)?.into_iter().flatten();
+        for (band, mags) in self.bands.iter().zip(mags) {
+            let field = unit_field(&mag_column(band), DataType::Float32, "mag", false);
             columns.push((field, Arc::new(Float32Array::from(mags))));
         }
         if let Some(field) = self.z_spec {
@@ -70,22 +68,9 @@ impl ImageFile {
             columns.push((field, Arc::new(z_spec)));
         }
         let pixels = self.floats(self.cutout, &rows)?;
-        self.batch(layout.side_px, columns, pixels)
-            .map_err(|error| {
-                ImportError::corrupt(&self.file, format!("its rows do not fit together: {error}"))
-            })
-    }
-
-    fn batch(
-        &self,
-        side_px: usize,
-        mut columns: Vec<(Field, ArrayRef)>,
-        pixels: Vec<f32>,
-    ) -> Result<RecordBatch, ArrowError> {
-        let cutouts = cutouts(side_px, pixels, None)?;
-        columns.push((cutout_field(side_px, false), Arc::new(cutouts)));
-        let (fields, columns): (Vec<Field>, Vec<ArrayRef>) = columns.into_iter().unzip();
-        RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)
+        batch(layout.cutouts, columns, pixels).map_err(|error| {
+            ImportError::corrupt(&self.file, format!("its rows do not fit together: {error}"))
+        })
     }
 
     fn floats(&mut self, field: usize, rows: &Range<u64>) -> Result<Vec<f32>, ImportError> {
@@ -112,22 +97,22 @@ impl ImageFile {
         })
     }
 
-    fn read_mags(&mut self, rows: &Range<u64>) -> Result<Option<[Vec<f32>; 5]>, ImportError> {
-        let mut mags: [Vec<f32>; 5] = Default::default();
-        match self.mags {
+    /// The magnitudes by band.
+    fn read_mags(&mut self, rows: &Range<u64>) -> Result<Option<Vec<Vec<f32>>>, ImportError> {
+        let mags = match &self.mags {
             None => return Ok(None),
             Some(MagFields::Each(fields)) => {
-                for (mags, field) in mags.iter_mut().zip(fields) {
-                    *mags = self.floats(field, rows)?;
-                }
+                let fields = fields.clone().into_iter();
+                fields
+                    .map(|field| self.floats(field, rows))
+                    .collect::<Result<_, _>>()?
             }
             Some(MagFields::Together(field)) => {
-                let all = self.floats(field, rows)?;
-                for (band, mags) in mags.iter_mut().enumerate() {
-                    *mags = all.iter().skip(band).step_by(5).copied().collect();
-                }
+                let (all, count) = (self.floats(*field, rows)?, self.bands.len());
+                let of_band = |band| all.iter().skip(band).step_by(count).copied().collect();
+                (0..count).map(of_band).collect()
             }
-        }
+        };
         Ok(Some(mags))
     }
 
@@ -173,4 +158,15 @@ impl ImageFile {
             }
         })
     }
+}
+
+fn batch(
+    cutouts: CutoutShape,
+    mut columns: Vec<(Field, ArrayRef)>,
+    pixels: Vec<f32>,
+) -> Result<RecordBatch, ArrowError> {
+    let pixels = cutouts.column(pixels, None)?;
+    columns.push((cutouts.field(false), Arc::new(pixels)));
+    let (fields, columns): (Vec<Field>, Vec<ArrayRef>) = columns.into_iter().unzip();
+    RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)
 }

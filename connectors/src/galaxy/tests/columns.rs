@@ -52,13 +52,14 @@ fn magnitudes_come_as_five_columns_or_one_list() {
         holed,
         whole,
     ]);
-    let ([u, g, _, _, z], faults) = convert::mag_list("mag", &column.slice(1, 4)).unwrap();
+    let (mags, faults) = mags::mag_list("mag", &column.slice(1, 4), &bands(&UGRIZ)).unwrap();
+    let [u, g, _, _, z] = <[_; 5]>::try_from(mags.unwrap()).unwrap();
     let told: Vec<_> = faults.into_iter().collect();
     let expected = [
         (0, "mag is null".to_owned()),
         (
             1,
-            "mag is a list of 4, not of the five magnitudes in u, g, r, i, z".to_owned(),
+            "mag is a list of 4, not of the 5 magnitudes in u, g, r, i, z".to_owned(),
         ),
     ];
     assert_eq!(told, expected);
@@ -74,8 +75,10 @@ fn magnitudes_come_as_five_columns_or_one_list() {
         Arc::new(Float32Array::from(vec![1.0; 8])),
         &[],
     );
-    let error = convert::mag_list("mag", &four).unwrap_err().to_string();
-    assert!(error.contains("must be a list of five float32"), "{error}");
+    let error = mags::mag_list("mag", &four, &bands(&UGRIZ)).unwrap_err();
+    let error = error.to_string();
+    let expected = "must be a list of 5 float32, the magnitudes in u, g, r, i, z";
+    assert!(error.contains(expected), "{error}");
 }
 
 #[test]
@@ -114,11 +117,11 @@ fn a_file_that_withdraws_needs_ids_alone() {
 fn what_no_branch_needs_is_not_read() {
     let batch = catalog(Pictures::new(32, 1, vec![]).binary());
     let mut without = request(32);
-    without.needs_cutouts = false;
+    without.cutouts = None;
     let layout = Layout::resolve(&batch.schema(), &without).unwrap();
     assert!(!layout.columns().contains(&2), "the cutout is column 2");
     assert_eq!(layout.columns().len(), 8);
-    without.needs_mags = false;
+    without.mags.required = false;
     assert_eq!(
         Layout::resolve(&batch.schema(), &without)
             .unwrap()
@@ -129,9 +132,11 @@ fn what_no_branch_needs_is_not_read() {
     );
     let some = batch.project(&[1, 2, 3, 4, 7]).unwrap();
     let mut images_only = request(32);
-    images_only.needs_mags = false;
+    images_only.mags.required = false;
     let layout = Layout::resolve(&some.schema(), &images_only).unwrap();
-    let [u, _, r, _, _] = layout.decode(&some).unwrap().mags.unwrap();
+    let galaxies = layout.decode(&some).unwrap();
+    assert_eq!(galaxies.reference_mag.unwrap().value(0), 18.0);
+    let [u, _, r, _, _] = <[_; 5]>::try_from(galaxies.mags.unwrap()).unwrap();
     assert_eq!(
         (u.null_count(), r.value(0)),
         (1, 18.0),
@@ -158,7 +163,7 @@ fn a_file_without_cutouts_is_what_the_model_makes_of_it() {
         (FileKind::SpecZ, &[1, 9][..])
     );
     let mut mags_only = request(32);
-    mags_only.needs_cutouts = false;
+    mags_only.cutouts = None;
     let kind_of = |batch: &RecordBatch| {
         let layout = Layout::resolve(&batch.schema(), &mags_only);
         layout.unwrap().kind()

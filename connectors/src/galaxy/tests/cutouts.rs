@@ -20,7 +20,7 @@ proptest! {
         let px = if odd { 31 } else { 32 };
         for form in pictures.every_form() {
             let data_type = form.data_type().clone();
-            let cutouts = Cutouts::open("cutout", &form.slice(from, length), 31).unwrap();
+            let cutouts = Cutouts::open("cutout", &form.slice(from, length), &ugriz(31)).unwrap();
             prop_assert_eq!(cutouts.len(), length);
             for row in 0..length {
                 let expected = match from + row {
@@ -41,7 +41,7 @@ proptest! {
         let mut pictures = Pictures::new(side_px, 1, Vec::new());
         let pixel = pixel.index(pictures.pixels.len());
         pictures.pixels[pixel] = bad;
-        let cutouts = Cutouts::open("cutout", &pictures.flat(ListKind::Fixed), 1).unwrap();
+        let cutouts = Cutouts::open("cutout", &pictures.flat(ListKind::Fixed), &ugriz(1)).unwrap();
         let naive = pictures.pixels.iter().all(|pixel| pixel.is_finite());
         prop_assert_eq!(cutouts.get(0).unwrap().is_finite(), naive);
     }
@@ -50,8 +50,9 @@ proptest! {
 #[test]
 fn a_band_of_one_value_is_blank_where_the_model_looks() {
     let side_px = 6;
-    let opened =
-        |pictures: &Pictures| Cutouts::open("cutout", &pictures.flat(ListKind::Fixed), 1).unwrap();
+    let opened = |pictures: &Pictures| {
+        Cutouts::open("cutout", &pictures.flat(ListKind::Fixed), &ugriz(1)).unwrap()
+    };
     let mut pictures = Pictures::new(side_px, 1, Vec::new());
     assert_eq!(opened(&pictures).get(0).unwrap().blank_bands(6), 0);
     // The middle of the second band has one value, but its margin has not.
@@ -103,7 +104,7 @@ const TAIL: &str = "not 5 bands of 32x32 pixels or more";
 
 /// The reason why a row has no cutout of 32x32 pixels.
 fn reason(array: ArrayRef, row: usize) -> String {
-    let cutouts = Cutouts::open("cutout", &array, 32).unwrap();
+    let cutouts = Cutouts::open("cutout", &array, &ugriz(32)).unwrap();
     cutouts.get(row).unwrap_err().to_string()
 }
 
@@ -122,7 +123,7 @@ fn a_flat_row_that_is_no_cutout_says_why() {
     pixels[5120 + 77] = None;
     let with_null = lists(Small, 5120, Arc::new(Float32Array::from(pixels)), &[]);
     assert_eq!(reason(with_null.clone(), 1), "cutout has a null pixel");
-    let cutouts = Cutouts::open("cutout", &with_null, 32).unwrap();
+    let cutouts = Cutouts::open("cutout", &with_null, &ugriz(32)).unwrap();
     assert!(cutouts.get(0).is_ok());
 }
 

@@ -11,18 +11,29 @@ use parquet::arrow::{ArrowWriter, ProjectionMask};
 
 use super::*;
 
+mod bands;
 mod columns;
 mod cutouts;
+mod fluxes;
 mod refusals;
 
+const UGRIZ: [&str; 5] = ["u", "g", "r", "i", "z"];
+
+/// The names of bands, as a model has them.
+fn bands(names: &[&str]) -> Vec<String> {
+    names.iter().map(|name| (*name).to_owned()).collect()
+}
+
+/// The cutouts in ugriz of a model, from a catalog of the same bands.
+fn ugriz(px: usize) -> CutoutRequest {
+    CutoutRequest::new(&bands(&UGRIZ), px).unwrap()
+}
+
 fn request(cutout_px: usize) -> Request {
-    let names = ColumnNames::default();
     Request {
-        names,
-        keep: Vec::new(),
-        needs_cutouts: true,
-        needs_mags: true,
-        cutout_px,
+        cutouts: Some(ugriz(cutout_px)),
+        mags: MagRequest::required(UGRIZ, "r"),
+        ..Request::default()
     }
 }
 
@@ -66,6 +77,7 @@ fn lists(kind: ListKind, length: usize, elements: ArrayRef, nulls: &[usize]) -> 
 /// The pixels `[row, band, y, x]` of cutouts with the side `side_px`, and which rows are null.
 #[derive(Clone, Debug)]
 struct Pictures {
+    bands: usize,
     side_px: usize,
     pixels: Vec<f32>,
     null_rows: Vec<usize>,
@@ -73,9 +85,14 @@ struct Pictures {
 
 impl Pictures {
     fn new(side_px: usize, rows: usize, null_rows: Vec<usize>) -> Pictures {
-        let count = rows * 5 * side_px * side_px;
+        Pictures::of_bands(5, side_px, rows, null_rows)
+    }
+
+    fn of_bands(bands: usize, side_px: usize, rows: usize, null_rows: Vec<usize>) -> Pictures {
+        let count = rows * bands * side_px * side_px;
         // Each pixel has a different value, so that a pixel in the wrong place is noticed.
         Pictures {
+            bands,
             side_px,
             pixels: (0..count).map(|pixel| pixel as f32).collect(),
             null_rows,
@@ -83,7 +100,11 @@ impl Pictures {
     }
 
     fn rows(&self) -> usize {
-        self.pixels.len() / (5 * self.side_px * self.side_px)
+        self.pixels.len() / self.pixels_a_row()
+    }
+
+    fn pixels_a_row(&self) -> usize {
+        self.bands * self.side_px * self.side_px
     }
 
     fn floats(&self) -> ArrayRef {
@@ -91,18 +112,13 @@ impl Pictures {
     }
 
     fn flat(&self, kind: ListKind) -> ArrayRef {
-        lists(
-            kind,
-            5 * self.side_px * self.side_px,
-            self.floats(),
-            &self.null_rows,
-        )
+        lists(kind, self.pixels_a_row(), self.floats(), &self.null_rows)
     }
 
     fn nested(&self, kinds: [ListKind; 3]) -> ArrayRef {
         let lines = lists(kinds[2], self.side_px, self.floats(), &[]);
         let bands = lists(kinds[1], self.side_px, lines, &[]);
-        lists(kinds[0], 5, bands, &self.null_rows)
+        lists(kinds[0], self.bands, bands, &self.null_rows)
     }
 
     fn binary(&self) -> ArrayRef {
@@ -111,7 +127,7 @@ impl Pictures {
             .iter()
             .flat_map(|pixel| pixel.to_le_bytes())
             .collect();
-        let size = 20 * self.side_px * self.side_px;
+        let size = 4 * self.pixels_a_row();
         let valid = |row: &usize| !self.null_rows.contains(row);
         let nulls = NullBuffer::from_iter((0..self.rows()).map(|row| valid(&row)));
         Arc::new(FixedSizeBinaryArray::new(
@@ -123,14 +139,24 @@ impl Pictures {
 
     /// The form of the Multimodal Universe: bands in a different order, and two unknown bands.
     fn named(&self, list_of_structs: bool) -> ArrayRef {
-        const ORDER: [Option<usize>; 7] = [Some(4), None, Some(0), Some(2), None, Some(1), Some(3)];
-        const NAMES: [&str; 7] = [
-            "sdss-z", "hsc_y", "DES_U", "r", "wise-w1", "SDSS_g", "des-i",
+        const NAMES: [(&str, Option<usize>); 8] = [
+            ("sdss-z", Some(4)),
+            ("hsc_q", None),
+            ("DES_U", Some(0)),
+            ("r", Some(2)),
+            ("wise-w1", None),
+            ("SDSS_g", Some(1)),
+            ("des-i", Some(3)),
+            ("lsst.Y", Some(5)),
         ];
+        let there = |band: &Option<usize>| band.is_none_or(|band| band < self.bands);
+        let named = NAMES.into_iter().filter(|(_, band)| there(band));
+        let (names, order): (Vec<&str>, Vec<Option<usize>>) = named.unzip();
+        let names_a_row = names.len();
         let plane = self.side_px * self.side_px;
         let mut pixels = Vec::new();
-        for row in self.pixels.chunks(5 * plane) {
-            for band in ORDER {
+        for row in self.pixels.chunks(self.bands * plane) {
+            for &band in &order {
                 match band {
                     Some(band) => pixels.extend_from_slice(&row[band * plane..][..plane]),
                     None => pixels.extend(std::iter::repeat_n(f32::NAN, plane)),
@@ -144,7 +170,11 @@ impl Pictures {
             &[],
         );
         let images = lists(ListKind::Small, self.side_px, lines, &[]);
-        let names = NAMES.iter().cycle().take(7 * self.rows()).copied();
+        let names = names
+            .iter()
+            .cycle()
+            .take(names_a_row * self.rows())
+            .copied();
         let names: ArrayRef = Arc::new(StringArray::from_iter_values(names));
         let scale: ArrayRef = Arc::new(Float64Array::from(vec![0.396; names.len()]));
         let structs = |columns: Vec<(&str, ArrayRef)>, nulls| -> ArrayRef {
@@ -157,9 +187,14 @@ impl Pictures {
         };
         if list_of_structs {
             let entries = vec![("flux", images), ("scale", scale), ("band", names)];
-            return lists(ListKind::Small, 7, structs(entries, None), &self.null_rows);
+            return lists(
+                ListKind::Small,
+                names_a_row,
+                structs(entries, None),
+                &self.null_rows,
+            );
         }
-        let list = |array| lists(ListKind::Small, 7, array, &[]);
+        let list = |array| lists(ListKind::Small, names_a_row, array, &[]);
         let columns = vec![
             ("band", list(names)),
             ("flux", list(images)),
@@ -189,10 +224,10 @@ impl Pictures {
     fn crop(&self, row: usize, px: usize) -> Vec<f32> {
         let margin = (self.side_px - px) / 2;
         let mut out = Vec::new();
-        for band in 0..5 {
+        for band in 0..self.bands {
             for y in margin..margin + px {
                 for x in margin..margin + px {
-                    let line = ((row * 5 + band) * self.side_px + y) * self.side_px;
+                    let line = ((row * self.bands + band) * self.side_px + y) * self.side_px;
                     out.push(self.pixels[line + x]);
                 }
             }
@@ -202,9 +237,9 @@ impl Pictures {
 }
 
 fn crop(cutouts: &Cutouts, row: usize, px: usize) -> Result<Vec<f32>, CutoutFault> {
-    let mut out = vec![f32::NAN; 5 * px * px];
     cutouts.get(row).map(|cutout| {
         assert!(cutout.is_finite());
+        let mut out = vec![f32::NAN; cutout.bands() * px * px];
         cutout.crop_into(px, &mut out);
         out
     })
@@ -229,7 +264,7 @@ fn catalog(cutout: ArrayRef) -> RecordBatch {
             Arc::new(Float64Array::from(vec![-1.25; rows])),
         ),
     ];
-    for (number, band) in BANDS.iter().enumerate() {
+    for (number, band) in UGRIZ.iter().enumerate() {
         let mag: ArrayRef = Arc::new(Float32Array::from(vec![20.0 - number as f32; rows]));
         columns.push((format!("mag_{band}"), mag));
     }

@@ -136,7 +136,13 @@ fn a_column_that_cannot_be_kept_says_why() {
     for column in [&["object_id"], &["ra"], &["dec"], &["z_spec"], &["mag_r"]] {
         assert!(keep(column).ends_with("already, from the catalog: leave --keep out"));
     }
-    for column in [&["__object"], &["__row_group"], &["__row"], &["__place"]] {
+    for column in [
+        &["__object"],
+        &["__row_group"],
+        &["__row"],
+        &["__place"],
+        &["__mag"],
+    ] {
         assert!(keep(column).contains("already, while rows are on their way: rename the column"));
     }
     for column in [

@@ -8,6 +8,6 @@ mod values;
 
 pub use catalog::CatalogArgs;
 pub use run::{RunArgs, WatchArgs};
-pub use sample::SampleArgs;
+pub use sample::{SampleArgs, SampleCommand};
 pub use train::{FinetuneArgs, PretrainArgs};
 pub(crate) use values::{LocalPath, local};

@@ -2,9 +2,9 @@
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
-use sample::SampleSettings;
+use sample::{SampleBands, SampleError, SampleSettings};
 
-use super::values::LocalPath;
+use super::values::{LocalPath, sample_px};
 
 /// The real galaxies that a survey is drawn from.
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -15,6 +15,28 @@ pub enum Parents {
     Test,
     /// Every row.
     All,
+}
+
+/// Arguments of `sample`.
+#[derive(Args, Debug, Clone)]
+pub struct SampleCommand {
+    /// Where the survey goes: a URL or a path
+    pub out: String,
+    /// Bands of the cutouts and magnitudes, in their order: any of u, g, r, i and z, as griz or g,r,i,z
+    #[arg(long, value_delimiter = ',', default_value = "ugriz")]
+    pub bands: Vec<String>,
+    #[command(flatten)]
+    pub args: SampleArgs,
+}
+
+impl SampleCommand {
+    pub(crate) fn settings(&self) -> Result<SampleSettings, SampleError> {
+        let bands = self.bands.join(",").parse()?;
+        Ok(SampleSettings {
+            bands,
+            ..self.args.settings()
+        })
+    }
 }
 
 /// Arguments of `sample`, and of `demo`.
@@ -29,8 +51,8 @@ pub struct SampleArgs {
     /// The same seed gives the same survey to the byte
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
-    /// Side of a cutout in pixels of 0.396 arcsec
-    #[arg(long, default_value_t = 64)]
+    /// Side of a cutout in pixels of 0.396 arcsec, from 8 to 2048
+    #[arg(long, default_value_t = 64, value_parser = sample_px)]
     pub px: usize,
     /// Which real galaxies to draw from: train and test have none in common
     #[arg(long, value_enum, default_value = "all")]
@@ -62,6 +84,7 @@ impl SampleArgs {
             drops: self.drops,
             seed: self.seed,
             px: self.px,
+            bands: SampleBands::default(),
             parents: match self.parents {
                 Parents::Train => sample::ParentSplit::Train,
                 Parents::Test => sample::ParentSplit::Test,
@@ -78,24 +101,38 @@ impl SampleArgs {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use clap::Parser;
     use sample::SampleSettings;
 
-    use super::SampleArgs;
+    use super::SampleCommand;
 
     #[derive(Parser)]
     struct CommandLine {
         #[command(flatten)]
-        args: SampleArgs,
+        command: SampleCommand,
+    }
+
+    fn settings(flags: &str) -> SampleSettings {
+        let words = ["sample", "out"]
+            .into_iter()
+            .chain(flags.split_whitespace());
+        CommandLine::parse_from(words).command.settings().unwrap()
     }
 
     #[test]
     fn the_defaults_are_those_of_the_library() {
-        let settings = CommandLine::parse_from(["sample"]).args.settings();
         assert_eq!(
-            format!("{settings:?}"),
+            format!("{:?}", settings("")),
             format!("{:?}", SampleSettings::default())
         );
+    }
+
+    #[test]
+    fn bands_are_letters_or_a_list() {
+        for flags in ["--bands zgr", "--bands z,g,r", "--bands z --bands g,r"] {
+            assert_eq!(settings(flags).bands.to_string(), "zgr", "{flags}");
+        }
     }
 }

@@ -1,5 +1,5 @@
 //! Values that clap has no parser for.
-use std::{ffi::OsStr, path::PathBuf, time::Duration};
+use std::{ffi::OsStr, ops::RangeInclusive, path::PathBuf, time::Duration};
 
 use clap::{
     Command,
@@ -8,6 +8,7 @@ use clap::{
 };
 use connectors::scheme::scheme;
 use hubbleflow::{settings::THREADS_MAX, units::HumanDuration};
+use sample::SampleSettings;
 
 /// Upper bound on the processes that are started on one machine.
 pub const LOCAL_MAX: usize = 128;
@@ -39,20 +40,24 @@ pub(crate) fn checkpoint(text: &str) -> Result<HumanDuration, String> {
     }
 }
 
-fn from_1_to(most: usize) -> impl Fn(&str) -> Result<usize, String> + Clone {
+fn within(range: RangeInclusive<usize>) -> impl Fn(&str) -> Result<usize, String> + Clone {
     move |text| {
         let number = text.parse::<usize>().ok();
-        let number = number.filter(|number| (1..=most).contains(number));
-        number.ok_or_else(|| format!("a number from 1 to {most}"))
+        let number = number.filter(|number| range.contains(number));
+        number.ok_or_else(|| format!("a number from {} to {}", range.start(), range.end()))
     }
 }
 
 pub(crate) fn threads(text: &str) -> Result<usize, String> {
-    from_1_to(THREADS_MAX)(text)
+    within(1..=THREADS_MAX)(text)
 }
 
 pub(crate) fn local(text: &str) -> Result<usize, String> {
-    from_1_to(LOCAL_MAX)(text)
+    within(1..=LOCAL_MAX)(text)
+}
+
+pub(crate) fn sample_px(text: &str) -> Result<usize, String> {
+    within(SampleSettings::PX)(text)
 }
 
 /// A path of this machine; a URL is refused, since it would become a folder `s3:`.

@@ -134,7 +134,7 @@ fn piece() -> Result<Piece, ArrowError> {
         ("dec", degrees(), true),
         ("z_phot", values(), true),
         ("z_spec", values(), true),
-        ("mag_r", values(), true),
+        ("__mag", values(), true),
         ("z_flags", Arc::new(Int32Array::from(vec![0; ROWS])), false),
         (
             "__row_group",

@@ -5,9 +5,7 @@ use std::sync::{
 };
 
 use clap::Args;
-use connectors::{
-    Catalog, Chunk, DropBy, Location, Split, budget::Budget, galaxy::Request, part::Door,
-};
+use connectors::{Catalog, Chunk, DropBy, Location, Split, budget::Budget, part::Door};
 use futures::{StreamExt, TryStreamExt, stream};
 use hubbleflow::{RowSettings, StoreOptions, settings::cores, units::HumanBytes};
 use models::{CutoutNeeds, Needs};
@@ -28,6 +26,14 @@ pub struct ReadArgs {
     /// Read a column under another name, as cutout=image (may be given several times)
     #[arg(long, value_name = "NAME=NAME")]
     column: Vec<String>,
+    /// The bands of the cutouts and of the magnitudes, in the cutouts' order
+    #[arg(
+        long,
+        value_name = "BAND,BAND",
+        value_delimiter = ',',
+        default_value = "u,g,r,i,z"
+    )]
+    bands: Vec<String>,
     /// Side of the cutouts that the model would take
     #[arg(long, default_value_t = 32, value_parser = clap::value_parser!(u16).range(8..))]
     px: u16,
@@ -55,21 +61,12 @@ pub(super) fn bench(
         columns: args.column.clone(),
         ..RowSettings::default()
     };
-    let bands = ["u", "g", "r", "i", "z"];
+    let (bands, px) = (args.bands.clone(), args.px.into());
     let needs = Needs {
-        cutouts: Some(CutoutNeeds {
-            bands: bands.map(str::to_owned).to_vec(),
-            px: args.px.into(),
-        }),
-        ..Needs::of_mags(bands)
+        cutouts: Some(CutoutNeeds { bands, px }),
+        ..Needs::of_mags(args.bands.clone())
     };
-    let request = Request {
-        names: rows.names()?,
-        keep: Vec::new(),
-        needs_cutouts: true,
-        needs_mags: true,
-        cutout_px: args.px.into(),
-    };
+    let request = rows.request("of bench read", &needs)?;
     let rules = rows.rules(&needs)?;
     let location = Location::open(&args.catalog, options)?;
     let catalog = Arc::new(Catalog::new(location, DropBy::Child, request));

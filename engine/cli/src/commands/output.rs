@@ -7,9 +7,9 @@ use tch::Device;
 
 use crate::{
     Error,
-    args::CatalogArgs,
+    args::{CatalogArgs, SampleCommand},
     bundled,
-    command::{ExportArgs, ReportArgs, SampleCommand, StatusArgs, VerifyArgs},
+    command::{ExportArgs, ReportArgs, StatusArgs, VerifyArgs},
     console::{print, show},
 };
 
@@ -65,10 +65,11 @@ pub(crate) async fn report(args: &ReportArgs, options: &StoreOptions) -> Result<
 
 /// `hubbleflow sample`
 pub(crate) async fn sample(command: &SampleCommand, options: &StoreOptions) -> Result<u8, Error> {
+    let settings = command.settings()?;
     let place = Location::open(&command.out, options)?;
     let bar = ProgressBar::new(command.args.galaxies);
     let tell = |rows| bar.set_position(rows);
-    let made = sample::sample(place.store, place.prefix, &command.args.settings(), tell).await;
+    let made = sample::sample(place.store, place.prefix, &settings, tell).await;
     bar.finish_and_clear();
     let made = made.map_err(|error| Error::sample(&command.out, error))?;
     print(format_args!("{}: {made}", command.out))?;

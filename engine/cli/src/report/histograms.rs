@@ -9,7 +9,7 @@ pub const Z_BIN: f64 = 0.005;
 const Z_MAX: f64 = 10.0;
 /// Width of the slices of z_spec in which the errors are shown.
 pub const Z_SLICE: f64 = 0.02;
-/// Width of the slices of r magnitude.
+/// Width of the slices of magnitude.
 pub const MAG_SLICE: f64 = 0.25;
 /// Width of the bins of dz; those beyond the limit are counted in the last bin.
 const DZ_BIN: f64 = 0.0002;
@@ -25,8 +25,8 @@ pub struct Histograms {
     pub density: BTreeMap<(i32, i32), u64>,
     /// By slices of z_spec: dz.
     pub dz_by_z_spec: BTreeMap<i32, Counts>,
-    /// By slices of r: dz.
-    pub dz_by_mag_r: BTreeMap<i32, Counts>,
+    /// By slices of the magnitude in the reference band: dz.
+    pub dz_by_mag: BTreeMap<i32, Counts>,
 }
 
 impl Histograms {
@@ -48,10 +48,10 @@ impl Histograms {
             .or_default()
             .entry(error)
             .or_default() += 1;
-        if let Some(mag_r) = row.mag_r() {
-            let slice = bin(f64::from(mag_r), MAG_SLICE);
+        if let Some(mag) = row.mag() {
+            let slice = bin(f64::from(mag), MAG_SLICE);
             *self
-                .dz_by_mag_r
+                .dz_by_mag
                 .entry(slice)
                 .or_default()
                 .entry(error)

@@ -145,7 +145,7 @@ fn charts(metrics: &Metrics, histograms: &Histograms) -> String {
         format!("<section><h2>{title}</h2><p>{legend}</p>{chart}</section>")
     };
     let spread = r#"<i class="p"></i>running median, <span>band: 16 to 84 %</span><i class="o"></i>0.05<i class="f"></i>0.15"#;
-    [
+    let mut sections = vec![
         section(
             "Photo-z against spec-z",
             r#"Objects a cell, on a logarithmic scale<i class="k"></i>one to one<i class="o"></i>|dz| = 0.05<i class="f"></i>0.15"#,
@@ -156,8 +156,18 @@ fn charts(metrics: &Metrics, histograms: &Histograms) -> String {
             r#"Scored objects<i class="s"></i>z_spec<i class="p"></i>z_phot"#,
             plots::n_of_z(histograms),
         ),
-        section("Error against spec-z", spread, plots::dz_against_z_spec(histograms)),
-        section("Error against r magnitude", spread, plots::dz_against_mag_r(histograms)),
+        section(
+            "Error against spec-z",
+            spread,
+            plots::dz_against_z_spec(histograms),
+        ),
+    ];
+    sections.extend(metrics.by_mag.band.as_deref().map(|band| {
+        let band = escape(band);
+        let title = format!("Error against {band} magnitude");
+        section(&title, spread, plots::dz_against_mag(histograms, &band))
+    }));
+    sections.extend([
         section(
             "The sky: objects",
             "Scored objects a tile (HEALPix order 5, 3.4 square degrees)",
@@ -168,8 +178,8 @@ fn charts(metrics: &Metrics, histograms: &Histograms) -> String {
             r#"Mean dz a tile of ten objects or more<i class="s"></i>too far<i class="p"></i>too near"#,
             plots::sky_of_bias(metrics),
         ),
-    ]
-    .join("\n")
+    ]);
+    sections.join("\n")
 }
 
 /// A row for each drop, and one for all.

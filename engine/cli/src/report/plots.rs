@@ -125,17 +125,17 @@ pub fn dz_against_z_spec(histograms: &Histograms) -> String {
     running(&slices, Z_SLICE, "z_spec", "Error against spec-z")
 }
 
-/// dz in slices of r.
-pub fn dz_against_mag_r(histograms: &Histograms) -> String {
-    let slices = histograms.dz_by_mag_r.iter();
+/// dz in slices of the magnitude in a band.
+pub fn dz_against_mag(histograms: &Histograms, band: &str) -> String {
+    let slices = histograms.dz_by_mag.iter();
     let slices: Vec<_> = slices
         .map(|(&slice, dz)| (f64::from(slice) * MAG_SLICE, dz))
         .collect();
     running(
         &slices,
         MAG_SLICE,
-        "r magnitude",
-        "Error against r magnitude",
+        &format!("{band} magnitude"),
+        &format!("Error against {band} magnitude"),
     )
 }
 

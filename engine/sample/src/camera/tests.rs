@@ -7,6 +7,7 @@ fn an_empty_frame_has_the_sky_rms_of_the_survey() {
     let mut cutout = vec![0.0; BANDS * side_px * side_px];
     add_noise(
         &mut cutout,
+        &SampleBands::default(),
         side_px,
         &mut stream(1, Purpose::Observation, 0),
     );
@@ -36,7 +37,7 @@ fn a_star_is_as_wide_as_the_seeing() {
         fluxes_nmgy: [100.0; BANDS],
     };
     let mut cutout = vec![0.0; BANDS * side_px * side_px];
-    expose(&[star], 1.0, side_px, &mut cutout);
+    expose(&[star], 1.0, &SampleBands::default(), side_px, &mut cutout);
     let row = &cutout[16 * side_px..17 * side_px];
     // The u band falls to half of its peak between the pixels at 1.5 and 2.5 from the centre.
     let half_width_px = 1.53 / PIXEL_ARCSEC / 2.0;

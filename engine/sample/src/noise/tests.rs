@@ -8,6 +8,19 @@ fn draws(count: usize) -> Vec<f64> {
         .collect()
 }
 
+#[test]
+fn skipped_draws_are_passed_over() {
+    let normals = || Normals::new(&mut stream(1, Purpose::Observation, 7));
+    let (mut drawn, mut skipped) = (normals(), normals());
+    for draws in [0, 1, 2, 17] {
+        for _ in 0..draws {
+            drawn.draw();
+        }
+        skipped.skip(draws);
+        assert_eq!(drawn.draw(), skipped.draw());
+    }
+}
+
 fn mean(of: impl ExactSizeIterator<Item = f64>) -> f64 {
     let count = of.len() as f64;
     of.sum::<f64>() / count

@@ -33,8 +33,8 @@ fn gaussian_by_definition(side_px: usize, at: Position, shape: Covariance) -> Ve
 proptest! {
     #[test]
     fn every_pixel_matches_the_formula(
-        side_px in 8usize..80,
-        (x_px, y_px) in (-20.0..100.0, -20.0..100.0),
+        side_px in 8usize..180,
+        (x_px, y_px) in (-20.0..200.0, -20.0..200.0),
         axis_ratio in 0.12..1.0,
         angle_rad in 0.0..PI,
         scale_px2 in 0.0..3_000.0,

@@ -21,8 +21,8 @@ impl SampleSurvey {
         let mut observation = stream(self.seed, Purpose::Observation, object | visit << 44);
         let seeing = camera::draw_seeing(&mut observation);
         let scene = self.scene(object, truth);
-        camera::expose(&scene, seeing, self.side_px, cutout);
-        camera::add_noise(cutout, self.side_px, &mut observation);
+        camera::expose(&scene, seeing, &self.bands, self.side_px, cutout);
+        camera::add_noise(cutout, &self.bands, self.side_px, &mut observation);
     }
 
     /// The sources in the frame of an object: the parts of the galaxy, then its neighbours.

@@ -24,8 +24,8 @@ fn a_galaxy_has_the_flux_of_its_dimmed_magnitudes() {
             continue;
         }
         compact += 1;
-        let mut cutout = vec![0.0; camera::BANDS * side_px * side_px];
-        camera::expose(galaxy, 1.0, side_px, &mut cutout);
+        let mut cutout = vec![0.0; crate::bands::BANDS * side_px * side_px];
+        camera::expose(galaxy, 1.0, &SampleBands::default(), side_px, &mut cutout);
         let dimmed = camera::dimmed_fluxes_nmgy(&truth.draw.galaxy.mags, truth.reddening);
         for (pixels, wanted) in cutout.chunks_exact(side_px * side_px).zip(dimmed) {
             let total: f64 = pixels.iter().map(|&pixel| f64::from(pixel)).sum();

@@ -57,7 +57,8 @@ async fn cutouts_are_tensors_with_their_shape() {
 async fn impossible_settings_are_refused() {
     for (flags, wanted) in [
         ("--galaxies 2", "3 drops"),
-        ("--px 4", "--px 4"),
+        ("--px 4", "--px 4: a side is 8 to 2048 pixels"),
+        ("--px 2049", "--px 2049: a side is 8 to 2048 pixels"),
         ("--corrections 1.5", "--corrections"),
         ("--corrections 0.6 --withdrawals 0.6", "together"),
         (
