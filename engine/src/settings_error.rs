@@ -57,7 +57,7 @@ pub enum SettingsError {
         given: String,
     },
     /// A network that cannot be.
-    #[error("{reason}")]
+    #[error("there is no such network: {reason}")]
     Network {
         /// Which rule of networks is broken.
         reason: String,

@@ -118,6 +118,31 @@ fn numbers_out_of_range_are_usage_errors() {
 }
 
 #[test]
+fn a_network_that_cannot_be_is_a_usage_error() {
+    let made = folder();
+    for (command, said) in [
+        (
+            "train pretrain CATALOG --out MADE --px 30",
+            "`cutout_px` is 30, which is no multiple of `encoder.patch_px`, 8",
+        ),
+        (
+            "train finetune CATALOG --out MADE --model-bands g,r,g",
+            "`bands` names the band g twice",
+        ),
+        (
+            "train finetune CATALOG --out MADE --depth 0",
+            "`depth` must be from 1",
+        ),
+        ("model init MADE --mags g,,r", "`mags` has \"\""),
+        ("model init MADE --px 4", "`cutout_px` is 4, below 8"),
+    ] {
+        command_on_survey(command, made.path())
+            .ends(2)
+            .says(&[said]);
+    }
+}
+
+#[test]
 fn bands_that_no_sample_survey_has_are_usage_errors() {
     let made = folder();
     for (bands, said) in [

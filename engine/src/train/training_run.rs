@@ -62,7 +62,7 @@ pub async fn pretrain(
         return Err(SettingsError::Masked { masked }.into());
     }
     let mut config = train.config()?.pretraining();
-    config.validate().map_err(network)?;
+    check_network(&config)?;
     let run = TrainingRun::prepare(train, observer)?;
     let parts = [settings.training, settings.validation];
     let rows = read(&run, &config, parts, options, false).await?;
@@ -158,7 +158,7 @@ impl Beginning {
         let mut config = settings.train.config()?;
         config.branches.clone_from(&settings.branches);
         let Some(dir) = &settings.pretrained else {
-            config.validate().map_err(network)?;
+            check_network(&config)?;
             // An encoder may be random and frozen: pretraining is compared with it.
             return Ok(Self {
                 config,
@@ -176,13 +176,19 @@ impl Beginning {
             mags: shape.mags.clone(),
             cutout_px: Some(of.cutout_px),
         });
-        config.validate().map_err(network)?;
+        check_network(&config)?;
         Ok(Self {
             config,
             weights: Some(trunk),
             encoder: settings.encoder.unwrap_or(EncoderStart::Frozen),
         })
     }
+}
+
+/// Refuses a network that cannot be, before anything is read for it.
+fn check_network(config: &Config) -> Result<(), SettingsError> {
+    let network = |reason| SettingsError::Network { reason };
+    config.validate().map_err(network)
 }
 
 /// Refuses another shape than that of the cutouts that an encoder was pretrained on.
@@ -196,11 +202,6 @@ fn check_shape(shape: &Shape, pretrained: &Config) -> Result<(), SettingsError> 
         Some(asked) if asked != px => Err(SettingsError::PretrainedPx { asked, px }),
         _ => Ok(()),
     }
-}
-
-/// The error for a network that breaks this rule.
-fn network(reason: String) -> SettingsError {
-    SettingsError::Network { reason }
 }
 
 /// Refuses what contradicts itself.

@@ -27,7 +27,7 @@ impl Config {
     /// ```
     /// let mut config = hubbleflow_models::Config::preset("astromae").unwrap();
     /// config.cutout_px = 42;
-    /// assert_eq!(config.validate().unwrap_err(), "`patch_px` 8 does not divide `cutout_px` 42");
+    /// assert_eq!(config.validate().unwrap_err(), "`cutout_px` is 42, which is no multiple of `encoder.patch_px`, 8");
     /// ```
     pub fn validate(&self) -> Result<(), String> {
         let mut rules = self
@@ -132,7 +132,9 @@ impl Config {
             (px >= 8, format!("`cutout_px` is {px}, below 8")),
             (
                 divides(patch_px, px),
-                format!("`patch_px` {patch_px} does not divide `cutout_px` {px}"),
+                format!(
+                    "`cutout_px` is {px}, which is no multiple of `encoder.patch_px`, {patch_px}"
+                ),
             ),
             (
                 divides(heads, width),

@@ -80,8 +80,9 @@ impl Trainer {
     ///
     /// let mut config = Config::preset("astromae-tiny").unwrap();
     /// config.branches = vec![Branch::Magnitude];
+    /// let needs = config.needs();
     /// let rows = || TrainingRows {
-    ///     mags: init::inputs(4, &config.needs()).unwrap().mags,
+    ///     mags: init::inputs(4, &needs).unwrap().mags,
     ///     z_spec: Some(Tensor::from_slice(&[0.1f32, 0.2, 0.1, 0.2])),
     ///     ..TrainingRows::default()
     /// };

@@ -54,6 +54,12 @@ fn inspect_counts_tensors_and_parameters() {
     assert_eq!(report.modules[1].parameters, block);
     assert_says(
         &report.to_string(),
-        &["magnitude", "not trained", &block.to_string()],
+        &[
+            "magnitude",
+            "not trained",
+            "u, g, r, i, z",
+            "32 x 32",
+            &block.to_string(),
+        ],
     );
 }

@@ -74,6 +74,7 @@ fn init(
     shape: Shape,
     seed: &str,
 ) -> Result<(), Error> {
+    let usage = |reason| Error::Usage(format!("there is no such network: {reason}"));
     if preset == ASTROCLIP {
         if shape.mags.is_some() {
             let reason = "--mags: an astroclip looks at cutouts alone";
@@ -83,12 +84,12 @@ fn init(
         config.encoder.depth = depth.unwrap_or(config.encoder.depth);
         config.bands = shape.bands.unwrap_or(config.bands);
         config.cutout_px = shape.cutout_px.unwrap_or(config.cutout_px);
-        config.validate().map_err(Error::Usage)?;
+        config.validate().map_err(usage)?;
         return Ok(models::init::astroclip(dir, &config, seed)?);
     }
     let mut config = Config::preset(preset).expect("the command line admits presets alone");
     config.encoder.depth = depth.unwrap_or(config.encoder.depth);
     let config = config.shaped(&shape);
-    config.validate().map_err(Error::Usage)?;
+    config.validate().map_err(usage)?;
     Ok(models::init::init(dir, &config, seed)?)
 }
