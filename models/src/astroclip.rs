@@ -12,7 +12,8 @@
 //!
 //! Some of the published forward pass is unexpected: no class token and no positions are added, though the checkpoint has
 //! both; planes are in the order z, r, g; rows and columns of the picture change places before patches are cut; the last
-//! perceptron has no residual.
+//! perceptron has no residual. A DINOv2 backbone alone, without `query`, adds class token and positions; its embedding is the
+//! class token.
 //!
 //! [arXiv:2310.03024]: https://arxiv.org/abs/2310.03024
 
@@ -58,7 +59,7 @@ impl AstroClip {
         let config = directory.config_of(AstroClipConfig::validate)?;
         let (path, weights) = (&directory.weights_path, &directory.weights);
         let weights = StoredWeights::open(path, weights, astroclip_layout(&config), |_| false)?;
-        let width = config.query.width;
+        let width = config.embedding_width();
         Ok(Self {
             id: directory.id(),
             needs: config.needs(),
