@@ -19,7 +19,7 @@
 
 use std::path::Path;
 
-use tch::{Device, TchError, Tensor};
+use tch::{Device, Tensor};
 
 use crate::checkpoint::StoredWeights;
 use crate::config::AstroClipConfig;
@@ -31,7 +31,7 @@ use crate::inputs::Inputs;
 use crate::layout::astroclip_layout;
 use crate::model::Model;
 use crate::needs::Needs;
-use crate::output::{Output, check_wanted};
+use crate::output::{Output, check_wanted, of_no_galaxies};
 use crate::precision::Precision;
 
 /// AstroCLIP's image encoder with its weights on a device.
@@ -105,8 +105,7 @@ impl Model for AstroClip {
     fn forward(&self, inputs: &Inputs, wanted: &[Output]) -> Result<Vec<Tensor>, Error> {
         check_wanted(wanted, &self.outputs)?;
         if inputs.batch() == 0 {
-            let empty = wanted.iter().map(Output::empty);
-            return Ok(empty.collect::<Result<_, TchError>>()?);
+            return Ok(of_no_galaxies(wanted)?);
         }
         let _guard = tch::no_grad_guard();
         let embedding = self.network.forward(&self.cutouts(inputs)?)?;

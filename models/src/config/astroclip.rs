@@ -30,6 +30,8 @@ const DEPTH_MAX: usize = 1024;
 const WIDTH_MAX: usize = 1 << 16;
 /// Upper bound on the side of a cutout.
 const CUTOUT_PX_MAX: usize = 4096;
+/// Upper bound on the patches along a side of the cutout: attention takes memory by its fourth power.
+const GRID_MAX: usize = 64;
 
 /// The whole content of `config.json`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -134,6 +136,10 @@ impl AstroClipConfig {
             (
                 px <= CUTOUT_PX_MAX && divides(patch_px, px),
                 format!("`patch_px` {patch_px} does not divide `cutout_px` {px}, at most {CUTOUT_PX_MAX}"),
+            ),
+            (
+                patch_px == 0 || px / patch_px <= GRID_MAX,
+                format!("`cutout_px` {px} is more than {GRID_MAX} patches of {patch_px} pixels"),
             ),
             (
                 width <= WIDTH_MAX && divides(heads, width),

@@ -20,7 +20,7 @@ use hubbleflow_operators::{
     Checkpointer, Clock, DropId, Flow, Infer, Inference, Predictions, Read, Reader, Rules,
     Shutdown, Validate, Writer,
 };
-use models::{Error, Inputs, Model, Needs, Output};
+use models::{Error, Inputs, Model, Needs};
 use object_store::{ObjectStore, ObjectStoreExt, memory::InMemory, path::Path};
 use parquet::arrow::ArrowWriter;
 use tch::Tensor;
@@ -321,7 +321,7 @@ impl Model for Arithmetic {
         &RULES.needs
     }
 
-    fn forward(&self, inputs: &Inputs, _wanted: &[Output]) -> Result<Vec<Tensor>, Error> {
+    fn forward(&self, inputs: &Inputs, _wanted: &[models::Output]) -> Result<Vec<Tensor>, Error> {
         let mag_r = inputs.mags.as_ref().unwrap().f_select(1, 2)?;
         let answer = (self.0)(&Vec::<f32>::try_from(mag_r)?)?;
         Ok(vec![Tensor::from_slice(&answer)])
