@@ -12,13 +12,14 @@
 //!
 //! Some of the published forward pass is unexpected: no class token and no positions are added, though the checkpoint has
 //! both; planes are in the order z, r, g; rows and columns of the picture change places before patches are cut; the last
-//! perceptron has no residual.
+//! perceptron has no residual. A DINOv2 backbone alone, without `query`, adds class token and positions; its embedding is the
+//! class token.
 //!
 //! [arXiv:2310.03024]: https://arxiv.org/abs/2310.03024
 
 use std::path::Path;
 
-use tch::{Device, TchError, Tensor};
+use tch::{Device, Tensor};
 
 use crate::checkpoint::StoredWeights;
 use crate::config::AstroClipConfig;
@@ -30,7 +31,7 @@ use crate::inputs::Inputs;
 use crate::layout::astroclip_layout;
 use crate::model::Model;
 use crate::needs::Needs;
-use crate::output::{Output, check_wanted};
+use crate::output::{Output, check_wanted, of_no_galaxies};
 use crate::precision::Precision;
 
 /// AstroCLIP's image encoder with its weights on a device.
@@ -58,7 +59,7 @@ impl AstroClip {
         let config = directory.config_of(AstroClipConfig::validate)?;
         let (path, weights) = (&directory.weights_path, &directory.weights);
         let weights = StoredWeights::open(path, weights, astroclip_layout(&config), |_| false)?;
-        let width = config.query.width;
+        let width = config.embedding_width();
         Ok(Self {
             id: directory.id(),
             needs: config.needs(),
@@ -104,8 +105,7 @@ impl Model for AstroClip {
     fn forward(&self, inputs: &Inputs, wanted: &[Output]) -> Result<Vec<Tensor>, Error> {
         check_wanted(wanted, &self.outputs)?;
         if inputs.batch() == 0 {
-            let empty = wanted.iter().map(Output::empty);
-            return Ok(empty.collect::<Result<_, TchError>>()?);
+            return Ok(of_no_galaxies(wanted)?);
         }
         let _guard = tch::no_grad_guard();
         let embedding = self.network.forward(&self.cutouts(inputs)?)?;

@@ -25,7 +25,7 @@ use crate::inputs::Inputs;
 use crate::model::{self, Model};
 use crate::needs::Needs;
 use crate::network::{Network, Taps};
-use crate::output::{Output, check_wanted};
+use crate::output::{Output, check_wanted, of_no_galaxies};
 use crate::precision::Precision;
 
 /// AstroMAE with its weights on a device.
@@ -155,8 +155,7 @@ impl Model for AstroMae {
     fn forward(&self, inputs: &Inputs, wanted: &[Output]) -> Result<Vec<Tensor>, Error> {
         check_wanted(wanted, &self.outputs)?;
         if inputs.batch() == 0 {
-            let empty = wanted.iter().map(Output::empty);
-            return Ok(empty.collect::<Result<_, _>>()?);
+            return Ok(of_no_galaxies(wanted)?);
         }
         let _guard = tch::no_grad_guard();
         let inputs = inputs.checked(&self.needs)?;

@@ -70,11 +70,11 @@ pub fn init(dir: &Path, config: &Config, salt: &str) -> Result<(), Error> {
 /// use hubbleflow_models::{Precision, config::AstroClipConfig, init, load};
 /// let mut config = AstroClipConfig::public();
 /// (config.encoder.width, config.encoder.depth, config.encoder.heads) = (32, 4, 2);
-/// (config.query.width, config.cutout_px) = (16, 24);
+/// config.cutout_px = 24;
 /// let dir = tempfile::tempdir().unwrap();
 /// init::astroclip(dir.path(), &config, "")?;
 /// let model = load(dir.path(), tch::Device::Cpu, Precision::Fp32)?;
-/// assert_eq!(model.outputs()[0].to_string(), "embedding (16 values)");
+/// assert_eq!(model.outputs()[0].to_string(), "embedding (1024 values)");
 /// # Ok::<(), hubbleflow_models::Error>(())
 /// ```
 pub fn astroclip(dir: &Path, config: &AstroClipConfig, salt: &str) -> Result<(), Error> {

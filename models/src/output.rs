@@ -58,11 +58,6 @@ impl Output {
             _ => vec![batch as i64, self.width() as i64],
         }
     }
-
-    /// The tensor of a batch without galaxies.
-    pub(crate) fn empty(&self) -> Result<Tensor, TchError> {
-        Tensor::f_zeros(self.shape(0), (Kind::Float, Device::Cpu))
-    }
 }
 
 impl fmt::Display for Output {
@@ -72,6 +67,12 @@ impl fmt::Display for Output {
             _ => write!(f, "{} ({} values)", self.name(), self.width()),
         }
     }
+}
+
+/// The tensors of a batch without galaxies.
+pub(crate) fn of_no_galaxies(wanted: &[Output]) -> Result<Vec<Tensor>, TchError> {
+    let empty = |output: &Output| Tensor::f_zeros(output.shape(0), (Kind::Float, Device::Cpu));
+    wanted.iter().map(empty).collect()
 }
 
 /// Checks that a model that gives `given` can give all of `wanted`.

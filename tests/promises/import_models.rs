@@ -1,6 +1,10 @@
 //! Networks that PyTorch saved become models with the same weights, to the byte.
-use std::fs;
+use std::{fs, path::Path};
 
+use models::{
+    config::{AstroClipConfig, QueryConfig},
+    init,
+};
 use testkit::{
     program::Program,
     python::run_script,
@@ -69,4 +73,55 @@ fn networks_are_models() {
 #[ignore = "needs PyTorch: make test-torch"]
 fn networks_by_pytorch_are_models() {
     networks_are_imported_to_the_byte(".venv-torch");
+}
+
+/// The small AstroCLIP of imports.py, and its backbone alone.
+fn astroclips_are_imported_to_the_byte(environment: &str) {
+    let made = folder();
+    run_script(environment, "imports.py", ["astroclip", &text(made.path())]);
+    let mut config = AstroClipConfig::public();
+    (config.encoder.width, config.encoder.heads) = (64, 1);
+    (config.encoder.depth, config.encoder.chunks) = (2, 2);
+    (config.encoder.patch_px, config.cutout_px) = (4, 8);
+    let query = QueryConfig {
+        width: 32,
+        heads: 4,
+    };
+    for (file, query, gives) in [
+        ("astroclip.ckpt", Some(query), "embedding (32 values)"),
+        ("teacher_checkpoint.pth", None, "embedding (64 values)"),
+    ] {
+        let (from, to) = (text(&made.path().join(file)), made.path().join("model"));
+        let import = Program::new(["import", "model", &from, "--to", &text(&to)]);
+        import.with("--name x").ends(0);
+        config.query = query;
+        let expected = folder();
+        init::astroclip(expected.path(), &config, "").unwrap();
+        let weights = |dir: &Path| fs::read(dir.join("model.safetensors")).unwrap();
+        assert!(
+            weights(&to) == weights(expected.path()),
+            "the weights of {file} differ"
+        );
+        let check = Program::new(["model", "check", &text(&to)]).ends(0);
+        assert!(check.stdout.contains(gives), "{}", check.stdout);
+        // It gives no redshift, and the run says so before it reads anything.
+        let (catalog, out) = (
+            text(&made.path().join("none")),
+            text(&made.path().join("out")),
+        );
+        let run = Program::on("run", &catalog, &out, &to).ends(2);
+        run.says(&["`x` gives no redshift", "embedding"]);
+        fs::remove_dir_all(&to).unwrap();
+    }
+}
+
+#[test]
+fn astroclips_are_models() {
+    astroclips_are_imported_to_the_byte(".venv");
+}
+
+#[test]
+#[ignore = "needs PyTorch: make test-torch"]
+fn astroclips_by_pytorch_are_models() {
+    astroclips_are_imported_to_the_byte(".venv-torch");
 }

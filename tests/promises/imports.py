@@ -2,7 +2,9 @@
 
 imports.py images FOLDER    the same galaxies in every form, reference/drop/part.parquet, and bad files in wrong/
 imports.py networks FOLDER  an AstroMAE of one block whose weights follow the rule of `model init`, saved in each way
+imports.py astroclip FOLDER a small AstroCLIP by the same rule, as Lightning saves it, and its backbone as DINOv2 does
 """
+import functools
 import json
 import pathlib
 import sys
@@ -199,14 +201,15 @@ def values(name, shape):
     name = name.replace("vis_inception.0.", "conv2d_init.")
     u = uniform(name, int(np.prod(shape)))
     s = 2 * u - 1
-    norms = ("norm1.weight", "norm2.weight", "fc_norm.weight", "bn.weight", "PCM.1.weight")
+    norms = ("norm1.weight", "norm2.weight", "norm.weight", "bn.weight", "PCM.1.weight", "gamma")
+    tokens = ("cls_token", "backbone.pos_embed", "mask_token", "attention.query")
     if name.endswith("running_var"):
         filled = 0.5 + u
-    elif name.endswith(("running_mean", ".bias", "q_bias", "v_bias")):
+    elif name.endswith(("running_mean", "bias")):
         filled = 0.1 * s
     elif name.endswith(norms):
         filled = 1 + 0.1 * s
-    elif name == "cls_token":
+    elif name.endswith(tokens):
         filled = 0.02 * s
     else:
         filled = s * np.sqrt(3 / np.prod(shape[1:]))
@@ -249,5 +252,48 @@ def networks(folder):
     json.dump({"torch": torch.__name__}, sys.stdout)
 
 
+# AstroCLIP's image encoder, small: a width of 64, two blocks in two chunks, four patches of 4 pixels, a query of width 32.
+
+def layer(name, *shape):
+    return {f"{name}.weight": shape, f"{name}.bias": shape[:1]}
+
+
+def backbone_shapes(d=64, patch=4, patches=4):
+    shapes = {"cls_token": (1, 1, d), "pos_embed": (1, patches + 1, d), "mask_token": (1, d)}
+    shapes |= layer("patch_embed.proj", d, 3, patch, patch) | layer("norm", d)
+    for block in ("blocks.0.0", "blocks.1.1"):
+        shapes |= layer(f"{block}.norm1", d) | layer(f"{block}.attn.qkv", 3 * d, d) | layer(f"{block}.attn.proj", d, d)
+        shapes |= layer(f"{block}.norm2", d) | layer(f"{block}.mlp.fc1", 4 * d, d) | layer(f"{block}.mlp.fc2", d, 4 * d)
+        shapes |= {f"{block}.ls1.gamma": (d,), f"{block}.ls2.gamma": (d,)}
+    return {f"backbone.{name}": shape for name, shape in shapes.items()}
+
+
+def query_shapes(d=64, q=32):
+    attention = "cross_attention.multihead_attn"
+    shapes = {"cross_attention.query": (1, 1, q), f"{attention}.in_proj_bias": (3 * q,)}
+    shapes |= {f"{attention}.q_proj_weight": (q, q), f"{attention}.k_proj_weight": (q, d), f"{attention}.v_proj_weight": (q, d)}
+    shapes |= layer(f"{attention}.out_proj", q, q) | layer("cross_attention.layernorm", q)
+    return shapes | layer("mlp.encoder", 4 * q, q) | layer("mlp.decoder", q, 4 * q)
+
+
+def astroclip(folder):
+    def state(prefix, shapes):
+        return {prefix + name: torch.from_numpy(values(name, shape)) for name, shape in shapes.items()}
+
+    spectra = state("spectrum_encoder.", query_shapes())
+    settings = types.SimpleNamespace(image_encoder=functools.partial(dict, embed_dim=32), lr=1e-4)
+    lightning = {
+        "epoch": 3, "global_step": 10, "pytorch-lightning_version": "2.2.1",
+        "state_dict": state("image_encoder.", backbone_shapes() | query_shapes()) | spectra,
+        "loops": {"fit_loop": {"state_dict": {}}}, "callbacks": {}, "lr_schedulers": [{"last_epoch": 3}],
+        "optimizer_states": [{"state": {0: {"step": torch.from_numpy(np.ones(1, np.float32))}}, "param_groups": []}],
+        "hyper_parameters": {"settings": settings, "temperature": 15.5},
+    }
+    torch.save(lightning, folder / "astroclip.ckpt")
+    dino = state("", backbone_shapes()) | {"dino_head.mlp.0.bias": torch.from_numpy(np.ones(2, np.float32))}
+    torch.save({"teacher": dino}, folder / "teacher_checkpoint.pth")
+    json.dump({"torch": torch.__name__}, sys.stdout)
+
+
 if __name__ == "__main__":
-    {"images": images, "networks": networks}[sys.argv[1]](pathlib.Path(sys.argv[2]))
+    {"images": images, "networks": networks, "astroclip": astroclip}[sys.argv[1]](pathlib.Path(sys.argv[2]))

@@ -141,7 +141,7 @@ pub(crate) enum ModelCommand {
         #[arg(long, default_value = "auto")]
         precision: PrecisionChoice,
     },
-    /// Make a model with initial weights: it can be run, and its redshifts mean nothing
+    /// Make a model with initial weights: it can be run, and what it gives means nothing
     Init {
         /// Where it goes
         #[arg(value_parser = LocalPath)]
@@ -152,13 +152,13 @@ pub(crate) enum ModelCommand {
         /// Blocks of the encoder, where other than the preset's
         #[arg(long)]
         depth: Option<usize>,
-        /// The bands of its cutouts [default: u,g,r,i,z]
+        /// The bands of its cutouts [default: u,g,r,i,z; of an astroclip g,r,z]
         #[arg(long, value_name = "BAND,BAND", value_delimiter = ',')]
         bands: Option<Vec<String>>,
         /// The bands of its magnitudes [default: those of its cutouts]
         #[arg(long, value_name = "BAND,BAND", value_delimiter = ',')]
         mags: Option<Vec<String>>,
-        /// The side of its cutouts in pixels, a multiple of its patches' [default: 32]
+        /// The side of its cutouts in pixels, a multiple of its patches' [default: 32; of an astroclip 144]
         #[arg(long)]
         px: Option<usize>,
         /// Other weights for another seed

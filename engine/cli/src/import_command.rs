@@ -19,7 +19,7 @@ use crate::{
 pub enum ImportCommand {
     /// Make a drop of image files: PyTorch's .pt (a TensorDataset, tuple or dict of tensors), numpy's .npz
     Images(ImagesArgs),
-    /// Make a model directory of a network that PyTorch has saved: a whole module or a state_dict
+    /// Make a model directory of a network that PyTorch has saved: a module or a state_dict of AstroMAE, or AstroCLIP's checkpoint
     Model(ModelArgs),
 }
 

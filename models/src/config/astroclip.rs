@@ -30,6 +30,8 @@ const DEPTH_MAX: usize = 1024;
 const WIDTH_MAX: usize = 1 << 16;
 /// Upper bound on the side of a cutout.
 const CUTOUT_PX_MAX: usize = 4096;
+/// Upper bound on the patches along a side of the cutout: attention takes memory by its fourth power.
+const GRID_MAX: usize = 64;
 
 /// The whole content of `config.json`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -45,8 +47,9 @@ pub struct AstroClipConfig {
     pub cutout_px: usize,
     /// The vision transformer.
     pub encoder: BackboneConfig,
-    /// The attention of one learned query to all patches.
-    pub query: QueryConfig,
+    /// The attention of one learned query to all patches. Without it, the embedding is that of DINOv2: the class token.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub query: Option<QueryConfig>,
 }
 
 /// The vision transformer, DINOv2's.
@@ -80,7 +83,7 @@ impl AstroClipConfig {
     ///
     /// ```
     /// let config = hubbleflow_models::AstroClipConfig::public();
-    /// assert_eq!((config.cutout_px, config.encoder.depth, config.query.width), (144, 24, 1024));
+    /// assert_eq!((config.cutout_px, config.encoder.depth, config.embedding_width()), (144, 24, 1024));
     /// ```
     pub fn public() -> Self {
         Self {
@@ -95,10 +98,10 @@ impl AstroClipConfig {
                 patch_px: 12,
                 chunks: 4,
             },
-            query: QueryConfig {
+            query: Some(QueryConfig {
                 width: 1024,
                 heads: 4,
-            },
+            }),
         }
     }
 
@@ -118,7 +121,9 @@ impl AstroClipConfig {
             patch_px,
             chunks,
         } = self.encoder;
-        let (query, px) = (&self.query, self.cutout_px);
+        let px = self.cutout_px;
+        let fits =
+            |query: &QueryConfig| query.width <= WIDTH_MAX && divides(query.heads, query.width);
         let rules = [
             (
                 is_known && !self.bands.is_empty(),
@@ -133,6 +138,10 @@ impl AstroClipConfig {
                 format!("`patch_px` {patch_px} does not divide `cutout_px` {px}, at most {CUTOUT_PX_MAX}"),
             ),
             (
+                patch_px == 0 || px / patch_px <= GRID_MAX,
+                format!("`cutout_px` {px} is more than {GRID_MAX} patches of {patch_px} pixels"),
+            ),
+            (
                 width <= WIDTH_MAX && divides(heads, width),
                 format!("`heads` {heads} does not divide `width` {width}, at most {WIDTH_MAX}"),
             ),
@@ -141,11 +150,8 @@ impl AstroClipConfig {
                 format!("`chunks` {chunks} does not divide `depth` {depth}, at most {DEPTH_MAX}"),
             ),
             (
-                query.width <= WIDTH_MAX && divides(query.heads, query.width),
-                format!(
-                    "`query`: `heads` {} does not divide `width` {}, at most {WIDTH_MAX}",
-                    query.heads, query.width
-                ),
+                self.query.as_ref().is_none_or(fits),
+                format!("`query`: `heads` does not divide `width`, at most {WIDTH_MAX}"),
             ),
         ];
         match rules.into_iter().find(|(holds, _)| !holds) {
@@ -163,6 +169,12 @@ impl AstroClipConfig {
             }),
             ..Needs::default()
         }
+    }
+
+    /// The number of components of the embedding.
+    pub fn embedding_width(&self) -> usize {
+        let query = self.query.as_ref();
+        query.map_or(self.encoder.width, |query| query.width)
     }
 
     /// The number of patches along a side of the cutout.

@@ -19,7 +19,7 @@ use super::linear::FoldedLinear;
 use super::picture::Colours;
 use super::weight::{Affine, Weight, exact};
 use crate::checkpoint::{Checkpoint, StoredWeights};
-use crate::config::{AstroClipConfig, EncoderConfig, EncoderKind};
+use crate::config::{AstroClipConfig, EncoderConfig, EncoderKind, QueryConfig};
 use crate::error::Error;
 use crate::layout::{ATTENTION, QKV};
 
@@ -37,14 +37,25 @@ pub(crate) struct FoldedAstroClip {
     rows_max: i64,
     patch_embed: FoldedLinear,
     blocks: Vec<FoldedBlock>,
-    /// Scale and shift of the last norm, which only the taps need by themselves.
+    /// Scale and shift of the last norm.
     norm: [Weight; 2],
-    query: Query,
-    encoder: FoldedLinear,
-    decoder: FoldedLinear,
+    end: End,
 }
 
-/// The attention of the query to the tokens.
+/// What makes the embedding of the tokens.
+#[derive(Debug, Clone)]
+enum End {
+    Query(Query),
+    /// A backbone alone gives its class token: this token, and the positions that are added to all tokens.
+    Class {
+        /// `[1, 1, width]`.
+        token: Weight,
+        /// `[1 + patch, 1, width]`.
+        places: Weight,
+    },
+}
+
+/// The attention of the query to the tokens, and the perceptron after it.
 #[derive(Debug, Clone)]
 struct Query {
     /// `[width, head]`: what turns a token into its scores.
@@ -55,6 +66,8 @@ struct Query {
     out: FoldedLinear,
     /// Scale and shift of the layer normalisation.
     norm: [Weight; 2],
+    encoder: FoldedLinear,
+    decoder: FoldedLinear,
 }
 
 /// The intermediate results of a forward pass, float32 on the model's device.
@@ -62,9 +75,9 @@ struct Query {
 pub struct AstroClipTaps {
     /// `[batch, 3, y, x]`: the pictures.
     pub rgb: Tensor,
-    /// `[batch, patch, width]`: the patches after the last norm.
+    /// `[batch, patch, width]`: the patches after the last norm. Those of a backbone alone begin with the class token.
     pub tokens: Tensor,
-    /// `[batch, query width]`: what the query sees, normalised.
+    /// `[batch, query width]`: what the query sees, normalised. The class token of a backbone alone.
     pub seen: Tensor,
     /// `[batch, query width]`.
     pub embedding: Tensor,
@@ -88,7 +101,10 @@ impl FoldedAstroClip {
         )?;
         patch_embed.weight = patch_embed.weight.f_flatten(1, -1)?;
         let norm = weights.below("backbone.norm.")?;
-        let mlp = weights.below("mlp.")?;
+        let end = match &config.query {
+            Some(query) => End::Query(Query::new(weights, &norm, query, config, float)?),
+            None => class_token(weights, on)?,
+        };
         let on_cpu = match on.device {
             Device::Cpu => (TOKENS / patches).max(1) as i64,
             _ => on.rows_max(),
@@ -102,9 +118,7 @@ impl FoldedAstroClip {
             patch_embed: FoldedLinear::new(&patch_embed, on)?,
             blocks: config.block_paths().map(block).collect::<Result<_, _>>()?,
             norm: affine(&norm, "backbone.norm", float)?,
-            query: Query::new(&weights.below("cross_attention.")?, &norm, config, float)?,
-            encoder: FoldedLinear::new(&Affine::read(&mlp, "mlp.encoder")?, float)?,
-            decoder: FoldedLinear::new(&Affine::read(&mlp, "mlp.decoder")?, float)?,
+            end,
         })
     }
 
@@ -116,8 +130,8 @@ impl FoldedAstroClip {
             let rows = self.rows_max.min(batch - first);
             let cutouts = cutouts.f_narrow(0, first, rows)?;
             let tokens = self.tokens(&self.picture(&cutouts)?)?;
-            let seen = self.query.seen(&tokens)?;
-            embeddings.push(self.embedding(&seen)?.f_to_device(Device::Cpu)?);
+            let embedding = self.embedding(&self.seen(&tokens)?)?;
+            embeddings.push(embedding.f_to_device(Device::Cpu)?);
         }
         Tensor::f_cat(&embeddings, 0)
     }
@@ -126,10 +140,9 @@ impl FoldedAstroClip {
     pub(crate) fn taps(&self, cutouts: &Tensor) -> Result<AstroClipTaps, TchError> {
         let rgb = self.picture(cutouts)?;
         let tokens = self.tokens(&rgb)?;
-        let seen = self.query.seen(&tokens)?;
-        let [scale, shift] = &self.norm;
+        let seen = self.seen(&tokens)?;
         Ok(AstroClipTaps {
-            tokens: tokens.f_mul(scale)?.f_add(shift)?,
+            tokens: self.scaled(&tokens)?,
             embedding: self.embedding(&seen)?,
             rgb,
             seen,
@@ -148,6 +161,12 @@ impl FoldedAstroClip {
         let picture = picture.f_transpose(2, 3)?.f_to_kind(self.on.kind)?;
         let patches = self.on.patches(&picture.f_contiguous()?, self.patch_px)?;
         let mut x = self.patch_embed.forward(&patches, Activation::Identity)?;
+        if let End::Class { token, places } = &self.end {
+            let patches = x.f_view([-1, batch, self.width])?;
+            let token = token.f_expand([1, batch, self.width], false)?;
+            let tokens = Tensor::f_cat(&[&token, &patches], 0)?.f_add(places)?;
+            x = tokens.f_view([-1, self.width])?;
+        }
         for block in &self.blocks {
             block.attend(&mut x, batch)?;
             block.transform(&mut x)?;
@@ -157,9 +176,24 @@ impl FoldedAstroClip {
         x.f_transpose(0, 1)?.f_contiguous()
     }
 
+    /// Scales and shifts tokens as the last norm does.
+    fn scaled(&self, tokens: &Tensor) -> Result<Tensor, TchError> {
+        let [scale, shift] = &self.norm;
+        tokens.f_mul(scale)?.f_add(shift)
+    }
+
+    fn seen(&self, tokens: &Tensor) -> Result<Tensor, TchError> {
+        match &self.end {
+            End::Query(query) => query.seen(tokens),
+            End::Class { .. } => self.scaled(&tokens.f_select(1, 0)?),
+        }
+    }
+
     fn embedding(&self, seen: &Tensor) -> Result<Tensor, TchError> {
-        let hidden = self.encoder.forward(seen, Activation::Gelu)?;
-        self.decoder.forward(&hidden, Activation::Identity)
+        match &self.end {
+            End::Query(query) => query.embedding(seen),
+            End::Class { .. } => Ok(seen.shallow_clone()),
+        }
     }
 }
 
@@ -203,6 +237,17 @@ fn folded_block(
     )
 }
 
+/// The class token and the positions of a backbone alone.
+fn class_token(weights: &StoredWeights<'_>, on: Backend) -> Result<End, Error> {
+    let token = weights.below("backbone.cls_token")?;
+    let places = weights.below("backbone.pos_embed")?;
+    let places = places.tensor("backbone.pos_embed")?.f_transpose(0, 1)?;
+    Ok(End::Class {
+        token: on.weight(&token.tensor("backbone.cls_token")?)?,
+        places: on.weight(&places)?,
+    })
+}
+
 /// Scale and shift of the normalisation at `path`.
 fn affine(c: &Checkpoint, path: &str, on: Backend) -> Result<[Weight; 2], Error> {
     let weight = |part: &str| Ok(on.weight(&c.tensor(&format!("{path}.{part}"))?)?);
@@ -214,15 +259,19 @@ fn affine(c: &Checkpoint, path: &str, on: Backend) -> Result<[Weight; 2], Error>
 impl Query {
     /// Folds the attention and the norm before it, in float64.
     fn new(
-        c: &Checkpoint,
+        weights: &StoredWeights<'_>,
         norm: &Checkpoint,
+        query: &QueryConfig,
         config: &AstroClipConfig,
         on: Backend,
     ) -> Result<Self, Error> {
-        let heads = config.query.heads as i64;
-        let channels = config.query.width as i64 / heads;
+        let c = &weights.below("cross_attention.")?;
+        let mlp = weights.below("mlp.")?;
+        let heads = query.heads as i64;
+        let channels = query.width as i64 / heads;
         let width = config.encoder.width as i64;
-        let [of_query, of_keys, of_values] = projections(c, config)?;
+        let in_one = query.width == config.encoder.width;
+        let [of_query, of_keys, of_values] = projections(c, in_one)?;
         let query = exact(c, "cross_attention.query")?.f_flatten(0, -1)?;
         let query = of_query.weight.f_mv(&query)?.f_add(&of_query.bias)?;
         let query = query.f_mul_scalar((channels as f64).powf(-0.5))?;
@@ -247,6 +296,8 @@ impl Query {
             bias: on.weight(&bias)?,
             out: FoldedLinear::new(&out, on)?,
             norm: affine(c, "cross_attention.layernorm", on)?,
+            encoder: FoldedLinear::new(&Affine::read(&mlp, "mlp.encoder")?, on)?,
+            decoder: FoldedLinear::new(&Affine::read(&mlp, "mlp.decoder")?, on)?,
         })
     }
 
@@ -264,12 +315,18 @@ impl Query {
         let width = seen.size2()?.1;
         seen.f_layer_norm([width], Some(&**scale), Some(&**shift), 1e-5, false)
     }
+
+    /// `[batch, query width]` in and out.
+    fn embedding(&self, seen: &Tensor) -> Result<Tensor, TchError> {
+        let hidden = self.encoder.forward(seen, Activation::Gelu)?;
+        self.decoder.forward(&hidden, Activation::Identity)
+    }
 }
 
-/// The layers of queries, keys and values, in float64.
-fn projections(c: &Checkpoint, config: &AstroClipConfig) -> Result<[Affine; 3], Error> {
+/// The layers of queries, keys and values, in float64. Their weights are one tensor if all have one width.
+fn projections(c: &Checkpoint, in_one: bool) -> Result<[Affine; 3], Error> {
     let bias = exact(c, &format!("{ATTENTION}.in_proj_bias"))?.f_chunk(3, 0)?;
-    let weights = match config.query.width == config.encoder.width {
+    let weights = match in_one {
         true => exact(c, &format!("{ATTENTION}.in_proj_weight"))?.f_chunk(3, 0)?,
         false => {
             let weights = QKV.map(|name| exact(c, &format!("{ATTENTION}.{name}")));

@@ -9,7 +9,7 @@
 
 mod config;
 
-use tch::{Device, Kind, TchError, Tensor};
+use tch::{Device, Kind, Tensor};
 
 pub use self::config::{HeadConfig, HeadInput};
 use crate::checkpoint::Checkpoint;
@@ -19,7 +19,7 @@ use crate::fast::{Backend, FoldedDense};
 use crate::inputs::Inputs;
 use crate::model::Model;
 use crate::needs::Needs;
-use crate::output::{Output, check_wanted};
+use crate::output::{Output, check_wanted, of_no_galaxies};
 
 /// A dense network with its weights on a device.
 #[derive(Debug)]
@@ -62,8 +62,7 @@ impl Model for Head {
     fn forward(&self, inputs: &Inputs, wanted: &[Output]) -> Result<Vec<Tensor>, Error> {
         check_wanted(wanted, self.outputs())?;
         if inputs.batch() == 0 {
-            let empty = wanted.iter().map(Output::empty);
-            return Ok(empty.collect::<Result<_, TchError>>()?);
+            return Ok(of_no_galaxies(wanted)?);
         }
         let _guard = tch::no_grad_guard();
         let inputs = inputs.checked(&self.needs)?;

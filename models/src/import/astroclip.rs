@@ -8,11 +8,13 @@ use crate::checkpoint::StoredWeights;
 use crate::config::{AstroClipConfig, BackboneConfig, QueryConfig};
 use crate::directory::Directory;
 use crate::error::Error;
-use crate::layout::{ATTENTION, astroclip_layout};
+use crate::layout::astroclip_layout;
 use crate::tensor_file::f32_bytes;
 
-/// A tensor that no other network has. Its name tells the prefix.
-const ANCHOR: &str = "backbone.patch_embed.proj.weight";
+/// A tensor that AstroMAE does not have. Its name tells the prefix of the backbone.
+const ANCHOR: &str = "blocks.0.0.ls1.gamma";
+/// What stands before the backbone's names in a model directory.
+const BACKBONE: &str = "backbone.";
 /// The channels of a head in the published backbone, which is a ViT of DINOv2.
 const HEAD_CHANNELS: usize = 64;
 /// The heads of the query in the published model.
@@ -24,7 +26,7 @@ const QUERY_HEADS: usize = 4;
 /// use hubbleflow_models::import::{ImportedTensors, is_astroclip};
 /// let mut imported = ImportedTensors::default();
 /// assert!(!is_astroclip(&imported));
-/// let name = "image_encoder.backbone.patch_embed.proj.weight".to_owned();
+/// let name = "image_encoder.backbone.blocks.0.0.ls1.gamma".to_owned();
 /// imported.tensors.insert(name, (vec![0], vec![]));
 /// assert!(is_astroclip(&imported));
 /// ```
@@ -36,7 +38,7 @@ pub fn is_astroclip(imported: &ImportedTensors) -> bool {
 /// configuration. Tensors of other parts of the model are left out.
 ///
 /// The number of heads in `given` is the backbone's; without it a head has 64 channels, as in DINOv2. The published model
-/// takes g, r and z.
+/// takes g, r and z. A backbone alone, as DINOv2 saves it, becomes a model whose embedding is its class token.
 ///
 /// # Errors
 /// [`Error::Import`] if the tensors do not make an AstroCLIP. [`Error::Misfit`], [`Error::Unexpected`] or
@@ -63,38 +65,50 @@ pub fn import_astroclip(
     drop(imported);
     // Checked before anything is written, so that an error names the file that the tensors came from.
     let weights = StoredWeights::open(source, &bytes, astroclip_layout(&config), |_| false)?;
-    for part in config.block_paths().map(|path| format!("{path}.")) {
+    let blocks = config.block_paths().map(|path| format!("{path}."));
+    let parts = ["backbone.norm", "backbone.p", "cross_attention.", "mlp."].map(str::to_owned);
+    for part in blocks.chain(parts) {
         weights.below(&part)?;
     }
     Directory::write(dir, &config, &bytes)?;
     Ok(config)
 }
 
-/// What stands before the name of each tensor of the image encoder.
+/// What stands before the name of each tensor of the backbone. A student, which DINOv2 keeps beside its teacher, is left out.
 fn prefix(imported: &ImportedTensors) -> Option<String> {
     let names = imported.tensors.keys();
     let prefixes = names.filter_map(|name| {
         let prefix = name.strip_suffix(ANCHOR)?;
         (prefix.is_empty() || prefix.ends_with('.')).then_some(prefix)
     });
-    prefixes
+    let teachers = prefixes.filter(|prefix| !prefix.contains("student"));
+    teachers
         .min_by_key(|prefix| prefix.len())
         .map(str::to_owned)
 }
 
-/// The tensors below the prefix, without it.
+/// The tensors of the backbone, and of the head where there is one, by the names of a model directory.
 fn image_encoder(imported: ImportedTensors) -> Result<ImportedTensors, String> {
     let prefix = prefix(&imported).ok_or_else(|| format!("it has no tensor {ANCHOR}"))?;
-    let below = |name: String| name.strip_prefix(&prefix).map(str::to_owned);
-    let parts = ["backbone.", "cross_attention.", "mlp."];
-    let is_part = |name: &String| parts.iter().any(|part| name.starts_with(part));
+    let outer = prefix.strip_suffix(BACKBONE).unwrap_or(&prefix);
+    let has_head = imported
+        .tensors
+        .contains_key(&format!("{outer}cross_attention.query"));
+    let rename = |name: String| match name.strip_prefix(&prefix) {
+        Some(rest) => Some(format!("{BACKBONE}{rest}")),
+        None => {
+            let rest = name.strip_prefix(outer)?;
+            let is_head = rest.starts_with("cross_attention.") || rest.starts_with("mlp.");
+            (has_head && is_head).then(|| rest.to_owned())
+        }
+    };
     let tensors = imported.tensors.into_iter();
-    let tensors = tensors.filter_map(|(name, tensor)| Some((below(name)?, tensor)));
+    let tensors = tensors.filter_map(|(name, tensor)| Some((rename(name)?, tensor)));
     let numbers = imported.numbers.into_iter();
     Ok(ImportedTensors {
-        tensors: tensors.filter(|(name, _)| is_part(name)).collect(),
+        tensors: tensors.collect(),
         numbers: numbers
-            .filter_map(|(name, number)| Some((below(name)?, number)))
+            .filter_map(|(name, number)| Some((rename(name)?, number)))
             .collect(),
     })
 }
@@ -112,11 +126,16 @@ fn configuration(
         )),
         None => Err(format!("its image encoder has no tensor {name}")),
     };
-    let patch = shape(ANCHOR, 4)?;
+    let patch = shape("backbone.patch_embed.proj.weight", 4)?;
     let (width, patch_px) = (patch[0], patch[3]);
     let patches = shape("backbone.pos_embed", 3)?[1] - 1;
-    let query = shape("cross_attention.query", 3)?[2];
-    shape(&format!("{ATTENTION}.in_proj_bias"), 1)?;
+    let query = match imported.tensors.contains_key("cross_attention.query") {
+        true => Some(QueryConfig {
+            width: shape("cross_attention.query", 3)?[2],
+            heads: QUERY_HEADS,
+        }),
+        false => None,
+    };
     let (chunks, depth) = blocks(imported)?;
     let public = AstroClipConfig::public();
     let attributes = imported.numbers.keys();
@@ -138,10 +157,7 @@ fn configuration(
             patch_px,
             chunks,
         },
-        query: QueryConfig {
-            width: query,
-            heads: QUERY_HEADS,
-        },
+        query,
         ..public
     })
 }

@@ -3,7 +3,7 @@
 use super::TensorEntry;
 use crate::config::AstroClipConfig;
 
-/// The tensors that the public checkpoint has and the forward pass does not use.
+/// The tensors that the public checkpoint has and the forward pass does not use. A backbone alone uses the first two.
 pub(crate) const UNUSED: [&str; 3] = [
     "backbone.cls_token",
     "backbone.pos_embed",
@@ -24,9 +24,12 @@ pub(crate) const QKV: [&str; 3] = ["q_proj_weight", "k_proj_weight", "v_proj_wei
 /// assert_eq!(layout.last().unwrap().name, "mlp.decoder.bias");
 /// ```
 pub fn astroclip_layout(config: &AstroClipConfig) -> Vec<TensorEntry> {
-    let (width, query) = (config.encoder.width, config.query.width);
+    let width = config.encoder.width;
     let (patch, patches) = (config.encoder.patch_px, config.grid() * config.grid());
-    let mut table = Table(Vec::new());
+    let mut table = Table {
+        entries: Vec::new(),
+        is_alone: config.query.is_none(),
+    };
     table.tensor(UNUSED[0], &[1, 1, width]);
     table.tensor(UNUSED[1], &[1, patches + 1, width]);
     table.tensor(UNUSED[2], &[1, width]);
@@ -46,36 +49,52 @@ pub fn astroclip_layout(config: &AstroClipConfig) -> Vec<TensorEntry> {
         table.tensor(&format!("{path}.ls2.gamma"), &[width]);
     }
     table.layer("backbone.norm", &[width]);
-    table.tensor("cross_attention.query", &[1, 1, query]);
-    if query == width {
-        table.tensor(&format!("{ATTENTION}.in_proj_weight"), &[3 * query, width]);
-    } else {
-        for (name, inputs) in QKV.into_iter().zip([query, width, width]) {
-            table.tensor(&format!("{ATTENTION}.{name}"), &[query, inputs]);
-        }
+    if let Some(query) = &config.query {
+        table.head(query.width, width);
     }
-    table.tensor(&format!("{ATTENTION}.in_proj_bias"), &[3 * query]);
-    table.layer(&format!("{ATTENTION}.out_proj"), &[query, query]);
-    table.layer("cross_attention.layernorm", &[query]);
-    table.layer("mlp.encoder", &[4 * query, query]);
-    table.layer("mlp.decoder", &[query, 4 * query]);
-    table.0
+    table.entries
 }
 
 /// The layout as it grows.
-struct Table(Vec<TensorEntry>);
+struct Table {
+    entries: Vec<TensorEntry>,
+    /// Whether there is only the backbone, which then uses its class token and positions.
+    is_alone: bool,
+}
 
 impl Table {
     fn tensor(&mut self, name: &str, shape: &[usize]) {
-        self.0.push(TensorEntry {
+        let unused = if self.is_alone {
+            &UNUSED[2..]
+        } else {
+            &UNUSED[..]
+        };
+        self.entries.push(TensorEntry {
             name: name.to_owned(),
             shape: shape.to_vec(),
-            required: !UNUSED.contains(&name),
+            required: !unused.contains(&name),
         });
     }
 
     fn layer(&mut self, path: &str, shape: &[usize]) {
         self.tensor(&format!("{path}.weight"), shape);
         self.tensor(&format!("{path}.bias"), &shape[..1]);
+    }
+
+    /// The attention of a query of this width to tokens of `width`, and the perceptron after it.
+    fn head(&mut self, query: usize, width: usize) {
+        self.tensor("cross_attention.query", &[1, 1, query]);
+        if query == width {
+            self.tensor(&format!("{ATTENTION}.in_proj_weight"), &[3 * query, width]);
+        } else {
+            for (name, inputs) in QKV.into_iter().zip([query, width, width]) {
+                self.tensor(&format!("{ATTENTION}.{name}"), &[query, inputs]);
+            }
+        }
+        self.tensor(&format!("{ATTENTION}.in_proj_bias"), &[3 * query]);
+        self.layer(&format!("{ATTENTION}.out_proj"), &[query, query]);
+        self.layer("cross_attention.layernorm", &[query]);
+        self.layer("mlp.encoder", &[4 * query, query]);
+        self.layer("mlp.decoder", &[query, 4 * query]);
     }
 }

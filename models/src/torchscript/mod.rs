@@ -14,7 +14,7 @@ mod trial;
 
 use std::sync::Arc;
 
-use tch::{Device, TchError, Tensor};
+use tch::{Device, Tensor};
 
 pub use self::config::{ModuleInput, ModuleOutput, TorchScriptConfig};
 use self::module::Module;
@@ -23,7 +23,7 @@ use crate::error::Error;
 use crate::inputs::Inputs;
 use crate::model::Model;
 use crate::needs::Needs;
-use crate::output::{Output, check_wanted};
+use crate::output::{Output, check_wanted, of_no_galaxies};
 
 /// A module of PyTorch on a device. Replicas share it.
 #[derive(Debug)]
@@ -47,6 +47,19 @@ impl TorchScript {
             outputs,
             module: Arc::new(module),
         })
+    }
+
+    /// An output of a batch, in its shape: a redshift may come as a column.
+    fn shaped(&self, output: &Output, tensor: &Tensor, batch: usize) -> Result<Tensor, Error> {
+        let shape = output.shape(batch);
+        if tensor.numel() as i64 == shape.iter().product::<i64>() {
+            return Ok(tensor.f_reshape(&shape[..])?);
+        }
+        Err(self.module.refusal(format!(
+            "{} of a batch of {batch}: expected the shape {shape:?}, found {:?}",
+            output.name(),
+            tensor.size()
+        )))
     }
 
     /// The parameters of a module by name, without running it.
@@ -76,26 +89,13 @@ impl Model for TorchScript {
         check_wanted(wanted, &self.outputs)?;
         let batch = inputs.batch();
         if batch == 0 {
-            let empty = wanted.iter().map(Output::empty);
-            return Ok(empty.collect::<Result<_, TchError>>()?);
+            return Ok(of_no_galaxies(wanted)?);
         }
         let returned = self.module.forward(inputs)?;
-        let given = self.outputs.iter().zip(&returned);
-        let given: Vec<_> = given.collect();
-        let one = |wanted: &Output| {
-            let mut given = given.iter();
-            let (_, tensor) = given
-                .find(|(output, _)| *output == wanted)
-                .expect("invariant: the module gives what is wanted");
-            let shape = wanted.shape(batch);
-            if tensor.numel() as i64 != shape.iter().product::<i64>() {
-                return Err(self.module.refusal(format!(
-                    "{} of a batch of {batch}: expected the shape {shape:?}, found {:?}",
-                    wanted.name(),
-                    tensor.size()
-                )));
-            }
-            Ok(tensor.f_reshape(&shape[..])?)
+        let one = |output: &Output| {
+            let place = self.outputs.iter().position(|given| given == output);
+            let tensor = &returned[place.expect("invariant: wanted outputs are given")];
+            self.shaped(output, tensor, batch)
         };
         wanted.iter().map(one).collect()
     }

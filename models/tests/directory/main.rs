@@ -2,7 +2,9 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod astroclip;
 mod configuration;
+mod head;
 mod predictions;
 mod summary;
 mod torchscript;

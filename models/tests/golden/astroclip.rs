@@ -1,7 +1,7 @@
 //! AstroCLIP's image encoder against the reference, small: width 96, four blocks in two chunks, cutouts of 56 pixels that
 //! are cropped to 48, a query of width 64. Its weights and its cutouts follow the rule of the file.
 
-use hubbleflow_models::config::AstroClipConfig;
+use hubbleflow_models::config::{AstroClipConfig, QueryConfig};
 use hubbleflow_models::{
     AstroClip, Inputs, InstructionSet, Model, Precision, init, load, load_with,
 };
@@ -83,11 +83,36 @@ const GOLDENS: [Golden; 5] = [
     },
 ];
 
+/// The class token of the backbone alone, after its last norm, with class token and positions added.
+const BACKBONE: Golden = Golden {
+    tap: "embedding",
+    shape: &[3, 96],
+    scale: 2.5320553836014765,
+    sum: 235.64289789169723,
+    elements: &[
+        (0, -1.400273402390613),
+        (57, -0.3141229729955832),
+        (115, 0.4647734875230236),
+        (172, -0.1511483638734035),
+        (230, 1.7608195133735032),
+        (287, -1.643302633658755),
+    ],
+};
+
 fn small() -> TempDir {
+    written(|_| ())
+}
+
+fn written(change: impl FnOnce(&mut AstroClipConfig)) -> TempDir {
     let mut config = AstroClipConfig::public();
     (config.encoder.width, config.encoder.depth) = (96, 4);
     (config.encoder.heads, config.encoder.chunks) = (3, 2);
-    (config.query.width, config.query.heads, config.cutout_px) = (64, 4, 48);
+    config.query = Some(QueryConfig {
+        width: 64,
+        heads: 4,
+    });
+    config.cutout_px = 48;
+    change(&mut config);
     let dir = tempfile::tempdir().unwrap();
     init::astroclip(dir.path(), &config, "").unwrap();
     dir
@@ -153,6 +178,13 @@ fn astroclip_gives_its_embedding_with_all_instructions() {
             assert!(off.abs() < 0.02 * golden.scale, "{set:?}: {off}");
         }
     }
+}
+
+#[test]
+fn a_backbone_alone_gives_its_class_token() {
+    let dir = written(|config| config.query = None);
+    let model = load(dir.path(), Device::Cpu, Precision::Fp32).unwrap();
+    assert_golden(&embedding(model.as_ref(), &inputs()), &BACKBONE);
 }
 
 #[test]

@@ -16,7 +16,13 @@ const NAMES_BYTES_MAX: usize = 64 << 20;
 const DEPTH_MAX: usize = 64;
 
 /// The keys under which checkpoints keep a state_dict beside other things.
-const STATE_KEYS: [&str; 4] = ["model", "state_dict", "model_state_dict", "module"];
+const STATE_KEYS: [&str; 5] = [
+    "model",
+    "state_dict",
+    "model_state_dict",
+    "module",
+    "teacher",
+];
 
 /// A network as it was saved.
 #[derive(Debug, Default)]
