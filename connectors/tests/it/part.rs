@@ -14,7 +14,7 @@ use hubbleflow_connectors::{
     budget::Budget,
     galaxy::Request,
     ledger::RowCounts,
-    part::{Door, EncodedFile, Outcomes, PartLabel, Piece, finish, pieces},
+    part::{Door, EncodedFile, ModelColumn, Outcomes, PartLabel, Piece, finish, pieces},
 };
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use proptest::prelude::*;
@@ -115,10 +115,13 @@ fn pieces_of(chunk: &Chunk, parts: u32) -> Vec<Piece> {
 }
 
 pub(crate) fn sorted(chunk: &Chunk, doors: &[Door], z_phot: &[f32], parts: u32) -> Vec<Piece> {
+    let mut of_model = ModelColumn::of_numbers("z_phot", z_phot.len());
+    of_model.set(&(0..z_phot.len()).collect::<Vec<_>>(), z_phot);
     let outcomes = Outcomes {
         doors,
         flags: &vec![0; doors.len()],
-        z_phot,
+        columns: &[of_model],
+        mag_bands: &[],
     };
     pieces(chunk, outcomes, parts).unwrap()
 }
