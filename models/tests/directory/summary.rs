@@ -58,8 +58,11 @@ fn inspect_counts_tensors_and_parameters() {
             "magnitude",
             "not trained",
             "u, g, r, i, z",
-            "32 x 32",
             &block.to_string(),
         ],
     );
+    // The model looks at no cutouts.
+    assert!(!report.to_string().contains("cutout"), "{report}");
+    let whole = inspect(written(&small()).path()).unwrap();
+    assert_says(&whole.to_string(), &["cutout", "32 x 32 pixels"]);
 }
