@@ -92,5 +92,5 @@ fn an_output_without_a_ledger_has_no_status() {
     let protected = ProtectedOutput::new();
     Program::new(["status", &text(protected.out.path()), "--as-of", "drop-7"])
         .ends(2)
-        .says(&["holds no drop drop-7"]);
+        .says(&["has no drop drop-7"]);
 }

@@ -82,7 +82,7 @@ fn embeddings_lie_beside_redshifts() {
     assert_same(&committed(out.path()), &committed(scattered.path()));
     let args = ["--catalog", &text(survey()), "--model", &text(model())];
     Program::new(["verify", &text(out.path())])
-        .args(&args)
+        .args(args)
         .ends(0);
 }
 
@@ -154,7 +154,7 @@ fn another_model_follows_the_embeddings_of_a_survey() {
     };
     assert_eq!(objects(first.path()), objects(second.path()));
     let args = ["--catalog", &followed, "--model", &text(at.path())];
-    Program::new(["verify", &out]).args(&args).ends(0);
+    Program::new(["verify", &out]).args(args).ends(0);
 }
 
 /// A model that gives an embedding of three values and nothing else.
@@ -251,7 +251,9 @@ fn embeddings_of_a_model_without_any_are_refused() {
         .ends(2)
         .says(&["--embeddings: model a line gives none, only z_phot"]);
     // A catalog without embeddings is none for a head.
-    Program::on("plan", &text(survey()), &text(out.path()), at.path())
+    let catalog = folder();
+    write_parquet(catalog.path().join("a.parquet"), &some_galaxies(6), 4);
+    Program::on("plan", &text(catalog.path()), &text(out.path()), at.path())
         .ends(3)
         .says(&["no column `embedding`"]);
 }

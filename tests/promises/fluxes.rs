@@ -55,7 +55,7 @@ fn fluxes_give_the_same_redshifts_as_their_magnitudes() {
         }
         if transmission == 1.0 {
             // Without the flag the drop fails, and the message says which.
-            let ended = run_catalog(&catalog, &folder())
+            let ended = run_catalog(&catalog, folder())
                 .with("--column flux_r=FLUX_r")
                 .ends(3);
             ended.says(&["no column `mag_u`", "`FLUX_r`", "--flux-zero-point 22.5"]);

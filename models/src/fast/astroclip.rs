@@ -303,13 +303,13 @@ impl Query {
 
     /// What the query sees: `[batch, patch, width] -> [batch, query width]`.
     fn seen(&self, tokens: &Tensor) -> Result<Tensor, TchError> {
-        let weights = tokens.f_matmul(&*self.scores)?.f_softmax(1, None)?;
+        let weights = tokens.f_matmul(&self.scores)?.f_softmax(1, None)?;
         let means = weights.f_transpose(1, 2)?.f_matmul(tokens)?;
         let values = means.f_transpose(0, 1)?.f_bmm(&self.values)?;
         let values = values
             .f_transpose(0, 1)?
             .f_flatten(1, -1)?
-            .f_add(&*self.bias)?;
+            .f_add(&self.bias)?;
         let seen = self.out.forward(&values, Activation::Identity)?;
         let [scale, shift] = &self.norm;
         let width = seen.size2()?.1;
