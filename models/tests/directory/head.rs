@@ -4,8 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use hubbleflow_models::{
-    CONFIG_FILE, Inputs, Model, Precision, WEIGHTS_FILE, check, init, inspect, load,
-    single_threaded,
+    CONFIG_FILE, Inputs, Precision, WEIGHTS_FILE, check, init, inspect, load, single_threaded,
 };
 use safetensors::{Dtype, tensor::TensorView};
 use serde_json::{Value, json};
