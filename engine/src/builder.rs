@@ -72,7 +72,7 @@ impl JobBuilder {
         }
     }
 
-    /// The model: a directory with `config.json` and `model.safetensors`, as a path or a URL.
+    /// The model: a directory with `config.json` and its weights, as a path or a URL.
     pub fn model(mut self, directory: &str) -> Self {
         self.model = ModelSource::Directory(directory.to_owned());
         self

@@ -14,6 +14,7 @@ use crate::head::Head;
 use crate::instruction_set::InstructionSet;
 use crate::model::Model;
 use crate::precision::{Precision, PrecisionChoice};
+use crate::threads::single_threaded;
 use crate::torchscript::TorchScript;
 
 /// Loads the model in `dir` onto `device`. The `architecture` in its configuration says which network it is.
@@ -97,6 +98,8 @@ pub fn load_with(
     precision: Precision,
     instructions: InstructionSet,
 ) -> Result<Box<dyn Model>, Error> {
+    // Threads that wait for each other cost more than they save.
+    single_threaded();
     let directory = Directory::read(dir)?;
     let architecture = directory.architecture()?;
     check_precision(architecture, precision)?;

@@ -32,6 +32,11 @@ impl Backend {
         Self { kind, ..self }
     }
 
+    /// The same numbers and device by libtorch's operators, also on a CPU.
+    pub(super) fn by_libtorch(self) -> Self {
+        Self { set: None, ..self }
+    }
+
     /// Upper bound on the galaxies that go through the network together.
     pub(crate) fn rows_max(self) -> i64 {
         batch(self.device) as i64

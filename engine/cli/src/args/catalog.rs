@@ -31,7 +31,7 @@ pub struct CatalogArgs {
     /// Where the predictions go: a URL or a path, outside the catalog
     #[arg(long)]
     pub out: String,
-    /// The model's directory (config.json and model.safetensors), a path or a URL; `bundled` is the model that comes with
+    /// The model's directory (config.json and its weights), a path or a URL; `bundled` is the model that comes with
     /// the program
     #[arg(long)]
     pub model: String,
