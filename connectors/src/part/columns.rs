@@ -15,6 +15,14 @@ pub(super) use crate::galaxy::reserved::{
 /// A column of a batch.
 pub(super) type Column = (FieldRef, ArrayRef);
 
+/// Where the values of a column of a file come from.
+pub(super) enum Source {
+    /// The values.
+    Own(ArrayRef),
+    /// The place among the long columns.
+    Long(usize),
+}
+
 /// Makes a column with this name. `nullable` says whether it may hold nulls.
 pub(super) fn named(name: &str, values: ArrayRef, nullable: bool) -> Column {
     let field = Field::new(name, values.data_type().clone(), nullable);

@@ -2,28 +2,27 @@
 use std::sync::Arc;
 
 use arrow::{
-    array::{ArrayRef, AsArray, BooleanArray},
+    array::{ArrayRef, AsArray, BooleanArray, RecordBatch},
     datatypes::{DataType, Field, FieldRef, Int32Type, Metadata},
     error::ArrowError,
 };
 
 use super::{
-    columns::column,
+    columns::{Source, column},
     flags::DELETED,
     long_columns::LongColumns,
     photoz,
-    predicted::{PredictedRows, Source},
 };
 
 /// The columns of a file, in their order: where a galaxy is, what the model made of it, and what a catalog has beside.
 pub(super) fn columns(
-    rows: &PredictedRows,
+    rows: &RecordBatch,
     long: &LongColumns,
 ) -> Result<Vec<(FieldRef, Source)>, ArrowError> {
     let own = |name: &str| {
         let known = photoz::columns(None).into_iter();
         let mut known = known.filter(|column| column.in_pieces == name);
-        known.next().map(|column| rows.own(column)).transpose()
+        known.next().map(|column| column.of(rows)).transpose()
     };
     let owns = |names: &[&str]| {
         let columns = names.iter().filter_map(|name| own(name).transpose());
@@ -53,8 +52,8 @@ fn described(name: &str, field: &Field) -> Field {
 }
 
 /// Whether a row withdraws its object.
-fn deleted(rows: &PredictedRows) -> (FieldRef, Source) {
-    let flags = column(rows.rows(), "z_flags");
+fn deleted(rows: &RecordBatch) -> (FieldRef, Source) {
+    let flags = column(rows, "z_flags");
     let flags = flags.as_primitive::<Int32Type>().values().iter();
     let deleted: BooleanArray = flags.map(|flags| Some(flags & DELETED != 0)).collect();
     let description = "whether the row withdraws its object";

@@ -14,12 +14,11 @@ use parquet::{
 };
 
 use super::{
-    columns::{OBJECT, ROW, ROW_GROUP, ascending, batch, column, named},
+    columns::{OBJECT, ROW, ROW_GROUP, Source, ascending, batch, column, named},
     door::Folder,
     encoded::{EncodedFile, PartLabel, ROW_GROUP_ROWS, WRITE_ROWS},
     flags::FLAGS,
     long_columns::LongColumns,
-    predicted::Source,
 };
 use crate::{
     ledger::entry::{FileRecord, checksum},

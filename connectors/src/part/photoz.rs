@@ -1,8 +1,14 @@
 //! The columns of `photoz/`.
 
-use arrow::datatypes::{Field, Metadata};
+use std::sync::Arc;
 
-use super::columns::REFERENCE_MAG;
+use arrow::{
+    array::RecordBatch,
+    datatypes::{Field, FieldRef, Metadata},
+    error::ArrowError,
+};
+
+use super::columns::{REFERENCE_MAG, Source, column};
 use crate::galaxy::mag_column;
 
 /// The columns of `photoz/` in their order: name in pieces, unit, UCD and description.
@@ -71,6 +77,13 @@ pub(super) struct PhotozColumn {
 }
 
 impl PhotozColumn {
+    /// The column of these rows, with what is said of it.
+    pub fn of(self, rows: &RecordBatch) -> Result<(FieldRef, Source), ArrowError> {
+        let values = column(rows, self.in_pieces);
+        let field = rows.schema_ref().field_with_name(self.in_pieces)?;
+        Ok((Arc::new(self.describe(field)), Source::Own(values)))
+    }
+
     /// The field of the column, with what is said of it. `field` is the field in pieces.
     pub fn describe(self, field: &Field) -> Field {
         let facts = [

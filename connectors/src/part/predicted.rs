@@ -9,27 +9,19 @@ use arrow::{
 };
 
 use super::{
-    columns::{PLACE, ascending, column, named, with_columns},
+    columns::{PLACE, Source, ascending, column, named, with_columns},
     door::Folder,
     embeddings,
     encoded::{EncodedFile, PartLabel},
     files::FileWriter,
     long_columns::LongColumns,
     model_column::Z_PHOT,
-    photoz::{self, PhotozColumn},
+    photoz,
 };
 use crate::sky;
 
 /// The predicted and withdrawn rows of a part, sorted.
 pub(super) struct PredictedRows(RecordBatch);
-
-/// Where the values of a column come from.
-pub(super) enum Source {
-    /// The values.
-    Own(ArrayRef),
-    /// The place among the long columns.
-    Long(usize),
-}
 
 impl PredictedRows {
     /// Adds the columns that this program makes, and sorts the rows.
@@ -61,18 +53,6 @@ impl PredictedRows {
         Ok(Self(take_record_batch(&rows, &order)?))
     }
 
-    /// The rows, without long columns.
-    pub fn rows(&self) -> &RecordBatch {
-        &self.0
-    }
-
-    /// A column of these rows, with what is said of it.
-    pub fn own(&self, of: PhotozColumn) -> Result<(FieldRef, Source), ArrowError> {
-        let values = column(&self.0, of.in_pieces);
-        let field = self.0.schema_ref().field_with_name(of.in_pieces)?;
-        Ok((Arc::new(of.describe(field)), Source::Own(values)))
-    }
-
     /// The files of the rows: redshifts, embeddings or both, by what the model gives.
     pub fn files(
         &self,
@@ -82,14 +62,14 @@ impl PredictedRows {
         let mut files = Vec::new();
         if self.0.column_by_name(Z_PHOT).is_some() {
             let own = photoz::columns(label.reference_band.as_deref()).into_iter();
-            let own = own.map(|column| self.own(column));
+            let own = own.map(|column| column.of(&self.0));
             let mut columns = own.collect::<Result<Vec<_>, _>>()?;
             let kept = long.of_catalog();
             columns.extend(kept.map(|(place, field)| (field.clone(), Source::Long(place))));
             files.push(self.file(Folder::Photoz, columns, long, label)?);
         }
         if long.of_embeddings().next().is_some() {
-            let columns = embeddings::columns(self, long)?;
+            let columns = embeddings::columns(&self.0, long)?;
             files.push(self.file(Folder::Embeddings, columns, long, label)?);
         }
         Ok(files)
