@@ -48,10 +48,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_hosts_file_without_an_end_is_a_usage_error() {
+    fn a_hosts_file_that_cannot_be_read_is_a_usage_error() {
         for file in ["/dev/zero", "/no/such/file", "/"] {
             let error = read_hosts(Path::new(file)).unwrap_err();
-            assert!(matches!(error, SettingsError::HostsLine { .. }), "{error}");
+            assert!(matches!(error, SettingsError::HostsFile { .. }), "{error}");
         }
     }
 }
