@@ -57,7 +57,7 @@ pub enum WriteError {
 /// The shape of a cutout, `[band, y, x]`.
 ///
 /// ```
-/// use connectors::drop_writer::CutoutShape;
+/// use hubbleflow_connectors::drop_writer::CutoutShape;
 ///
 /// let shape = CutoutShape { bands: 4, side_px: 64 };
 /// assert_eq!(shape.pixels(), 16_384);

@@ -92,7 +92,8 @@ type PartKey = (String, String, u32);
 ///
 /// let parcel = Parcel { drop, attempt, part: 0, content: Content::Rows(piece), tally: Tally::default() };
 /// let (model_id, runtime) = ("0123456789ab".to_owned(), runtime.handle().clone());
-/// let writer = Writer { output, model_id, held_bytes: 1 << 20, runtime, clock: || Duration::ZERO };
+/// let (reference_band, clock) = (None, || Duration::ZERO);
+/// let writer = Writer { output, model_id, reference_band, held_bytes: 1 << 20, runtime, clock };
 /// timely::example(move |scope| {
 ///     [parcel].to_stream(scope).container::<Vec<_>>().write(&writer).inspect(|staged| {
 ///         assert_eq!((staged.rows.rejected, staged.rows.written), (1, 0));

@@ -82,7 +82,7 @@ impl AstroClipConfig {
     /// The configuration of the public model.
     ///
     /// ```
-    /// let config = hubbleflow_models::AstroClipConfig::public();
+    /// let config = hubbleflow_models::config::AstroClipConfig::public();
     /// assert_eq!((config.cutout_px, config.encoder.depth, config.embedding_width()), (144, 24, 1024));
     /// ```
     pub fn public() -> Self {
