@@ -26,6 +26,8 @@ fn digests() -> BTreeMap<String, Digest> {
 }
 
 fn config(encoder: &str) -> Config {
+    // Several threads round sums in another order, and a gradient of zero is what rounding leaves.
+    crate::single_threaded();
     let (preset, depth) = match encoder {
         "pcm_k1" => ("astromae", 12),
         "pcm_k3" => ("astromae-pcm3", 2),
