@@ -115,11 +115,11 @@ fn by_rule(entry: &TensorEntry, salt: &str) -> Vec<f32> {
     } else if ends(&["running_mean", "bias"]) {
         (0.0, 0.1)
     } else if ends(&[
+        "norm1.weight",
+        "norm2.weight",
         "fc_norm.weight",
         "backbone.norm.weight",
         "layernorm.weight",
-        "norm1.weight",
-        "norm2.weight",
         "bn.weight",
         "PCM.1.weight",
         "gamma",
