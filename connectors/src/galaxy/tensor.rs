@@ -31,8 +31,9 @@ pub(super) fn check_tensor(field: &Field, request: &CutoutRequest) -> Result<(),
         column: field.name().clone(),
         found: format!("a fixed-shape tensor {text}"),
         expected: format!(
-            "of shape [{}, s, s]: [band, y, x], and not permuted. {}",
+            "of shape [{}, s, s]: [band, y, x], and not permuted, with s of {} pixels or more. {}",
             bands.len(),
+            request.px,
             advice(bands)
         ),
     };
