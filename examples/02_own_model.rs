@@ -14,7 +14,7 @@ use std::{
 
 use anyhow::Result;
 use arrow::{array::AsArray, datatypes::Float32Type};
-use hubbleflow::{Inputs, Job, Location, Model, Needs, Output};
+use hubbleflow::{Inputs, Job, Location, Model, ModelOutput, Needs};
 use models::{
     Error,
     statistics::{median, sigma_nmad},
@@ -73,7 +73,7 @@ impl Model for Quadratic {
         &self.needs
     }
 
-    fn forward(&self, inputs: &Inputs, _wanted: &[Output]) -> Result<Vec<Tensor>, Error> {
+    fn forward(&self, inputs: &Inputs, _wanted: &[ModelOutput]) -> Result<Vec<Tensor>, Error> {
         let mags = inputs
             .mags
             .as_ref()

@@ -2,7 +2,7 @@
 use std::{sync::Arc, time::Duration};
 
 use connectors::budget::Budget;
-use models::Output;
+use models::ModelOutput;
 use operators::{Checkpointer, Inference, Reader, Shutdown, Writer};
 use serde_json::{Map, Value};
 use tch::Device;
@@ -193,7 +193,7 @@ fn plan(settings: &JobSettings, model: &LoadedModel, places: Places) -> Result<P
 /// Threads that run the model, each with a replica of its own.
 fn inference(
     model: LoadedModel,
-    wanted: &[Output],
+    wanted: &[ModelOutput],
     threads: usize,
     batch: usize,
 ) -> Result<Inference, Error> {

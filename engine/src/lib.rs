@@ -53,7 +53,7 @@ pub use connectors::{DropBy, Location, StoreOptions};
 pub use error::Error;
 pub use job::Job;
 pub use model::LoadedModel;
-pub use models::{CutoutNeeds, Inputs, Model, Needs, Output};
+pub use models::{CutoutNeeds, Inputs, Model, ModelOutput, Needs};
 pub use observer::{Observer, Work};
 pub use operators::{Outcome, Progress, Published, Settled};
 pub use plan::{Places, Plan};

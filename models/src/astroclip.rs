@@ -31,7 +31,7 @@ use crate::inputs::Inputs;
 use crate::layout::astroclip_layout;
 use crate::model::Model;
 use crate::needs::Needs;
-use crate::output::{Output, check_wanted, of_no_galaxies};
+use crate::output::{ModelOutput, check_wanted, of_no_galaxies};
 use crate::precision::Precision;
 
 /// AstroCLIP's image encoder with its weights on a device.
@@ -40,7 +40,7 @@ pub struct AstroClip {
     id: String,
     name: String,
     needs: Needs,
-    outputs: [Output; 1],
+    outputs: [ModelOutput; 1],
     network: FoldedAstroClip,
 }
 
@@ -63,7 +63,7 @@ impl AstroClip {
         Ok(Self {
             id: directory.id(),
             needs: config.needs(),
-            outputs: [Output::Embedding { width }],
+            outputs: [ModelOutput::Embedding { width }],
             network: FoldedAstroClip::new(&weights, &config, backend)?,
             name: config.name,
         })
@@ -98,11 +98,11 @@ impl Model for AstroClip {
         &self.needs
     }
 
-    fn outputs(&self) -> &[Output] {
+    fn outputs(&self) -> &[ModelOutput] {
         &self.outputs
     }
 
-    fn forward(&self, inputs: &Inputs, wanted: &[Output]) -> Result<Vec<Tensor>, Error> {
+    fn forward(&self, inputs: &Inputs, wanted: &[ModelOutput]) -> Result<Vec<Tensor>, Error> {
         check_wanted(wanted, &self.outputs)?;
         if inputs.batch() == 0 {
             return Ok(of_no_galaxies(wanted)?);

@@ -25,7 +25,7 @@ use crate::inputs::Inputs;
 use crate::model::{self, Model};
 use crate::needs::Needs;
 use crate::network::{Network, Taps};
-use crate::output::{Output, check_wanted, of_no_galaxies};
+use crate::output::{ModelOutput, check_wanted, of_no_galaxies};
 use crate::precision::Precision;
 
 /// AstroMAE with its weights on a device.
@@ -34,7 +34,7 @@ pub struct AstroMae {
     id: String,
     config: Config,
     needs: Needs,
-    outputs: Vec<Output>,
+    outputs: Vec<ModelOutput>,
     /// The weights as they were read, for [`AstroMae::taps`].
     weights: Checkpoint,
     device: Device,
@@ -141,7 +141,7 @@ impl Model for AstroMae {
         &self.needs
     }
 
-    fn outputs(&self) -> &[Output] {
+    fn outputs(&self) -> &[ModelOutput] {
         &self.outputs
     }
 
@@ -152,7 +152,7 @@ impl Model for AstroMae {
         }
     }
 
-    fn forward(&self, inputs: &Inputs, wanted: &[Output]) -> Result<Vec<Tensor>, Error> {
+    fn forward(&self, inputs: &Inputs, wanted: &[ModelOutput]) -> Result<Vec<Tensor>, Error> {
         check_wanted(wanted, &self.outputs)?;
         if inputs.batch() == 0 {
             return Ok(of_no_galaxies(wanted)?);
@@ -182,12 +182,12 @@ impl Model for AstroMae {
 }
 
 /// What a network of this configuration gives.
-fn outputs(config: &Config) -> Vec<Output> {
+fn outputs(config: &Config) -> Vec<ModelOutput> {
     let width = config.encoder.width;
     let embedding = config
         .has(Branch::Encoder)
-        .then_some(Output::Embedding { width });
-    [Output::ZPhot].into_iter().chain(embedding).collect()
+        .then_some(ModelOutput::Embedding { width });
+    [ModelOutput::ZPhot].into_iter().chain(embedding).collect()
 }
 
 /// Captures the network on a stream if the device is a GPU.
@@ -195,7 +195,7 @@ fn lane(
     folded: &FoldedNetwork,
     device: Device,
     needs: &Needs,
-    outputs: &[Output],
+    outputs: &[ModelOutput],
 ) -> Result<Option<Lane>, Error> {
     match device {
         Device::Cuda(gpu) => {

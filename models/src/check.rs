@@ -9,7 +9,7 @@ use tch::Device;
 use crate::error::Error;
 use crate::init;
 use crate::load::load;
-use crate::output::Output;
+use crate::output::ModelOutput;
 use crate::precision::Precision;
 
 /// The result of a trial run.
@@ -55,7 +55,7 @@ pub fn check(dir: &Path, device: Device, precision: Precision) -> Result<Check, 
     for (output, values) in outputs.iter().zip(&predicted) {
         let values = Vec::<f32>::try_from(values.f_flatten(0, -1)?)?;
         finite &= values.iter().all(|value| value.is_finite());
-        if *output == Output::ZPhot {
+        if *output == ModelOutput::ZPhot {
             z_phot = values;
         }
     }
@@ -67,7 +67,7 @@ pub fn check(dir: &Path, device: Device, precision: Precision) -> Result<Check, 
             other => format!("{other:?}").to_lowercase(),
         },
         precision,
-        outputs: outputs.iter().map(Output::to_string).collect(),
+        outputs: outputs.iter().map(ModelOutput::to_string).collect(),
         z_phot,
         finite,
     })

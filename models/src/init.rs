@@ -15,6 +15,7 @@
 
 use std::path::Path;
 
+use serde::Serialize;
 use tch::{TchError, Tensor};
 
 use crate::config::{AstroClipConfig, Config};
@@ -49,16 +50,8 @@ pub fn init(dir: &Path, config: &Config, salt: &str) -> Result<(), Error> {
     })?;
     let mut config = config.clone();
     config.name = initialised(&config.name);
-    let entries = layout(&config);
-    let tensors = entries.iter().map(|entry| {
-        let values = values(entry, &config, salt);
-        (entry.name.as_str(), entry.shape.as_slice(), values)
-    });
-    let tensors = f32_bytes(tensors).map_err(|source| Error::Corrupt {
-        path: dir.join(WEIGHTS_FILE),
-        source,
-    })?;
-    Directory::write(dir, &config, &tensors)
+    let values = |entry: &TensorEntry| values(entry, &config, salt);
+    write(dir, &config, &layout(&config), values)
 }
 
 /// Writes a model directory of an AstroCLIP with weights that follow the rule.
@@ -84,16 +77,26 @@ pub fn astroclip(dir: &Path, config: &AstroClipConfig, salt: &str) -> Result<(),
     })?;
     let mut config = config.clone();
     config.name = initialised(&config.name);
-    let entries = astroclip_layout(&config);
-    let tensors = entries.iter().map(|entry| {
-        let values = by_rule(entry, salt);
-        (entry.name.as_str(), entry.shape.as_slice(), values)
-    });
+    write(dir, &config, &astroclip_layout(&config), |entry| {
+        by_rule(entry, salt)
+    })
+}
+
+/// Writes a model directory whose tensors have these values.
+fn write(
+    dir: &Path,
+    config: &impl Serialize,
+    entries: &[TensorEntry],
+    values: impl Fn(&TensorEntry) -> Vec<f32>,
+) -> Result<(), Error> {
+    let tensors = entries
+        .iter()
+        .map(|entry| (entry.name.as_str(), entry.shape.as_slice(), values(entry)));
     let tensors = f32_bytes(tensors).map_err(|source| Error::Corrupt {
         path: dir.join(WEIGHTS_FILE),
         source,
     })?;
-    Directory::write(dir, &config, &tensors)
+    Directory::write(dir, config, &tensors)
 }
 
 fn initialised(name: &str) -> String {

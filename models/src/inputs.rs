@@ -1,9 +1,22 @@
 //! A batch of cutouts, magnitudes and embeddings, checked.
 
+use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
 
 use crate::error::Error;
 use crate::needs::{CutoutNeeds, Needs};
+
+/// An input of a network, as a configuration names it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum InputName {
+    /// `[batch, band, y, x]`.
+    Cutouts,
+    /// `[batch, band]`.
+    Mags,
+    /// `[batch, width]`: what another model gives as its embedding.
+    Embedding,
+}
 
 /// A batch of galaxies for a model.
 #[derive(Debug, Default)]
@@ -51,6 +64,23 @@ impl Inputs {
         };
         checked.agree()?;
         Ok(checked)
+    }
+
+    /// The inputs with these names, in this order.
+    ///
+    /// # Panics
+    /// If one of them is missing. [`Inputs::checked`] makes sure that those in the needs are there.
+    pub(crate) fn named(&self, names: &[InputName]) -> Vec<&Tensor> {
+        let named = names.iter().map(|name| match name {
+            InputName::Cutouts => &self.cutouts,
+            InputName::Mags => &self.mags,
+            InputName::Embedding => &self.embeddings,
+        });
+        let tensors = named.map(|input| {
+            let tensor = input.as_ref();
+            tensor.expect("invariant: inputs that were checked are there")
+        });
+        tensors.collect()
     }
 
     /// Checks that all inputs are of the same number of galaxies.

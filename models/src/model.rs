@@ -5,14 +5,14 @@ use tch::{Device, Kind, Tensor};
 use crate::error::Error;
 use crate::inputs::Inputs;
 use crate::needs::Needs;
-use crate::output::{Output, check_wanted};
+use crate::output::{ModelOutput, check_wanted};
 
 /// A predictor of redshifts, or of other columns.
 ///
 /// A model of your own needs only a few lines. This one reads the redshift off the r magnitude:
 ///
 /// ```
-/// use hubbleflow_models::{Error, Inputs, Model, Needs, Output};
+/// use hubbleflow_models::{Error, Inputs, Model, Needs, ModelOutput};
 /// use tch::Tensor;
 ///
 /// struct Hubble1929(Needs);
@@ -21,7 +21,7 @@ use crate::output::{Output, check_wanted};
 ///     fn id(&self) -> &str { "hubble-1929" }
 ///     fn name(&self) -> &str { "fainter is farther" }
 ///     fn needs(&self) -> &Needs { &self.0 }
-///     fn forward(&self, inputs: &Inputs, _wanted: &[Output]) -> Result<Vec<Tensor>, Error> {
+///     fn forward(&self, inputs: &Inputs, _wanted: &[ModelOutput]) -> Result<Vec<Tensor>, Error> {
 ///         let Some(mags) = &inputs.mags else {
 ///             return Err(Error::Inputs("no magnitudes".to_owned()));
 ///         };
@@ -52,8 +52,8 @@ pub trait Model: Send {
     fn needs(&self) -> &Needs;
 
     /// What it can give for a galaxy.
-    fn outputs(&self) -> &[Output] {
-        &[Output::ZPhot]
+    fn outputs(&self) -> &[ModelOutput] {
+        &[ModelOutput::ZPhot]
     }
 
     /// Allocates an input of `shape`, float32 on the CPU, in the memory that the model's device reads fastest. Its values
@@ -67,19 +67,19 @@ pub trait Model: Send {
 
     /// Predicts `wanted`, some of [`outputs`](Model::outputs): a tensor for each, in this order, float32 on the CPU.
     ///
-    /// A tensor has the shape [`Output::shape`]. The same batch always gives the same bits.
+    /// A tensor has the shape [`ModelOutput::shape`]. The same batch always gives the same bits.
     ///
     /// # Errors
     /// [`Error::Inputs`] if the batch does not fit the model, [`Error::Outputs`] if it does not give what is wanted,
     /// [`Error::Torch`] if libtorch cannot compute.
-    fn forward(&self, inputs: &Inputs, wanted: &[Output]) -> Result<Vec<Tensor>, Error>;
+    fn forward(&self, inputs: &Inputs, wanted: &[ModelOutput]) -> Result<Vec<Tensor>, Error>;
 
     /// Predicts redshifts alone: `[batch]` float32 on the CPU.
     ///
     /// # Errors
     /// Those of [`forward`](Model::forward), and [`Error::Outputs`] if the model gives no redshifts.
     fn z_phot(&self, inputs: &Inputs) -> Result<Tensor, Error> {
-        let wanted = [Output::ZPhot];
+        let wanted = [ModelOutput::ZPhot];
         check_wanted(&wanted, self.outputs())?;
         let z_phot = self.forward(inputs, &wanted)?.pop();
         z_phot.ok_or_else(|| Error::Outputs("the model gave nothing for z_phot".to_owned()))

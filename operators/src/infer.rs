@@ -7,7 +7,7 @@ use connectors::{
     galaxy::Galaxies,
     part::{Door, ModelColumn},
 };
-use models::{Error, Model, Output};
+use models::{Error, Model, ModelOutput};
 use rayon::ThreadPool;
 use tch::Tensor;
 use timely::dataflow::channels::pact::Pipeline;
@@ -22,7 +22,7 @@ use crate::{
 #[derive(Clone)]
 pub struct Inference {
     threads: Arc<Threads>,
-    wanted: Arc<[Output]>,
+    wanted: Arc<[ModelOutput]>,
     /// The bands of the magnitudes that the model knows.
     mag_bands: Arc<[String]>,
     batch: usize,
@@ -43,7 +43,7 @@ impl Inference {
     /// [`rayon::ThreadPoolBuildError`] if the threads cannot be started.
     pub fn new(
         replicas: Vec<Box<dyn Model>>,
-        wanted: &[Output],
+        wanted: &[ModelOutput],
         batch: usize,
         clock: Clock,
     ) -> Result<Self, rayon::ThreadPoolBuildError> {
@@ -75,13 +75,13 @@ impl Inference {
 /// # use connectors::part::Folder;
 /// use arrow::{array::AsArray, datatypes::Float32Type};
 /// use hubbleflow_operators::{Infer, Inference, Predictions, Read, Validate};
-/// use models::Output;
+/// use models::ModelOutput;
 /// use timely::dataflow::operators::{Inspect, ToStream};
 /// # let night = Night::of_two_galaxies();
 /// # let (splits, reader, clock) = (night.splits().collect::<Vec<_>>(), night.reader(), night.reader().clock);
 ///
 /// // A model whose photo-z is a tenth of the r magnitude, on one thread, 256 rows a batch.
-/// let inference = Inference::new(vec![Box::new(TenthOfMagR)], &[Output::ZPhot], 256, clock)?;
+/// let inference = Inference::new(vec![Box::new(TenthOfMagR)], &[ModelOutput::ZPhot], 256, clock)?;
 /// timely::example(move |scope| {
 ///     let splits = splits.to_stream(scope).container::<Vec<_>>();
 ///     splits.read(&reader).validate(rules(), clock).infer(&inference).inspect(|predictions| {
@@ -151,6 +151,15 @@ enum Fault {
 }
 
 impl Inference {
+    /// The columns of the outputs for a number of rows, none of which is predicted yet.
+    fn columns(&self, rows: usize) -> Vec<ModelColumn> {
+        let columns = self.wanted.iter().map(|output| match output {
+            ModelOutput::ZPhot => ModelColumn::of_numbers(output.name(), rows),
+            lists => ModelColumn::of_lists(lists.name(), lists.width(), rows),
+        });
+        columns.collect()
+    }
+
     /// Hands the batches of a chunk to the threads. The thread that finishes the last batch sends the chunk on.
     fn hand_out(&self, judged: Judged, reply: Reply<Predictions>) {
         let doors = judged.doors.iter().enumerate();
@@ -178,17 +187,6 @@ impl Inference {
     }
 }
 
-impl Inference {
-    /// The columns of the outputs for a number of rows, none of which is predicted yet.
-    fn columns(&self, rows: usize) -> Vec<ModelColumn> {
-        let columns = self.wanted.iter().map(|output| match output {
-            Output::ZPhot => ModelColumn::of_numbers(output.name(), rows),
-            lists => ModelColumn::of_lists(lists.name(), lists.width(), rows),
-        });
-        columns.collect()
-    }
-}
-
 fn send_if_last(chunk: Arc<ChunkInFlight>) {
     if let Some(chunk) = Arc::into_inner(chunk) {
         chunk.send();
@@ -201,7 +199,7 @@ impl Threads {
         &self,
         galaxies: &Galaxies,
         rows: &[usize],
-        wanted: &[Output],
+        wanted: &[ModelOutput],
     ) -> Result<Vec<Vec<f32>>, Error> {
         let thread = rayon::current_thread_index()
             .expect("invariant: batches are predicted on threads of the pool");

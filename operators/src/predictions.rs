@@ -79,7 +79,7 @@ impl Predictions {
         Self::failed(failure, rows.is_last)
     }
 
-    /// The result of judged rows with what the model gave for them.
+    /// The result of judged rows and the model's outputs for them.
     pub(crate) fn of(
         judged: Judged,
         columns: &[ModelColumn],

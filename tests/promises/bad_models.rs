@@ -7,7 +7,7 @@ use std::{
 };
 
 use hubbleflow::{Job, JobSettings};
-use models::{Inputs, Model, Needs, Output};
+use models::{Inputs, Model, ModelOutput, Needs};
 use tch::{Device, Kind, Tensor};
 use testkit::{
     galaxy_rows::write_good_drop,
@@ -78,7 +78,11 @@ impl Model for Constant {
         &NEEDS
     }
 
-    fn forward(&self, inputs: &Inputs, _wanted: &[Output]) -> Result<Vec<Tensor>, models::Error> {
+    fn forward(
+        &self,
+        inputs: &Inputs,
+        _wanted: &[ModelOutput],
+    ) -> Result<Vec<Tensor>, models::Error> {
         assert!(!self.panics, "this model cannot predict");
         let mags = inputs.mags.as_ref().unwrap();
         let kind = (Kind::Float, Device::Cpu);

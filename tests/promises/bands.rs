@@ -10,8 +10,8 @@ use arrow::{
     datatypes::{DataType, Field},
 };
 use hubbleflow::{
-    CutoutNeeds, Error, Inputs, Job, JobSettings, Model, Needs, Output, PlanSettings, RowSettings,
-    Summary,
+    CutoutNeeds, Error, Inputs, Job, JobSettings, Model, ModelOutput, Needs, PlanSettings,
+    RowSettings, Summary,
 };
 use tch::{Kind, Tensor};
 use testkit::{
@@ -66,7 +66,11 @@ impl Model for Telling {
     }
 
     /// The sum of the first pixels of the planes and of the magnitudes, each with a weight of its own.
-    fn forward(&self, inputs: &Inputs, _wanted: &[Output]) -> Result<Vec<Tensor>, models::Error> {
+    fn forward(
+        &self,
+        inputs: &Inputs,
+        _wanted: &[ModelOutput],
+    ) -> Result<Vec<Tensor>, models::Error> {
         let pixels = inputs.cutouts.as_ref().map(|cutouts| {
             assert_eq!(cutouts.size()[2..], [PX as i64; 2]);
             cutouts.select(3, 0).select(2, 0)

@@ -4,9 +4,9 @@ use crate::paths;
 /// The door through which a row leaves.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Door {
-    /// To `photoz/` and `embeddings/`, with what the model gave.
+    /// To `photoz/`, to `embeddings/` or to both, with the outputs of the model.
     Predicted,
-    /// To the same folders, as a withdrawn object.
+    /// To the folders of predicted rows, as a withdrawn object.
     Withdrawn,
     /// To `specz/`.
     Learned,
@@ -19,7 +19,8 @@ pub enum Door {
     Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize,
 )]
 pub enum Folder {
-    /// Predicted and withdrawn rows, with redshifts. Pieces with such rows have this folder whatever the model gives.
+    /// Predicted and withdrawn rows, with redshifts. Pieces with predicted rows have this folder, also if the model gives
+    /// embeddings alone.
     Photoz,
     /// Learned rows.
     SpecZ,

@@ -14,28 +14,25 @@ use super::{
     photoz,
 };
 
-/// The columns of a file, in their order: where a galaxy is, what the model made of it, and what a catalog has beside.
+/// The columns of a file, in their order. Those that `photoz/` has too are the same.
 pub(super) fn columns(
     rows: &RecordBatch,
     long: &LongColumns,
 ) -> Result<Vec<(FieldRef, Source)>, ArrowError> {
-    let own = |name: &str| {
+    let shared = |names: &[&str]| {
         let known = photoz::columns(None).into_iter();
-        let mut known = known.filter(|column| column.in_pieces == name);
-        known.next().map(|column| column.of(rows)).transpose()
-    };
-    let owns = |names: &[&str]| {
-        let columns = names.iter().filter_map(|name| own(name).transpose());
+        let named = known.filter(|column| names.contains(&column.in_pieces));
+        let columns = named.map(|column| column.of(rows));
         columns.collect::<Result<Vec<_>, _>>()
     };
-    let mut columns = owns(&["object_id", "ra", "dec", "_healpix_29"])?;
+    let mut columns = shared(&["object_id", "ra", "dec", "_healpix_29"])?;
     columns.extend(
         long.of_embeddings()
             .map(|(place, name, field)| (Arc::new(described(name, field)), Source::Long(place))),
     );
-    columns.extend(owns(&["z_spec"])?);
+    columns.extend(shared(&["z_spec"])?);
     columns.push(deleted(rows));
-    columns.extend(owns(&["model_id", "drop"])?);
+    columns.extend(shared(&["model_id", "drop"])?);
     Ok(columns)
 }
 

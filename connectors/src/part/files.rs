@@ -173,7 +173,7 @@ impl FileWriter {
     }
 }
 
-/// What the metadata of a file says: the meaning of the flags, and the model.
+/// The metadata of a file: the names of the flags, and the model.
 fn notes(folder: Folder, label: &PartLabel) -> Option<Vec<KeyValue>> {
     let model = KeyValue::new("hubbleflow.model_id".to_owned(), label.model_id.clone());
     match folder {

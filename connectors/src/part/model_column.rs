@@ -1,4 +1,4 @@
-//! The columns that a model gives, on their way to the files.
+//! The columns of a model's outputs, on their way to the files.
 use std::sync::Arc;
 
 use arrow::{
@@ -11,12 +11,10 @@ use half::f16;
 
 /// The name of the column of photo-z.
 pub(super) const Z_PHOT: &str = "z_phot";
-/// The name of the column of embeddings. Half precision is enough for them, and they are long.
+/// The name of the column of embeddings, which are long. They are stored in half precision, which is enough.
 pub(super) const EMBEDDING: &str = "embedding";
 
-/// A column that a model gave for the rows of a chunk.
-///
-/// One more column of a model is one more name: `z_phot` goes to `photoz/`, and lists go to `embeddings/`.
+/// An output of a model for the rows of a chunk. `z_phot` goes to `photoz/`, lists go to `embeddings/`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ModelColumn {
     name: &'static str,

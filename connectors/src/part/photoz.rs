@@ -77,14 +77,14 @@ pub(super) struct PhotozColumn {
 }
 
 impl PhotozColumn {
-    /// The column of these rows, with what is said of it.
+    /// The values of the column in these rows, and its field with unit, UCD and description.
     pub fn of(self, rows: &RecordBatch) -> Result<(FieldRef, Source), ArrowError> {
         let values = column(rows, self.in_pieces);
         let field = rows.schema_ref().field_with_name(self.in_pieces)?;
         Ok((Arc::new(self.describe(field)), Source::Own(values)))
     }
 
-    /// The field of the column, with what is said of it. `field` is the field in pieces.
+    /// Adds name, unit, UCD and description to `field`, the field of the column in pieces.
     pub fn describe(self, field: &Field) -> Field {
         let facts = [
             ("unit", self.unit),
@@ -131,8 +131,8 @@ pub(super) fn in_pieces() -> impl Iterator<Item = &'static str> {
     PHOTOZ.iter().map(|(name, ..)| *name)
 }
 
-/// The UCD of the magnitude in a band. The Unified Content Descriptors have a word for a part of the spectrum, and bands of
-/// other surveys than those known here say nothing of where in the spectrum they lie.
+/// The UCD of the magnitude in a band. Unified Content Descriptors name parts of the spectrum. The names of other bands do
+/// not tell where in the spectrum the bands lie.
 fn ucd_of_mag(band: &str) -> &'static str {
     match band {
         "u" => "phot.mag;em.opt.U",

@@ -63,7 +63,7 @@ pub struct Outcomes<'a> {
     pub doors: &'a [Door],
     /// The bits of `z_flags`, for predicted rows.
     pub flags: &'a [i32],
-    /// The columns that the model gave.
+    /// The outputs of the model.
     pub columns: &'a [ModelColumn],
     /// The bands of the model's magnitudes.
     pub mag_bands: &'a [String],
@@ -141,7 +141,7 @@ fn predicted_rows(
     batch(columns)
 }
 
-/// The columns that the model gave. If the rows go to `embeddings/`, the magnitudes that the model knows come with them.
+/// The columns of the model's outputs. Rows of `embeddings/` also get the magnitudes that the model knows.
 fn model_columns(
     galaxies: &Galaxies,
     outcomes: Outcomes<'_>,

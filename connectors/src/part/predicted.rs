@@ -53,7 +53,7 @@ impl PredictedRows {
         Ok(Self(take_record_batch(&rows, &order)?))
     }
 
-    /// The files of the rows: redshifts, embeddings or both, by what the model gives.
+    /// Encodes the files of the rows: one for redshifts and one for embeddings, if the model gives them.
     pub fn files(
         &self,
         long: &LongColumns,

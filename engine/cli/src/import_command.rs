@@ -10,7 +10,7 @@ use models::import::{Given, ImportedTensors, import_astroclip, import_weights, i
 
 use crate::{
     Error,
-    args::LocalPath,
+    args::{BandArgs, LocalPath},
     console::{json, print},
 };
 
@@ -35,14 +35,9 @@ pub struct ImagesArgs {
     /// Take a column from this field of the files (`labels.z`, or `z` alone); COLUMN= for none
     #[arg(long, value_name = "COLUMN=FIELD", value_parser = column)]
     column: Vec<(String, String)>,
-    /// The bands of cutouts and magnitudes, in the order of the files
-    #[arg(
-        long,
-        value_name = "BAND,BAND",
-        value_delimiter = ',',
-        default_value = "u,g,r,i,z"
-    )]
-    bands: Vec<String>,
+    /// The bands.
+    #[command(flatten)]
+    bands: BandArgs,
     /// Number the rows from N, where the files have no object ids
     #[arg(long, value_name = "N")]
     first_id: Option<i64>,
@@ -114,7 +109,7 @@ pub async fn import(command: ImportCommand, options: &StoreOptions) -> Result<u8
 async fn images(args: &ImagesArgs, options: &StoreOptions) -> Result<Imported, Error> {
     let settings = ImportSettings {
         columns: args.column.clone(),
-        bands: args.bands.clone(),
+        bands: args.bands.bands.clone(),
         first_id: args.first_id,
         positions: args.positions.clone(),
         without: args

@@ -9,6 +9,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::Architecture;
+use super::validation::{CUTOUT_PX_MAX, DEPTH_MAX, WIDTH_MAX, divides};
 use crate::bands;
 use crate::needs::{CutoutNeeds, Needs};
 
@@ -24,12 +25,6 @@ pub(crate) const PICTURE_BANDS: [(&str, usize, f32); 5] = [
 /// The name of the preset of [`AstroClipConfig::public`].
 pub const ASTROCLIP: &str = "astroclip";
 
-/// Upper bound on the blocks, far above any real network.
-const DEPTH_MAX: usize = 1024;
-/// Upper bound on the channels, far above any real network.
-const WIDTH_MAX: usize = 1 << 16;
-/// Upper bound on the side of a cutout.
-const CUTOUT_PX_MAX: usize = 4096;
 /// Upper bound on the patches along a side of the cutout: attention takes memory by its fourth power.
 const GRID_MAX: usize = 64;
 
@@ -193,8 +188,4 @@ impl AstroClipConfig {
 fn plane(band: &str) -> Option<usize> {
     let known = PICTURE_BANDS.iter().find(|(name, ..)| *name == band);
     known.map(|(_, plane, _)| *plane)
-}
-
-fn divides(part: usize, whole: usize) -> bool {
-    part > 0 && whole > 0 && whole.is_multiple_of(part)
 }

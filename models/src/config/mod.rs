@@ -34,6 +34,7 @@ pub use self::head::HeadKind;
 pub use self::presets::PRESETS;
 pub(crate) use self::presets::UGRIZ;
 pub use self::shape::Shape;
+pub(crate) use self::validation::WIDTH_MAX;
 use crate::error::Error;
 use crate::needs::{CutoutNeeds, Needs};
 use crate::precision::Precision;

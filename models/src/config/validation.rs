@@ -5,13 +5,13 @@ use crate::bands;
 use crate::config::Branch;
 
 /// Upper bound on the blocks of a network: far above any real network, and few enough to look for the tensors of each.
-const DEPTH_MAX: usize = 1024;
-/// Upper bound on the channels of a token, far above any real network.
-const WIDTH_MAX: usize = 1 << 16;
+pub(super) const DEPTH_MAX: usize = 1024;
+/// Upper bound on the channels of a token or of a layer, far above any real network.
+pub(crate) const WIDTH_MAX: usize = 1 << 16;
 /// Upper bound on the width of a hidden layer, in units of `width`.
 const MLP_RATIO_MAX: usize = 256;
 /// Upper bound on the side of a cutout.
-const CUTOUT_PX_MAX: usize = 4096;
+pub(super) const CUTOUT_PX_MAX: usize = 4096;
 /// Upper bound on the side of the PCM's convolutions.
 const PCM_KERNEL_MAX: usize = 255;
 
@@ -160,6 +160,6 @@ impl Config {
     }
 }
 
-fn divides(part: usize, whole: usize) -> bool {
+pub(super) fn divides(part: usize, whole: usize) -> bool {
     part > 0 && whole > 0 && whole.is_multiple_of(part)
 }

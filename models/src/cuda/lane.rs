@@ -14,7 +14,7 @@ use crate::error::Error;
 use crate::fast::FoldedNetwork;
 use crate::inputs::Inputs;
 use crate::needs::Needs;
-use crate::output::Output;
+use crate::output::ModelOutput;
 
 /// A network that is captured on a stream.
 #[derive(Debug)]
@@ -24,7 +24,7 @@ pub(crate) struct Lane {
     cutouts: Option<Tensor>,
     mags: Option<Tensor>,
     /// The outputs of one part, which the graph writes.
-    outputs: Vec<(Output, Tensor)>,
+    outputs: Vec<(ModelOutput, Tensor)>,
     rows: i64,
 }
 
@@ -37,7 +37,7 @@ impl Lane {
         network: &FoldedNetwork,
         device: usize,
         needs: &Needs,
-        outputs: &[Output],
+        outputs: &[ModelOutput],
     ) -> Result<Self, Error> {
         let _guard = tch::no_grad_guard();
         let rows = network.backend().rows_max();
@@ -72,7 +72,7 @@ impl Lane {
     pub(crate) fn forward(
         &self,
         inputs: &Inputs,
-        wanted: &[Output],
+        wanted: &[ModelOutput],
     ) -> Result<Vec<Tensor>, TchError> {
         let batch = inputs.batch();
         let places = wanted.iter().map(|output| pinned(&output.shape(batch)));
@@ -94,7 +94,7 @@ impl Lane {
     }
 
     /// Where the graph writes an output.
-    fn output(&self, wanted: &Output) -> &Tensor {
+    fn output(&self, wanted: &ModelOutput) -> &Tensor {
         let mut outputs = self.outputs.iter();
         let found = outputs.find(|(output, _)| output == wanted);
         &found

@@ -19,7 +19,7 @@ use crate::config::{Branch, Config};
 use crate::error::Error;
 use crate::inputs::Inputs;
 use crate::layout::head_names;
-use crate::output::Output;
+use crate::output::ModelOutput;
 use crate::threads::single_threaded;
 
 /// AstroMAE for one thread. A clone shares its weights.
@@ -76,7 +76,7 @@ impl FoldedNetwork {
     pub(crate) fn outputs(
         &self,
         inputs: &Inputs,
-        wanted: &[Output],
+        wanted: &[ModelOutput],
     ) -> Result<Vec<Tensor>, TchError> {
         let (batch, rows_max) = (inputs.batch() as i64, self.on.rows_max());
         let mut parts: Vec<Vec<Tensor>> = wanted.iter().map(|_| Vec::new()).collect();
@@ -102,15 +102,15 @@ impl FoldedNetwork {
         &self,
         cutouts: Option<&Tensor>,
         mags: Option<&Tensor>,
-        wanted: &[Output],
+        wanted: &[ModelOutput],
     ) -> Result<Vec<Tensor>, TchError> {
         let cutouts = cutouts.map(|x| self.scaled(x)).transpose()?;
         let encoder = self.encoder.as_ref().zip(cutouts.as_ref());
         let latents = encoder.map(|(encoder, x)| encoder.latents(x)).transpose()?;
         let encoder = self.encoder.as_ref().zip(latents.as_ref());
-        let output = |output: &Output| match (output, encoder) {
-            (Output::ZPhot, _) => self.z_phot(encoder, cutouts.as_ref(), mags),
-            (Output::Embedding { .. }, Some((encoder, latents))) => encoder.embedding(latents),
+        let output = |output: &ModelOutput| match (output, encoder) {
+            (ModelOutput::ZPhot, _) => self.z_phot(encoder, cutouts.as_ref(), mags),
+            (ModelOutput::Embedding { .. }, Some((encoder, latents))) => encoder.embedding(latents),
             _ => unreachable!("invariant: a network is asked for outputs that it has"),
         };
         wanted.iter().map(output).collect()

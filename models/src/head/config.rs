@@ -8,24 +8,13 @@
 use serde::{Deserialize, Serialize};
 
 use crate::bands;
-use crate::config::{Architecture, HeadKind};
+use crate::config::{Architecture, HeadKind, WIDTH_MAX};
+use crate::inputs::InputName;
 use crate::layout::TensorEntry;
 use crate::needs::Needs;
 
-/// Upper bound on the width of a layer, far above any real network.
-const WIDTH_MAX: usize = 1 << 16;
 /// Upper bound on the number of hidden layers.
 const LAYERS_MAX: usize = 1024;
-
-/// An input of the network.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum HeadInput {
-    /// What another model gives as its embedding.
-    Embedding,
-    /// Magnitudes.
-    Mags,
-}
 
 /// The whole content of `config.json`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -36,7 +25,7 @@ pub struct HeadConfig {
     /// A name for people.
     pub name: String,
     /// The inputs, in the order in which the first layer takes them.
-    pub inputs: Vec<HeadInput>,
+    pub inputs: Vec<InputName>,
     /// The number of components of an embedding.
     pub embedding_width: usize,
     /// The bands of the magnitudes, in their order.
@@ -53,15 +42,17 @@ impl HeadConfig {
     /// Checks that the fields fit each other, and names the first rule that is broken.
     pub(crate) fn validate(&self) -> Result<(), String> {
         bands::check("mags", &self.mags)?;
-        let takes_mags = self.inputs.contains(&HeadInput::Mags);
-        let named = [HeadInput::Embedding, HeadInput::Mags].map(|input| {
-            let same = self.inputs.iter().filter(|named| **named == input);
-            same.count()
-        });
+        let takes_mags = self.inputs.contains(&InputName::Mags);
+        let is_accepted = matches!(
+            self.inputs[..],
+            [InputName::Embedding]
+                | [InputName::Embedding, InputName::Mags]
+                | [InputName::Mags, InputName::Embedding]
+        );
         let is_width = |width: &usize| (1..=WIDTH_MAX).contains(width);
         let rules = [
             (
-                named[0] == 1 && named[1] <= 1,
+                is_accepted,
                 "`inputs` must be [\"embedding\"], or hold embedding and mags, each once"
                     .to_owned(),
             ),
@@ -89,16 +80,17 @@ impl HeadConfig {
         Needs {
             cutouts: None,
             mags: self.mags.clone(),
-            mags_required: self.inputs.contains(&HeadInput::Mags),
+            mags_required: self.inputs.contains(&InputName::Mags),
             embedding_width: Some(self.embedding_width),
         }
     }
 
     /// Lists every tensor: `layers.N.weight`, `layers.N.bias`.
     pub(crate) fn layout(&self) -> Vec<TensorEntry> {
-        let width = |input: &HeadInput| match input {
-            HeadInput::Embedding => self.embedding_width,
-            HeadInput::Mags => self.mags.len(),
+        let width = |input: &InputName| match input {
+            InputName::Embedding => self.embedding_width,
+            InputName::Mags => self.mags.len(),
+            InputName::Cutouts => 0,
         };
         let HeadKind::Point = self.head;
         let mut inputs = self.inputs.iter().map(width).sum();

@@ -11,7 +11,7 @@ mod config;
 
 use tch::{Device, Kind, Tensor};
 
-pub use self::config::{HeadConfig, HeadInput};
+pub use self::config::HeadConfig;
 use crate::checkpoint::Checkpoint;
 use crate::directory::Directory;
 use crate::error::Error;
@@ -19,7 +19,7 @@ use crate::fast::{Backend, FoldedDense};
 use crate::inputs::Inputs;
 use crate::model::Model;
 use crate::needs::Needs;
-use crate::output::{Output, check_wanted, of_no_galaxies};
+use crate::output::{ModelOutput, check_wanted, of_no_galaxies};
 
 /// A dense network with its weights on a device.
 #[derive(Debug)]
@@ -59,22 +59,14 @@ impl Model for Head {
         &self.needs
     }
 
-    fn forward(&self, inputs: &Inputs, wanted: &[Output]) -> Result<Vec<Tensor>, Error> {
+    fn forward(&self, inputs: &Inputs, wanted: &[ModelOutput]) -> Result<Vec<Tensor>, Error> {
         check_wanted(wanted, self.outputs())?;
         if inputs.batch() == 0 {
             return Ok(of_no_galaxies(wanted)?);
         }
         let _guard = tch::no_grad_guard();
         let inputs = inputs.checked(&self.needs)?;
-        let columns = self.config.inputs.iter().map(|input| {
-            let column = match input {
-                HeadInput::Embedding => &inputs.embeddings,
-                HeadInput::Mags => &inputs.mags,
-            };
-            let column = column.as_ref();
-            column.expect("invariant: inputs that were checked are there")
-        });
-        let x = Tensor::f_cat(&columns.collect::<Vec<_>>(), 1)?;
+        let x = Tensor::f_cat(&inputs.named(&self.config.inputs), 1)?;
         let z_phot = self.layers.forward(&x)?.f_squeeze_dim(1)?;
         let z_phot = z_phot.f_to_device_(Device::Cpu, Kind::Float, false, false)?;
         Ok(wanted.iter().map(|_| z_phot.shallow_clone()).collect())

@@ -9,22 +9,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::bands;
 use crate::config::Architecture;
+use crate::inputs::InputName;
 use crate::needs::{CutoutNeeds, Needs};
 
 /// Upper bound on the side of a cutout, and on the width of an embedding.
 const SIZE_MAX: usize = 1 << 16;
-
-/// An input of a module.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum ModuleInput {
-    /// `[batch, band, y, x]`.
-    Cutouts,
-    /// `[batch, band]`.
-    Mags,
-    /// `[batch, width]`.
-    Embedding,
-}
 
 /// An output of a module.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -59,7 +48,7 @@ pub struct TorchScriptConfig {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub embedding_width: Option<usize>,
     /// The inputs that the module takes, in the order of its arguments.
-    pub inputs: Vec<ModuleInput>,
+    pub inputs: Vec<InputName>,
     /// The outputs that the module returns, in the order of its tuple.
     pub outputs: Vec<ModuleOutput>,
     /// The levels of the quantiles, ascending.
@@ -85,17 +74,17 @@ impl TorchScriptConfig {
                 "`outputs` must name z_phot, z_quantiles or embedding, each once".to_owned(),
             ),
             (
-                !takes(ModuleInput::Cutouts) || !self.bands.is_empty() && size(self.cutout_px),
+                !takes(InputName::Cutouts) || !self.bands.is_empty() && size(self.cutout_px),
                 format!(
                     "`inputs` has cutouts, so `bands` must name theirs and `cutout_px` give their side, up to {SIZE_MAX}"
                 ),
             ),
             (
-                !takes(ModuleInput::Mags) || !self.mags.is_empty(),
+                !takes(InputName::Mags) || !self.mags.is_empty(),
                 "`inputs` has mags, so `mags` must name their bands".to_owned(),
             ),
             (
-                takes(ModuleInput::Embedding) == self.embedding_width.is_some()
+                takes(InputName::Embedding) == self.embedding_width.is_some()
                     && (self.embedding_width.is_none() || size(self.embedding_width)),
                 format!(
                     "`embedding_width` must be given where `inputs` has embedding, and only there: from 1 to {SIZE_MAX}"
@@ -118,14 +107,14 @@ impl TorchScriptConfig {
 
     /// The inputs that the module takes. Magnitudes that are named and not taken are known, and not required.
     pub(crate) fn needs(&self) -> Needs {
-        let takes_cutouts = self.inputs.contains(&ModuleInput::Cutouts);
+        let takes_cutouts = self.inputs.contains(&InputName::Cutouts);
         Needs {
             cutouts: takes_cutouts.then(|| CutoutNeeds {
                 bands: self.bands.clone(),
                 px: self.cutout_px.unwrap_or(0),
             }),
             mags: self.mags.clone(),
-            mags_required: self.inputs.contains(&ModuleInput::Mags),
+            mags_required: self.inputs.contains(&InputName::Mags),
             embedding_width: self.embedding_width,
         }
     }

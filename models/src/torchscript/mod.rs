@@ -16,14 +16,14 @@ use std::sync::Arc;
 
 use tch::{Device, Tensor};
 
-pub use self::config::{ModuleInput, ModuleOutput, TorchScriptConfig};
+pub use self::config::{ModuleOutput, TorchScriptConfig};
 use self::module::Module;
 use crate::directory::Directory;
 use crate::error::Error;
 use crate::inputs::Inputs;
 use crate::model::Model;
 use crate::needs::Needs;
-use crate::output::{Output, check_wanted, of_no_galaxies};
+use crate::output::{ModelOutput, check_wanted, of_no_galaxies};
 
 /// A module of PyTorch on a device. Replicas share it.
 #[derive(Debug)]
@@ -31,7 +31,7 @@ pub struct TorchScript {
     id: String,
     name: String,
     /// In the order in which the module returns them.
-    outputs: Vec<Output>,
+    outputs: Vec<ModelOutput>,
     module: Arc<Module>,
 }
 
@@ -50,7 +50,7 @@ impl TorchScript {
     }
 
     /// An output of a batch, in its shape: a redshift may come as a column.
-    fn shaped(&self, output: &Output, tensor: &Tensor, batch: usize) -> Result<Tensor, Error> {
+    fn shaped(&self, output: &ModelOutput, tensor: &Tensor, batch: usize) -> Result<Tensor, Error> {
         let shape = output.shape(batch);
         if tensor.numel() as i64 == shape.iter().product::<i64>() {
             return Ok(tensor.f_reshape(&shape[..])?);
@@ -81,18 +81,18 @@ impl Model for TorchScript {
         &self.module.needs
     }
 
-    fn outputs(&self) -> &[Output] {
+    fn outputs(&self) -> &[ModelOutput] {
         &self.outputs
     }
 
-    fn forward(&self, inputs: &Inputs, wanted: &[Output]) -> Result<Vec<Tensor>, Error> {
+    fn forward(&self, inputs: &Inputs, wanted: &[ModelOutput]) -> Result<Vec<Tensor>, Error> {
         check_wanted(wanted, &self.outputs)?;
         let batch = inputs.batch();
         if batch == 0 {
             return Ok(of_no_galaxies(wanted)?);
         }
         let returned = self.module.forward(inputs)?;
-        let one = |output: &Output| {
+        let one = |output: &ModelOutput| {
             let place = self.outputs.iter().position(|given| given == output);
             let tensor = &returned[place.expect("invariant: wanted outputs are given")];
             self.shaped(output, tensor, batch)

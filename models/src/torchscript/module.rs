@@ -4,10 +4,10 @@ use std::path::PathBuf;
 
 use tch::{CModule, Device, IValue, Kind, TchError, Tensor};
 
-use super::config::{ModuleInput, ModuleOutput, TorchScriptConfig};
+use super::config::{ModuleOutput, TorchScriptConfig};
 use crate::directory::Directory;
 use crate::error::Error;
-use crate::inputs::Inputs;
+use crate::inputs::{InputName, Inputs};
 use crate::needs::Needs;
 
 /// A module and what its configuration says of it. Any number of threads can run it.
@@ -16,7 +16,7 @@ pub(super) struct Module {
     module: CModule,
     path: PathBuf,
     device: Device,
-    inputs: Vec<ModuleInput>,
+    inputs: Vec<InputName>,
     outputs: Vec<ModuleOutput>,
     pub(super) needs: Needs,
 }
@@ -49,16 +49,10 @@ impl Module {
     pub(super) fn forward(&self, inputs: &Inputs) -> Result<Vec<Tensor>, Error> {
         let _guard = tch::no_grad_guard();
         let inputs = inputs.checked(&self.needs)?;
-        let arguments = self.inputs.iter().map(|input| {
-            let tensor = match input {
-                ModuleInput::Cutouts => &inputs.cutouts,
-                ModuleInput::Mags => &inputs.mags,
-                ModuleInput::Embedding => &inputs.embeddings,
-            };
-            let tensor = tensor.as_ref();
-            let tensor = tensor.expect("invariant: inputs that were checked are there");
-            Ok(IValue::Tensor(tensor.f_to_device(self.device)?))
-        });
+        let arguments = inputs
+            .named(&self.inputs)
+            .into_iter()
+            .map(|tensor| Ok(IValue::Tensor(tensor.f_to_device(self.device)?)));
         let arguments: Vec<IValue> = arguments.collect::<Result<_, TchError>>()?;
         // Otherwise libtorch watches the first calls, then compiles other kernels, whose last bits differ.
         tch::jit::f_set_graph_executor_optimize(false)?;

@@ -6,7 +6,7 @@ use super::config::{ModuleOutput, TorchScriptConfig};
 use super::module::Module;
 use crate::error::Error;
 use crate::init;
-use crate::output::Output;
+use crate::output::ModelOutput;
 
 /// The sizes of the batches. A module that was traced for one size fails for another.
 const BATCHES: [usize; 2] = [3, 1];
@@ -18,7 +18,10 @@ const DIFFERENCE_MAX: f64 = 1e-3;
 ///
 /// # Errors
 /// [`Error::Module`] if the module does not fit its configuration.
-pub(super) fn tried(module: &Module, config: &TorchScriptConfig) -> Result<Vec<Output>, Error> {
+pub(super) fn tried(
+    module: &Module,
+    config: &TorchScriptConfig,
+) -> Result<Vec<ModelOutput>, Error> {
     let run = |batch: usize| {
         let outputs = module.forward(&init::inputs(batch, &module.needs)?);
         outputs.map_err(|error| in_batch(error, batch))
@@ -52,27 +55,27 @@ fn in_batch(error: Error, batch: usize) -> Error {
 }
 
 /// What the module gives under this name. Only the tensor tells the width of an embedding.
-fn output_of(output: ModuleOutput, config: &TorchScriptConfig, tensor: &Tensor) -> Output {
+fn output_of(output: ModuleOutput, config: &TorchScriptConfig, tensor: &Tensor) -> ModelOutput {
     match output {
-        ModuleOutput::ZPhot => Output::ZPhot,
-        ModuleOutput::ZQuantiles => Output::ZQuantiles {
+        ModuleOutput::ZPhot => ModelOutput::ZPhot,
+        ModuleOutput::ZQuantiles => ModelOutput::ZQuantiles {
             levels: config.levels.clone().unwrap_or_default(),
         },
-        ModuleOutput::Embedding => Output::Embedding {
+        ModuleOutput::Embedding => ModelOutput::Embedding {
             width: tensor.size().last().copied().unwrap_or(0) as usize,
         },
     }
 }
 
-fn check_shape(output: &Output, tensor: &Tensor, batch: usize) -> Result<(), String> {
+fn check_shape(output: &ModelOutput, tensor: &Tensor, batch: usize) -> Result<(), String> {
     let (found, expected) = (tensor.size(), output.shape(batch));
-    let is_column = *output == Output::ZPhot && found == [batch as i64, 1];
+    let is_column = *output == ModelOutput::ZPhot && found == [batch as i64, 1];
     if (found == expected || is_column) && output.width() > 0 {
         return Ok(());
     }
     let expected = match output {
-        Output::Embedding { .. } => format!("[{batch}, width]"),
-        Output::ZPhot => format!("[{batch}] or [{batch}, 1]"),
+        ModelOutput::Embedding { .. } => format!("[{batch}, width]"),
+        ModelOutput::ZPhot => format!("[{batch}] or [{batch}, 1]"),
         _ => format!("{expected:?}"),
     };
     Err(format!(
@@ -81,8 +84,8 @@ fn check_shape(output: &Output, tensor: &Tensor, batch: usize) -> Result<(), Str
     ))
 }
 
-fn check_ascending(output: &Output, tensor: &Tensor) -> Result<(), String> {
-    let Output::ZQuantiles { levels } = output else {
+fn check_ascending(output: &ModelOutput, tensor: &Tensor) -> Result<(), String> {
+    let ModelOutput::ZQuantiles { levels } = output else {
         return Ok(());
     };
     let quantiles = values(tensor)?;
@@ -95,7 +98,7 @@ fn check_ascending(output: &Output, tensor: &Tensor) -> Result<(), String> {
     }
 }
 
-fn check_repeatable(output: &Output, first: &Tensor, again: &Tensor) -> Result<(), String> {
+fn check_repeatable(output: &ModelOutput, first: &Tensor, again: &Tensor) -> Result<(), String> {
     let bits = |tensor| Ok::<_, String>(values(tensor)?.into_iter().map(f32::to_bits));
     if bits(first)?.eq(bits(again)?) {
         return Ok(());
@@ -108,7 +111,7 @@ fn check_repeatable(output: &Output, first: &Tensor, again: &Tensor) -> Result<(
 }
 
 /// Whether the first galaxy of a batch gets the same alone.
-fn check_alone(output: &Output, whole: &Tensor, alone: &Tensor) -> Result<(), String> {
+fn check_alone(output: &ModelOutput, whole: &Tensor, alone: &Tensor) -> Result<(), String> {
     let width = output.width();
     let (whole, alone) = (values(whole)?, values(alone)?);
     let difference = |(a, b): (&f32, &f32)| f64::from((a - b).abs());

@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use hubbleflow_models::device::PrecisionChoice;
 use hubbleflow_models::{
-    CONFIG_FILE, Error, Inputs, MODULE_FILE, Model, Output, Precision, check, init, inspect, load,
-    precision, single_threaded,
+    CONFIG_FILE, Error, Inputs, MODULE_FILE, Model, ModelOutput, Precision, check, init, inspect,
+    load, precision, single_threaded,
 };
 use serde_json::{Value, json};
 use tch::{CModule, Device, Kind, Tensor};
@@ -176,9 +176,9 @@ fn a_module_gives_several_outputs_in_the_order_of_its_tuple() {
     let model = open(dir.path()).unwrap();
     let levels = vec![0.16, 0.5, 0.84];
     let outputs = [
-        Output::Embedding { width: 2 },
-        Output::ZQuantiles { levels },
-        Output::ZPhot,
+        ModelOutput::Embedding { width: 2 },
+        ModelOutput::ZQuantiles { levels },
+        ModelOutput::ZPhot,
     ];
     assert_eq!(model.outputs(), outputs);
     let inputs = batch(model.as_ref(), 7);

@@ -1,6 +1,6 @@
 //! The numbers of the reference for other bands and sides.
 
-use super::Golden;
+use super::{Golden, ugriz::MAGS};
 
 /// Four bands, two blocks with a PCM of kernel 1, cutouts of 32 pixels.
 pub const GRIZ: [Golden; 7] = [
@@ -218,20 +218,7 @@ pub const GRZ_MAGS_UGRIZ: [Golden; 7] = [
             (12287, 0.019590353593230247),
         ],
     },
-    Golden {
-        tap: "mags",
-        shape: &[4, 5],
-        scale: 20.951717376708984,
-        sum: 357.3765068054199,
-        elements: &[
-            (0, 18.77171516418457),
-            (3, 15.1640043258667),
-            (7, 16.545881271362305),
-            (11, 17.53221893310547),
-            (15, 18.483423233032227),
-            (19, 20.862918853759766),
-        ],
-    },
+    MAGS,
     Golden {
         tap: "encoder",
         shape: &[4, 192],

@@ -16,7 +16,7 @@ use std::path::Path;
 
 use hubbleflow_models::config::Shape;
 use hubbleflow_models::{
-    AstroMae, Config, InstructionSet, Model, Output, Precision, Taps, init, load_with,
+    AstroMae, Config, InstructionSet, Model, ModelOutput, Precision, Taps, init, load_with,
 };
 use tch::{Device, Kind, Tensor};
 
@@ -95,7 +95,7 @@ fn assert_folded_reproduces(dir: &Path, golden: &Golden) {
             let inputs = init::inputs(4, model.needs()).unwrap();
             let wanted = match golden.tap {
                 "encoder" => model.outputs().last().unwrap().clone(),
-                _ => Output::ZPhot,
+                _ => ModelOutput::ZPhot,
             };
             model.forward(&inputs, &[wanted]).unwrap().remove(0)
         };

@@ -2,6 +2,23 @@
 
 use super::Golden;
 
+/// The magnitudes in five bands.
+pub const MAGS: Golden = Golden {
+    tap: "mags",
+    shape: &[4, 5],
+    scale: 20.951717376708984,
+    sum: 357.3765068054199,
+    elements: &[
+        (0, 18.77171516418457),
+        (3, 15.1640043258667),
+        (7, 16.545881271362305),
+        (11, 17.53221893310547),
+        (15, 18.483423233032227),
+        (19, 20.862918853759766),
+    ],
+};
+
+/// The inputs in ugriz.
 pub const INPUTS: [Golden; 2] = [
     Golden {
         tap: "cutouts",
@@ -17,20 +34,7 @@ pub const INPUTS: [Golden; 2] = [
             (20479, -0.1937360316514969),
         ],
     },
-    Golden {
-        tap: "mags",
-        shape: &[4, 5],
-        scale: 20.951717376708984,
-        sum: 357.3765068054199,
-        elements: &[
-            (0, 18.77171516418457),
-            (3, 15.1640043258667),
-            (7, 16.545881271362305),
-            (11, 17.53221893310547),
-            (15, 18.483423233032227),
-            (19, 20.862918853759766),
-        ],
-    },
+    MAGS,
 ];
 
 /// The branches that do not depend on the encoder.

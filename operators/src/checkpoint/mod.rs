@@ -51,7 +51,7 @@ pub struct Checkpointer {
 /// # let output = Output::new(Location::open(folder.path().to_str().unwrap(), &[]).unwrap());
 ///
 /// let model = vec![Box::new(TenthOfMagR) as Box<dyn models::Model>];
-/// let inference = Inference::new(model, &[models::Output::ZPhot], 128, reader.clock).unwrap();
+/// let inference = Inference::new(model, &[models::ModelOutput::ZPhot], 128, reader.clock).unwrap();
 /// let checkpointer = Checkpointer {
 ///     checkpoints: Checkpoints::new(output, "a tenth of r", "0123456789abcdef".to_owned()),
 ///     every: Duration::from_secs(30),

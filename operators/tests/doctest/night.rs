@@ -12,7 +12,7 @@ use connectors::{
     split::Splits,
 };
 use hubbleflow_operators::{Reader, Rules, Shutdown};
-use models::{Error, Inputs, Model, Needs, Output};
+use models::{Error, Inputs, Model, Needs, ModelOutput};
 use parquet::arrow::ArrowWriter;
 
 static NEEDS: LazyLock<Needs> = LazyLock::new(|| Needs::of_mags(["u", "g", "r", "i", "z"]));
@@ -100,7 +100,7 @@ impl Model for TenthOfMagR {
         &NEEDS
     }
 
-    fn forward(&self, inputs: &Inputs, _wanted: &[Output]) -> Result<Vec<tch::Tensor>, Error> {
+    fn forward(&self, inputs: &Inputs, _wanted: &[ModelOutput]) -> Result<Vec<tch::Tensor>, Error> {
         let mag_r = inputs.mags.as_ref().unwrap().f_select(1, 2)?;
         Ok(vec![mag_r.f_div_scalar(10.0)?])
     }

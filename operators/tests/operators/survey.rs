@@ -283,7 +283,13 @@ pub fn inference(
 ) -> Inference {
     let model = Arithmetic(Arc::new(answer));
     let replicas = (0..threads).map(|_| model.replica().unwrap());
-    Inference::new(replicas.collect(), &[models::Output::ZPhot], batch, CLOCK).unwrap()
+    Inference::new(
+        replicas.collect(),
+        &[models::ModelOutput::ZPhot],
+        batch,
+        CLOCK,
+    )
+    .unwrap()
 }
 
 /// A tenth of the r magnitude.
@@ -319,7 +325,11 @@ impl Model for Arithmetic {
         &RULES.needs
     }
 
-    fn forward(&self, inputs: &Inputs, _wanted: &[models::Output]) -> Result<Vec<Tensor>, Error> {
+    fn forward(
+        &self,
+        inputs: &Inputs,
+        _wanted: &[models::ModelOutput],
+    ) -> Result<Vec<Tensor>, Error> {
         let mag_r = inputs.mags.as_ref().unwrap().f_select(1, 2)?;
         let answer = (self.0)(&Vec::<f32>::try_from(mag_r)?)?;
         Ok(vec![Tensor::from_slice(&answer)])

@@ -7,6 +7,7 @@ mod train;
 mod values;
 
 pub use catalog::CatalogArgs;
+pub use row::BandArgs;
 pub use run::{RunArgs, WatchArgs};
 pub use sample::{SampleArgs, SampleCommand};
 pub use train::{FinetuneArgs, PretrainArgs};

@@ -2,6 +2,19 @@
 use clap::Args;
 use hubbleflow::RowSettings;
 
+/// The bands of files that no model asks for.
+#[derive(Args, Clone, Debug)]
+pub struct BandArgs {
+    /// The bands of cutouts and magnitudes, in the order of the cutouts
+    #[arg(
+        long,
+        value_name = "BAND,BAND",
+        value_delimiter = ',',
+        default_value = "u,g,r,i,z"
+    )]
+    pub bands: Vec<String>,
+}
+
 /// Arguments of every command that reads galaxies.
 #[derive(Args, Clone, Debug)]
 pub struct RowArgs {

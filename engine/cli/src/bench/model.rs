@@ -10,7 +10,7 @@ use hubbleflow::{
     units::HumanBytes,
 };
 use models::{
-    Inputs, Model, Output, Precision,
+    Inputs, Model, ModelOutput, Precision,
     device::{DeviceChoice, PrecisionChoice},
 };
 use serde::Serialize;
@@ -176,7 +176,7 @@ pub(super) fn rounds(
 struct Replica {
     model: Box<dyn Model>,
     inputs: Inputs,
-    wanted: Vec<Output>,
+    wanted: Vec<ModelOutput>,
 }
 
 impl Replica {
@@ -194,8 +194,8 @@ impl Replica {
         };
         let all = model.outputs();
         // Other outputs count only for a model that gives no redshifts.
-        let wanted = match all.contains(&Output::ZPhot) {
-            true => vec![Output::ZPhot],
+        let wanted = match all.contains(&ModelOutput::ZPhot) {
+            true => vec![ModelOutput::ZPhot],
             false => all.to_vec(),
         };
         Ok(Self {

@@ -13,7 +13,7 @@ use operators::{Rules, inputs::inputs, validate::judge};
 use tokio::runtime::Runtime;
 
 use super::rounds::{Timing, Work};
-use crate::Error;
+use crate::{Error, args::BandArgs};
 
 /// Galaxies of a batch.
 const BATCH: usize = 128;
@@ -26,14 +26,9 @@ pub struct ReadArgs {
     /// Read a column under another name, as cutout=image (may be given several times)
     #[arg(long, value_name = "NAME=NAME")]
     column: Vec<String>,
-    /// The bands of the cutouts and of the magnitudes, in the cutouts' order
-    #[arg(
-        long,
-        value_name = "BAND,BAND",
-        value_delimiter = ',',
-        default_value = "u,g,r,i,z"
-    )]
-    bands: Vec<String>,
+    /// The bands.
+    #[command(flatten)]
+    bands: BandArgs,
     /// Side of the cutouts that the model would take
     #[arg(long, default_value_t = 32, value_parser = clap::value_parser!(u16).range(8..))]
     px: u16,
@@ -61,10 +56,10 @@ pub(super) fn bench(
         columns: args.column.clone(),
         ..RowSettings::default()
     };
-    let (bands, px) = (args.bands.clone(), args.px.into());
+    let (bands, px) = (args.bands.bands.clone(), args.px.into());
     let needs = Needs {
         cutouts: Some(CutoutNeeds { bands, px }),
-        ..Needs::of_mags(args.bands.clone())
+        ..Needs::of_mags(args.bands.bands.clone())
     };
     let request = rows.request("of bench read", &needs)?;
     let rules = rows.rules(&needs)?;

@@ -19,7 +19,7 @@ use crate::directory::Directory;
 use crate::init;
 use crate::inputs::Inputs;
 use crate::instruction_set::InstructionSet;
-use crate::output::Output;
+use crate::output::ModelOutput;
 use crate::precision::Precision;
 
 /// All backends on this CPU: our loops for each instruction set that it has, and libtorch, which computes on a GPU.
@@ -68,7 +68,7 @@ fn bits(z_phot: &Tensor) -> Vec<u32> {
 impl FoldedNetwork {
     /// Predicts redshifts alone.
     fn forward(&self, inputs: &Inputs) -> Result<Tensor, TchError> {
-        Ok(self.outputs(inputs, &[Output::ZPhot])?.remove(0))
+        Ok(self.outputs(inputs, &[ModelOutput::ZPhot])?.remove(0))
     }
 }
 
