@@ -150,6 +150,12 @@ async fn sources(
     let (mut sources, mut first_row): (Vec<Source>, u64) = (Vec::new(), 0);
     for entry in entries {
         check_photoz(output, entry).await?;
+        if entry.predicts() && !entry.files.iter().any(|file| is_photoz(&file)) {
+            let (drop, out) = (&entry.drop, &output.location().url);
+            return Err(Error::Output(format!(
+                "{out}: drop {drop} has embeddings and no redshifts, so there is nothing to export"
+            )));
+        }
         let files = files_of(entry).into_iter();
         let files = files.filter(|file| file.folder == Folder::Photoz);
         for (file, record) in files.zip(entry.files.iter().filter(is_photoz)) {

@@ -7,7 +7,7 @@ use connectors::{
     galaxy::{KeptTypes, Request, check_kept, mag_column},
     ledger::{Entry, REFERENCE_BAND},
 };
-use models::{Model, Output as ModelOutput};
+use models::{Model, ModelOutput};
 use operators::Rules;
 use serde_json::{Map, Value, json};
 use tch::Device;
@@ -81,14 +81,15 @@ fn wanted(model: &dyn Model, embeddings: bool) -> Result<Vec<ModelOutput>, Setti
     };
     let wanted: Vec<ModelOutput> = outputs.iter().filter(is_wanted).cloned().collect();
     let is_embedding = |output: &ModelOutput| matches!(output, ModelOutput::Embedding { .. });
+    let given: Vec<String> = outputs.iter().map(ModelOutput::to_string).collect();
+    let (model, given) = (model.name().to_owned(), given.join(", "));
     if embeddings && !wanted.iter().any(is_embedding) {
-        let given: Vec<String> = outputs.iter().map(ModelOutput::to_string).collect();
-        return Err(SettingsError::NoEmbedding {
-            model: model.name().to_owned(),
-            given: given.join(", "),
-        });
+        return Err(SettingsError::NoEmbedding { model, given });
     }
-    Ok(wanted)
+    match wanted.is_empty() {
+        true => Err(SettingsError::NothingToWrite { model, given }),
+        false => Ok(wanted),
+    }
 }
 
 impl Plan {

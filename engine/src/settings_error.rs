@@ -40,7 +40,7 @@ pub enum SettingsError {
         /// The name of the model.
         model: String,
     },
-    /// A zero point that is not a number.
+    /// The zero point of fluxes is not a number.
     #[error(
         "--flux-zero-point {zero_point} is no magnitude; write 22.5 for nanomaggies, 31.4 for nJy"
     )]
@@ -56,7 +56,17 @@ pub enum SettingsError {
         /// What it gives.
         given: String,
     },
-    /// A network that cannot be.
+    /// A model gives nothing that can be written.
+    #[error(
+        "model {model} gives only {given}, and redshifts (z_phot) or an embedding can be written"
+    )]
+    NothingToWrite {
+        /// The name of the model.
+        model: String,
+        /// What it gives.
+        given: String,
+    },
+    /// The sizes of a network do not fit each other.
     #[error("there is no such network: {reason}")]
     Network {
         /// Which rule of networks is broken.
@@ -75,7 +85,7 @@ pub enum SettingsError {
         /// The URL of the output.
         out: String,
     },
-    /// Splits of no size.
+    /// The size of a split is 0.
     #[error("--split-bytes is 0; 25MB is a good size")]
     NoSplitBytes,
     /// No magnitude lies between the bounds.
@@ -113,7 +123,7 @@ pub enum SettingsError {
         /// The size of a split.
         split_bytes: u64,
     },
-    /// A batch of no size, or too large.
+    /// The batch has no galaxies, or too many.
     #[error("a batch of {batch} galaxies; a model takes 1 to {max} at a time")]
     Batch {
         /// The number of galaxies.
@@ -121,7 +131,7 @@ pub enum SettingsError {
         /// Upper bound.
         max: u32,
     },
-    /// No workers, or too many in a process.
+    /// A process has no workers, or too many.
     #[error("--workers {workers}; a process has 1 to {max} workers")]
     Workers {
         /// The number of workers.
@@ -129,7 +139,7 @@ pub enum SettingsError {
         /// Upper bound.
         max: u32,
     },
-    /// Too many workers in a cluster.
+    /// A cluster has too many workers.
     #[error(
         "--processes {processes} of --workers {workers} each are more than {max} workers; take fewer of either"
     )]
@@ -199,7 +209,7 @@ pub enum SettingsError {
         /// The share.
         masked: f64,
     },
-    /// An encoder that was pretrained on cutouts of other bands.
+    /// The encoder was pretrained on cutouts of other bands.
     #[error(
         "--model-bands {asked}: the encoder in --pretrained takes {bands}; leave --model-bands out, or pretrain another"
     )]
@@ -209,7 +219,7 @@ pub enum SettingsError {
         /// The bands of the encoder.
         bands: String,
     },
-    /// An encoder that was pretrained on cutouts of another size.
+    /// The encoder was pretrained on cutouts of another size.
     #[error(
         "--px {asked}: the encoder in --pretrained takes {px}; leave --px out, or pretrain another"
     )]

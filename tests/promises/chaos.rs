@@ -43,9 +43,14 @@ fn seeds(first: u64) -> Vec<u64> {
     (first..first + trials).collect()
 }
 
+/// Results are stored often, and embeddings are written too.
+fn flags() -> String {
+    format!("{STORED_OFTEN} --embeddings")
+}
+
 fn undisturbed() -> &'static Tree {
     static UNDISTURBED: OnceLock<Tree> = OnceLock::new();
-    UNDISTURBED.get_or_init(|| undisturbed_run(eventful_survey(), STORED_OFTEN))
+    UNDISTURBED.get_or_init(|| undisturbed_run(eventful_survey(), &flags()))
 }
 
 /// A cluster of two processes.
@@ -132,7 +137,7 @@ fn check(seed: u64, out: &Path) {
 fn a_cluster_on_local_files_is_killed_at_any_time() {
     // The time of an undisturbed run on this machine bounds the moment of a kill.
     let (began, out) = (clock(), folder());
-    let run = |out: &Path| run_catalog(eventful_survey(), out).with(STORED_OFTEN);
+    let run = |out: &Path| run_catalog(eventful_survey(), out).with(&flags());
     Cluster::start(|| run(out.path())).ends();
     let whole_ms = (clock() - began).as_millis() as usize;
     for seed in seeds(1) {
@@ -159,7 +164,7 @@ fn a_cluster_on_a_bucket_is_killed_at_any_request() {
         let (out, mut seeded) = (format!("out-{seed}"), Seeded(seed));
         let url = format!("s3://sky/{out}");
         let run = || {
-            let run = run_catalog("s3://sky/survey", &url).with(STORED_OFTEN);
+            let run = run_catalog("s3://sky/survey", &url).with(&flags());
             run.on_s3(&s3)
         };
         for _ in 0..seeded.below(1..KILLS_MAX + 1) {
@@ -186,7 +191,7 @@ fn count_requests(s3: &S3) -> usize {
         Verdict::Pass(endpoint.clone())
     });
     let run = || {
-        let run = run_catalog("s3://sky/survey", "s3://sky/out").with(STORED_OFTEN);
+        let run = run_catalog("s3://sky/survey", "s3://sky/out").with(&flags());
         run.on_s3(s3)
     };
     Cluster::start(|| run().env("AWS_ENDPOINT_URL", &gate)).ends();

@@ -5,7 +5,7 @@ use arrow::{
     array::{Array, AsArray, RecordBatch},
     datatypes::{DataType, Float16Type},
 };
-use hubbleflow::{CutoutNeeds, Inputs, Job, Model, Needs, Output};
+use hubbleflow::{CutoutNeeds, Inputs, Job, Model, ModelOutput, Needs};
 use tch::{Device, Kind, Tensor};
 use testkit::{
     galaxy_rows::{some_galaxies, write_parquet},
@@ -157,19 +157,19 @@ fn another_model_follows_the_embeddings_of_a_survey() {
     Program::new(["verify", &out]).args(args).ends(0);
 }
 
-/// A model that gives an embedding of three values and nothing else.
+/// A model that gives one output, of three values.
 #[derive(Clone)]
-struct Describing(Needs, [Output; 1]);
+struct Describing(Needs, [ModelOutput; 1]);
 
 impl Describing {
-    fn new() -> Self {
+    fn new(output: ModelOutput) -> Self {
         let bands = ["u", "g", "r", "i", "z"].map(str::to_owned).to_vec();
         let cutouts = Some(CutoutNeeds { bands, px: 8 });
         let needs = Needs {
             cutouts,
             ..Needs::default()
         };
-        Self(needs, [Output::Embedding { width: 3 }])
+        Self(needs, [output])
     }
 }
 
@@ -186,11 +186,15 @@ impl Model for Describing {
         &self.0
     }
 
-    fn outputs(&self) -> &[Output] {
+    fn outputs(&self) -> &[ModelOutput] {
         &self.1
     }
 
-    fn forward(&self, inputs: &Inputs, wanted: &[Output]) -> Result<Vec<Tensor>, models::Error> {
+    fn forward(
+        &self,
+        inputs: &Inputs,
+        wanted: &[ModelOutput],
+    ) -> Result<Vec<Tensor>, models::Error> {
         assert_eq!(wanted, self.1);
         let cutouts = inputs.cutouts.as_ref().expect("cutouts are needed");
         let of_bands = cutouts.f_mean_dim([2, 3].as_slice(), false, None)?;
@@ -207,7 +211,8 @@ fn a_model_without_redshifts_writes_embeddings_alone() {
     let (catalog, out) = (folder(), folder());
     write_parquet(catalog.path().join("a.parquet"), &some_galaxies(6), 4);
     let (catalog, place) = (text(catalog.path()), text(out.path()));
-    let job = Job::builder(&catalog, &place).own_model(Describing::new());
+    let job = Job::builder(&catalog, &place)
+        .own_model(Describing::new(ModelOutput::Embedding { width: 3 }));
     let summary = job.build().unwrap().run().unwrap();
     assert_eq!((summary.rows_read, summary.rows_written), (6, 6));
     assert_eq!(drops(out.path()), ["a.parquet"]);
@@ -239,6 +244,11 @@ fn a_model_without_redshifts_writes_embeddings_alone() {
     ];
     assert_eq!(columns, expected);
     assert_eq!(ledger(out.path())[0]["rows"]["written"], 6);
+    let current = folder();
+    let to = text(&current.path().join("current"));
+    Program::new(["export", &place, "--to", &to])
+        .ends(1)
+        .says(&["drop a.parquet has embeddings and no redshifts"]);
     Program::new(["verify", &place]).ends(0);
 }
 
@@ -256,4 +266,20 @@ fn embeddings_of_a_model_without_any_are_refused() {
     let plan = Program::on("plan", &text(catalog.path()), &text(out.path()), at.path()).ends(3);
     let says = "no column `embedding`";
     assert!(plan.stdout.contains(says), "{}", plan.stdout);
+}
+
+/// A run of such a model would write its rows nowhere.
+#[test]
+fn a_model_whose_outputs_cannot_be_written_is_refused() {
+    let (catalog, out) = (folder(), folder());
+    write_parquet(catalog.path().join("a.parquet"), &some_galaxies(6), 4);
+    let levels = vec![0.16, 0.5, 0.84];
+    let model = Describing::new(ModelOutput::ZQuantiles { levels });
+    let job = Job::builder(&text(catalog.path()), &text(out.path())).own_model(model);
+    let refused = job.build().map(|_job| ()).unwrap_err();
+    let says = "model describing gives only z_quantiles (3 values)";
+    assert!(
+        refused.is_usage() && refused.to_string().contains(says),
+        "{refused}"
+    );
 }
