@@ -137,7 +137,7 @@ fn of_rows(rows: &RecordBatch) -> Result<Vec<(String, Option<Galaxy>)>> {
     (0..rows.num_rows()).map(galaxy).collect()
 }
 
-/// What a folder holds, in the order of the names.
+/// The paths in a folder, in the order of their names.
 fn sorted(folder: &Path) -> Result<Vec<PathBuf>> {
     let listed = fs::read_dir(folder).with_context(|| folder.display().to_string())?;
     let mut paths = listed

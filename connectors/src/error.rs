@@ -179,7 +179,7 @@ pub enum Error {
     Ledger {
         /// The entry or file.
         object: String,
-        /// What is wrong with it.
+        /// The fault of the line.
         reason: String,
     },
 }

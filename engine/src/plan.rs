@@ -60,7 +60,7 @@ pub struct Plan {
     pub kept_types: KeptTypes,
     /// The model's whole id.
     pub model_id: String,
-    /// What the model is asked for.
+    /// The outputs that the job asks the model for.
     pub wanted: Vec<ModelOutput>,
     /// The band whose magnitude the predictions have, if the model knows magnitudes.
     pub reference_band: Option<String>,
@@ -70,7 +70,8 @@ pub struct Plan {
     pub settings: Map<String, Value>,
 }
 
-/// What a job asks of a model: redshifts, if it gives them, and embeddings, if they are asked for or are all that it gives.
+/// Chooses the outputs of a model: redshifts if the model gives redshifts, and embeddings if the user asks for embeddings or
+/// the model gives nothing else.
 fn wanted(model: &dyn Model, embeddings: bool) -> Result<Vec<ModelOutput>, SettingsError> {
     let outputs = model.outputs();
     let redshift = outputs.contains(&ModelOutput::ZPhot);

@@ -21,7 +21,7 @@ pub enum SettingsError {
     ModelBands {
         /// The name of the model.
         model: String,
-        /// What is wrong with them.
+        /// The fault.
         source: BandError,
     },
     /// The catalog's cutouts have no bands for the model.
@@ -31,7 +31,7 @@ pub enum SettingsError {
         bands: String,
         /// The name of the model.
         model: String,
-        /// What is wrong with them.
+        /// The fault.
         source: BandError,
     },
     /// A model predicts from magnitudes and names none.
@@ -53,7 +53,7 @@ pub enum SettingsError {
     NoEmbedding {
         /// The name of the model.
         model: String,
-        /// What it gives.
+        /// The outputs of the model.
         given: String,
     },
     /// A model gives nothing that can be written.
@@ -63,7 +63,7 @@ pub enum SettingsError {
     NothingToWrite {
         /// The name of the model.
         model: String,
-        /// What it gives.
+        /// The outputs of the model.
         given: String,
     },
     /// The sizes of a network do not fit each other.
@@ -178,7 +178,7 @@ pub enum SettingsError {
         number: usize,
         /// The line.
         line: String,
-        /// What is wrong with it.
+        /// The fault of the line.
         reason: &'static str,
     },
     /// The place of an export lies in the output, or the reverse.

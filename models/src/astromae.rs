@@ -181,7 +181,7 @@ impl Model for AstroMae {
     }
 }
 
-/// What a network of this configuration gives.
+/// The outputs of a network of this configuration.
 fn outputs(config: &Config) -> Vec<ModelOutput> {
     let width = config.encoder.width;
     let embedding = config

@@ -23,7 +23,7 @@ pub struct Check {
     pub device: String,
     /// The precision that it ran in.
     pub precision: Precision,
-    /// What it gives for a galaxy.
+    /// The outputs of the model.
     pub outputs: Vec<String>,
     /// The photometric redshifts of the galaxies of [`init::inputs`]. Empty for a model that gives no redshifts.
     pub z_phot: Vec<f32>,

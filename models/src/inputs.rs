@@ -14,7 +14,7 @@ pub enum InputName {
     Cutouts,
     /// `[batch, band]`.
     Mags,
-    /// `[batch, width]`: what another model gives as its embedding.
+    /// `[batch, width]`: the embeddings that another model gave.
     Embedding,
 }
 
@@ -25,7 +25,7 @@ pub struct Inputs {
     pub cutouts: Option<Tensor>,
     /// `[batch, band]` float32 on the CPU: AB magnitudes, in the bands that the model takes.
     pub mags: Option<Tensor>,
-    /// `[batch, width]` float32 on the CPU: what another model gives as its embedding.
+    /// `[batch, width]` float32 on the CPU: the embeddings that another model gave.
     pub embeddings: Option<Tensor>,
 }
 

@@ -158,7 +158,7 @@ fn described(directory: &Directory) -> Result<Described, Error> {
 struct StoredTensor {
     name: String,
     dtype: String,
-    /// How many numbers it holds.
+    /// The number of its values.
     numbers: usize,
 }
 

@@ -51,7 +51,7 @@ pub trait Model: Send {
     /// The inputs that it takes.
     fn needs(&self) -> &Needs;
 
-    /// What it can give for a galaxy.
+    /// The outputs that the model can give for a galaxy.
     fn outputs(&self) -> &[ModelOutput] {
         &[ModelOutput::ZPhot]
     }
@@ -70,7 +70,7 @@ pub trait Model: Send {
     /// A tensor has the shape [`ModelOutput::shape`]. The same batch always gives the same bits.
     ///
     /// # Errors
-    /// [`Error::Inputs`] if the batch does not fit the model, [`Error::Outputs`] if it does not give what is wanted,
+    /// [`Error::Inputs`] if the batch does not fit the model, [`Error::Outputs`] if the model does not give an output of `wanted`,
     /// [`Error::Torch`] if libtorch cannot compute.
     fn forward(&self, inputs: &Inputs, wanted: &[ModelOutput]) -> Result<Vec<Tensor>, Error>;
 

@@ -1,6 +1,6 @@
-//! What a model takes.
+//! The inputs that a model takes.
 
-/// What a model takes. It is handed inputs of these bands, in this order.
+/// The inputs that a model takes. The bands of the inputs are in the order of the names here.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Needs {
     /// The cutouts that it uses; `None` if it uses no cutouts.
@@ -23,7 +23,7 @@ pub struct CutoutNeeds {
 }
 
 impl Needs {
-    /// What a model takes that predicts from magnitudes alone.
+    /// The inputs of a model that predicts from magnitudes alone.
     ///
     /// ```
     /// use hubbleflow_models::Needs;

@@ -1,4 +1,4 @@
-//! What a model gives for each galaxy.
+//! The outputs that a model gives for each galaxy.
 
 use std::fmt;
 

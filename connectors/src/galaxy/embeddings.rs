@@ -1,4 +1,4 @@
-//! Embeddings: what another model made of the galaxies.
+//! Embeddings of galaxies, which another model has computed.
 
 use std::ops::Range;
 
@@ -74,7 +74,7 @@ impl Embeddings {
     /// Checks the embedding of a row.
     ///
     /// # Errors
-    /// [`EmbeddingFault`], saying what is wrong.
+    /// [`EmbeddingFault`] names the fault.
     pub fn check(&self, row: usize) -> Result<(), EmbeddingFault> {
         let values = self.rows.elements(row).ok_or(EmbeddingFault::Null)?;
         if values.len() != self.width {

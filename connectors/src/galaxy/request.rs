@@ -91,7 +91,7 @@ impl CutoutRequest {
         &self.planes
     }
 
-    /// The smallest cutout of the catalog that has what the model uses, as "5 bands of 32x32 pixels or more".
+    /// The smallest cutout of the catalog that the model can use, as "5 bands of 32x32 pixels or more".
     pub(super) fn size(&self) -> String {
         let (bands, px) = (bands_of(self.catalog_bands.len()), self.px);
         format!("{bands} of {px}x{px} pixels or more")

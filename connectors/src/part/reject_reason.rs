@@ -53,7 +53,7 @@ pub enum RejectReason {
     /// The row's list of magnitudes, or one of its fluxes, cannot be used.
     #[error("{fault}")]
     MagsFaulty {
-        /// What is wrong with the list or the flux.
+        /// The fault of the list or the flux.
         fault: String,
     },
     /// A magnitude is missing.

@@ -141,7 +141,7 @@ pub(crate) enum ModelCommand {
         #[arg(long, default_value = "auto")]
         precision: PrecisionChoice,
     },
-    /// Make a model with initial weights: it can be run, and what it gives means nothing
+    /// Make a model with initial weights. It can be run, but its predictions mean nothing
     Init {
         /// Where it goes
         #[arg(value_parser = LocalPath)]

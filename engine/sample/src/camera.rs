@@ -215,7 +215,7 @@ fn distinct(
 
 /// Adds the noise of photons, sky and detector to `cutout` (`[band, y, x]`).
 ///
-/// The deviates are those of a cutout in ugriz, whatever the bands: the noise of a band does not depend on the others.
+/// The deviates are always those of a cutout in ugriz, so the noise of a band does not depend on the other bands.
 pub fn add_noise(cutout: &mut [f32], bands: &SampleBands, side_px: usize, rng: &mut impl Rng) {
     let mut normals = Normals::new(rng);
     let plane_px = side_px * side_px;

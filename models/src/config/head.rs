@@ -1,4 +1,4 @@
-//! What a network's last layer says of the redshift.
+//! The form of the redshift that a network's last layer gives.
 
 use serde::{Deserialize, Serialize};
 

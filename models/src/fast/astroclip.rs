@@ -6,7 +6,7 @@
 //! | a block | `[patch * batch, width]` in and out |
 //! | the query | `[patch * batch, width] -> [batch, query width]` |
 //!
-//! What follows the blocks is a thousandth of the work, so it is computed in float32 in any precision. There is one query
+//! The layers after the blocks are a thousandth of the work, so they compute in float32 in any precision. There is one query
 //! for all galaxies, so the layers of queries and keys become one: it gives each token a score for each head. Values are
 //! computed of the tokens' weighted mean, not of each token.
 
@@ -42,7 +42,7 @@ pub(crate) struct FoldedAstroClip {
     end: End,
 }
 
-/// What makes the embedding of the tokens.
+/// The last layers, which make the embedding of the tokens.
 #[derive(Debug, Clone)]
 enum End {
     Query(Query),
@@ -306,7 +306,7 @@ impl Query {
         })
     }
 
-    /// What the query sees: `[batch, patch, width] -> [batch, query width]`.
+    /// Applies the attention of the query: `[batch, patch, width] -> [batch, query width]`.
     fn seen(&self, tokens: &Tensor) -> Result<Tensor, TchError> {
         let weights = tokens.f_matmul(&self.scores)?.f_softmax(1, None)?;
         let means = weights.f_transpose(1, 2)?.f_matmul(tokens)?;

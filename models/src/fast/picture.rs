@@ -13,7 +13,7 @@ use crate::config::PICTURE_BANDS;
 
 /// The number of planes of a picture.
 const PLANES: usize = 3;
-/// What is added to a scaled flux.
+/// The number that is added to a scaled flux.
 const OFFSET: f64 = 0.03;
 /// The strength of the stretch.
 const Q: f64 = 20.0;

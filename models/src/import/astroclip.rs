@@ -13,7 +13,7 @@ use crate::tensor_file::f32_bytes;
 
 /// A tensor that AstroMAE does not have. Its name tells the prefix of the backbone.
 const ANCHOR: &str = "blocks.0.0.ls1.gamma";
-/// What stands before the backbone's names in a model directory.
+/// The prefix of the backbone's names in a model directory.
 const BACKBONE: &str = "backbone.";
 /// The channels of a head in the published backbone, which is a ViT of DINOv2.
 const HEAD_CHANNELS: usize = 64;
@@ -74,7 +74,7 @@ pub fn import_astroclip(
     Ok(config)
 }
 
-/// What stands before the name of each tensor of the backbone. A student, which DINOv2 keeps beside its teacher, is left out.
+/// The prefix of the names of the backbone's tensors. A student, which DINOv2 keeps beside its teacher, is left out.
 fn prefix(imported: &ImportedTensors) -> Option<String> {
     let names = imported.tensors.keys();
     let prefixes = names.filter_map(|name| {

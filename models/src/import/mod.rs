@@ -27,7 +27,7 @@ use crate::directory::Directory;
 use crate::error::Error;
 use crate::tensor_file::f32_bytes;
 
-/// What the user says of a network, beside its tensors.
+/// Facts about a network that its tensors do not tell.
 #[derive(Debug, Clone, Default)]
 pub struct Given {
     /// The number of attention heads.
@@ -40,7 +40,7 @@ pub struct Given {
 
 /// Writes a model directory of `imported`, the content of the file `source`, and returns its configuration.
 ///
-/// `given` says what the tensors do not tell. It must not contradict them.
+/// `given` has facts that the tensors do not tell. It must not contradict the tensors.
 ///
 /// # Errors
 /// [`Error::Import`] if the tensors do not make an AstroMAE. [`Error::Misfit`], [`Error::Unexpected`] or

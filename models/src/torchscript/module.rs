@@ -10,7 +10,7 @@ use crate::error::Error;
 use crate::inputs::{InputName, Inputs};
 use crate::needs::Needs;
 
-/// A module and what its configuration says of it. Any number of threads can run it.
+/// A module and its configuration. Any number of threads can run a module.
 #[derive(Debug)]
 pub(super) struct Module {
     module: CModule,
@@ -99,7 +99,7 @@ impl Module {
         }
     }
 
-    /// The error for a module that is not what its configuration says.
+    /// The error for a module that does not fit its configuration.
     pub(super) fn refusal(&self, reason: String) -> Error {
         Error::Module {
             path: self.path.clone(),

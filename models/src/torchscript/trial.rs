@@ -1,4 +1,4 @@
-//! A trial of a module when it is loaded: whether it gives what its configuration says, for batches of any size.
+//! Tries a module when it is loaded: its outputs must fit its configuration, for batches of any size.
 
 use tch::Tensor;
 
@@ -14,7 +14,7 @@ const BATCHES: [usize; 2] = [3, 1];
 /// normalisation by the statistics of the batch differs far more.
 const DIFFERENCE_MAX: f64 = 1e-3;
 
-/// Runs the module on made-up galaxies, and returns what it gives.
+/// Runs the module on made-up galaxies, and returns its outputs.
 ///
 /// # Errors
 /// [`Error::Module`] if the module does not fit its configuration.
@@ -54,7 +54,7 @@ fn in_batch(error: Error, batch: usize) -> Error {
     }
 }
 
-/// What the module gives under this name. Only the tensor tells the width of an embedding.
+/// The output of this name. Only the tensor tells the width of an embedding.
 fn output_of(output: ModuleOutput, config: &TorchScriptConfig, tensor: &Tensor) -> ModelOutput {
     match output {
         ModuleOutput::ZPhot => ModelOutput::ZPhot,

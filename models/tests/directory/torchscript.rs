@@ -1,4 +1,4 @@
-//! Modules of PyTorch: what is predicted with them, and what is refused. tch traces them as PyTorch does.
+//! Modules of PyTorch: their predictions, and modules that are refused. tch traces modules as PyTorch does.
 
 use std::fs;
 use std::path::Path;

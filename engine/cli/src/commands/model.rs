@@ -53,7 +53,7 @@ pub(crate) async fn model(command: ModelCommand, options: &StoreOptions) -> Resu
             };
             init(&dir, &preset, depth, shape, &seed)?;
             print(format_args!(
-                "{}: an initialised model; it has learned nothing, and what it gives means nothing",
+                "{}: an initialised model; it has learned nothing, so its predictions mean nothing",
                 dir.display()
             ))?;
         }
