@@ -1,5 +1,8 @@
 //! Plans one drop, from the footers of its objects.
-use connectors::{DropListing, DropPlan, Error as ConnectorError, Ledger, galaxy::KeptTypes};
+use connectors::{
+    DropListing, DropPlan, Error as ConnectorError, Ledger,
+    galaxy::{FileKind, KeptTypes},
+};
 
 use crate::{Error, plan::Plan};
 
@@ -32,15 +35,19 @@ impl Plan {
             .unwrap_or_else(|error| DropPlan::failed(listing, attempt, began, error.to_string()))
     }
 
-    /// Fails a drop whose ids or kept columns do not have the catalog's types, and a drop that follows another run's
-    /// predictions with another model.
+    /// Fails a drop whose ids or kept columns do not have the catalog's types, and a drop whose predictions would follow
+    /// another run's predictions with another model.
     pub(crate) fn check(&self, ledger: &Ledger, listing: &DropListing, plan: DropPlan) -> DropPlan {
         if plan.failure.is_some() {
             return plan;
         }
         let ids = ledger.check_ids(&listing.name, plan.id_kind);
         let types = ids.and_then(|()| ledger.check_kept(&listing.name, &plan.keep));
-        match types.map_err(Error::from).and(self.check_model(ledger)) {
+        let model = match plan.kind {
+            FileKind::Galaxies => self.check_model(ledger),
+            FileKind::SpecZ => Ok(()),
+        };
+        match types.map_err(Error::from).and(model) {
             Ok(()) => plan,
             Err(error) => DropPlan::failed(listing, &plan.attempt, plan.began, error.to_string()),
         }

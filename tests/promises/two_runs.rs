@@ -141,6 +141,25 @@ fn a_run_may_sleep_while_another_model_predicts() {
     }
 }
 
+/// Regression: a spec-z drop that was planned after another model's commit failed, although it has no predictions.
+#[test]
+fn spec_z_is_committed_whichever_model_has_predicted_meanwhile() {
+    let footer = HoldPoint::default();
+    let held = footer.clone();
+    let before = move |head: &RequestHead| {
+        if head.method() == "GET" && head.target().contains("/drop-0003-specz/") {
+            held.hold();
+        }
+        writes(head, "_hubbleflow/ledger/")
+    };
+    let (s3, sleeper) = while_asleep(before, "", other_model(), "--drop drop-0001");
+    sleeper.wait_for_message("drop-0002: FAILED");
+    footer.release();
+    sleeper.ends(3);
+    let out = s3.bucket().join("out");
+    assert_eq!(committed_drops(&out), ["drop-0001", "drop-0003-specz"]);
+}
+
 #[test]
 fn two_runs_at_once_share_the_work() {
     let (out, undisturbed) = (folder(), folder());
