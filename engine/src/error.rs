@@ -1,5 +1,7 @@
 //! The errors that end a job.
-use crate::settings_error::SettingsError;
+use crate::{
+    cluster_error::ClusterError, output_error::OutputError, settings_error::SettingsError,
+};
 
 /// An error that ends a job. What is committed stays.
 #[derive(Debug, thiserror::Error)]
@@ -25,8 +27,8 @@ pub enum Error {
     #[error(transparent)]
     Models(#[from] models::Error),
     /// The processes of a cluster do not come together, or do not agree.
-    #[error("{0}")]
-    Cluster(String),
+    #[error(transparent)]
+    Cluster(#[from] ClusterError),
     /// The output holds predictions of a different model, and `model_change` is not set.
     #[error(
         "{out} holds predictions of model {committed:.12} (drop {drop}), and this is model {model_id:.12}; choose another --out, or give --model-change to go on with this one"
@@ -56,8 +58,8 @@ pub enum Error {
         now: String,
     },
     /// The output is not as this job needs it.
-    #[error("{0}")]
-    Output(String),
+    #[error(transparent)]
+    Output(#[from] OutputError),
     /// A file or a thread of this machine.
     #[error("{what}: {source}")]
     Io {
@@ -73,8 +75,11 @@ pub enum Error {
         how: String,
     },
     /// A worker stopped.
-    #[error("a worker stopped: {0}; what is committed stays, run again to go on")]
-    Worker(String),
+    #[error("a worker stopped: {how}; what is committed stays, run again to go on")]
+    Worker {
+        /// The message of its panic, or what else ended it.
+        how: String,
+    },
 }
 
 impl Error {
@@ -87,6 +92,11 @@ impl Error {
                 | Self::Connectors(connectors::Error::Url { .. })
                 | Self::Models(models::Error::Exists { .. })
         )
+    }
+
+    /// The end of a worker.
+    pub fn worker(how: impl Into<String>) -> Self {
+        Self::Worker { how: how.into() }
     }
 
     /// An error of this machine.

@@ -33,7 +33,7 @@ use futures::{StreamExt, TryStreamExt};
 use object_store::ObjectStoreExt;
 use serde::Serialize;
 
-use crate::{Error, SettingsError, StoreOptions, status::sequence_of};
+use crate::{Error, OutputError, SettingsError, StoreOptions, status::sequence_of};
 use current::{CurrentRows, current_rows};
 use parts::{Columns, FileKind, FileWriter};
 use source::{Source, misread};
@@ -103,10 +103,13 @@ pub async fn export(
         return Err(SettingsError::ExportNotEmpty { to: to.to_owned() }.into());
     }
     if let Some((entry, by)) = replaced_since(&ledger, sequence) {
-        let (drop, entry, by) = (&entry.drop, entry.sequence, by.sequence);
-        return Err(Error::Output(format!(
-            "{out} cannot be exported as it was then: the files of drop {drop} (entry {entry}) were replaced by entry {by}"
-        )));
+        return Err(OutputError::Replaced {
+            out: out.to_owned(),
+            drop: entry.drop.clone(),
+            entry: entry.sequence,
+            by: by.sequence,
+        }
+        .into());
     }
     let output = Output::new(from);
     let stand = standing(ledger.entries(), sequence);
@@ -151,10 +154,11 @@ async fn sources(
     for entry in entries {
         check_photoz(output, entry).await?;
         if entry.predicts() && !entry.files.iter().any(|file| is_photoz(&file)) {
-            let (drop, out) = (&entry.drop, &output.location().url);
-            return Err(Error::Output(format!(
-                "{out}: drop {drop} has embeddings and no redshifts, so there is nothing to export"
-            )));
+            return Err(OutputError::NoRedshifts {
+                out: output.location().url.clone(),
+                drop: entry.drop.clone(),
+            }
+            .into());
         }
         let files = files_of(entry).into_iter();
         let files = files.filter(|file| file.folder == Folder::Photoz);
@@ -183,8 +187,12 @@ fn is_photoz(file: &&FileRecord) -> bool {
 async fn check_photoz(output: &Output, entry: &Entry) -> Result<(), Error> {
     for file in entry.files.iter().filter(is_photoz) {
         if let Some(fault) = damage(output, file).await? {
-            let (drop, file) = (&entry.drop, output.location().url_of(&file.path));
-            return Err(Error::Output(format!("drop {drop}: {file}: {fault}")));
+            return Err(OutputError::Damaged {
+                drop: entry.drop.clone(),
+                file: output.location().url_of(&file.path),
+                fault,
+            }
+            .into());
         }
     }
     Ok(())

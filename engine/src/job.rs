@@ -201,7 +201,7 @@ fn inference(
     let mut replicas = others.collect::<Result<Vec<_>, _>>()?;
     replicas.push(model.model);
     Inference::new(replicas, wanted, batch, clock)
-        .map_err(|error| Error::Worker(format!("cannot start {threads} threads: {error}")))
+        .map_err(|error| Error::worker(format!("cannot start {threads} threads: {error}")))
 }
 
 /// How many splits a process has in hand: those that are computed, and one that is read meanwhile. Beside a GPU all cores

@@ -35,10 +35,10 @@ impl FromStr for Start {
 /// Makes a unique name of sixteen hex digits.
 ///
 /// # Errors
-/// [`Error::Worker`] if the system gives no random numbers.
+/// [`Error::Io`] if the system gives no random numbers.
 pub fn nonce() -> Result<String, Error> {
     let mut bytes = [0; 8];
     getrandom::fill(&mut bytes)
-        .map_err(|error| Error::Worker(format!("no random numbers: {error}")))?;
+        .map_err(|error| Error::io("the system gives no random numbers", error.into()))?;
     Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
 }

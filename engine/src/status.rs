@@ -13,7 +13,7 @@ use operators::{Metrics, metrics::Numbers, publish, score::score_up_to};
 use serde::Serialize;
 use tokio::runtime::Handle;
 
-use crate::{Error, StoreOptions};
+use crate::{Error, OutputError, StoreOptions};
 
 /// What an output holds.
 #[derive(Debug, Serialize)]
@@ -137,11 +137,12 @@ async fn rows_stored(output: &Output) -> Result<BTreeMap<String, u64>, Error> {
 /// # Errors
 /// [`Error::Output`] if no drop is committed, [`Error::NoDrop`] if the ledger has no such drop.
 pub fn sequence_of(ledger: &Ledger, out: &str, as_of: Option<&str>) -> Result<u64, Error> {
-    let newest = ledger.entries().last().ok_or_else(|| {
-        Error::Output(format!(
-            "{out} has no ledger: nothing is committed there; check the URL"
-        ))
-    })?;
+    let newest = ledger
+        .entries()
+        .last()
+        .ok_or_else(|| OutputError::NoLedger {
+            out: out.to_owned(),
+        })?;
     let Some(drop) = as_of else {
         return Ok(newest.sequence);
     };

@@ -20,7 +20,7 @@ use serde::Serialize;
 use tokio::{runtime::Handle, sync::mpsc};
 
 use crate::{
-    Error, StoreOptions,
+    Error, OutputError, StoreOptions,
     predict_again::{Predictor, differences, name_of, together},
 };
 
@@ -95,9 +95,10 @@ pub async fn verify(
     let output = Output::new(Location::open(out, options)?);
     let ledger = Ledger::open(output.location()).await?;
     if ledger.entries().is_empty() {
-        return Err(Error::Output(format!(
-            "{out} has no ledger: nothing is committed there; check the URL"
-        )));
+        return Err(OutputError::NoLedger {
+            out: out.to_owned(),
+        }
+        .into());
     }
     let stand: Vec<&Entry> = standing(ledger.entries(), u64::MAX).into_values().collect();
     let mut verified = Verified {

@@ -7,7 +7,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use crate::Error;
+use crate::ClusterError;
 
 /// How long a greeting may take, and how long a host may take to answer that it is there.
 const GREETING: Duration = Duration::from_secs(5);
@@ -91,7 +91,7 @@ pub(crate) fn hear(socket: &mut TcpStream) -> std::io::Result<Greeting> {
     Ok(serde_json::from_slice(&text)?)
 }
 
-pub(crate) fn agree(ours: &Greeting, theirs: &Greeting) -> Result<(), Error> {
+pub(crate) fn agree(ours: &Greeting, theirs: &Greeting) -> Result<(), ClusterError> {
     let keys = ours.agreement.keys().chain(theirs.agreement.keys());
     let Some(key) = keys
         .into_iter()
@@ -105,13 +105,11 @@ pub(crate) fn agree(ours: &Greeting, theirs: &Greeting) -> Result<(), Error> {
             .get(key)
             .map_or("not set".to_owned(), ToString::to_string)
     };
-    Err(Error::Cluster(format!(
-        "processes {} and {} disagree: {key} is {} here and {} there; start all processes with the same settings",
-        ours.process,
-        theirs.process,
-        show(ours),
-        show(theirs)
-    )))
+    Err(ClusterError::Disagreement {
+        processes: [ours.process, theirs.process],
+        setting: key.clone(),
+        values: [show(ours), show(theirs)],
+    })
 }
 
 /// Greets whoever is at the other end, for the fuzzer.

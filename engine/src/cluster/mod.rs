@@ -18,7 +18,7 @@ use timely::communication::{
     allocator::{ProcessBuilder, zero_copy::initialize::initialize_networking_from_sockets},
 };
 
-use crate::{Error, Observer, SettingsError, clock::clock};
+use crate::{ClusterError, Error, Observer, SettingsError, clock::clock};
 use greeting::{
     Greeting, agree, connect, greet, hear, is_connected, prepare, settle, tell_greeting,
 };
@@ -169,7 +169,7 @@ impl Cluster {
     ) -> Result<(Vec<AllocatorBuilder>, Box<dyn Any + Send>), Error> {
         if sockets.is_empty() {
             let alone = Config::Process(self.workers).try_build();
-            return alone.map_err(Error::Cluster);
+            return alone.map_err(Error::worker);
         }
         let hooks = Hooks::default();
         let (refill, spill) = (hooks.refill.clone(), hooks.spill.clone());
@@ -236,14 +236,16 @@ impl Cluster {
             let greeted =
                 greet(&mut socket, &greeting).map_err(|source| self.lost(peer, source))?;
             if let Some(reason) = greeted.refusal {
-                return Err(Error::Cluster(reason));
+                return Err(ClusterError::Refused { reason }.into());
             }
             agree(&greeting, &greeted)?;
             if greeted.process != peer {
-                return Err(Error::Cluster(format!(
-                    "process {} answers at {}, where --hosts has process {peer}; give all processes the same hosts file",
-                    greeted.process, self.hosts[peer]
-                )));
+                return Err(ClusterError::WrongProcess {
+                    host: self.hosts[peer].clone(),
+                    expected: peer,
+                    there: greeted.process,
+                }
+                .into());
             }
             places[usize::from(heartbeats)][peer] = Some(socket);
         }
@@ -273,7 +275,7 @@ impl Cluster {
                 Err(error) if error.kind() == ErrorKind::WouldBlock && clock() < deadline => {
                     std::thread::sleep(RETRY)
                 }
-                Err(source) => return Err(self.lost(missing, source)),
+                Err(source) => return Err(self.lost(missing, source).into()),
             }
         }
         Ok(())
@@ -325,16 +327,18 @@ impl Cluster {
             match connect(&self.hosts[peer]) {
                 Ok(socket) => return Ok(socket),
                 Err(_) if clock() < deadline => std::thread::sleep(RETRY),
-                Err(source) => return Err(self.lost(peer, source)),
+                Err(source) => return Err(self.lost(peer, source).into()),
             }
         }
     }
 
-    fn lost(&self, peer: usize, source: std::io::Error) -> Error {
-        let (host, seconds) = (&self.hosts[peer], PATIENCE.as_secs());
-        Error::Cluster(format!(
-            "process {peer} at {host} did not join within {seconds} s ({source}); start it, or mend --hosts"
-        ))
+    fn lost(&self, process: usize, source: std::io::Error) -> ClusterError {
+        ClusterError::NotJoined {
+            process,
+            host: self.hosts[process].clone(),
+            seconds: PATIENCE.as_secs(),
+            source,
+        }
     }
 }
 

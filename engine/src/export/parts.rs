@@ -16,7 +16,7 @@ use parquet::{
     file::{metadata::KeyValue, properties::WriterProperties},
 };
 
-use crate::Error;
+use crate::{Error, OutputError};
 
 /// A file is closed at this size.
 const FILE_BYTES: u64 = 100_000_000;
@@ -157,11 +157,7 @@ impl<'a> FileWriter<'a> {
         let file = self.place.url_of(&self.name());
         match error {
             WriteError::Store(source) => StoreError::store(file, source).into(),
-            error => {
-                let cause = std::error::Error::source(&error).map(ToString::to_string);
-                let cause = cause.unwrap_or_default();
-                Error::Output(format!("{file}: {error}: {cause}"))
-            }
+            source => OutputError::NotEncoded { file, source }.into(),
         }
     }
 }

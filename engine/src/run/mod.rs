@@ -166,7 +166,7 @@ fn work(
 /// Waits for the planner. Returns whether it has taken all drops through.
 fn wait_for(planning: JoinHandle<bool>, runtime: &Handle) -> Result<bool, Error> {
     let planned = runtime.block_on(planning);
-    planned.map_err(|error| Error::Worker(format!("planning stopped: {error}")))
+    planned.map_err(|error| Error::worker(format!("planning stopped: {error}")))
 }
 
 /// Tells the operators that the process is about to leave, some seconds after the run is told to end.
@@ -193,7 +193,7 @@ fn step_workers(process: Process, joined: Joined) -> Result<bool, Error> {
     let started = timely::execute::execute_from(builders, guard, config, move |worker| {
         each.work(worker);
     });
-    let ended = join(started.map_err(Error::Worker)?);
+    let ended = join(started.map_err(Error::worker)?);
     let panicked = process.end.panicked.get().cloned();
     let has_left = process.end.has_left.load(Ordering::Relaxed);
     // The others leave too, and some of them earlier.
@@ -213,7 +213,7 @@ fn step_workers(process: Process, joined: Joined) -> Result<bool, Error> {
         });
     }
     if let Some(panicked) = panicked {
-        return Err(Error::Worker(panicked));
+        return Err(Error::worker(panicked));
     }
     ended?;
     heartbeats.end();
@@ -272,10 +272,9 @@ fn scorer(
 /// Waits for the workers of this process.
 fn join(guards: WorkerGuards<()>) -> Result<(), Error> {
     let joined = catch_unwind(AssertUnwindSafe(|| guards.join()));
-    let results =
-        joined.map_err(|_| Error::Worker("a connection to another process was lost".to_owned()))?;
+    let results = joined.map_err(|_| Error::worker("a connection to another process was lost"))?;
     results
         .into_iter()
         .collect::<Result<(), String>>()
-        .map_err(Error::Worker)
+        .map_err(Error::worker)
 }

@@ -52,7 +52,7 @@ pub struct ExchangeArgs {
 }
 
 fn stopped(reason: String) -> Error {
-    hubbleflow::Error::Worker(reason).into()
+    hubbleflow::Error::worker(reason).into()
 }
 
 /// Exchanges made-up predictions some times over.

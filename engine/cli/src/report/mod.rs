@@ -12,7 +12,7 @@ use operators::{Metrics, metrics::Numbers, score::fold_up_to};
 use tokio::runtime::Handle;
 
 use hubbleflow::{
-    StoreOptions,
+    OutputError, StoreOptions,
     status::{DropStatus, Status, status},
 };
 
@@ -28,7 +28,7 @@ pub async fn report(out: &str, options: &StoreOptions) -> Result<String, Error> 
     let Some(metrics) = &status.metrics else {
         let reason = status.metrics_unknown.as_deref();
         let reason = reason.unwrap_or("no drop is committed");
-        return Err(output_error(format!("{out}: no metrics: {reason}")));
+        return Err(unreadable(out, format!("no metrics: {reason}")));
     };
     let output = Output::new(Location::open(out, options)?);
     let ledger = Ledger::open(output.location()).await?;
@@ -41,12 +41,13 @@ pub async fn report(out: &str, options: &StoreOptions) -> Result<String, Error> 
     let count = move || fold_up_to(&output, ledger, sequence, &runtime, Histograms::add);
     let counted = tokio::task::spawn_blocking(count).await;
     let counted = counted.expect("counting does not panic: what cannot be read is an error");
-    let histograms = counted.map_err(|reason| output_error(format!("{out}: {reason}")))?;
+    let histograms = counted.map_err(|reason| unreadable(out, reason))?;
     Ok(page(&status, metrics, &origins, &histograms))
 }
 
-fn output_error(reason: String) -> Error {
-    hubbleflow::Error::Output(reason).into()
+fn unreadable(out: &str, reason: String) -> Error {
+    let out = out.to_owned();
+    hubbleflow::Error::from(OutputError::Unreadable { out, reason }).into()
 }
 
 fn page(
