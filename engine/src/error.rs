@@ -74,6 +74,14 @@ pub enum Error {
         /// Which process, and how it was lost.
         how: String,
     },
+    /// No row of a catalog can be trained on.
+    #[error("{catalog} has no galaxies to train on in these stretches{why}")]
+    NoTrainingRows {
+        /// The catalog.
+        catalog: String,
+        /// The rows that were rejected, and what to do.
+        why: String,
+    },
     /// A worker stopped.
     #[error("a worker stopped: {how}; what is committed stays, run again to go on")]
     Worker {

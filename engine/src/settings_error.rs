@@ -235,6 +235,41 @@ pub enum SettingsError {
     /// An encoder is to begin with random weights, and one was given.
     #[error("--encoder scratch begins with random weights: leave --pretrained and --from out")]
     EncoderGiven,
+    /// No head takes these inputs.
+    #[error(
+        "--inputs {inputs}: a head takes embedding, or embedding,mags; to train a network on cutouts, leave --inputs out (--branches says what feeds its head)"
+    )]
+    HeadInputs {
+        /// The inputs that were asked for.
+        inputs: String,
+    },
+    /// Bands of magnitudes are named for a head that takes none.
+    #[error(
+        "--mags names bands, and --inputs embedding takes no magnitudes: give --inputs embedding,mags, or leave --mags out"
+    )]
+    MagsOfNoInput,
+    /// A head is to be trained on a catalog without embeddings.
+    #[error(
+        "--inputs embedding: no file of {catalog} has a column `embedding`; write embeddings with `hubbleflow run CATALOG --out OUT --embeddings` and train on OUT/embeddings, or name the column: --column embedding=NAME"
+    )]
+    NoEmbeddings {
+        /// The catalog.
+        catalog: String,
+    },
+    /// A head is to be trained on magnitudes, and the embeddings have none beside them.
+    #[error(
+        "--inputs embedding,mags: {catalog} has no columns mag_<band> beside its embeddings; name the bands with --mags, or train on --inputs embedding"
+    )]
+    NoMagsBesideEmbeddings {
+        /// The catalog.
+        catalog: String,
+    },
+    /// A head has no encoder to train.
+    #[error("a head on embeddings has no encoder: leave --encoder and --pretrained out")]
+    EncoderOfHead,
+    /// A head computes in float32 alone.
+    #[error("--precision bf16: a head computes in fp32 alone; use fp32 or auto")]
+    HeadPrecision,
     /// A training's folder holds a model.
     #[error("{}: holds a model whose training is over; choose another --out", out.display())]
     TrainingOver {

@@ -1,5 +1,7 @@
 //! A batch of cutouts, magnitudes and embeddings, checked.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
 
@@ -16,6 +18,21 @@ pub enum InputName {
     Mags,
     /// `[batch, width]`: the embeddings that another model gave.
     Embedding,
+}
+
+impl InputName {
+    /// All inputs.
+    pub const ALL: [InputName; 3] = [InputName::Cutouts, InputName::Mags, InputName::Embedding];
+}
+
+impl fmt::Display for InputName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            InputName::Cutouts => "cutouts",
+            InputName::Mags => "mags",
+            InputName::Embedding => "embedding",
+        })
+    }
 }
 
 /// A batch of galaxies for a model.

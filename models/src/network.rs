@@ -36,7 +36,7 @@ pub struct Taps {
 
 /// The network. It computes on the device and in the numbers of its weights.
 #[derive(Debug)]
-pub(crate) struct Network {
+pub struct Network {
     preprocess: Preprocessing,
     kind: Kind,
     encoder: Option<EncoderBranch>,

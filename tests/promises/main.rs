@@ -20,6 +20,7 @@ mod exactly_once;
 mod export;
 mod faulty_store;
 mod fluxes;
+mod head_training;
 mod id_types;
 mod import_images;
 mod import_models;

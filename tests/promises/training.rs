@@ -30,13 +30,13 @@ fn finetune_on(out: &Path, training: &str) -> Program {
 }
 
 /// Continues a training, and kills it after it has written its next state.
-fn kill_further_on(out: &Path) {
+pub(crate) fn kill_further_on(training: Program, out: &Path) {
     let state = || {
         fs::metadata(out.join(STATE))
             .and_then(|state| state.modified())
             .ok()
     };
-    let (before, mut child) = (state(), finetune(out).spawn());
+    let (before, mut child) = (state(), training.spawn());
     while state() == before {
         let ended = child.try_wait().unwrap();
         assert!(ended.is_none(), "the training ended before it was killed");
@@ -123,7 +123,7 @@ fn a_training_that_was_killed_goes_on_and_ends_at_the_same_weights() {
     let [whole, killed] = ["whole", "killed"].map(|name| dir.path().join(name));
     finetune(&whole).ends(0);
     for _ in 0..2 {
-        kill_further_on(&killed);
+        kill_further_on(finetune(&killed), &killed);
     }
     finetune(&killed).ends(0).says(&["going on after step"]);
     for file in ["model.safetensors", "config.json"] {
@@ -153,7 +153,7 @@ fn impossible_trainings_are_refused() {
     finetune(&out).ends(2).says(&["whose training is over"]);
     assert!(out.join("model.safetensors").exists());
     let other = dir.path().join("other");
-    kill_further_on(&other);
+    kill_further_on(finetune(&other), &other);
     finetune(&other)
         .with("--seed 7")
         .ends(1)

@@ -15,7 +15,7 @@ use self::{
 use crate::{
     Error, Location,
     file::{File, footer_cache::FooterCache},
-    galaxy::{Doubt, KeptTypes, Layout, Request, kept::UNTYPED, quoted},
+    galaxy::{Doubt, EmbeddingColumns, KeptTypes, Layout, Request, kept::UNTYPED, quoted},
     listing::{
         list,
         listed::Part,
@@ -236,6 +236,30 @@ impl Catalog {
             }
         }
         Ok(found)
+    }
+
+    /// What the first file with embeddings in these drops says of them; `None` if no file has any.
+    ///
+    /// # Errors
+    /// Errors of the store; [`Error::Schema`] or [`Error::Corrupt`] if a file cannot be read.
+    pub async fn embedding_columns(
+        &self,
+        drops: &[DropListing],
+    ) -> Result<Option<EmbeddingColumns>, Error> {
+        for drop in drops {
+            for object in self.objects(drop).await? {
+                let file = self.file(&object).await?;
+                let found = EmbeddingColumns::find(file.schema(), &self.request.names);
+                let found = found.map_err(|source| Error::Schema {
+                    object: file.name(),
+                    source,
+                })?;
+                if found.is_some() && file.rows() > 0 {
+                    return Ok(found);
+                }
+            }
+        }
+        Ok(None)
     }
 
     /// Requests missing ETags, which some stores leave out of their listings. A drop must be read as it was listed.

@@ -172,6 +172,11 @@ impl File {
         self.layout.as_ref()
     }
 
+    /// The schema, as the file describes it.
+    pub fn schema(&self) -> &SchemaRef {
+        &self.schema
+    }
+
     /// The bytes of the footer in memory.
     pub fn memory_bytes(&self) -> u64 {
         self.memory_bytes

@@ -20,7 +20,7 @@ pub(super) const DELETED: &str = "deleted";
 /// The columns that can be mapped, beside those of single bands.
 pub(super) const KNOWN: [&str; 8] = [OBJECT_ID, RA, DEC, CUTOUT, MAG, EMBEDDING, Z_SPEC, DELETED];
 
-const MAG_OF: &str = "mag_";
+pub(super) const MAG_OF: &str = "mag_";
 const FLUX_OF: &str = "flux_";
 const TRANSMISSION_OF: &str = "mw_transmission_";
 

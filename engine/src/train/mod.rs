@@ -6,6 +6,8 @@
 //! Rows are read and judged as a run reads and judges them. `OUT` becomes a model directory, with `log.jsonl` beside
 //! the model; during the training it also holds `state.safetensors`, from which the same command goes on if it was
 //! stopped.
+mod beginning;
+mod drops;
 mod interval;
 mod observer;
 mod rows;

@@ -11,11 +11,14 @@ use connectors::{
     part::{Door, id_hash},
 };
 use futures::{StreamExt, TryStreamExt, stream};
-use models::{Config, Inputs, train::TrainingRows};
+use models::{
+    Inputs, Needs,
+    train::{Trainable, TrainingRows},
+};
 use operators::{Rules, inputs::inputs, validate::judge};
 use tch::{Device, TchError, Tensor};
 
-use super::{interval::Interval, settings::TrainSettings};
+use super::{drops::drops_to_read, interval::Interval, settings::TrainSettings};
 use crate::{Error, StoreOptions, settings::cores};
 
 /// Bytes of a split, and of all that are read at once.
@@ -31,6 +34,8 @@ pub(super) struct CatalogRows {
     z_spec: HashMap<u64, f32>,
     /// Rows that a run would reject.
     pub rejected: u64,
+    /// Why the first of them is rejected.
+    reason: Option<String>,
 }
 
 impl CatalogRows {
@@ -38,29 +43,17 @@ impl CatalogRows {
     /// intervals are skipped.
     pub async fn read(
         settings: &TrainSettings,
-        config: &Config,
+        config: &impl Trainable,
         intervals: &[Interval],
         options: &StoreOptions,
     ) -> Result<Self, Error> {
         let needs = config.needs();
         let rules = settings.rows.rules(&needs)?;
         let location = Location::open(&settings.catalog, options)?;
-        let request = settings.rows.request(&config.name, &needs)?;
+        let request = settings.rows.request(config.name(), &needs)?;
         let catalog = Arc::new(Catalog::new(location, DropBy::Child, request));
         let (mut table, budget) = (Self::default(), Budget::new(MEMORY_BYTES));
-        let drops = catalog.drops().await?;
-        let there = |name: &String| drops.iter().any(|drop| drop.name == *name);
-        if let Some(missing) = settings.drops.iter().find(|name| !there(name)) {
-            return Err(Error::NoDrop {
-                place: settings.catalog.clone(),
-                drop: missing.clone(),
-                known: Vec::new(),
-            });
-        }
-        for listing in drops {
-            if !(settings.drops.is_empty() || settings.drops.contains(&listing.name)) {
-                continue;
-            }
+        for listing in drops_to_read(&catalog, settings).await? {
             let plan = catalog.plan(&listing, "", 0, SPLIT_BYTES, 1).await?;
             let wanted = intervals.to_vec();
             let read = |split: Split| {
@@ -82,12 +75,32 @@ impl CatalogRows {
                 taken.for_each(|taken| table.take(taken, &mut seen));
             }
         }
-        Ok(table)
+        match table.latest.is_empty() {
+            true => Err(table.nothing(&settings.catalog, &needs)),
+            false => Ok(table),
+        }
+    }
+
+    /// The error of a catalog in which no row can be trained on.
+    fn nothing(self, catalog: &str, needs: &Needs) -> Error {
+        let rejected = self.reason.map(|reason| {
+            let rows = self.rejected;
+            format!("; {rows} rows are rejected, the first of them: {reason}")
+        });
+        let advice = match needs.embedding_width {
+            Some(_) => "",
+            None => "; to train a head on embeddings, give --inputs embedding,mags",
+        };
+        Error::NoTrainingRows {
+            catalog: catalog.to_owned(),
+            why: rejected.unwrap_or_default() + advice,
+        }
     }
 
     /// Takes rows of a drop; `seen` are the objects of its rows so far.
     fn take(&mut self, taken: Taken, seen: &mut HashSet<u64>) {
         self.rejected += taken.rejected;
+        self.reason = self.reason.take().or(taken.reason);
         for (hash, told) in taken.told {
             if !seen.insert(hash) {
                 self.rejected += 1;
@@ -143,6 +156,7 @@ impl CatalogRows {
                 place
                     .fill(&mut rows.cutouts, inputs.cutouts.as_ref())
                     .and_then(|()| place.fill(&mut rows.mags, inputs.mags.as_ref()))
+                    .and_then(|()| place.fill(&mut rows.latents, inputs.embeddings.as_ref()))
                     .map_err(models::Error::from)?;
             }
         }
@@ -206,6 +220,7 @@ struct Taken {
     inputs: Inputs,
     told: Vec<(u64, Latest)>,
     rejected: u64,
+    reason: Option<String>,
 }
 
 enum Latest {
@@ -241,15 +256,16 @@ fn take(
     intervals: &[Interval],
 ) -> Result<Taken, models::Error> {
     let galaxies = &chunk.galaxies;
-    let (mut told, mut rows, mut rejected) = (Vec::new(), Vec::new(), 0);
+    let (mut told, mut rows, mut rejected, mut first) = (Vec::new(), Vec::new(), 0, None);
     for (row, door) in judge(galaxies, split.kind, rules).into_iter().enumerate() {
         let hash = id_hash(&galaxies.object_id, row);
         let is_asked_for = intervals.iter().any(|interval| interval.holds(hash));
         let z_spec = (!galaxies.z_spec.is_null(row)).then(|| galaxies.z_spec.value(row));
         let z_spec = z_spec.filter(|&z| rules.is_redshift(z));
         let of_row = match door {
-            Door::Rejected(_) => {
+            Door::Rejected(reason) => {
                 rejected += 1;
+                first.get_or_insert(reason);
                 continue;
             }
             _ if !is_asked_for => continue,
@@ -273,6 +289,7 @@ fn take(
         inputs,
         told,
         rejected,
+        reason: first,
     })
 }
 
@@ -306,6 +323,7 @@ mod tests {
             ]),
             z_spec: HashMap::from([(place(0.1), 0.5), (place(0.2), 0.25), (place(0.7), 0.125)]),
             rejected: 0,
+            reason: None,
         };
         let interval = |text: &str| text.parse::<Interval>().unwrap();
         let all = table.into_rows(
@@ -338,6 +356,7 @@ mod tests {
             },
             told,
             rejected: 0,
+            reason: None,
         }
     }
 

@@ -2,7 +2,7 @@
 use std::path::PathBuf;
 
 use models::{
-    Branch, Config,
+    Branch, Config, InputName,
     checkpoint::Storage,
     config::Shape,
     device::{DeviceChoice, PrecisionChoice},
@@ -88,6 +88,9 @@ pub struct FinetuneSettings {
     pub pretrained: Option<PathBuf>,
     /// A model directory to go on from, with its architecture and its scales.
     pub from: Option<PathBuf>,
+    /// The inputs of a head on embeddings: embedding, and perhaps mags. The network is then that head, and `preset`, `depth`,
+    /// `branches` and what `shape` says of cutouts are not used. `None` trains a network on cutouts.
+    pub inputs: Option<Vec<InputName>>,
     /// What becomes of the encoder; `None` freezes it after `pretrained`, tunes it after `from`, else starts from scratch.
     pub encoder: Option<EncoderStart>,
     /// What feeds the head.
@@ -219,6 +222,7 @@ impl FinetuneSettings {
             train: TrainSettings::new(catalog, out),
             pretrained: None,
             from: None,
+            inputs: None,
             encoder: None,
             branches: vec![Branch::Encoder, Branch::Inception, Branch::Magnitude],
             training: Interval::new(0.9, 0.97),

@@ -7,16 +7,15 @@ use std::{
 };
 
 use models::{
-    Checkpoint, Config, Precision, WEIGHTS_FILE,
-    config::Shape,
+    Precision, WEIGHTS_FILE,
     layout::is_trunk,
-    preprocess::{CutoutPreprocess, MagPreprocess},
-    train::{Objective, Parameters, Trainer, TrainingRows, ValidationScores},
+    train::{Objective, Parameters, Trainable, Trainer, TrainingRows, ValidationScores},
 };
 use serde::Serialize;
 use serde_json::json;
 
 use super::{
+    beginning::{Beginning, check_network},
     interval::Interval,
     observer::{StepDone, TrainObserver},
     rows::CatalogRows,
@@ -66,7 +65,9 @@ pub async fn pretrain(
     let run = TrainingRun::prepare(train, observer)?;
     let parts = [settings.training, settings.validation];
     let rows = read(&run, &config, parts, options, false).await?;
-    learn_preprocess(&mut config, train, &rows[0])?;
+    if train.learn_preprocess {
+        config.learn_preprocess(&rows[0])?;
+    }
     let device = (
         train.device.resolve(0)?,
         train.precision.or(Precision::Fp32),
@@ -91,38 +92,20 @@ pub async fn finetune(
 ) -> Result<Report, Error> {
     check(settings)?;
     warn_of_overlaps(settings, observer);
-    let train = &settings.train;
-    let Beginning {
-        mut config,
-        weights,
-        encoder,
-    } = Beginning::of(settings)?;
-    let run = TrainingRun::prepare(train, observer)?;
-    let parts = [settings.training, settings.validation, settings.test];
-    let [training, validation, test] = read(&run, &config, parts, options, true).await?;
-    let rows = [training, validation];
-    learn_preprocess(&mut config, train, &rows[0])?;
-    let device = (
-        train.device.resolve(0)?,
-        train.precision.or(Precision::Fp32),
-    );
-    let learns = |name: &str| encoder != EncoderStart::Frozen || !is_trunk(name);
-    let mut parameters = Parameters::new(&config, train.seed, weights, learns, device.0)?;
-    if settings.from.is_none() {
-        parameters.start_at_mean(&config, &rows[0])?;
+    let run = TrainingRun::prepare(&settings.train, observer)?;
+    match Beginning::of_head(settings, options).await? {
+        Some(beginning) => run.finetune(settings, beginning, options).await,
+        None => {
+            let beginning = Beginning::of(settings)?;
+            run.finetune(settings, beginning, options).await
+        }
     }
-    let objective = Objective::Regress {
-        loss: settings.loss(),
-    };
-    let schedule = train.schedule(settings.epochs, settings.rate);
-    let trainer = Trainer::new(config, objective, schedule, parameters, rows, device)?;
-    run.follow(trainer, (!test.is_empty()).then_some(test))
 }
 
 /// The rows of each part of the objects.
 async fn read<const N: usize>(
     run: &TrainingRun<'_>,
-    config: &Config,
+    config: &impl Trainable,
     parts: [Interval; N],
     options: &StoreOptions,
     with_z_spec: bool,
@@ -132,76 +115,6 @@ async fn read<const N: usize>(
     let rows = table.into_rows(parts, with_z_spec);
     run.observer.reading(false);
     rows
-}
-
-/// What a fine-tuning begins with.
-struct Beginning {
-    config: Config,
-    /// Those that are not random.
-    weights: Option<Checkpoint>,
-    encoder: EncoderStart,
-}
-
-impl Beginning {
-    fn of(settings: &FinetuneSettings) -> Result<Self, Error> {
-        if let Some(dir) = &settings.from {
-            let (mut config, weights) = models::train::trained(dir)?;
-            if let Some(name) = &settings.train.name {
-                config.name.clone_from(name);
-            }
-            return Ok(Self {
-                config,
-                weights: Some(weights),
-                encoder: settings.encoder.unwrap_or(EncoderStart::Tuned),
-            });
-        }
-        let mut config = settings.train.config()?;
-        config.branches.clone_from(&settings.branches);
-        let Some(dir) = &settings.pretrained else {
-            check_network(&config)?;
-            // An encoder may be random and frozen: pretraining is compared with it.
-            return Ok(Self {
-                config,
-                weights: None,
-                encoder: settings.encoder.unwrap_or(EncoderStart::Scratch),
-            });
-        };
-        let (of, trunk) = models::train::pretrained(dir)?;
-        let shape = &settings.train.shape;
-        check_shape(shape, &of)?;
-        config.encoder = of.encoder;
-        config.preprocess.cutout = of.preprocess.cutout;
-        config = config.shaped(&Shape {
-            bands: Some(of.bands),
-            mags: shape.mags.clone(),
-            cutout_px: Some(of.cutout_px),
-        });
-        check_network(&config)?;
-        Ok(Self {
-            config,
-            weights: Some(trunk),
-            encoder: settings.encoder.unwrap_or(EncoderStart::Frozen),
-        })
-    }
-}
-
-/// Refuses a network that cannot be, before anything is read for it.
-fn check_network(config: &Config) -> Result<(), SettingsError> {
-    let network = |reason| SettingsError::Network { reason };
-    config.validate().map_err(network)
-}
-
-/// Refuses another shape than that of the cutouts that an encoder was pretrained on.
-fn check_shape(shape: &Shape, pretrained: &Config) -> Result<(), SettingsError> {
-    let (bands, px) = (&pretrained.bands, pretrained.cutout_px);
-    if let Some(asked) = shape.bands.as_ref().filter(|asked| *asked != bands) {
-        let [asked, bands] = [asked, bands].map(|bands| bands.join(","));
-        return Err(SettingsError::PretrainedBands { asked, bands });
-    }
-    match shape.cutout_px {
-        Some(asked) if asked != px => Err(SettingsError::PretrainedPx { asked, px }),
-        _ => Ok(()),
-    }
 }
 
 /// Refuses what contradicts itself.
@@ -230,26 +143,6 @@ fn warn_of_overlaps(settings: &FinetuneSettings, observer: &dyn TrainObserver) {
             }
         }
     }
-}
-
-/// Learns the scales of inputs from the training rows if the settings ask for it. The scales of a pretrained encoder stay.
-fn learn_preprocess(
-    config: &mut Config,
-    settings: &TrainSettings,
-    rows: &TrainingRows,
-) -> Result<(), Error> {
-    if !settings.learn_preprocess {
-        return Ok(());
-    }
-    let settled = config.preprocess.cutout != (CutoutPreprocess::Identity {});
-    if let Some(cutouts) = rows.cutouts.as_ref().filter(|_| !settled) {
-        config.preprocess.cutout =
-            CutoutPreprocess::asinh_of(cutouts).map_err(models::Error::from)?;
-    }
-    if let Some(mags) = &rows.mags {
-        config.preprocess.mag = MagPreprocess::whiten_of(mags).map_err(models::Error::from)?;
-    }
-    Ok(())
 }
 
 /// Where a training leaves what it makes.
@@ -282,8 +175,48 @@ impl<'a> TrainingRun<'a> {
         Ok(run)
     }
 
+    /// Fine-tunes a network from its beginning.
+    async fn finetune<C: Trainable>(
+        &self,
+        settings: &FinetuneSettings,
+        beginning: Beginning<C>,
+        options: &StoreOptions,
+    ) -> Result<Report, Error> {
+        let train = self.settings;
+        let Beginning {
+            mut config,
+            weights,
+            encoder,
+        } = beginning;
+        let parts = [settings.training, settings.validation, settings.test];
+        let [training, validation, test] = read(self, &config, parts, options, true).await?;
+        let rows = [training, validation];
+        if train.learn_preprocess && settings.from.is_none() {
+            config.learn_preprocess(&rows[0])?;
+        }
+        let device = (
+            train.device.resolve(0)?,
+            train.precision.or(Precision::Fp32),
+        );
+        let learns = |name: &str| encoder != EncoderStart::Frozen || !is_trunk(name);
+        let mut parameters = Parameters::new(&config, train.seed, weights, learns, device.0)?;
+        if settings.from.is_none() {
+            parameters.start_at_mean(&config, &rows[0])?;
+        }
+        let objective = Objective::Regress {
+            loss: settings.loss(),
+        };
+        let schedule = train.schedule(settings.epochs, settings.rate);
+        let trainer = Trainer::new(config, objective, schedule, parameters, rows, device)?;
+        self.follow(trainer, (!test.is_empty()).then_some(test))
+    }
+
     /// Goes through the epochs that are left.
-    fn follow(&self, mut trainer: Trainer, test: Option<TrainingRows>) -> Result<Report, Error> {
+    fn follow<C: Trainable>(
+        &self,
+        mut trainer: Trainer<C>,
+        test: Option<TrainingRows>,
+    ) -> Result<Report, Error> {
         if self.state.exists() {
             trainer.load_state(&self.state)?;
             self.observer.resumed(trainer.steps());
@@ -317,7 +250,7 @@ impl<'a> TrainingRun<'a> {
 
     /// Takes the steps that are left; returns the rows that were learned from in a second, without the first step, in
     /// which libtorch sets itself up.
-    fn steps(&self, trainer: &mut Trainer, log: &mut Log) -> Result<f64, Error> {
+    fn steps<C: Trainable>(&self, trainer: &mut Trainer<C>, log: &mut Log) -> Result<f64, Error> {
         let (mut told, mut busy, first) = (clock(), Duration::ZERO, trainer.steps() + 1);
         while !trainer.is_over() {
             let began = clock();

@@ -2,19 +2,24 @@
 //!
 //! ```json
 //! {"architecture": "head", "name": "…", "inputs": ["embedding", "mags"], "embedding_width": 192,
-//!  "mags": ["u", "g", "r", "i", "z"], "hidden": [512, 512], "head": {"kind": "point"}}
+//!  "mags": ["u", "g", "r", "i", "z"], "hidden": [512, 512], "head": {"kind": "point"},
+//!  "preprocess": {"embedding": {"kind": "identity"}, "mag": {"kind": "identity"}}}
 //! ```
 
 use serde::{Deserialize, Serialize};
+use tch::{TchError, Tensor};
 
 use crate::bands;
 use crate::config::{Architecture, HeadKind, WIDTH_MAX};
-use crate::inputs::InputName;
+use crate::inputs::{InputName, Inputs};
 use crate::layout::TensorEntry;
 use crate::needs::Needs;
+use crate::preprocess::HeadPreprocessing;
 
 /// Upper bound on the number of hidden layers.
 const LAYERS_MAX: usize = 1024;
+/// The hidden layers of a new head.
+const HIDDEN: [usize; 2] = [512, 512];
 
 /// The whole content of `config.json`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -36,9 +41,40 @@ pub struct HeadConfig {
     /// The form of the redshift.
     #[serde(default)]
     pub head: HeadKind,
+    /// The preprocessing of the inputs.
+    #[serde(default)]
+    pub preprocess: HeadPreprocessing,
 }
 
 impl HeadConfig {
+    /// The configuration of a new head on embeddings of this width, with the usual hidden layers and its inputs as they
+    /// come. It predicts from `mags` too, unless there are none.
+    ///
+    /// # Errors
+    /// A sentence on the first rule that is broken.
+    ///
+    /// ```
+    /// let head = hubbleflow_models::HeadConfig::new("my head", 192, &["g".to_owned(), "r".to_owned()])?;
+    /// assert_eq!((head.inputs.len(), head.hidden), (2, vec![512, 512]));
+    /// # Ok::<(), String>(())
+    /// ```
+    pub fn new(name: &str, embedding_width: usize, mags: &[String]) -> Result<Self, String> {
+        let mut inputs = vec![InputName::Embedding];
+        inputs.extend((!mags.is_empty()).then_some(InputName::Mags));
+        let config = Self {
+            architecture: Architecture::Head,
+            name: name.to_owned(),
+            inputs,
+            embedding_width,
+            mags: mags.to_vec(),
+            hidden: HIDDEN.to_vec(),
+            head: HeadKind::Point,
+            preprocess: HeadPreprocessing::default(),
+        };
+        config.validate()?;
+        Ok(config)
+    }
+
     /// Checks that the fields fit each other, and names the first rule that is broken.
     pub(crate) fn validate(&self) -> Result<(), String> {
         bands::check("mags", &self.mags)?;
@@ -71,7 +107,9 @@ impl HeadConfig {
         ];
         match rules.into_iter().find(|(holds, _)| !holds) {
             Some((_, broken)) => Err(broken),
-            None => Ok(()),
+            None => self
+                .preprocess
+                .validate(self.embedding_width, self.mags.len()),
         }
     }
 
@@ -83,6 +121,18 @@ impl HeadConfig {
             mags_required: self.inputs.contains(&InputName::Mags),
             embedding_width: Some(self.embedding_width),
         }
+    }
+
+    /// The input of the first layer: the inputs, scaled and side by side, `[batch, width]` float32.
+    pub(crate) fn first_layer(&self, inputs: &Inputs) -> Result<Tensor, TchError> {
+        let HeadPreprocessing { embedding, mag } = &self.preprocess;
+        let embeddings = inputs.embeddings.as_ref().map(|x| embedding.apply(x));
+        let scaled = Inputs {
+            cutouts: None,
+            mags: inputs.mags.as_ref().map(|x| mag.apply(x)).transpose()?,
+            embeddings: embeddings.transpose()?,
+        };
+        Tensor::f_cat(&scaled.named(&self.inputs), 1)
     }
 
     /// Lists every tensor: `layers.N.weight`, `layers.N.bias`.

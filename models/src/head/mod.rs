@@ -33,9 +33,7 @@ pub struct Head {
 impl Head {
     /// Builds the network of a model directory on a backend.
     pub(crate) fn from_directory(directory: &Directory, backend: Backend) -> Result<Self, Error> {
-        let config: HeadConfig = directory.config_of(HeadConfig::validate)?;
-        let (path, weights) = (&directory.weights_path, &directory.weights);
-        let weights = Checkpoint::of_layout(path, weights, config.layout(), |_| false)?;
+        let (config, weights) = stored_head(directory)?;
         let depth = config.hidden.len() + 1;
         Ok(Self {
             id: directory.id(),
@@ -44,6 +42,14 @@ impl Head {
             config,
         })
     }
+}
+
+/// The configuration and the weights of a head in a model directory.
+pub(crate) fn stored_head(directory: &Directory) -> Result<(HeadConfig, Checkpoint), Error> {
+    let config: HeadConfig = directory.config_of(HeadConfig::validate)?;
+    let (path, weights) = (&directory.weights_path, &directory.weights);
+    let weights = Checkpoint::of_layout(path, weights, config.layout(), |_| false)?;
+    Ok((config, weights))
 }
 
 impl Model for Head {
@@ -66,7 +72,7 @@ impl Model for Head {
         }
         let _guard = tch::no_grad_guard();
         let inputs = inputs.checked(&self.needs)?;
-        let x = Tensor::f_cat(&inputs.named(&self.config.inputs), 1)?;
+        let x = self.config.first_layer(&inputs)?;
         let z_phot = self.layers.forward(&x)?.f_squeeze_dim(1)?;
         let z_phot = z_phot.f_to_device_(Device::Cpu, Kind::Float, false, false)?;
         Ok(wanted.iter().map(|_| z_phot.shallow_clone()).collect())

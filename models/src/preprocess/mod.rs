@@ -1,10 +1,11 @@
-//! The preprocessing of cutouts and magnitudes. It is part of the model, in its `config.json`.
+//! The preprocessing of cutouts, magnitudes and embeddings. It is part of the model, in its `config.json`.
 //!
 //! | input | kind | formula |
 //! |---|---|---|
 //! | cutouts | `asinh` | `asinh(flux / softening) / scale`, with a softening and a scale for each band |
 //! | magnitudes | `whiten` | `matrix (mag - mean)` |
-//! | either | `identity` | unchanged: nanomaggies, AB magnitudes |
+//! | embeddings | `standardise` | `(embedding - mean) / scale`, with a mean and a scale for each component |
+//! | any | `identity` | unchanged: nanomaggies, AB magnitudes, numbers of another model |
 //!
 //! `asinh` is linear near zero, where noise dominates, and logarithmic in the light of a galaxy (Lupton, Gunn & Szalay
 //! 1999, [arXiv:astro-ph/9903081]). `whiten` makes colours as large as magnitudes for the network: the redshift of a galaxy
@@ -13,6 +14,7 @@
 //! [arXiv:astro-ph/9903081]: https://arxiv.org/abs/astro-ph/9903081
 
 mod cutout;
+mod embedding;
 mod mag;
 mod transform;
 
@@ -20,6 +22,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::cutout::CutoutPreprocess;
 pub(crate) use self::cutout::asinh;
+pub use self::embedding::EmbeddingPreprocess;
 pub use self::mag::MagPreprocess;
 pub(crate) use self::mag::whiten;
 
@@ -38,6 +41,33 @@ impl Preprocessing {
     /// that does not.
     pub(crate) fn validate(&self, bands: usize, mags: usize) -> Result<(), String> {
         self.cutout.validate(bands)?;
+        self.mag.validate(mags)
+    }
+}
+
+/// The preprocessing of the inputs of a head.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct HeadPreprocessing {
+    /// The preprocessing of the embeddings.
+    pub embedding: EmbeddingPreprocess,
+    /// The preprocessing of the magnitudes.
+    pub mag: MagPreprocess,
+}
+
+impl Default for HeadPreprocessing {
+    fn default() -> Self {
+        Self {
+            embedding: EmbeddingPreprocess::Identity {},
+            mag: MagPreprocess::Identity {},
+        }
+    }
+}
+
+impl HeadPreprocessing {
+    /// Checks that there is a parameter for each component and each magnitude, and names the first that does not fit.
+    pub(crate) fn validate(&self, width: usize, mags: usize) -> Result<(), String> {
+        self.embedding.validate(width)?;
         self.mag.validate(mags)
     }
 }

@@ -1,4 +1,5 @@
-//! Training: an encoder is pretrained as a masked autoencoder, and a network is fine-tuned on spectroscopic redshifts.
+//! Training: an encoder is pretrained as a masked autoencoder, and a network is fine-tuned on spectroscopic redshifts. A
+//! network is whatever implements [`Trainable`]: an AstroMAE, a masked autoencoder or a head on embeddings.
 //!
 //! ```text
 //! TrainingRows ──► Trainer ──► batch ──► Objective ──► loss ──► Parameters (AdamW)
@@ -20,12 +21,14 @@ mod saving;
 mod schedule;
 #[cfg(test)]
 mod tests;
+mod trainable;
 mod trainer;
 
 pub use objective::{Loss, Objective, ValidationScores};
 pub use parameters::Parameters;
 pub use rows::TrainingRows;
 pub use schedule::Schedule;
+pub use trainable::Trainable;
 pub use trainer::{EpochEnd, Step, Trainer};
 
 use std::path::Path;
@@ -34,6 +37,7 @@ use crate::checkpoint::Checkpoint;
 use crate::config::{Architecture, Config};
 use crate::directory::Directory;
 use crate::error::Error;
+use crate::head::{HeadConfig, stored_head};
 use crate::layout;
 
 /// Reads the pretrained encoder in `dir`: its configuration, and only the weights of the transformer.
@@ -72,6 +76,14 @@ pub fn pretrained(dir: &Path) -> Result<(Config, Checkpoint), Error> {
 pub fn trained(dir: &Path) -> Result<(Config, Checkpoint), Error> {
     let reason = "`architecture` is mae: an encoder is begun with as --pretrained, not as --from";
     stored(dir, Architecture::AstroMae, reason)
+}
+
+/// Reads the head in `dir`, from which a training can start: its configuration and all of its weights.
+///
+/// # Errors
+/// Those of [`load`](crate::load()).
+pub fn trained_head(dir: &Path) -> Result<(HeadConfig, Checkpoint), Error> {
+    stored_head(&Directory::read(dir)?)
 }
 
 fn stored(dir: &Path, of: Architecture, reason: &str) -> Result<(Config, Checkpoint), Error> {

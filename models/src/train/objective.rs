@@ -3,11 +3,10 @@
 use tch::{Kind, Tensor};
 
 use super::mae::{MaskedAutoencoder, shuffle};
-use super::rows::TrainingRows;
+use super::rows::{TrainingRows, missing};
+use super::trainable::Trainable;
 use crate::checkpoint::Checkpoint;
-use crate::config::Config;
 use crate::error::Error;
-use crate::network::Network;
 use crate::statistics::sigma_nmad;
 
 /// The quantity that a network learns.
@@ -89,16 +88,14 @@ impl Objective {
     pub(crate) fn loss(
         self,
         checkpoint: &Checkpoint,
-        config: &Config,
+        config: &impl Trainable,
         kind: Kind,
         batch: &TrainingRows,
     ) -> Result<Tensor, Error> {
         match self {
             Self::Reconstruct { masked } => {
-                let decoder = config
-                    .decoder
-                    .as_ref()
-                    .ok_or_else(|| missing("a decoder"))?;
+                let autoencoder = config.autoencoder();
+                let (config, decoder) = autoencoder.ok_or_else(|| missing("a decoder"))?;
                 let network = MaskedAutoencoder::new(checkpoint, config, decoder, kind)?;
                 let cutouts = batch.cutouts.as_ref().ok_or_else(|| missing("cutouts"))?;
                 let patches = (config.grid() * config.grid()) as i64;
@@ -107,7 +104,7 @@ impl Objective {
                 Ok(network.loss(cutouts, &order, seen)?)
             }
             Self::Regress { loss } => {
-                let z_phot = z_phot(checkpoint, config, kind, batch)?;
+                let z_phot = config.z_phot(checkpoint, kind, batch)?;
                 let z_spec = batch.z_spec.as_ref().ok_or_else(|| missing("z_spec"))?;
                 Ok(loss.of(&z_phot, z_spec)?)
             }
@@ -121,7 +118,7 @@ impl Objective {
     pub(crate) fn score(
         self,
         checkpoint: &Checkpoint,
-        config: &Config,
+        config: &impl Trainable,
         kind: Kind,
         rows: &TrainingRows,
         batch: i64,
@@ -139,7 +136,7 @@ impl Objective {
                     sum += loss.f_double_value(&[])? * batch.len() as f64;
                 }
                 Self::Regress { .. } => {
-                    let z_phot = z_phot(checkpoint, config, kind, &batch)?;
+                    let z_phot = config.z_phot(checkpoint, kind, &batch)?;
                     predicted.push(z_phot.f_to_device(tch::Device::Cpu)?);
                 }
             }
@@ -167,23 +164,6 @@ impl Loss {
     }
 }
 
-fn z_phot(
-    checkpoint: &Checkpoint,
-    config: &Config,
-    kind: Kind,
-    batch: &TrainingRows,
-) -> Result<Tensor, Error> {
-    let network = Network::new(checkpoint, config, kind)?;
-    let TrainingRows {
-        cutouts,
-        mags,
-        latents,
-        ..
-    } = batch;
-    let taps = network.forward_from(cutouts.as_ref(), mags.as_ref(), latents.as_ref())?;
-    Ok(taps.z_phot)
-}
-
 fn scores(z_phot: &Tensor, z_spec: &Tensor, loss: Loss) -> Result<ValidationScores, Error> {
     let number = |tensor: Tensor| tensor.f_double_value(&[]);
     let mean = |tensor: Tensor| number(tensor.f_mean(Kind::Double)?);
@@ -197,8 +177,4 @@ fn scores(z_phot: &Tensor, z_spec: &Tensor, loss: Loss) -> Result<ValidationScor
         sigma_nmad: sigma_nmad(&Vec::<f32>::try_from(&dz)?),
         outlier_fraction: Some(mean(dz.f_abs()?.f_gt(0.05)?.f_to_kind(Kind::Double)?)?),
     })
-}
-
-fn missing(what: &str) -> Error {
-    Error::Inputs(format!("this training needs {what}"))
 }

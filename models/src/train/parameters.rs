@@ -15,8 +15,8 @@ use super::adamw::Group;
 use super::random_init;
 use super::rows::TrainingRows;
 use super::schedule::Schedule;
+use super::trainable::Trainable;
 use crate::checkpoint::Checkpoint;
-use crate::config::Config;
 use crate::error::Error;
 use crate::layout;
 
@@ -45,7 +45,7 @@ impl Parameters {
     /// # Ok::<(), hubbleflow_models::Error>(())
     /// ```
     pub fn new(
-        config: &Config,
+        config: &impl Trainable,
         seed: u64,
         given: Option<Checkpoint>,
         learns: impl Fn(&str) -> bool,
@@ -144,11 +144,15 @@ impl Parameters {
     ///
     /// # Errors
     /// [`Error::Torch`] if libtorch cannot compute.
-    pub fn start_at_mean(&mut self, config: &Config, rows: &TrainingRows) -> Result<(), Error> {
+    pub fn start_at_mean(
+        &mut self,
+        config: &impl Trainable,
+        rows: &TrainingRows,
+    ) -> Result<(), Error> {
         let Some(z_spec) = &rows.z_spec else {
             return Ok(());
         };
-        let name = format!("{}.bias", layout::head_names(config).1);
+        let name = format!("{}.bias", config.output_layer());
         let mean = z_spec.f_mean(Kind::Float)?.f_reshape([1])?;
         self.put(&BTreeMap::from([(name, mean)]))
     }

@@ -12,16 +12,20 @@ use std::collections::BTreeMap;
 
 use tch::Tensor;
 
-use crate::config::Config;
+use super::trainable::Trainable;
 use crate::error::Error;
-use crate::init::{Uniform, fixed_table};
-use crate::layout::{TensorEntry, is_trunk, layout};
+use crate::init::Uniform;
+use crate::layout::{TensorEntry, is_trunk};
 
 /// Makes every tensor that a forward pass of `config` needs, float32 on the CPU.
-pub(crate) fn tensors(config: &Config, seed: u64) -> Result<BTreeMap<String, Tensor>, Error> {
-    let needed = layout(config).into_iter().filter(|entry| entry.required);
+pub(crate) fn tensors(
+    config: &impl Trainable,
+    seed: u64,
+) -> Result<BTreeMap<String, Tensor>, Error> {
+    let needed = config.layout().into_iter().filter(|entry| entry.required);
     let tensor = |entry: TensorEntry| {
-        let values = fixed_table(&entry.name, config).unwrap_or_else(|| values(&entry, seed));
+        let values = config.constant(&entry.name);
+        let values = values.unwrap_or_else(|| self::values(&entry, seed));
         let shape: Vec<i64> = entry.shape.iter().map(|&side| side as i64).collect();
         Ok((entry.name, Tensor::f_from_slice(&values)?.f_reshape(shape)?))
     };

@@ -14,7 +14,7 @@ pub struct TrainingRows {
     pub mags: Option<Tensor>,
     /// `[rows]` float32, spectroscopic redshifts.
     pub z_spec: Option<Tensor>,
-    /// `[rows, width]`: the output of an encoder that does not learn, instead of the cutouts.
+    /// `[rows, width]`: the output of an encoder that does not learn, instead of the cutouts; or the embeddings of a head.
     pub latents: Option<Tensor>,
 }
 
@@ -111,6 +111,11 @@ impl TrainingRows {
         }
         Ok(self)
     }
+}
+
+/// The error of a training whose rows lack something.
+pub(crate) fn missing(what: &str) -> Error {
+    Error::Inputs(format!("this training needs {what}"))
 }
 
 /// Shuffles the numbers `0..rows` in an order that follows from `seed`.

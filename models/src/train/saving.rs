@@ -7,6 +7,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
+use super::trainable::Trainable;
 use super::trainer::{Best, Trainer};
 use crate::checkpoint::{Checkpoint, Storage};
 use crate::directory::{CONFIG_FILE, WEIGHTS_FILE, config_json};
@@ -25,7 +26,7 @@ struct Note {
 /// The name of the note in the header.
 const NOTE: &str = "training";
 
-impl Trainer {
+impl<C: Trainable> Trainer<C> {
     /// Writes the best network so far as a model directory. Each file is replaced as a whole.
     ///
     /// # Errors

@@ -10,16 +10,15 @@ use super::objective::{Objective, ValidationScores};
 use super::parameters::Parameters;
 use super::rows::{TrainingRows, shuffled};
 use super::schedule::Schedule;
+use super::trainable::Trainable;
 use crate::checkpoint::Checkpoint;
-use crate::config::{Branch, Config};
 use crate::directory::Directory;
 use crate::error::Error;
-use crate::network::Network;
 use crate::precision::Precision;
 
 /// A training under way.
-pub struct Trainer {
-    config: Config,
+pub struct Trainer<C> {
+    config: C,
     objective: Objective,
     schedule: Schedule,
     pub(super) parameters: Parameters,
@@ -65,7 +64,7 @@ pub struct EpochEnd {
     pub last: bool,
 }
 
-impl Trainer {
+impl<C: Trainable> Trainer<C> {
     /// Makes a training of `parameters`, the weights of `config`, on training and validation rows.
     ///
     /// An encoder that does not learn encodes each cutout once, here and without turning it. The steps use its output.
@@ -112,7 +111,7 @@ impl Trainer {
     /// # Ok::<(), hubbleflow_models::Error>(())
     /// ```
     pub fn new(
-        config: Config,
+        config: C,
         objective: Objective,
         schedule: Schedule,
         parameters: Parameters,
@@ -128,14 +127,15 @@ impl Trainer {
             )));
         }
         let kind = precision.kind();
-        let [training, validation] = if config.has(Branch::Encoder) && parameters.is_encoder_fixed()
-        {
-            let network = Network::new(&parameters.at_rest(kind)?, &config, kind)?;
-            let encoded = |rows: TrainingRows| rows.encoded_by(&network, schedule.batch, device);
-            [encoded(training)?, encoded(validation)?]
-        } else {
-            [training, validation]
+        let encoding = match parameters.is_encoder_fixed() {
+            true => config.encoding(&parameters.at_rest(kind)?, kind)?,
+            false => None,
         };
+        let encoded = |rows: TrainingRows| match &encoding {
+            Some(network) => rows.encoded_by(network, schedule.batch, device),
+            None => Ok(rows),
+        };
+        let [training, validation] = [encoded(training)?, encoded(validation)?];
         Ok(Self {
             config,
             objective,
@@ -151,7 +151,7 @@ impl Trainer {
     }
 
     /// The configuration of the network.
-    pub fn config(&self) -> &Config {
+    pub fn config(&self) -> &C {
         &self.config
     }
 
@@ -292,7 +292,8 @@ impl Trainer {
             weights,
             ..
         } = Directory::read(dir)?;
-        let stored = Checkpoint::parse(&weights_path, &weights, &self.config)?;
+        let layout = self.config.layout();
+        let stored = Checkpoint::of_layout(&weights_path, &weights, layout, |_| false)?;
         self.score_weights(&stored.to(self.device, self.kind)?, rows)
     }
 

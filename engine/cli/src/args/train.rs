@@ -7,7 +7,7 @@ use hubbleflow::{
     train::{FinetuneSettings, Interval, PretrainSettings, TrainSettings},
 };
 use models::{
-    Branch,
+    Branch, InputName,
     config::{PRESETS, Shape},
     device::{DeviceChoice, PrecisionChoice},
 };
@@ -37,7 +37,8 @@ pub struct TrainArgs {
     /// The bands that the model takes, if not all that the catalog's cutouts hold
     #[arg(long, value_name = "BAND,BAND", value_delimiter = ',')]
     pub model_bands: Option<Vec<String>>,
-    /// The bands of the magnitudes that the model takes [default: those of the cutouts]
+    /// The bands of the magnitudes that the model takes [default: those of the cutouts; of a head on embeddings, all that
+    /// the catalog has]
     #[arg(long, value_name = "BAND,BAND", value_delimiter = ',')]
     pub mags: Option<Vec<String>>,
     /// The side of the cutouts that the model takes, in pixels, a multiple of its patches' [default: the preset's]
@@ -123,6 +124,10 @@ pub struct FinetuneArgs {
     /// A model to go on from, with its architecture and its scales: a directory, or `bundled`
     #[arg(long, value_name = "MODEL", value_parser = LocalPath, conflicts_with_all = ["pretrained", "branches", "preset", "depth", "model_bands", "mags", "px", "learn_preprocess"])]
     from: Option<PathBuf>,
+    /// Train a head on the embeddings of the catalog, such as OUT/embeddings of `run --embeddings`: `embedding`, or
+    /// `embedding,mags`
+    #[arg(long, value_name = "INPUT,INPUT", value_delimiter = ',', value_parser = input, conflicts_with_all = ["pretrained", "from", "encoder", "branches", "preset", "depth", "model_bands", "px", "no_turns"])]
+    inputs: Option<Vec<InputName>>,
     /// What becomes of the encoder [default: frozen with --pretrained, tuned with --from, scratch otherwise]
     #[arg(long, value_enum)]
     encoder: Option<EncoderStart>,
@@ -175,6 +180,12 @@ enum LossChoice {
 fn average(text: &str) -> Result<f64, String> {
     let share = text.parse().ok().filter(|share| (0.0..1.0).contains(share));
     share.ok_or_else(|| "an average keeps a share from 0 to below 1".to_owned())
+}
+
+fn input(text: &str) -> Result<InputName, String> {
+    let mut known = InputName::ALL.into_iter();
+    let found = known.find(|input| input.to_string() == text);
+    found.ok_or_else(|| "a head takes embedding, or embedding,mags".to_owned())
 }
 
 fn branch(text: &str) -> Result<Branch, String> {
@@ -244,6 +255,7 @@ impl FinetuneArgs {
             train: self.train.settings(),
             pretrained: self.pretrained.clone(),
             from: self.from.clone().map(bundled::resolve).transpose()?,
+            inputs: self.inputs.clone(),
             encoder,
             branches: self.branches.clone(),
             training: self.training,

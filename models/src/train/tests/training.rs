@@ -17,10 +17,12 @@ use crate::network::Network;
 use crate::precision::Precision;
 use crate::preprocess::{CutoutPreprocess, MagPreprocess};
 use crate::tensor_file::from_file;
-use crate::train::{Loss, Objective, Parameters, Schedule, Trainer, TrainingRows, pretrained};
+use crate::train::{
+    Loss, Objective, Parameters, Schedule, Trainable, Trainer, TrainingRows, pretrained,
+};
 
 /// Held by a test that trains: libtorch has one generator of random numbers, which two trainings must not share.
-fn exclusive() -> MutexGuard<'static, ()> {
+pub(super) fn exclusive() -> MutexGuard<'static, ()> {
     static LOCK: Mutex<()> = Mutex::new(());
     LOCK.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -58,7 +60,7 @@ fn rows_for(config: &Config, count: usize, salt: &str) -> TrainingRows {
     }
 }
 
-fn schedule(epochs: u64) -> Schedule {
+pub(super) fn schedule(epochs: u64) -> Schedule {
     Schedule {
         epochs,
         batch: 16,
@@ -79,7 +81,7 @@ fn small() -> Config {
     config
 }
 
-fn trainer(config: Config, objective: Objective, schedule: Schedule) -> Trainer {
+fn trainer(config: Config, objective: Objective, schedule: Schedule) -> Trainer<Config> {
     let mut parameters = Parameters::new(&config, 5, None, |_| true, Device::Cpu).unwrap();
     if config.decoder.is_none() {
         parameters
@@ -92,11 +94,11 @@ fn trainer(config: Config, objective: Objective, schedule: Schedule) -> Trainer 
     Trainer::new(config, objective, schedule, parameters, rows, device).unwrap()
 }
 
-fn regress() -> Objective {
+pub(super) fn regress() -> Objective {
     Objective::Regress { loss: Loss::Mse }
 }
 
-fn follow(trainer: &mut Trainer, until: u64) {
+pub(super) fn follow(trainer: &mut Trainer<impl Trainable>, until: u64) {
     while !trainer.is_over() && trainer.steps() < until {
         trainer.step().unwrap();
         if trainer.at_epoch_end() {
@@ -105,7 +107,7 @@ fn follow(trainer: &mut Trainer, until: u64) {
     }
 }
 
-fn weights(trainer: &Trainer, dir: &Path) -> Vec<u8> {
+pub(super) fn weights(trainer: &Trainer<impl Trainable>, dir: &Path) -> Vec<u8> {
     trainer.save_model(dir, Storage::Fp32).unwrap();
     std::fs::read(dir.join(WEIGHTS_FILE)).unwrap()
 }
