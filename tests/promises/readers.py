@@ -2,6 +2,7 @@
 
 readers.py read OUT        reads photoz/ of an output with pyarrow, polars and DuckDB, and prints one JSON object
 readers.py write FOLDER    writes catalogs below FOLDER: the same galaxies in every supported form
+readers.py quantiles OUT   counts z_quantiles of photoz/, and adds up the second of each list
 readers.py metrics OUT     computes the metrics with polars from OUT/photoz and OUT/specz
 readers.py checked FOLDER  writes a drop whose pages have checksums
 """
@@ -30,6 +31,22 @@ def read(out):
         "duckdb": with_duckdb(files),
         "fields": fields(out),
         "notes": notes(out),
+    }, sys.stdout)
+
+
+def quantiles(out):
+    files = f"{out}/photoz/**/*.parquet"
+    lists = ds.dataset(f"{out}/photoz", format="parquet").to_table(columns=["z_quantiles"])["z_quantiles"]
+    second = pc.list_element(lists.drop_null(), 1).cast(pa.float64())
+    of_polars = pl.scan_parquet(files).select("z_quantiles").drop_nulls().collect()["z_quantiles"]
+    count, total = duckdb.sql(
+        "select count(z_quantiles), sum(z_quantiles[2]::double) filter (z_quantiles is not null) "
+        f"from read_parquet('{files}')").fetchall()[0]
+    json.dump({
+        "pyarrow": [len(second), pc.sum(second).as_py()],
+        "polars": [len(of_polars), of_polars.arr.get(1).cast(pl.Float64).sum()],
+        "duckdb": [count, total],
+        "levels": json.loads(fields(out)["z_quantiles"]["levels"]),
     }, sys.stdout)
 
 
@@ -212,4 +229,4 @@ def save(table, folder, catalog, drop, **options):
 
 
 if __name__ == "__main__":
-    {"read": read, "write": write, "checked": checked, "metrics": metrics}[sys.argv[1]](sys.argv[2])
+    {"read": read, "write": write, "checked": checked, "quantiles": quantiles, "metrics": metrics}[sys.argv[1]](sys.argv[2])
