@@ -5,7 +5,7 @@ use connectors::{
     Catalog, DropListing, Ledger, ListedDrop, Location, Output, StoreOptions,
     checkpoint::{Checkpoints, digest},
     galaxy::{KeptTypes, Request, check_kept, mag_column},
-    ledger::{Entry, REFERENCE_BAND},
+    ledger::{Entry, LEVELS, QUANTILES, REFERENCE_BAND},
 };
 use models::{Model, ModelOutput};
 use operators::Rules;
@@ -84,12 +84,8 @@ fn wanted(model: &dyn Model, embeddings: bool) -> Result<Vec<ModelOutput>, Setti
         _ => false,
     };
     let wanted: Vec<ModelOutput> = outputs.iter().filter(is_wanted).cloned().collect();
-    let mut levels = wanted.iter().filter_map(|output| match output {
-        ModelOutput::ZQuantiles { levels } => Some(levels),
-        _ => None,
-    });
-    if let Some(levels) = levels.find(|levels| !are_levels(levels)) {
-        let (model, levels) = (model.name().to_owned(), levels.clone());
+    if let Some(levels) = levels(&wanted).filter(|levels| !are_levels(levels)) {
+        let (model, levels) = (model.name().to_owned(), levels.to_vec());
         return Err(SettingsError::Levels { model, levels });
     }
     let is_embedding = |output: &ModelOutput| matches!(output, ModelOutput::Embedding { .. });
@@ -102,6 +98,14 @@ fn wanted(model: &dyn Model, embeddings: bool) -> Result<Vec<ModelOutput>, Setti
         true => Err(SettingsError::NothingToWrite { model, given }),
         false => Ok(wanted),
     }
+}
+
+/// The levels of the quantiles among some outputs.
+fn levels(outputs: &[ModelOutput]) -> Option<&[f64]> {
+    outputs.iter().find_map(|output| match output {
+        ModelOutput::ZQuantiles { levels } => Some(levels.as_slice()),
+        _ => None,
+    })
 }
 
 /// Whether these are levels of quantiles: they ascend between 0 and 1.
@@ -138,7 +142,7 @@ impl Plan {
             ..settings.rows.request(model.name(), needs)?
         };
         Ok(Self {
-            settings: for_ledger(settings, reference_band, &catalog.url),
+            settings: for_ledger(settings, reference_band, &wanted, &catalog.url),
             wanted,
             stores_quantiles: settings.quantiles,
             reference_band: reference_band.map(str::to_owned),
@@ -236,6 +240,7 @@ fn mag_name(reference_band: Option<&str>) -> String {
 fn for_ledger(
     settings: &PlanSettings,
     reference_band: Option<&str>,
+    wanted: &[ModelOutput],
     catalog: &str,
 ) -> Map<String, Value> {
     let bands = &settings.rows.bands;
@@ -247,7 +252,8 @@ fn for_ledger(
         "flux_zero_point": settings.rows.flux_zero_point,
         REFERENCE_BAND: reference_band,
         "embeddings": settings.embeddings,
-        "quantiles": settings.quantiles,
+        QUANTILES: settings.quantiles,
+        LEVELS: levels(wanted),
         "keep": settings.keep,
         "limit": settings.limit_rows,
         "split_bytes": settings.split_bytes,

@@ -22,7 +22,7 @@ const BOUNDS: [&str; 4] = ["z_low68", "z_high68", "z_low95", "z_high95"];
 const LEVELS: [f64; 3] = [0.1, 0.5, 0.975];
 
 /// A module of PyTorch, traced: an embedding, the redshift z = mag_r / 100, and the quantiles z - 0.1, z and z + 0.1.
-fn model(at: &Path) {
+pub fn model(at: &Path) {
     let module = concat!(
         env!("CARGO_MANIFEST_DIR"),
         "/models/tests/data/three_outputs.pt"
@@ -36,7 +36,7 @@ fn model(at: &Path) {
     write_file(at.join("config.json"), config.to_string());
 }
 
-fn run(model: &Path, out: &Path) -> Program {
+pub fn run(model: &Path, out: &Path) -> Program {
     Program::on("run", &text(survey()), &text(out), model).with("--bands u,g,r,i,z")
 }
 

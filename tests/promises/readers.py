@@ -60,6 +60,7 @@ def metrics(out):
     latest = photoz.sort("drop").unique("object_id", keep="last").drop("z_spec")
     stand = latest.filter(pl.col("z_flags") & 1 == 0).join(spectra, on="object_id")
     withdrawn = latest.filter(pl.col("z_flags") & 1 == 1)["object_id"].implode()
+    levels = json.loads(fields(out)["z_quantiles"]["levels"]) if "z_quantiles" in stand.columns else []
     stand = stand.with_columns(pl.col("z_phot").cast(pl.Float64), pl.col("z_spec").cast(pl.Float64))
     tile = (pl.col("_healpix_29") // 4 ** 24).cast(pl.String)
     text = lambda edges, digits: edges.map_elements(lambda edge: f"{edge:.{digits}f}", return_dtype=pl.String)
@@ -69,13 +70,13 @@ def metrics(out):
         "by_z_spec": text((pl.col("z_spec").round(6) / 0.05 + 1e-9).floor() * 0.05 + 1e-12, 2),
         "by_tile": "5/" + tile,
     }
-    slices = {name: {key: numbers(of) for (key,), of in stand.with_columns(key.alias("by")).group_by("by")}
+    slices = {name: {key: numbers(of, levels) for (key,), of in stand.with_columns(key.alias("by")).group_by("by")}
               for name, key in by.items()}
     objects = spectra.filter(~pl.col("object_id").is_in(withdrawn)).height
-    json.dump({"objects": objects, "all": numbers(stand), **slices}, sys.stdout)
+    json.dump({"objects": objects, "all": numbers(stand, levels), **slices}, sys.stdout)
 
 
-def numbers(of):
+def numbers(of, levels):
     z_phot, z_spec = of["z_phot"], of["z_spec"]
     error = z_phot - z_spec
     dz = error / (1 + z_spec)
@@ -89,7 +90,27 @@ def numbers(of):
         "outlier_fraction_0.05": (dz.abs() > 0.05).mean(), "outlier_fraction_0.15": (dz.abs() > 0.15).mean(),
         "mse": (error ** 2).mean(), "mae": error.abs().mean(),
         "r2": 1 - (error ** 2).sum() / spread if of.height > 1 and spread > 0 else None,
+        **(intervals(of, np.array(levels)) if levels else {}),
     }
+
+
+def intervals(of, levels):
+    """The coverages, the CRPS and the PIT histogram, by numpy."""
+    z = of["z_spec"].to_numpy()
+    found = {}
+    for name in ("68", "95"):
+        low, high = (of[f"z_{bound}{name}"].cast(pl.Float64).to_numpy() for bound in ("low", "high"))
+        if not np.isnan(low).any():
+            found[f"coverage_{name}"] = ((low <= z) & (z <= high)).mean()
+    quantiles = of["z_quantiles"].to_numpy().astype(np.float64)
+    pit = [np.interp(z, row, levels, left=0, right=1) for z, row in zip(z, quantiles)]
+    # The quantiles at the ends hold for the levels beyond them.
+    levels = np.concatenate([[0], levels, [1]])
+    error = z[:, None] - quantiles[:, [0, *range(quantiles.shape[1]), -1]]
+    loss = np.maximum(levels * error, (levels - 1) * error)
+    found["crps"] = (2 * np.trapezoid(loss, levels, axis=1)).mean()
+    found["pit"] = np.histogram(pit, bins=np.linspace(0, 1, 21))[0].tolist()
+    return found
 
 
 def with_pyarrow(out):

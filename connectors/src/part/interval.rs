@@ -10,7 +10,7 @@ pub(super) const BOUNDS: [(&str, f64); 4] = [
 
 /// The quantile at a level, from quantiles at `levels`, which ascend. A level between two of them gets the linear
 /// interpolation of their quantiles. A level outside of them gets `None`.
-pub(super) fn quantile_at(level: f64, levels: &[f64], quantiles: &[f32]) -> Option<f32> {
+pub fn quantile_at(level: f64, levels: &[f64], quantiles: &[f32]) -> Option<f32> {
     let above = levels.partition_point(|&known| known < level);
     let (&high, &z_high) = levels.get(above).zip(quantiles.get(above))?;
     if high == level {

@@ -33,6 +33,7 @@ pub use encoded::{EncodedFile, PartLabel};
 pub use finish::finish;
 pub use flags::{BLANK_BAND, DELETED, FLAGS, Z_SPEC_IGNORED};
 pub use hash::{id_hash, part_of};
+pub use interval::quantile_at;
 pub use model_column::ModelColumn;
 pub use pieces::{Outcomes, Piece, pieces};
 pub use reject_reason::RejectReason;

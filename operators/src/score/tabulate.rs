@@ -12,12 +12,13 @@ use timely::dataflow::{
 use super::{
     change::{Change, Unread},
     row::{CommittedRow, ObjectKey},
+    sample::SharedSample,
     scan::UnreadEntry,
 };
 use crate::{
     DropId, Flow,
     gather::gather,
-    metrics::{COMPLETE_EVERY, Metrics, Numbers, Scores, Slice},
+    metrics::{COMPLETE_EVERY, Distribution, IntervalSums, Metrics, Numbers, Scores, Slice},
 };
 
 /// The sums of each slice.
@@ -30,13 +31,18 @@ pub struct Table {
 }
 
 impl Table {
-    /// Adds the current state of an object this many times; -1 takes it away.
-    pub fn add(&mut self, row: &CommittedRow, times: i64) {
+    /// Adds the current state of an object this many times; -1 takes it away. The model may give the distribution of the
+    /// redshift.
+    pub fn add(&mut self, row: &CommittedRow, of: Option<Distribution<'_>>, times: i64) {
         self.objects += times;
         if let Some((z_phot, z_spec)) = row.redshifts() {
+            let intervals = of.map(|of| IntervalSums::of(of, z_spec));
             for slice in row.slices() {
                 let scores = self.slices.entry(slice).or_default();
                 scores.add(z_phot, z_spec, times);
+                if let Some(intervals) = &intervals {
+                    scores.add_intervals(intervals, times);
+                }
             }
         }
     }
@@ -86,6 +92,7 @@ pub struct Scored {
 /// Adds up the current state of the objects. The first worker of the cluster emits the metrics after each change.
 pub fn tabulate<'s>(
     objects: VecCollection<'s, DropId, (ObjectKey, CommittedRow)>,
+    sample: SharedSample,
     changes: Flow<'s, Change>,
     failures: Flow<'s, UnreadEntry>,
     unread: Unread,
@@ -100,7 +107,7 @@ pub fn tabulate<'s>(
             added: added.map(|added| (added.entry, added.drop)).collect(),
         })
     });
-    let sums = add_up(objects).map(ScoreInput::Sums);
+    let sums = add_up(objects, sample).map(ScoreInput::Sums);
     let inputs = changes
         .concat(sums)
         .concat(failures.map(ScoreInput::Unread));
@@ -114,19 +121,23 @@ pub fn tabulate<'s>(
     })
 }
 
-/// Adds up the objects of this worker, once for each change.
-fn add_up<'s>(objects: VecCollection<'s, DropId, (ObjectKey, CommittedRow)>) -> Flow<'s, Table> {
+/// Adds up the objects of this worker, once for each change. They are the objects whose rows its sample holds.
+fn add_up<'s>(
+    objects: VecCollection<'s, DropId, (ObjectKey, CommittedRow)>,
+    sample: SharedSample,
+) -> Flow<'s, Table> {
     objects
         .inner
         .unary_frontier(Pipeline, "AddUp", move |_capability, _info| {
             let mut open: BTreeMap<DropId, (Capability<DropId>, Table)> = BTreeMap::new();
             move |(input, frontier), output| {
+                let sample = sample.borrow();
                 input.for_each_time(|capability, data| {
-                    for ((_key, row), time, times) in data.flat_map(|items| items.drain(..)) {
+                    for ((key, row), time, times) in data.flat_map(|items| items.drain(..)) {
                         let (_, table) = open
                             .entry(time)
                             .or_insert_with(|| (capability.delayed(&time, 0), Table::default()));
-                        table.add(&row, times as i64);
+                        table.add(&row, sample.distribution(key, &row), times as i64);
                     }
                 });
                 while let Some(first) = open.first_entry()

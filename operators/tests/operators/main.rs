@@ -6,6 +6,7 @@ mod deal;
 mod feed;
 mod gather;
 mod infer;
+mod intervals;
 mod judge;
 mod judge_random;
 mod metrics;
