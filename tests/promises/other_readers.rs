@@ -77,9 +77,14 @@ fn assert_metrics(out: &Path) -> Value {
 /// Asserts that two sets of numbers are equal, up to the last digits of sums.
 #[track_caller]
 fn assert_numbers(slice: &str, ours: &Value, theirs: &Value) {
-    let (ours, theirs) = (ours.as_object().unwrap(), theirs.as_object().unwrap());
+    let (mut ours, theirs) = (
+        ours.as_object().unwrap().clone(),
+        theirs.as_object().unwrap(),
+    );
+    // The halves of the objects are a matter of Hubbleflow's hash.
+    ours.retain(|name, _| !name.starts_with("calibrated_"));
     assert!(ours.keys().eq(theirs.keys()), "{slice}: {ours:?}");
-    for (name, value) in ours {
+    for (name, value) in &ours {
         match (value.as_f64(), theirs[name].as_f64()) {
             (Some(ours), Some(theirs)) => {
                 // `r2` is a ratio of two small sums, so fewer digits are exact.

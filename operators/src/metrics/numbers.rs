@@ -40,6 +40,13 @@ pub struct Numbers {
     /// Objects by the probability integral transform of z_spec, in bins of 0.05.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pit: Option<Vec<i64>>,
+    /// The fraction of z_spec inside the calibrated interval of 68%: over all objects and by magnitude. The intervals of each
+    /// half of the objects are calibrated by the other half.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub calibrated_coverage_68: Option<f64>,
+    /// The fraction of z_spec inside the calibrated interval of 95%.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub calibrated_coverage_95: Option<f64>,
 }
 
 /// Shows the numbers that people ask for first, on one line.

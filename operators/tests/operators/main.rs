@@ -1,5 +1,6 @@
 //! The operators on a worker of their own: a module an operator.
 #![allow(clippy::unwrap_used)]
+mod calibration;
 mod checkpoint;
 mod commit;
 mod deal;
