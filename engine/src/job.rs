@@ -2,7 +2,6 @@
 use std::{sync::Arc, time::Duration};
 
 use connectors::budget::Budget;
-use models::ModelOutput;
 use operators::{Checkpointer, Inference, Reader, Shutdown, Writer};
 use serde_json::{Map, Value};
 use tch::Device;
@@ -135,7 +134,7 @@ impl Job {
         let (device, precision) = (model.device_name(), model.precision.to_string());
         Ok(Self {
             reader,
-            inference: inference(model, &plan.wanted, threads, plan.batch)?,
+            inference: inference(model, &plan, threads)?,
             checkpointer,
             writer,
             stop,
@@ -191,17 +190,13 @@ fn plan(settings: &JobSettings, model: &LoadedModel, places: Places) -> Result<P
 }
 
 /// Threads that run the model, each with a replica of its own.
-fn inference(
-    model: LoadedModel,
-    wanted: &[ModelOutput],
-    threads: usize,
-    batch: usize,
-) -> Result<Inference, Error> {
+fn inference(model: LoadedModel, plan: &Plan, threads: usize) -> Result<Inference, Error> {
     let others = (1..threads).map(|_| model.model.replica());
     let mut replicas = others.collect::<Result<Vec<_>, _>>()?;
     replicas.push(model.model);
-    Inference::new(replicas, wanted, batch, clock)
-        .map_err(|error| Error::worker(format!("cannot start {threads} threads: {error}")))
+    let inference = Inference::new(replicas, &plan.wanted, plan.batch, clock)
+        .map_err(|error| Error::worker(format!("cannot start {threads} threads: {error}")))?;
+    Ok(inference.with_quantiles(plan.stores_quantiles))
 }
 
 /// How many splits a process has in hand: those that are computed, and one that is read meanwhile. Beside a GPU all cores

@@ -5,7 +5,7 @@ use connectors::{
     Catalog, DropListing, Ledger, ListedDrop, Location, Output, StoreOptions,
     checkpoint::{Checkpoints, digest},
     galaxy::{KeptTypes, Request, check_kept, mag_column},
-    ledger::{Entry, REFERENCE_BAND},
+    ledger::{Entry, LEVELS, QUANTILES, REFERENCE_BAND},
 };
 use models::{Model, ModelOutput};
 use operators::Rules;
@@ -62,6 +62,8 @@ pub struct Plan {
     pub model_id: String,
     /// The outputs that the job asks the model for.
     pub wanted: Vec<ModelOutput>,
+    /// Whether the quantiles of the redshift are written.
+    pub stores_quantiles: bool,
     /// The band whose magnitude the predictions have, if the model knows magnitudes.
     pub reference_band: Option<String>,
     /// Go on in an output that holds another model's predictions.
@@ -70,17 +72,22 @@ pub struct Plan {
     pub settings: Map<String, Value>,
 }
 
-/// Chooses the outputs of a model: redshifts if the model gives redshifts, and embeddings if the user asks for embeddings or
-/// the model gives nothing else.
+/// Chooses the outputs of a model: redshifts and their quantiles if the model gives redshifts, and embeddings if the user
+/// asks for embeddings or the model gives no redshifts.
 fn wanted(model: &dyn Model, embeddings: bool) -> Result<Vec<ModelOutput>, SettingsError> {
     let outputs = model.outputs();
     let redshift = outputs.contains(&ModelOutput::ZPhot);
     let is_wanted = |output: &&ModelOutput| match output {
         ModelOutput::ZPhot => true,
         ModelOutput::Embedding { .. } => embeddings || !redshift,
+        ModelOutput::ZQuantiles { .. } => redshift,
         _ => false,
     };
     let wanted: Vec<ModelOutput> = outputs.iter().filter(is_wanted).cloned().collect();
+    if let Some(levels) = levels(&wanted).filter(|levels| !are_levels(levels)) {
+        let (model, levels) = (model.name().to_owned(), levels.to_vec());
+        return Err(SettingsError::Levels { model, levels });
+    }
     let is_embedding = |output: &ModelOutput| matches!(output, ModelOutput::Embedding { .. });
     let given: Vec<String> = outputs.iter().map(ModelOutput::to_string).collect();
     let (model, given) = (model.name().to_owned(), given.join(", "));
@@ -91,6 +98,20 @@ fn wanted(model: &dyn Model, embeddings: bool) -> Result<Vec<ModelOutput>, Setti
         true => Err(SettingsError::NothingToWrite { model, given }),
         false => Ok(wanted),
     }
+}
+
+/// The levels of the quantiles among some outputs.
+fn levels(outputs: &[ModelOutput]) -> Option<&[f64]> {
+    outputs.iter().find_map(|output| match output {
+        ModelOutput::ZQuantiles { levels } => Some(levels.as_slice()),
+        _ => None,
+    })
+}
+
+/// Whether these are levels of quantiles: they ascend between 0 and 1.
+fn are_levels(levels: &[f64]) -> bool {
+    let inside = levels.iter().all(|level| *level > 0.0 && *level < 1.0);
+    inside && !levels.is_empty() && levels.is_sorted_by(|a, b| a < b)
 }
 
 impl Plan {
@@ -121,8 +142,9 @@ impl Plan {
             ..settings.rows.request(model.name(), needs)?
         };
         Ok(Self {
-            settings: for_ledger(settings, reference_band, &catalog.url),
+            settings: for_ledger(settings, reference_band, &wanted, &catalog.url),
             wanted,
+            stores_quantiles: settings.quantiles,
             reference_band: reference_band.map(str::to_owned),
             catalog: Arc::new(Catalog::new(catalog, settings.drop_by, request)),
             output: Output::new(out),
@@ -218,6 +240,7 @@ fn mag_name(reference_band: Option<&str>) -> String {
 fn for_ledger(
     settings: &PlanSettings,
     reference_band: Option<&str>,
+    wanted: &[ModelOutput],
     catalog: &str,
 ) -> Map<String, Value> {
     let bands = &settings.rows.bands;
@@ -229,6 +252,8 @@ fn for_ledger(
         "flux_zero_point": settings.rows.flux_zero_point,
         REFERENCE_BAND: reference_band,
         "embeddings": settings.embeddings,
+        QUANTILES: settings.quantiles,
+        LEVELS: levels(wanted),
         "keep": settings.keep,
         "limit": settings.limit_rows,
         "split_bytes": settings.split_bytes,

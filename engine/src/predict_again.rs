@@ -199,6 +199,7 @@ fn settings_of(entry: &Entry) -> JobSettings {
     plan.drops = vec![entry.drop.clone()];
     plan.keep = list("keep");
     plan.embeddings = setting("embeddings") == true;
+    plan.quantiles = setting("quantiles") != false;
     plan.kept_types = entry.keep.clone();
     plan.limit_rows = setting("limit").as_u64().map(|_| entry.rows.read);
     if setting("drop_by") == "all" {

@@ -160,6 +160,8 @@ pub struct PlanSettings {
     pub keep: Vec<String>,
     /// Ask the model for embeddings too. A model that gives nothing else is asked for them anyway.
     pub embeddings: bool,
+    /// Write the quantiles of the redshift, if the model gives them. The bounds of the intervals are written anyway.
+    pub quantiles: bool,
     /// Types of kept columns for drops whose files do not say them (a column of nulls).
     pub kept_types: KeptTypes,
     /// Take only this many rows: a first try, which the next run without a limit replaces.
@@ -180,6 +182,7 @@ impl Default for PlanSettings {
             drop_by: DropBy::Child,
             keep: Vec::new(),
             embeddings: false,
+            quantiles: true,
             kept_types: KeptTypes::default(),
             limit_rows: None,
             again: false,

@@ -56,6 +56,16 @@ pub enum SettingsError {
         /// The outputs of the model.
         given: String,
     },
+    /// A model gives quantiles at levels that do not ascend.
+    #[error(
+        "model {model} gives quantiles at the levels {levels:?}, which must ascend between 0 and 1"
+    )]
+    Levels {
+        /// The name of the model.
+        model: String,
+        /// The levels.
+        levels: Vec<f64>,
+    },
     /// A model gives nothing that can be written.
     #[error(
         "model {model} gives only {given}, and redshifts (z_phot) or an embedding can be written"

@@ -9,7 +9,12 @@ use connectors::{
     committed::{replaced_since, standing},
     ledger::{Entry, EntryKind, RowCounts},
 };
-use operators::{Metrics, metrics::Numbers, publish, score::score_up_to};
+use operators::{
+    Metrics,
+    metrics::{Calibration, Numbers, Shift},
+    publish,
+    score::score_up_to,
+};
 use serde::Serialize;
 use tokio::runtime::Handle;
 
@@ -273,7 +278,7 @@ impl fmt::Display for Status {
                 "\nmetrics up to {}: {} objects with a spec-z\n{}",
                 metrics.sequence,
                 metrics.objects,
-                list(&metrics.all)
+                list(&metrics.all) + &calibration(&metrics.calibration)
             ),
             (None, Some(reason)) => write!(f, "\nmetrics: not known: {reason}"),
             (None, None) => Ok(()),
@@ -301,6 +306,34 @@ fn list(numbers: &Numbers) -> String {
         "mae",
         "r2",
     ];
+    // Not every model has these.
+    let more = [
+        "coverage_68",
+        "coverage_95",
+        "crps",
+        "calibrated_coverage_68",
+        "calibrated_coverage_95",
+    ];
+    let more = more.into_iter().filter(|name| !numbers[name].is_null());
+    let names = names.into_iter().chain(more);
     let lines = names.map(|name| format!("{name:>24}  {}", value(&numbers[name])));
-    lines.join("\n")
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+/// The shifts that calibrate the intervals of all objects, a line each, if there are objects.
+fn calibration(calibration: &Calibration) -> String {
+    let Shift {
+        n,
+        shift_68,
+        shift_95,
+    } = calibration.all;
+    let shifts = [("shift_68", shift_68), ("shift_95", shift_95)];
+    let lines = shifts.map(|(name, shift)| {
+        let shift = shift.map_or("null".to_owned(), |shift| format!("{shift:.4}"));
+        format!("\n{name:>24}  {shift}")
+    });
+    match n {
+        0 => String::new(),
+        _ => lines.concat(),
+    }
 }

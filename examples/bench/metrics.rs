@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! metrics make OUT 1000000      writes an output with a drop of a million predictions, each with a spec-z
+//! metrics make OUT 1000000 23   the same, each with quantiles at 23 levels
 //! metrics run OUT               restarts on the output, adds drops of 1,000 corrections, and prints JSON
 //! ```
 //! These are two commands so that writing the output does not affect the measured memory.
@@ -16,7 +17,10 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
-use arrow::array::{ArrayRef, Float32Array, Int32Array, Int64Array, RecordBatch};
+use arrow::{
+    array::{ArrayRef, FixedSizeListArray, Float32Array, Int32Array, Int64Array, RecordBatch},
+    datatypes::{DataType, Field},
+};
 use connectors::{
     Ledger, Location, Output,
     ledger::{Entry, EntryKind, FileRecord, RowCounts},
@@ -37,15 +41,21 @@ fn main() -> Result<()> {
     let words: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     match words.as_slice() {
-        ["make", out, objects] => {
-            let objects: i64 = objects.parse().context("OBJECTS must be a number")?;
-            let place = BenchOutput::open(out)?;
-            let ids: Vec<i64> = (0..objects).collect();
-            place.commit("0000-all", &ids).map(|_sequence| ())
-        }
+        ["make", out, objects] => make(out, objects, "0"),
+        ["make", out, objects, levels] => make(out, objects, levels),
         ["run", out] => run(BenchOutput::open(out)?),
-        _ => bail!("usage: metrics make OUT OBJECTS, or metrics run OUT"),
+        _ => bail!("usage: metrics make OUT OBJECTS [LEVELS], or metrics run OUT"),
     }
+}
+
+fn make(out: &str, objects: &str, levels: &str) -> Result<()> {
+    let objects: i64 = objects.parse().context("OBJECTS must be a number")?;
+    let levels: usize = levels.parse().context("LEVELS must be a number")?;
+    let place = BenchOutput::open(out)?;
+    let levels = (1..=levels).map(|place| place as f64 / (levels + 1) as f64);
+    let ids: Vec<i64> = (0..objects).collect();
+    place.commit("0000-all", &ids, &levels.collect::<Vec<_>>())?;
+    Ok(())
 }
 
 /// An output and its ledger.
@@ -66,10 +76,10 @@ impl BenchOutput {
         })
     }
 
-    /// Commits a drop of predictions. The values depend on the name of the drop.
-    fn commit(&self, drop: &str, ids: &[i64]) -> Result<u64> {
+    /// Commits a drop of predictions with quantiles at these levels. The values depend on the name of the drop.
+    fn commit(&self, drop: &str, ids: &[i64], levels: &[f64]) -> Result<u64> {
         let seed = drop.bytes().map(u64::from).sum();
-        let bytes = parquet(ids, seed)?;
+        let bytes = parquet(ids, seed, levels)?;
         let path = format!("photoz/{drop}/part-0000-00000000.parquet");
         let files = vec![FileRecord {
             path: path.clone(),
@@ -87,6 +97,7 @@ impl BenchOutput {
                 written: rows,
                 ..RowCounts::default()
             },
+            settings: serde_json::json!({"levels": levels}),
             ..Entry::abandoned(drop, "bench")
         };
         self.runtime.block_on(async {
@@ -113,7 +124,7 @@ fn random(id: i64, seed: u64, which: u64) -> f64 {
 }
 
 /// Predictions in the format of a run, with an error of about 0.01, over the whole sky and twelve half magnitudes.
-fn parquet(ids: &[i64], seed: u64) -> Result<Vec<u8>> {
+fn parquet(ids: &[i64], seed: u64, levels: &[f64]) -> Result<Vec<u8>> {
     let floats = |of: &dyn Fn(i64) -> f64| -> ArrayRef {
         Arc::new(Float32Array::from_iter_values(
             ids.iter().map(|&id| of(id) as f32),
@@ -128,14 +139,25 @@ fn parquet(ids: &[i64], seed: u64) -> Result<Vec<u8>> {
     };
     let cell = |id: i64| ((random(id, 0, 2) * TILES as f64) as i64) << 48 | (id & 0xffff);
     let cells = Int64Array::from_iter_values(ids.iter().map(|&id| cell(id)));
-    let columns: [(&str, ArrayRef); 6] = [
+    let z_phot = |id| z_spec(id) + 0.017 * error(id);
+    let mut columns: Vec<(&str, ArrayRef)> = vec![
         ("object_id", Arc::new(Int64Array::from(ids.to_vec()))),
         ("_healpix_29", Arc::new(cells)),
-        ("z_phot", floats(&|id| z_spec(id) + 0.017 * error(id))),
+        ("z_phot", floats(&z_phot)),
         ("z_spec", floats(&z_spec)),
         ("mag_r", floats(&|id| 13.0 + 6.0 * random(id, 0, 3))),
         ("z_flags", Arc::new(Int32Array::from(vec![0; ids.len()]))),
     ];
+    if !levels.is_empty() {
+        let of = |&id: &i64| {
+            let levels = levels.iter();
+            levels.map(move |level| (z_phot(id) + 0.03 * (level - 0.5)) as f32)
+        };
+        let values: ArrayRef = Arc::new(Float32Array::from_iter_values(ids.iter().flat_map(of)));
+        let item = Arc::new(Field::new_list_field(DataType::Float32, false));
+        let lists = FixedSizeListArray::try_new(item, levels.len() as i32, values, None)?;
+        columns.push(("z_quantiles", Arc::new(lists)));
+    }
     let rows = RecordBatch::try_from_iter(columns)?;
     let groups = WriterProperties::builder().set_max_row_group_row_count(Some(131_072));
     let mut writer = ArrowWriter::try_new(Vec::new(), rows.schema(), Some(groups.build()))?;
@@ -173,7 +195,9 @@ fn next(
 
 fn run(place: BenchOutput) -> Result<()> {
     timely::execute_directly(move |worker| {
-        let first = newest(&place.runtime.block_on(place.ledger.lock()));
+        let ledger = place.runtime.block_on(place.ledger.lock()).clone();
+        let levels = ledger.entries().last().map(Entry::levels);
+        let (first, levels) = (newest(&ledger), levels.unwrap_or_default());
         let scorer = Scorer {
             output: place.output.clone(),
             ledger: place.ledger.clone(),
@@ -197,7 +221,7 @@ fn run(place: BenchOutput) -> Result<()> {
                 .map(|at| (random(at, drop as u64, 7) * objects as f64) as i64)
                 .collect();
             let ids: Vec<i64> = ids.into_iter().collect();
-            let sequence = place.commit(&name, &ids)?;
+            let sequence = place.commit(&name, &ids, &levels)?;
             let committed = Instant::now();
             let (rows, tally) = (RowCounts::default(), Tally::default());
             input.send(Settled {

@@ -23,6 +23,8 @@ use crate::{
 pub struct Inference {
     threads: Arc<Threads>,
     wanted: Arc<[ModelOutput]>,
+    /// Whether lists of quantiles are stored. The bounds of intervals are stored anyway.
+    stores_quantiles: bool,
     /// The bands of the magnitudes that the model knows.
     mag_bands: Arc<[String]>,
     batch: usize,
@@ -59,10 +61,19 @@ impl Inference {
         Ok(Self {
             threads: Arc::new(Threads { pool, replicas }),
             wanted: wanted.into(),
+            stores_quantiles: true,
             mag_bands: mag_bands.unwrap_or_default().into(),
             batch,
             clock,
         })
+    }
+
+    /// Sets whether lists of quantiles are stored.
+    pub fn with_quantiles(self, are_stored: bool) -> Self {
+        Self {
+            stores_quantiles: are_stored,
+            ..self
+        }
     }
 }
 
@@ -155,6 +166,9 @@ impl Inference {
     fn columns(&self, rows: usize) -> Vec<ModelColumn> {
         let columns = self.wanted.iter().map(|output| match output {
             ModelOutput::ZPhot => ModelColumn::of_numbers(output.name(), rows),
+            ModelOutput::ZQuantiles { levels } => {
+                ModelColumn::of_quantiles(levels, self.stores_quantiles, rows)
+            }
             lists => ModelColumn::of_lists(lists.name(), lists.width(), rows),
         });
         columns.collect()

@@ -32,6 +32,7 @@ mod metrics;
 mod moto;
 mod other_readers;
 mod plan_and_status;
+mod quantiles;
 mod recovery;
 mod reference_band;
 mod report;

@@ -2,6 +2,7 @@
 
 readers.py read OUT        reads photoz/ of an output with pyarrow, polars and DuckDB, and prints one JSON object
 readers.py write FOLDER    writes catalogs below FOLDER: the same galaxies in every supported form
+readers.py quantiles OUT   counts z_quantiles of photoz/, and adds up the second of each list
 readers.py metrics OUT     computes the metrics with polars from OUT/photoz and OUT/specz
 readers.py checked FOLDER  writes a drop whose pages have checksums
 """
@@ -33,6 +34,22 @@ def read(out):
     }, sys.stdout)
 
 
+def quantiles(out):
+    files = f"{out}/photoz/**/*.parquet"
+    lists = ds.dataset(f"{out}/photoz", format="parquet").to_table(columns=["z_quantiles"])["z_quantiles"]
+    second = pc.list_element(lists.drop_null(), 1).cast(pa.float64())
+    of_polars = pl.scan_parquet(files).select("z_quantiles").drop_nulls().collect()["z_quantiles"]
+    count, total = duckdb.sql(
+        "select count(z_quantiles), sum(z_quantiles[2]::double) filter (z_quantiles is not null) "
+        f"from read_parquet('{files}')").fetchall()[0]
+    json.dump({
+        "pyarrow": [len(second), pc.sum(second).as_py()],
+        "polars": [len(of_polars), of_polars.arr.get(1).cast(pl.Float64).sum()],
+        "duckdb": [count, total],
+        "levels": json.loads(fields(out)["z_quantiles"]["levels"]),
+    }, sys.stdout)
+
+
 def metrics(out):
     """For each object its row of the last drop and its last valid spec-z. Withdrawn objects are left out."""
     photoz = pl.read_parquet(f"{out}/photoz/**/*.parquet")
@@ -43,6 +60,7 @@ def metrics(out):
     latest = photoz.sort("drop").unique("object_id", keep="last").drop("z_spec")
     stand = latest.filter(pl.col("z_flags") & 1 == 0).join(spectra, on="object_id")
     withdrawn = latest.filter(pl.col("z_flags") & 1 == 1)["object_id"].implode()
+    levels = json.loads(fields(out)["z_quantiles"]["levels"]) if "z_quantiles" in stand.columns else []
     stand = stand.with_columns(pl.col("z_phot").cast(pl.Float64), pl.col("z_spec").cast(pl.Float64))
     tile = (pl.col("_healpix_29") // 4 ** 24).cast(pl.String)
     text = lambda edges, digits: edges.map_elements(lambda edge: f"{edge:.{digits}f}", return_dtype=pl.String)
@@ -52,13 +70,13 @@ def metrics(out):
         "by_z_spec": text((pl.col("z_spec").round(6) / 0.05 + 1e-9).floor() * 0.05 + 1e-12, 2),
         "by_tile": "5/" + tile,
     }
-    slices = {name: {key: numbers(of) for (key,), of in stand.with_columns(key.alias("by")).group_by("by")}
+    slices = {name: {key: numbers(of, levels) for (key,), of in stand.with_columns(key.alias("by")).group_by("by")}
               for name, key in by.items()}
     objects = spectra.filter(~pl.col("object_id").is_in(withdrawn)).height
-    json.dump({"objects": objects, "all": numbers(stand), **slices}, sys.stdout)
+    json.dump({"objects": objects, "all": numbers(stand, levels), **slices}, sys.stdout)
 
 
-def numbers(of):
+def numbers(of, levels):
     z_phot, z_spec = of["z_phot"], of["z_spec"]
     error = z_phot - z_spec
     dz = error / (1 + z_spec)
@@ -72,7 +90,27 @@ def numbers(of):
         "outlier_fraction_0.05": (dz.abs() > 0.05).mean(), "outlier_fraction_0.15": (dz.abs() > 0.15).mean(),
         "mse": (error ** 2).mean(), "mae": error.abs().mean(),
         "r2": 1 - (error ** 2).sum() / spread if of.height > 1 and spread > 0 else None,
+        **(intervals(of, np.array(levels)) if levels else {}),
     }
+
+
+def intervals(of, levels):
+    """The coverages, the CRPS and the PIT histogram, by numpy."""
+    z = of["z_spec"].to_numpy()
+    found = {}
+    for name in ("68", "95"):
+        low, high = (of[f"z_{bound}{name}"].cast(pl.Float64).to_numpy() for bound in ("low", "high"))
+        if not np.isnan(low).any():
+            found[f"coverage_{name}"] = ((low <= z) & (z <= high)).mean()
+    quantiles = of["z_quantiles"].to_numpy().astype(np.float64)
+    pit = [np.interp(z, row, levels, left=0, right=1) for z, row in zip(z, quantiles)]
+    # The quantiles at the ends hold for the levels beyond them.
+    levels = np.concatenate([[0], levels, [1]])
+    error = z[:, None] - quantiles[:, [0, *range(quantiles.shape[1]), -1]]
+    loss = np.maximum(levels * error, (levels - 1) * error)
+    found["crps"] = (2 * np.trapezoid(loss, levels, axis=1)).mean()
+    found["pit"] = np.histogram(pit, bins=np.linspace(0, 1, 21))[0].tolist()
+    return found
 
 
 def with_pyarrow(out):
@@ -212,4 +250,4 @@ def save(table, folder, catalog, drop, **options):
 
 
 if __name__ == "__main__":
-    {"read": read, "write": write, "checked": checked, "metrics": metrics}[sys.argv[1]](sys.argv[2])
+    {"read": read, "write": write, "checked": checked, "quantiles": quantiles, "metrics": metrics}[sys.argv[1]](sys.argv[2])

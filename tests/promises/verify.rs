@@ -92,7 +92,7 @@ fn a_damaged_drop_is_repaired_by_running_it_again() {
 type Harm<'a> = (&'a str, Box<dyn Fn(&Path) + 'a>);
 
 /// Changes of an output with this predicted file and this newest metrics file.
-fn harms<'a>(part: &'a str, metrics: &'a str) -> [Harm<'a>; 8] {
+fn harms<'a>(part: &'a str, metrics: &'a str) -> [Harm<'a>; 9] {
     let numbered =
         |out: &Path, entry: u64| out.join(format!("_hubbleflow/metrics/{entry:020}.json"));
     [
@@ -128,6 +128,17 @@ fn harms<'a>(part: &'a str, metrics: &'a str) -> [Harm<'a>; 8] {
                 let told = fs::read(out.join(metrics)).unwrap();
                 let mut told: Value = serde_json::from_slice(&told).unwrap();
                 told["all"]["n"] = 1.into();
+                write_file(out.join(metrics), told.to_string());
+            }),
+        ),
+        (
+            "are not those of the committed rows",
+            Box::new(move |out| {
+                let told = fs::read(out.join(metrics)).unwrap();
+                let mut told: Value = serde_json::from_slice(&told).unwrap();
+                assert!(told["calibration"]["by_mag_r"].is_object(), "{told}");
+                let shift = &mut told["calibration"]["all"]["shift_68"];
+                *shift = (shift.as_f64().unwrap() + 1e-4).into();
                 write_file(out.join(metrics), told.to_string());
             }),
         ),

@@ -15,7 +15,18 @@ use super::{
 /// Columns of the output that come from the catalog.
 const CARRIED: [&str; 4] = ["object_id", "ra", "dec", "z_spec"];
 /// Columns of the output that this program adds.
-const OWN: [&str; 5] = ["_healpix_29", "z_phot", "z_flags", "model_id", "drop"];
+const OWN: [&str; 10] = [
+    "_healpix_29",
+    "z_phot",
+    "z_low68",
+    "z_high68",
+    "z_low95",
+    "z_high95",
+    "z_quantiles",
+    "z_flags",
+    "model_id",
+    "drop",
+];
 /// Columns that rows have only on their way to the output.
 const ON_THE_WAY: [&str; 5] = [OBJECT, ROW_GROUP, ROW, PLACE, REFERENCE_MAG];
 

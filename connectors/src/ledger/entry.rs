@@ -11,6 +11,10 @@ use crate::{
 pub const FORMAT: u32 = 1;
 /// The setting of an entry that says which band's magnitude its predictions have.
 pub const REFERENCE_BAND: &str = "reference_band";
+/// The key of the levels of quantiles in the settings of an entry; null if the model gives no quantiles.
+pub const LEVELS: &str = "levels";
+/// The key in the settings of an entry that says whether quantiles are stored.
+pub const QUANTILES: &str = "quantiles";
 
 /// The effect of an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -82,6 +86,18 @@ impl Entry {
             None => Some("r"),
             Some(band) => band.as_str(),
         }
+    }
+
+    /// The levels of the quantiles that the predictions have; empty if they have none.
+    pub fn levels(&self) -> Vec<f64> {
+        let levels = self.settings.get(LEVELS).and_then(|of| of.as_array());
+        let levels = levels.into_iter().flatten();
+        levels.filter_map(serde_json::Value::as_f64).collect()
+    }
+
+    /// Whether the quantiles are stored, and not only the bounds of intervals.
+    pub fn stores_quantiles(&self) -> bool {
+        self.settings.get(QUANTILES) != Some(&false.into())
     }
 
     /// Whether the entry comes from a run with `--limit`. The next run without `--limit` replaces the entry.

@@ -23,7 +23,9 @@ use crate::{
     paths,
 };
 
-pub use self::entry::{Entry, EntryKind, FORMAT, FileRecord, REFERENCE_BAND, RowCounts, checksum};
+pub use self::entry::{
+    Entry, EntryKind, FORMAT, FileRecord, LEVELS, QUANTILES, REFERENCE_BAND, RowCounts, checksum,
+};
 
 /// The number of entries that are read at once.
 const READS_AT_ONCE: usize = 32;

@@ -1,4 +1,4 @@
-//! The long columns of the rows of a part: kept columns, and the columns of `embeddings/`. They stay in their pieces, because
+//! The long columns of the rows of a part: kept columns, quantiles, and the columns of `embeddings/`. They stay in their pieces, because
 //! all of them may not fit into one array. If they do not fit into memory, they stay compressed, and are decoded as often
 //! as needed.
 use std::{borrow::Cow, sync::Arc};
@@ -14,6 +14,7 @@ use super::{
     columns::{OBJECT, OF_EMBEDDINGS, PLACE, ROW, ROW_GROUP},
     door::Folder,
     encoded::{ROW_GROUP_ROWS, WRITE_ROWS},
+    model_column::Z_QUANTILES,
     photoz,
     pieces::Piece,
 };
@@ -131,7 +132,16 @@ impl LongColumns {
     /// The fields of the kept columns of the catalog, each with its place.
     pub fn of_catalog(&self) -> impl Iterator<Item = (usize, &FieldRef)> {
         let fields = self.fields.iter().enumerate();
-        fields.filter(|(_, field)| !field.name().starts_with(OF_EMBEDDINGS))
+        fields.filter(|(_, field)| {
+            let name = field.name();
+            name != Z_QUANTILES && !name.starts_with(OF_EMBEDDINGS)
+        })
+    }
+
+    /// The place and the field of the quantiles, if the model gives them.
+    pub fn of_quantiles(&self) -> Option<(usize, &FieldRef)> {
+        let mut fields = self.fields.iter().enumerate();
+        fields.find(|(_, field)| field.name() == Z_QUANTILES)
     }
 
     /// The fields of the columns of `embeddings/`, each with its name there and its place.

@@ -2,7 +2,7 @@
 //!
 //! | file | columns |
 //! |---|---|
-//! | `photoz/<drop>/part-…` | `object_id` `ra` `dec` (deg) `_healpix_29` `z_phot` `z_spec` `mag_<reference band>` (AB) `z_flags` `model_id` `drop`, and the kept columns |
+//! | `photoz/<drop>/part-…` | `object_id` `ra` `dec` (deg) `_healpix_29` `z_phot` `z_low68` `z_high68` `z_low95` `z_high95`, `z_quantiles` if the model gives them, `z_spec` `mag_<reference band>` (AB) `z_flags` `model_id` `drop`, and the kept columns |
 //! | `embeddings/<drop>/part-…` | `object_id` `ra` `dec` (deg) `_healpix_29` `embedding` `mag_<band>`… (AB) `z_spec` `deleted` `model_id` `drop` |
 //! | `specz/<drop>/part-…` | `object_id` `z_spec` `drop` |
 //! | `rejects/<drop>/part-…` | `object_id` `reason` `object` `row_group` `row` |
@@ -20,6 +20,7 @@ mod files;
 mod finish;
 mod flags;
 mod hash;
+mod interval;
 mod long_columns;
 mod model_column;
 mod photoz;
@@ -32,6 +33,7 @@ pub use encoded::{EncodedFile, PartLabel};
 pub use finish::finish;
 pub use flags::{BLANK_BAND, DELETED, FLAGS, Z_SPEC_IGNORED};
 pub use hash::{id_hash, part_of};
+pub use interval::quantile_at;
 pub use model_column::ModelColumn;
 pub use pieces::{Outcomes, Piece, pieces};
 pub use reject_reason::RejectReason;

@@ -8,11 +8,14 @@ use arrow::{
     error::ArrowError,
 };
 
-use super::columns::{REFERENCE_MAG, Source, column};
+use super::{
+    columns::{REFERENCE_MAG, Source, column},
+    model_column::Z_QUANTILES,
+};
 use crate::galaxy::mag_column;
 
-/// The columns of `photoz/` in their order: name in pieces, unit, UCD and description.
-const PHOTOZ: [(&str, &str, &str, &str); 10] = [
+/// The columns of `photoz/` in their order: name in pieces, unit, UCD and description. Redshifts have no unit.
+const PHOTOZ: [(&str, &str, &str, &str); 15] = [
     (
         "object_id",
         "",
@@ -32,6 +35,36 @@ const PHOTOZ: [(&str, &str, &str, &str); 10] = [
         "",
         "src.redshift.phot;meta.main",
         "predicted redshift",
+    ),
+    (
+        "z_low68",
+        "",
+        "src.redshift.phot;stat.min",
+        "lower bound of the interval that the model gives for 68% of the objects: the quantile at level 0.16",
+    ),
+    (
+        "z_high68",
+        "",
+        "src.redshift.phot;stat.max",
+        "upper bound of the interval that the model gives for 68% of the objects: the quantile at level 0.84",
+    ),
+    (
+        "z_low95",
+        "",
+        "src.redshift.phot;stat.min",
+        "lower bound of the interval that the model gives for 95% of the objects: the quantile at level 0.025",
+    ),
+    (
+        "z_high95",
+        "",
+        "src.redshift.phot;stat.max",
+        "upper bound of the interval that the model gives for 95% of the objects: the quantile at level 0.975",
+    ),
+    (
+        Z_QUANTILES,
+        "",
+        "src.redshift.phot;stat.probability",
+        "quantiles of the predicted redshift; their levels are in the field's metadata",
     ),
     (
         "z_spec",
@@ -92,8 +125,10 @@ impl PhotozColumn {
             ("description", self.description.as_str()),
         ];
         let facts = facts.into_iter().filter(|(_, fact)| !fact.is_empty());
+        let mut metadata: Metadata = field.metadata().clone();
+        metadata.extend(facts);
         let field = field.clone().with_name(self.name);
-        field.with_metadata(facts.collect::<Metadata>())
+        field.with_metadata(metadata)
     }
 }
 
@@ -126,9 +161,10 @@ pub(super) fn mag(in_pieces: &'static str, band: &str) -> PhotozColumn {
     }
 }
 
-/// The names of the columns in pieces.
+/// The names in pieces of the columns that hold one value a row.
 pub(super) fn in_pieces() -> impl Iterator<Item = &'static str> {
-    PHOTOZ.iter().map(|(name, ..)| *name)
+    let names = PHOTOZ.iter().map(|(name, ..)| *name);
+    names.filter(|name| *name != Z_QUANTILES)
 }
 
 /// The UCD of the magnitude in a band. Unified Content Descriptors name parts of the spectrum. The names of other bands do

@@ -16,7 +16,7 @@ use super::{
     door::{Door, Folder},
     flags::{DELETED, Z_SPEC_IGNORED},
     hash::part_of,
-    model_column::ModelColumn,
+    model_column::{ModelColumn, Z_PHOT, no_bounds},
 };
 use crate::{
     galaxy::{Galaxies, mag_column},
@@ -150,15 +150,15 @@ fn model_columns(
     let values = Values { galaxies, outcomes };
     let each = || rows.iter().map(|&row| row as usize);
     let is_there: Vec<bool> = each().map(|row| values.is_predicted(row)).collect();
-    let given = outcomes.columns.iter().map(|column| {
-        let name = match column.is_list() {
-            true => format!("{OF_EMBEDDINGS}{}", column.name()),
-            false => column.name().to_owned(),
-        };
-        Ok(named(&name, column.array(rows, &is_there)?, true))
-    });
-    let mut given = given.collect::<Result<Vec<Column>, ArrowError>>()?;
-    if outcomes.columns.iter().any(ModelColumn::is_list) {
+    let mut given = Vec::new();
+    for column in outcomes.columns {
+        given.extend(column.columns(rows, &is_there)?);
+    }
+    let gives = |is: fn(&ModelColumn) -> bool| outcomes.columns.iter().any(is);
+    if gives(|column| column.name() == Z_PHOT) && !gives(ModelColumn::is_quantiles) {
+        given.extend(no_bounds(rows.len()));
+    }
+    if gives(ModelColumn::is_embedding) {
         for (place, band) in outcomes.mag_bands.iter().enumerate() {
             let mags = galaxies.mags.as_ref().map(|mags| &mags[place]);
             let mag = |row| values.of_predicted(row, mags?);

@@ -15,8 +15,8 @@ use super::{
     encoded::{EncodedFile, PartLabel},
     files::FileWriter,
     long_columns::LongColumns,
-    model_column::Z_PHOT,
-    photoz,
+    model_column::{Z_PHOT, Z_QUANTILES},
+    photoz::{self, PhotozColumn},
 };
 use crate::sky;
 
@@ -61,9 +61,10 @@ impl PredictedRows {
     ) -> Result<Vec<EncodedFile>, ArrowError> {
         let mut files = Vec::new();
         if self.0.column_by_name(Z_PHOT).is_some() {
-            let own = photoz::columns(label.reference_band.as_deref()).into_iter();
-            let own = own.map(|column| column.of(&self.0));
-            let mut columns = own.collect::<Result<Vec<_>, _>>()?;
+            let mut columns = Vec::new();
+            for column in photoz::columns(label.reference_band.as_deref()) {
+                columns.extend(self.photoz(column, long)?);
+            }
             let kept = long.of_catalog();
             columns.extend(kept.map(|(place, field)| (field.clone(), Source::Long(place))));
             files.push(self.file(Folder::Photoz, columns, long, label)?);
@@ -73,6 +74,19 @@ impl PredictedRows {
             files.push(self.file(Folder::Embeddings, columns, long, label)?);
         }
         Ok(files)
+    }
+
+    /// A column of `photoz/`, if there is one. Quantiles are among the `long` columns.
+    fn photoz(
+        &self,
+        column: PhotozColumn,
+        long: &LongColumns,
+    ) -> Result<Option<(FieldRef, Source)>, ArrowError> {
+        if column.in_pieces != Z_QUANTILES {
+            return column.of(&self.0).map(Some);
+        }
+        let quantiles = long.of_quantiles();
+        Ok(quantiles.map(|(place, field)| (Arc::new(column.describe(field)), Source::Long(place))))
     }
 
     fn file(

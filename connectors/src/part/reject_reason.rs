@@ -3,12 +3,9 @@
 //! | found by | when | reasons |
 //! |---|---|---|
 //! | `validate` | before the model runs | all others |
-//! | `infer` | when the model has answered | [`RejectReason::PredictionNotFinite`], [`RejectReason::ValueNotStored`] |
+//! | `infer` | when the model has answered | [`RejectReason::PredictionNotFinite`], [`RejectReason::ValueNotStored`], [`RejectReason::QuantilesNotAscending`] |
 //! | [`finish`](super::finish) | when all rows of a part are together | [`RejectReason::Duplicate`] |
-use super::{
-    Door,
-    model_column::{ModelColumn, Z_PHOT},
-};
+use super::Door;
 use crate::galaxy::{CutoutFault, EmbeddingFault, FLUX_MAX_NMGY};
 
 /// The reason why a row is rejected. Displayed, it is the text in `rejects/`.
@@ -120,6 +117,17 @@ pub enum RejectReason {
         /// The value.
         value: f32,
     },
+    /// The model gives quantiles that do not ascend with their levels.
+    #[error(
+        "the model gives quantiles that do not ascend: {} at level {} and {} at level {}",
+        quantiles[0], levels[0], quantiles[1], levels[1]
+    )]
+    QuantilesNotAscending {
+        /// A quantile, and the next, which is smaller.
+        quantiles: [f32; 2],
+        /// Their levels.
+        levels: [f64; 2],
+    },
     /// An earlier row of the drop has the same id.
     #[error(
         "object_id comes twice in this drop: the first stays, in {object}, row group {row_group}, row {row}"
@@ -137,38 +145,5 @@ pub enum RejectReason {
 impl From<RejectReason> for Door {
     fn from(reason: RejectReason) -> Self {
         Self::Rejected(reason.to_string())
-    }
-}
-
-impl Door {
-    /// The door of a row after the model has answered. A row is predicted only if all values that the model gave for it
-    /// can be stored: they are finite, and not too large for the half precision of embeddings.
-    /// ```
-    /// use hubbleflow_connectors::part::{Door, ModelColumn};
-    ///
-    /// let mut z_phot = ModelColumn::of_numbers("z_phot", 2);
-    /// z_phot.set(&[0, 1], &[0.1, f32::INFINITY]);
-    /// let mut embedding = ModelColumn::of_lists("embedding", 3, 2);
-    /// embedding.set(&[0, 1], &[0.0, 1.0, 1e9, 0.0, 1.0, 2.0]);
-    /// let after = |door: Door, row| door.after_prediction(row, &[z_phot.clone()]);
-    /// assert_eq!(after(Door::Predicted, 0), Door::Predicted);
-    /// assert_eq!(after(Door::Predicted, 1), Door::Rejected("the model predicts inf".to_owned()));
-    /// assert_eq!(after(Door::Withdrawn, 1), Door::Withdrawn);
-    /// let reason = "the model gives a value of 1000000000 in embedding, which cannot be stored";
-    /// assert_eq!(Door::Predicted.after_prediction(0, &[embedding]), Door::Rejected(reason.to_owned()));
-    /// ```
-    pub fn after_prediction(self, row: usize, columns: &[ModelColumn]) -> Self {
-        if self != Self::Predicted {
-            return self;
-        }
-        let mut faults = columns.iter().filter_map(|column| {
-            let value = column.fault_of(row)?;
-            Some((column.name(), value))
-        });
-        match faults.next() {
-            None => self,
-            Some((Z_PHOT, z_phot)) => RejectReason::PredictionNotFinite { z_phot }.into(),
-            Some((column, value)) => RejectReason::ValueNotStored { column, value }.into(),
-        }
     }
 }

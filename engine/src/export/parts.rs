@@ -51,13 +51,17 @@ impl Columns {
         Self(columns)
     }
 
-    /// The columns of a file. If the file has another type for a column, its own type is kept.
+    /// The columns of a file. If the file has another type for a column, its own type and metadata are kept.
     pub(super) fn schema(&self, file: &Schema) -> SchemaRef {
         let fields = self.0.iter().map(|column| {
             let own = file.field_with_name(column.name()).ok();
             let own = own.filter(|own| *own.data_type() != DataType::Null);
             match own {
-                Some(own) => column.clone().with_data_type(own.data_type().clone()),
+                // The metadata says how to read the values: quantiles name their levels there.
+                Some(own) => column
+                    .clone()
+                    .with_data_type(own.data_type().clone())
+                    .with_metadata(own.metadata().clone()),
                 None => column.clone(),
             }
         });

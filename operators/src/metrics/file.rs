@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::ser::Serializer;
 
-use super::{Numbers, Slice, by_mag::ByMag, slice_a_line::SliceALine};
+use super::{Calibration, Numbers, Slice, by_mag::ByMag, slice_a_line::SliceALine};
 
 /// The newest format of a metrics file that this engine reads and writes.
 pub const FORMAT: u32 = 1;
@@ -29,6 +29,9 @@ pub struct Metrics {
     pub objects: i64,
     /// The metrics of all objects.
     pub all: Numbers,
+    /// The calibration of the intervals. Every file has all of it.
+    #[serde(default)]
+    pub calibration: Calibration,
     /// The metrics by the drop that the prediction came with.
     pub by_drop: BTreeMap<String, Numbers>,
     /// The metrics by magnitude, as `by_mag_<band>`.
@@ -62,6 +65,7 @@ impl Metrics {
             complete: true,
             objects,
             all: Numbers::default(),
+            calibration: Calibration::new(reference_band),
             by_drop: BTreeMap::new(),
             by_mag: ByMag::new(reference_band),
             by_z_spec: BTreeMap::new(),
@@ -115,6 +119,7 @@ impl Metrics {
         }
         (self.sequence, self.drop) = (file.sequence, file.drop);
         (self.objects, self.all) = (file.objects, file.all);
+        self.calibration = file.calibration;
         self.by_mag.band = file.by_mag.band;
         let changes = [
             (&mut self.by_drop, file.by_drop),

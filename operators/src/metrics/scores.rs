@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::{
+    interval_sums::IntervalSums,
     numbers::Numbers,
     quantile::{distances, quartile},
     sums::{STEPS, Sums, dz},
@@ -33,6 +34,8 @@ pub struct Scores {
     sums: Sums,
     /// The number of objects by dz, in steps of 1e-4.
     counts: BTreeMap<i32, i64>,
+    /// The scores of the objects with intervals. Most models give none.
+    intervals: Option<Box<IntervalSums>>,
 }
 
 impl Scores {
@@ -50,6 +53,16 @@ impl Scores {
         for (&step, &count) in &other.counts {
             self.count(step, count);
         }
+        if let Some(intervals) = &other.intervals {
+            self.add_intervals(intervals, 1);
+        }
+    }
+
+    /// Adds the intervals of an object, or of another slice, `times` times; -1 takes them away.
+    pub fn add_intervals(&mut self, other: &IntervalSums, times: i64) {
+        let mut sums = self.intervals.take().unwrap_or_default();
+        sums.add(other, times);
+        self.intervals = Some(sums).filter(|sums| **sums != IntervalSums::default());
     }
 
     fn count(&mut self, step: i32, times: i64) {
@@ -62,7 +75,7 @@ impl Scores {
 
     /// Whether all that was added is taken away again.
     pub fn is_empty(&self) -> bool {
-        self.sums.n == 0 && self.counts.is_empty()
+        self.sums.n == 0 && self.counts.is_empty() && self.intervals.is_none()
     }
 
     /// The metrics of the slice.
@@ -80,7 +93,7 @@ impl Scores {
         let iqr = first.zip(third).map(|(first, third)| third - first);
         let z_spec = sums.z_spec as f64;
         let spread = sums.z_spec_sq as f64 - z_spec * (z_spec / n);
-        Numbers {
+        let numbers = Numbers {
             n: sums.n,
             bias: mean(sums.dz as f64, STEPS),
             bias_median: median.map(fourths),
@@ -91,6 +104,11 @@ impl Scores {
             mse: mean(sums.error_sq as f64, STEPS * STEPS),
             mae: mean(sums.error_abs as f64, STEPS),
             r2: (sums.n > 1 && spread > 0.0).then(|| 1.0 - sums.error_sq as f64 / spread),
+            ..Numbers::default()
+        };
+        match self.intervals.as_deref() {
+            Some(intervals) => intervals.into_numbers(numbers),
+            None => numbers,
         }
     }
 }

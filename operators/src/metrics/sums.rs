@@ -35,12 +35,16 @@ pub(super) struct Sums {
     pub z_spec_sq: i128,
 }
 
+/// A value in steps of 1e-9.
+pub(super) fn steps(value: f64) -> i128 {
+    (value.clamp(-LIMIT, LIMIT) * STEPS).round() as i128
+}
+
 impl Sums {
     /// The sums of one object.
     pub fn of(z_phot: f32, z_spec: f32) -> Self {
         let (dz, z) = (dz(z_phot, z_spec), f64::from(z_spec));
         let error = f64::from(z_phot) - z;
-        let steps = |value: f64| (value.clamp(-LIMIT, LIMIT) * STEPS).round() as i128;
         Self {
             n: 1,
             outliers: OUTLIER_LIMITS.map(|limit| i64::from(dz.abs() > limit)),

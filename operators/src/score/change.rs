@@ -29,6 +29,7 @@ use timely::{
 };
 use tokio::{runtime::Handle, sync::Mutex};
 
+use super::quantiles::StoredQuantiles;
 use crate::{DropId, Flow, Outcome, Settled, offload::offload};
 
 /// The pause before a waiting commit is checked again.
@@ -43,6 +44,8 @@ pub struct Standing {
     pub drop: String,
     /// The band whose magnitude the predictions have, if they have one.
     pub reference_band: Option<String>,
+    /// The quantiles of the predictions.
+    pub quantiles: StoredQuantiles,
     /// The files of the entry.
     pub files: Vec<CommittedFile>,
 }
@@ -53,6 +56,7 @@ impl Standing {
             entry: number(entry.sequence),
             drop: entry.drop.clone(),
             reference_band: entry.reference_band().map(str::to_owned),
+            quantiles: StoredQuantiles::of(entry),
             files: files_of(entry),
         }
     }

@@ -9,6 +9,8 @@
 //! of the object. A row that is removed from the collection is subtracted from the sums exactly. So the metrics depend
 //! only on what is committed.
 pub mod change;
+mod held;
+mod quantiles;
 mod row;
 mod sample;
 mod scan;
@@ -32,7 +34,7 @@ use tokio::{runtime::Handle, sync::Mutex};
 use crate::{DropId, Flow, Settled, gather::gather, metrics::Metrics};
 use change::{Change, Unread, changes, in_turn};
 use sample::{SharedSample, admit, hold};
-use scan::{RowFilter, Scan, ScanOutput, UnreadEntry, scan};
+use scan::{RowFilter, Scan, ScanOutput, ScannedRow, UnreadEntry, scan};
 
 pub use row::{CommittedRow, DropNames, ObjectKey, Redshift, RowKind, current_state, keys};
 pub use tabulate::{Scored, Table};
@@ -90,11 +92,12 @@ impl<'s> Score<'s> for Flow<'s, Settled> {
         let done = timely::dataflow::ProbeHandle::new();
         let Objects {
             objects,
+            sample,
             changes,
             failures,
             unread,
         } = current_objects(self, scorer, &done);
-        tabulate::tabulate(objects, changes, failures, unread).probe_with(&done)
+        tabulate::tabulate(objects, sample, changes, failures, unread).probe_with(&done)
     }
 }
 
@@ -219,6 +222,7 @@ fn run_one_worker<T: Send + 'static>(
 /// The current state of the objects with a spec-z, the changes, and the entries that could not be read.
 struct Objects<'s> {
     objects: VecCollection<'s, DropId, (ObjectKey, CommittedRow)>,
+    sample: SharedSample,
     changes: Flow<'s, Change>,
     failures: Flow<'s, UnreadEntry>,
     /// Must be set after each change.
@@ -255,7 +259,7 @@ fn current_objects<'s>(
     let wanted = admit(rows, everywhere.clone(), sample.clone(), names.clone());
     let again = scan(look_again(wanted, everywhere.clone()), output, runtime);
     let (found, not_found) = split(again);
-    let rows = hold(found, everywhere, sample);
+    let rows = hold(found, everywhere, sample.clone());
 
     let objects = rows.reduce_named("AsItStands", move |_key, rows, stands| {
         let names = names.borrow();
@@ -265,15 +269,14 @@ fn current_objects<'s>(
     });
     Objects {
         objects,
+        sample,
         changes,
         failures: failed.concat(not_found),
         unread,
     }
 }
 
-fn split<'s>(
-    found: Flow<'s, ScanOutput>,
-) -> (Flow<'s, (ObjectKey, CommittedRow)>, Flow<'s, UnreadEntry>) {
+fn split<'s>(found: Flow<'s, ScanOutput>) -> (Flow<'s, ScannedRow>, Flow<'s, UnreadEntry>) {
     let rows = found.clone().flat_map(|found| match found {
         ScanOutput::Rows(rows) => rows,
         ScanOutput::Unread(_) => Vec::new(),

@@ -127,9 +127,14 @@ impl CommittedRow {
         self.z_phot.get().zip(self.z_spec.get())
     }
 
+    /// The slice of the magnitude.
+    pub fn mag_slice(&self) -> Option<Slice> {
+        (self.mag != NO_MAG).then(|| Slice::of_mag(self.mag))
+    }
+
     /// The slices that count a row with both redshifts.
     pub fn slices(&self) -> impl Iterator<Item = Slice> + use<> {
-        let mag = (self.mag != NO_MAG).then(|| Slice::of_mag(self.mag));
+        let mag = self.mag_slice();
         let z_spec = self.z_spec.get().map(Slice::of_z_spec);
         let always = [Slice::All, Slice::Drop(self.entry), Slice::Tile(self.tile)];
         always.into_iter().chain(mag).chain(z_spec)

@@ -20,9 +20,12 @@ use timely::dataflow::{
 
 use super::{
     change::Change,
+    held::{FreshRows, HeldRows, KeyedRow},
+    quantiles::StoredQuantiles,
     row::{CommittedRow, DropNames, ObjectKey, RowKind},
+    scan::ScannedRow,
 };
-use crate::{DropId, Flow};
+use crate::{DropId, Flow, metrics::Distribution};
 
 /// The rows that a worker keeps: the rows of its share of the objects.
 #[derive(Debug, Default)]
@@ -30,17 +33,21 @@ pub struct Sample {
     /// The objects that had a spec-z in any row so far.
     objects: HashSet<ObjectKey>,
     /// The rows of these objects by entry, sorted by object.
-    held: BTreeMap<u32, Vec<(ObjectKey, CommittedRow)>>,
+    held: BTreeMap<u32, HeldRows>,
+    /// Rows with quantiles that the last change has removed. What they added is still to be taken away.
+    removed: BTreeMap<u32, HeldRows>,
+    /// The quantiles of entries that have some.
+    quantiles: BTreeMap<u32, StoredQuantiles>,
     /// The rows of the current change.
-    fresh: Vec<(ObjectKey, CommittedRow)>,
+    fresh: FreshRows,
 }
 
 impl Sample {
     /// Keeps a row if its object has a spec-z. Returns whether this row gives the object its first spec-z.
-    fn admit(&mut self, key: ObjectKey, row: CommittedRow) -> bool {
+    fn admit(&mut self, ((key, row), quantiles): ScannedRow) -> bool {
         let first = row.z_spec.get().is_some() && self.objects.insert(key);
         if first || self.objects.contains(&key) {
-            self.fresh.push((key, row));
+            self.fresh.push((key, row), &quantiles);
         }
         first
     }
@@ -56,35 +63,52 @@ impl Sample {
             let later = |row: &CommittedRow| {
                 row.kind != RowKind::SpecZ && drops[&row.entry] >= drops[entry]
             };
-            let fresh = self.fresh.iter().filter(|(_, row)| later(row));
+            let fresh = self.fresh.rows().filter(|(_, row)| later(row));
             let replaced: HashSet<ObjectKey> = fresh.map(|(key, _)| *key).collect();
-            let keys = held.iter().map(|(key, _)| *key);
+            let keys = held.rows().iter().map(|(key, _)| *key);
             vanished.extend(keys.filter(|key| !replaced.contains(key)));
         }
         vanished
     }
 
     /// Ends a change. Returns the rows to remove and the rows to add. A row that was read twice is added once.
-    fn settle(&mut self, superseded: &[u32]) -> [Vec<(ObjectKey, CommittedRow)>; 2] {
-        let gone = superseded
-            .iter()
-            .filter_map(|entry| self.held.remove(entry));
-        let gone = gone.flatten().collect();
-        let mut fresh = std::mem::take(&mut self.fresh);
-        fresh.sort_unstable_by_key(|(key, row)| (row.entry, *key));
-        fresh.dedup_by_key(|(key, row)| (row.entry, *key));
-        let is_held = |(key, row): &(ObjectKey, CommittedRow)| {
-            let held = self.held.get(&row.entry);
-            held.is_some_and(|held| held.binary_search_by_key(key, |(key, _)| *key).is_ok())
-        };
-        fresh.retain(|row| !is_held(row));
-        for rows in fresh.chunk_by(|(_, one), (_, next)| one.entry == next.entry) {
-            let held = self.held.entry(rows[0].1.entry).or_default();
-            held.reserve_exact(rows.len());
-            held.extend_from_slice(rows);
-            held.sort_unstable_by_key(|(key, _)| *key);
+    fn settle(&mut self, superseded: &[u32]) -> [Vec<KeyedRow>; 2] {
+        let mut gone = Vec::new();
+        self.removed.clear();
+        for entry in superseded {
+            if let Some(held) = self.held.remove(entry) {
+                gone.extend_from_slice(held.rows());
+                if held.has_quantiles() {
+                    self.removed.insert(*entry, held);
+                }
+            }
         }
-        [gone, fresh]
+        let mut fresh = std::mem::take(&mut self.fresh);
+        let is_held = |(key, row): &KeyedRow| {
+            let held = self.held.get(&row.entry);
+            held.is_some_and(|held| held.holds(*key))
+        };
+        fresh.sort(|row| !is_held(row));
+        for (entry, rows) in fresh.by_entry() {
+            let stored = || self.quantiles.get(&entry).cloned().unwrap_or_default();
+            let held = self.held.entry(entry);
+            held.or_insert_with(|| HeldRows::new(stored())).add(rows);
+        }
+        [gone, fresh.rows().copied().collect()]
+    }
+
+    /// Takes note of the quantiles of an entry.
+    fn note(&mut self, entry: u32, quantiles: &StoredQuantiles) {
+        if quantiles.width() > 0 {
+            self.quantiles.insert(entry, quantiles.clone());
+        }
+    }
+
+    /// The distribution of the redshift in a row that is held, or that the last change has removed.
+    pub fn distribution(&self, key: ObjectKey, row: &CommittedRow) -> Option<Distribution<'_>> {
+        let held = self.held.get(&row.entry);
+        held.or_else(|| self.removed.get(&row.entry))?
+            .distribution(key)
     }
 }
 
@@ -92,15 +116,14 @@ impl Sample {
 pub type SharedSample = Rc<RefCell<Sample>>;
 
 /// Sends each row to the worker of its object, which is the worker that differential chooses too.
-fn by_object() -> Exchange<(ObjectKey, CommittedRow), impl FnMut(&(ObjectKey, CommittedRow)) -> u64>
-{
-    Exchange::new(|(key, _): &(ObjectKey, CommittedRow)| key.hashed())
+fn by_object() -> Exchange<ScannedRow, impl FnMut(&ScannedRow) -> u64> {
+    Exchange::new(|((key, _), _): &ScannedRow| key.hashed())
 }
 
 /// Keeps the rows of objects with a spec-z. At the end of each change, emits the objects whose other rows must be read
 /// again.
 pub fn admit<'s>(
-    rows: Flow<'s, (ObjectKey, CommittedRow)>,
+    rows: Flow<'s, ScannedRow>,
     changes: Flow<'s, Change>,
     sample: SharedSample,
     names: DropNames,
@@ -113,6 +136,8 @@ pub fn admit<'s>(
                 for change in data.flat_map(|items| items.drain(..)) {
                     let anywhere = !change.rescan.is_empty();
                     let added = change.added.into_iter().chain(change.rescan);
+                    let added =
+                        added.inspect(|of| sample.borrow_mut().note(of.entry, &of.quantiles));
                     let of_entry = added.map(|standing| (standing.entry, standing.drop));
                     names.borrow_mut().extend(of_entry);
                     open.insert(*time.time(), (time.retain(0), change.superseded, anywhere));
@@ -121,8 +146,9 @@ pub fn admit<'s>(
             // Changes come one at a time, so these rows belong to the open change.
             let mut sample = sample.borrow_mut();
             rows.for_each_time(|_time, data| {
-                for (key, row) in data.flat_map(|items| items.drain(..)) {
-                    if sample.admit(key, row) {
+                for row in data.flat_map(|items| items.drain(..)) {
+                    let ((key, _), _) = row;
+                    if sample.admit(row) {
                         wanted.push(key);
                     }
                 }
@@ -144,7 +170,7 @@ pub fn admit<'s>(
 
 /// Takes the rows that were read again and ends the change: emits the rows that are added and the rows that are removed.
 pub fn hold<'s>(
-    found: Flow<'s, (ObjectKey, CommittedRow)>,
+    found: Flow<'s, ScannedRow>,
     changes: Flow<'s, Change>,
     sample: SharedSample,
 ) -> VecCollection<'s, DropId, (ObjectKey, CommittedRow)> {
@@ -158,8 +184,9 @@ pub fn hold<'s>(
             });
             let mut sample = sample.borrow_mut();
             found.for_each_time(|_time, data| {
-                let rows = data.flat_map(|items| items.drain(..));
-                sample.fresh.extend(rows);
+                for (row, quantiles) in data.flat_map(|items| items.drain(..)) {
+                    sample.fresh.push(row, &quantiles);
+                }
             });
             while let Some(first) = open.first_entry()
                 && !found_frontier.less_equal(first.key())

@@ -17,6 +17,8 @@ use tokio::runtime::Handle;
 
 use super::{
     change::Standing,
+    held::KeyedRow,
+    quantiles::{RowQuantiles, StoredQuantiles},
     row::{CommittedRow, ObjectKey, columns_of, rows_of},
 };
 use crate::{
@@ -46,11 +48,14 @@ pub struct Scan {
     pub wanted: RowFilter,
 }
 
+/// A row that was read, and its quantiles.
+pub type ScannedRow = (KeyedRow, RowQuantiles);
+
 /// The result of reading a file.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum ScanOutput {
     /// Some of the rows.
-    Rows(Vec<(ObjectKey, CommittedRow)>),
+    Rows(Vec<ScannedRow>),
     /// The file could not be read.
     Unread(UnreadEntry),
 }
@@ -70,6 +75,7 @@ struct ToRead {
     entry: u32,
     /// The column of the magnitude.
     mag: Option<String>,
+    quantiles: StoredQuantiles,
     file: CommittedFile,
     wanted: RowFilter,
 }
@@ -114,6 +120,7 @@ fn share(scan: Scan, index: usize, peers: usize) -> Vec<ToRead> {
         files.extend(of_entry.map(|file| ToRead {
             entry: standing.entry,
             mag: mag.clone(),
+            quantiles: standing.quantiles.clone(),
             file,
             wanted: scan.wanted.clone(),
         }));
@@ -127,11 +134,13 @@ async fn read(to_read: &ToRead, output: &Output, reply: &Reply<ScanOutput>) -> R
     let ToRead {
         entry,
         mag,
+        quantiles,
         file,
         wanted,
     } = to_read;
     let mag = mag.as_deref();
-    let columns = columns_of(file.folder, mag);
+    let mut columns = columns_of(file.folder, mag);
+    columns.extend(quantiles.columns(file.folder));
     let mut batches = file.open(output).await?.read(&columns, |group| {
         // A row group knows how many of its rows have no spec-z. Often all rows have one, or no row has.
         let (nulls, rows) = (nulls_of(group, "z_spec"), group.num_rows() as u64);
@@ -142,16 +151,20 @@ async fn read(to_read: &ToRead, output: &Output, reply: &Reply<ScanOutput>) -> R
         }
     })?;
     while let Some(batch) = batches.try_next().await? {
-        let mut rows =
-            rows_of(&batch, file.folder, *entry, mag).map_err(|reason| Error::Corrupt {
-                object: output.location().url_of(&file.path),
-                reason,
-            })?;
+        let corrupt = |reason| Error::Corrupt {
+            object: output.location().url_of(&file.path),
+            reason,
+        };
+        let rows = rows_of(&batch, file.folder, *entry, mag).map_err(corrupt)?;
+        let quantiles = quantiles.read(&batch, file.folder).map_err(corrupt)?;
+        let mut rows: Vec<ScannedRow> = rows.into_iter().zip(quantiles).collect();
         let has_spec_z = |row: &CommittedRow| row.z_spec.get().is_some();
         match wanted {
             RowFilter::All => {}
-            RowFilter::WithSpecZ => rows.retain(|(_, row)| has_spec_z(row)),
-            RowFilter::Of(keys) => rows.retain(|(key, row)| !has_spec_z(row) && keys.contains(key)),
+            RowFilter::WithSpecZ => rows.retain(|((_, row), _)| has_spec_z(row)),
+            RowFilter::Of(keys) => {
+                rows.retain(|((key, row), _)| !has_spec_z(row) && keys.contains(key));
+            }
         }
         if !rows.is_empty() {
             reply.send_in_turn(ScanOutput::Rows(rows)).await;

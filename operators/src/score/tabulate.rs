@@ -8,16 +8,21 @@ use timely::dataflow::{
     channels::pact::{Exchange, Pipeline},
     operators::{Capability, Concat, generic::Operator, vec::Map},
 };
+use twox_hash::XxHash3_64;
 
 use super::{
     change::{Change, Unread},
     row::{CommittedRow, ObjectKey},
+    sample::SharedSample,
     scan::UnreadEntry,
 };
 use crate::{
     DropId, Flow,
     gather::gather,
-    metrics::{COMPLETE_EVERY, Metrics, Numbers, Scores, Slice},
+    metrics::{
+        COMPLETE_EVERY, ConformalScores, Distribution, IntervalSums, Metrics, Numbers, Scores,
+        Slice,
+    },
 };
 
 /// The sums of each slice.
@@ -27,16 +32,31 @@ pub struct Table {
     objects: i64,
     /// The scores of each slice that has objects.
     slices: BTreeMap<Slice, Scores>,
+    /// The scores that intervals are calibrated with.
+    conformal: ConformalScores,
 }
 
 impl Table {
-    /// Adds the current state of an object this many times; -1 takes it away.
-    pub fn add(&mut self, row: &CommittedRow, times: i64) {
+    /// Adds the current state of an object this many times; -1 takes it away. The model may give the distribution of the
+    /// redshift.
+    pub fn add(
+        &mut self,
+        key: ObjectKey,
+        row: &CommittedRow,
+        of: Option<Distribution<'_>>,
+        times: i64,
+    ) {
         self.objects += times;
         if let Some((z_phot, z_spec)) = row.redshifts() {
+            let (hash, mag) = (XxHash3_64::oneshot(&key.to_le_bytes()), row.mag_slice());
+            self.conformal.add(hash, mag, (z_phot, z_spec), of, times);
+            let intervals = of.map(|of| IntervalSums::of(of, z_spec));
             for slice in row.slices() {
                 let scores = self.slices.entry(slice).or_default();
                 scores.add(z_phot, z_spec, times);
+                if let Some(intervals) = &intervals {
+                    scores.add_intervals(intervals, times);
+                }
             }
         }
     }
@@ -44,6 +64,7 @@ impl Table {
     /// Adds the sums of another table, and removes slices that have no object left.
     fn merge(&mut self, other: Self) {
         self.objects += other.objects;
+        self.conformal.merge(&other.conformal);
         for (slice, more) in other.slices {
             let scores = self.slices.entry(slice).or_default();
             scores.merge(&more);
@@ -86,6 +107,7 @@ pub struct Scored {
 /// Adds up the current state of the objects. The first worker of the cluster emits the metrics after each change.
 pub fn tabulate<'s>(
     objects: VecCollection<'s, DropId, (ObjectKey, CommittedRow)>,
+    sample: SharedSample,
     changes: Flow<'s, Change>,
     failures: Flow<'s, UnreadEntry>,
     unread: Unread,
@@ -100,7 +122,7 @@ pub fn tabulate<'s>(
             added: added.map(|added| (added.entry, added.drop)).collect(),
         })
     });
-    let sums = add_up(objects).map(ScoreInput::Sums);
+    let sums = add_up(objects, sample).map(ScoreInput::Sums);
     let inputs = changes
         .concat(sums)
         .concat(failures.map(ScoreInput::Unread));
@@ -114,19 +136,23 @@ pub fn tabulate<'s>(
     })
 }
 
-/// Adds up the objects of this worker, once for each change.
-fn add_up<'s>(objects: VecCollection<'s, DropId, (ObjectKey, CommittedRow)>) -> Flow<'s, Table> {
+/// Adds up the objects of this worker, once for each change. They are the objects whose rows its sample holds.
+fn add_up<'s>(
+    objects: VecCollection<'s, DropId, (ObjectKey, CommittedRow)>,
+    sample: SharedSample,
+) -> Flow<'s, Table> {
     objects
         .inner
         .unary_frontier(Pipeline, "AddUp", move |_capability, _info| {
             let mut open: BTreeMap<DropId, (Capability<DropId>, Table)> = BTreeMap::new();
             move |(input, frontier), output| {
+                let sample = sample.borrow();
                 input.for_each_time(|capability, data| {
-                    for ((_key, row), time, times) in data.flat_map(|items| items.drain(..)) {
+                    for ((key, row), time, times) in data.flat_map(|items| items.drain(..)) {
                         let (_, table) = open
                             .entry(time)
                             .or_insert_with(|| (capability.delayed(&time, 0), Table::default()));
-                        table.add(&row, times as i64);
+                        table.add(key, &row, sample.distribution(key, &row), times as i64);
                     }
                 });
                 while let Some(first) = open.first_entry()
@@ -189,8 +215,23 @@ impl RunningMetrics {
     /// of no objects.
     fn renumber(&mut self, touched: BTreeSet<Slice>) -> BTreeMap<Slice, Numbers> {
         let mut changed = BTreeMap::new();
-        for slice in touched {
-            let now = self.table.slices.get(&slice).map(Scores::numbers);
+        let coverage = self.table.conformal.coverage();
+        // The shifts of all objects count in every bin of magnitude that has few.
+        let is_calibrated = |slice: &&Slice| matches!(slice, Slice::All | Slice::Mag(_));
+        let calibrated = self.numbers.keys().filter(is_calibrated);
+        let slices: BTreeSet<Slice> = touched.iter().chain(calibrated).copied().collect();
+        for slice in slices {
+            let now = match touched.contains(&slice) {
+                true => self.table.slices.get(&slice).map(Scores::numbers),
+                false => self.numbers.get(&slice).cloned(),
+            };
+            let [calibrated_coverage_68, calibrated_coverage_95] =
+                coverage.get(&slice).copied().unwrap_or_default();
+            let now = now.map(|now| Numbers {
+                calibrated_coverage_68,
+                calibrated_coverage_95,
+                ..now
+            });
             let before = match now.clone() {
                 Some(now) => self.numbers.insert(slice, now),
                 None => self.numbers.remove(&slice),
@@ -210,7 +251,10 @@ impl RunningMetrics {
         let drop_of = |entry| self.drops.get(&entry).cloned().unwrap_or_default();
         let (objects, all) = (self.table.objects, self.numbers.get(&Slice::All));
         let (sequence, band) = (change.sequence, change.reference_band.as_deref());
-        let new = |slices| Metrics::new(sequence, &change.drop, objects, band, slices, drop_of);
+        let new = |slices| Metrics {
+            calibration: self.table.conformal.calibration(band),
+            ..Metrics::new(sequence, &change.drop, objects, band, slices, drop_of)
+        };
         if is_complete {
             return new(&self.numbers);
         }

@@ -1,11 +1,13 @@
 //! The operators on a worker of their own: a module an operator.
 #![allow(clippy::unwrap_used)]
+mod calibration;
 mod checkpoint;
 mod commit;
 mod deal;
 mod feed;
 mod gather;
 mod infer;
+mod intervals;
 mod judge;
 mod judge_random;
 mod metrics;

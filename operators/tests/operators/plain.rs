@@ -3,6 +3,8 @@ use std::collections::BTreeMap;
 
 use hubbleflow_operators::{Metrics, metrics::Numbers};
 
+use crate::intervals;
+
 /// An object as it stands: both redshifts, the drop its prediction came with, r magnitude and HEALPix cell of order 29.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Object {
@@ -97,17 +99,21 @@ pub fn assert_numbers(numbers: &Numbers, objects: &[(f32, f32)]) {
 #[track_caller]
 pub fn assert_metrics(metrics: &Metrics, objects: &[Object]) {
     let by = |key: &dyn Fn(&Object) -> Option<String>| {
-        let mut slices: BTreeMap<String, Vec<(f32, f32)>> = BTreeMap::new();
+        let mut slices: BTreeMap<String, Vec<Object>> = BTreeMap::new();
         for object in objects {
             if let Some(key) = key(object) {
                 let slice = slices.entry(key).or_default();
-                slice.push((object.z_phot, object.z_spec));
+                slice.push(object.clone());
             }
         }
         slices
     };
-    let compare = |found: &BTreeMap<String, Numbers>,
-                   expected: BTreeMap<String, Vec<(f32, f32)>>| {
+    let equal = |numbers: &Numbers, objects: &[Object]| {
+        let redshifts = objects.iter().map(|object| (object.z_phot, object.z_spec));
+        assert_numbers(numbers, &redshifts.collect::<Vec<_>>());
+        intervals::assert_intervals(numbers, objects);
+    };
+    let compare = |found: &BTreeMap<String, Numbers>, expected: BTreeMap<String, Vec<Object>>| {
         assert!(
             found.keys().eq(expected.keys()),
             "{:?}, not {:?}",
@@ -115,11 +121,11 @@ pub fn assert_metrics(metrics: &Metrics, objects: &[Object]) {
             expected.keys()
         );
         for (name, numbers) in found {
-            assert_numbers(numbers, &expected[name]);
+            equal(numbers, &expected[name]);
         }
     };
     match by(&|_| Some(String::new())).remove("") {
-        Some(all) => assert_numbers(&metrics.all, &all),
+        Some(all) => equal(&metrics.all, &all),
         None => assert_eq!(metrics.all, Numbers::default()),
     }
     let edge = |value: f64, width: f64| (value / width + 1e-9).floor() * width;

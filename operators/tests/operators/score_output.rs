@@ -14,6 +14,8 @@ use object_store::{memory::InMemory, path::Path};
 use testkit::galaxy_rows::parquet_bytes;
 use tokio::{runtime::Runtime, sync::Mutex};
 
+use crate::intervals;
+
 /// What a committed row says.
 #[derive(Clone, Debug)]
 pub enum Says {
@@ -64,7 +66,7 @@ impl Committed {
     /// Commits a drop as the engine does: staged, entered, published; files of an earlier entry are gone after.
     pub fn commit(&self, attempt: usize, drop: &str, content: &Content) -> u64 {
         let (attempt, mut files) = (format!("attempt-{attempt}"), Vec::new());
-        for (part, rows) in content.parts().into_iter().enumerate() {
+        for (part, rows) in content.parts(drop).into_iter().enumerate() {
             let bytes = parquet_bytes(&rows, 2);
             let path = format!(
                 "{}/{drop}/part-{part:04}-{attempt}.parquet",
@@ -86,6 +88,7 @@ impl Committed {
             files,
             rows: RowCounts::default(),
             format: FORMAT,
+            settings: intervals::settings(drop),
             ..Entry::abandoned(&attempt, "0.0.0")
         };
         self.runtime.block_on(async {
@@ -124,11 +127,11 @@ impl Content {
     }
 
     /// Odd objects in one file, even ones in another; a file without rows is not written.
-    pub fn parts(&self) -> Vec<RecordBatch> {
+    pub fn parts(&self, drop: &str) -> Vec<RecordBatch> {
         let parts = [0, 1].map(|part| match self {
             Self::Photoz(rows) => {
                 let rows: Vec<_> = rows.iter().filter(|(id, _)| *id % 2 == part).collect();
-                photoz(&rows)
+                photoz(drop, &rows)
             }
             Self::SpecZ(rows) => {
                 let rows = rows.iter().filter(|(id, _)| *id % 2 == part);
@@ -146,7 +149,7 @@ impl Content {
     }
 }
 
-pub fn photoz(rows: &[(&i64, &Says)]) -> RecordBatch {
+pub fn photoz(drop: &str, rows: &[(&i64, &Says)]) -> RecordBatch {
     let floats = |of: &dyn Fn(&Says) -> Option<f32>| -> ArrayRef {
         Arc::new(
             rows.iter()
@@ -161,7 +164,7 @@ pub fn photoz(rows: &[(&i64, &Says)]) -> RecordBatch {
     let flags = rows
         .iter()
         .map(|(_, says)| i32::from(matches!(says, Says::Withdrawn)));
-    batch(vec![
+    let mut columns: Vec<(&str, ArrayRef)> = vec![
         (
             "object_id",
             Arc::new(Int64Array::from_iter_values(
@@ -191,7 +194,9 @@ pub fn photoz(rows: &[(&i64, &Says)]) -> RecordBatch {
             }),
         ),
         ("z_flags", Arc::new(Int32Array::from_iter_values(flags))),
-    ])
+    ];
+    columns.extend(intervals::columns(drop, rows));
+    batch(columns)
 }
 
 pub fn batch(columns: Vec<(&str, ArrayRef)>) -> RecordBatch {

@@ -51,6 +51,9 @@ pub struct CatalogArgs {
     /// anyway
     #[arg(long)]
     pub embeddings: bool,
+    /// Do not write the list of quantiles of each redshift, only the bounds of the intervals of 68% and 95%
+    #[arg(long)]
+    pub no_quantiles: bool,
     /// Take only the first N rows: a first try, which the next run without a limit replaces
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub limit: Option<u64>,
@@ -76,6 +79,7 @@ impl CatalogArgs {
             drop_by: self.drop_by.into(),
             keep: self.keep.clone(),
             embeddings: self.embeddings,
+            quantiles: !self.no_quantiles,
             limit_rows: self.limit,
             again: self.again,
             split_bytes: self.split_bytes.0,

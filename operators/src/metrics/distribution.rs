@@ -1,0 +1,76 @@
+//! The distribution that a model gives for a redshift, as quantiles, and how it is scored.
+use connectors::part::quantile_at;
+
+/// The levels of the bounds of the intervals of 68% and 95%.
+pub const INTERVALS: [[f64; 2]; 2] = [[0.16, 0.84], [0.025, 0.975]];
+
+/// The quantiles of a redshift. They ascend with their levels.
+/// ```
+/// use hubbleflow_operators::metrics::Distribution;
+/// let levels = [0.25, 0.5, 0.75];
+/// let z = Distribution { levels: &levels, quantiles: &[0.1, 0.2, 0.3], is_whole: true };
+/// assert_eq!(z.interval([0.25, 0.75]), Some([0.1, 0.3]));
+/// assert_eq!(z.pit(0.25), 0.625);
+/// // A distribution of one value scores its distance.
+/// let point = Distribution { levels: &levels, quantiles: &[0.5; 3], is_whole: true };
+/// assert_eq!(point.crps(0.25), 0.25);
+/// ```
+#[derive(Clone, Copy, Debug)]
+pub struct Distribution<'a> {
+    /// The levels, which ascend between 0 and 1.
+    pub levels: &'a [f64],
+    /// The quantile at each level. NaN stands for a bound that the model does not give.
+    pub quantiles: &'a [f32],
+    /// Whether these are all quantiles of the model, and not only the bounds of the intervals.
+    pub is_whole: bool,
+}
+
+impl Distribution<'_> {
+    /// The interval between the quantiles at two levels, or `None` if the model does not give it.
+    pub fn interval(&self, levels: [f64; 2]) -> Option<[f32; 2]> {
+        let [low, high] = levels.map(|level| quantile_at(level, self.levels, self.quantiles));
+        let given = |bound: Option<f32>| bound.filter(|z| !z.is_nan());
+        Some([given(low)?, given(high)?])
+    }
+
+    /// The probability that the distribution gives to redshifts up to `z` (the probability integral transform). It is
+    /// interpolated between quantiles, 0 below the first and 1 above the last.
+    pub fn pit(&self, z: f32) -> f64 {
+        let above = self.quantiles.partition_point(|&quantile| quantile <= z);
+        let Some(below) = above.checked_sub(1) else {
+            return 0.0;
+        };
+        let (z, from) = (f64::from(z), f64::from(self.quantiles[below]));
+        match (self.quantiles.get(above), self.levels.get(above)) {
+            (Some(&to), Some(level)) => {
+                let part = (z - from) / (f64::from(to) - from);
+                self.levels[below] + part * (level - self.levels[below])
+            }
+            _ if z == from => self.levels[below],
+            _ => 1.0,
+        }
+    }
+
+    /// The continuous ranked probability score for a true redshift: twice the integral over the levels of the pinball loss,
+    /// by trapezoids between levels. Below the first level and above the last, the quantiles at the ends are taken.
+    pub fn crps(&self, z: f32) -> f64 {
+        let z = f64::from(z);
+        let loss = |level: f64, quantile: f32| {
+            let error = z - f64::from(quantile);
+            f64::max(level * error, (level - 1.0) * error)
+        };
+        let (Some(&first), Some(&last)) = (self.quantiles.first(), self.quantiles.last()) else {
+            return 0.0;
+        };
+        let levels = self.levels.iter().copied();
+        let inner = levels.zip(self.quantiles.iter().copied());
+        let places = inner.chain([(1.0, last)]);
+        let (mut level, mut before, mut sum) = (0.0, loss(0.0, first), 0.0);
+        for (next, quantile) in places {
+            let loss = loss(next, quantile);
+            sum += (next - level) * (before + loss);
+            (level, before) = (next, loss);
+        }
+        sum
+    }
+}
