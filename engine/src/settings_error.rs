@@ -235,6 +235,11 @@ pub enum SettingsError {
     /// An encoder is to begin with random weights, and one was given.
     #[error("--encoder scratch begins with random weights: leave --pretrained and --from out")]
     EncoderGiven,
+    /// The loss of a point head is asked for, and the head gives quantiles.
+    #[error(
+        "--loss says how an error of the one redshift of --head point counts; quantiles have the pinball loss of their levels: leave --loss out, or give --head point"
+    )]
+    LossOfQuantiles,
     /// A training's folder holds a model.
     #[error("{}: holds a model whose training is over; choose another --out", out.display())]
     TrainingOver {

@@ -1,7 +1,9 @@
 //! The quantile head: what becomes of the outputs of a network's last layer, `[batch, level]`.
 //!
 //! The middle output is the median. The step from the median to the next level, on either side, and from there to the level
-//! after it, is a softplus: above zero. So the quantiles of a galaxy ascend, whatever the weights are.
+//! after it, is a softplus, above zero. So the quantiles of a galaxy ascend, whatever the weights are.
+
+use std::cmp::Ordering;
 
 use tch::{TchError, Tensor};
 
@@ -9,6 +11,25 @@ use tch::{TchError, Tensor};
 pub(crate) fn median(out: &Tensor) -> Result<Tensor, TchError> {
     let levels = out.size2()?.1;
     out.f_select(1, levels / 2)?.f_contiguous()
+}
+
+/// The least step between two levels that [`outputs_of`] makes. A softplus of zero is beyond any output.
+const STEP_MIN: f64 = 1e-4;
+
+/// The outputs whose quantiles are these: the reverse of [`quantiles`] for one galaxy, except that no step is below
+/// [`STEP_MIN`].
+pub(crate) fn outputs_of(quantiles: &[f32]) -> Vec<f32> {
+    let middle = quantiles.len() / 2;
+    let output = |(k, &quantile): (usize, &f32)| {
+        let nearer = match k.cmp(&middle) {
+            Ordering::Less => quantiles[k + 1],
+            Ordering::Equal => return quantile,
+            Ordering::Greater => quantiles[k - 1],
+        };
+        let step = f64::from((quantile - nearer).abs()).max(STEP_MIN);
+        step.exp_m1().ln() as f32
+    };
+    quantiles.iter().enumerate().map(output).collect()
 }
 
 /// The quantiles of each galaxy, `[batch, level]`, ascending.

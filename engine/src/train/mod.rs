@@ -6,6 +6,7 @@
 //! Rows are read and judged as a run reads and judges them. `OUT` becomes a model directory, with `log.jsonl` beside
 //! the model; during the training it also holds `state.safetensors`, from which the same command goes on if it was
 //! stopped.
+mod beginning;
 mod interval;
 mod observer;
 mod rows;
@@ -14,5 +15,7 @@ mod training_run;
 
 pub use interval::Interval;
 pub use observer::{StepDone, TrainObserver};
-pub use settings::{EncoderStart, FinetuneSettings, LossChoice, PretrainSettings, TrainSettings};
+pub use settings::{
+    EncoderStart, FinetuneSettings, HeadChoice, LossChoice, PretrainSettings, TrainSettings,
+};
 pub use training_run::{Report, finetune, pretrain};

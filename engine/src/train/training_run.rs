@@ -7,8 +7,7 @@ use std::{
 };
 
 use models::{
-    Checkpoint, Config, Precision, WEIGHTS_FILE,
-    config::Shape,
+    Config, Precision, WEIGHTS_FILE,
     layout::is_trunk,
     preprocess::{CutoutPreprocess, MagPreprocess},
     train::{Objective, Parameters, Trainer, TrainingRows, ValidationScores},
@@ -17,6 +16,7 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::{
+    beginning::{Beginning, check_network},
     interval::Interval,
     observer::{StepDone, TrainObserver},
     rows::CatalogRows,
@@ -96,7 +96,8 @@ pub async fn finetune(
         mut config,
         weights,
         encoder,
-    } = Beginning::of(settings)?;
+        has_head,
+    } = Beginning::of(settings, observer)?;
     let run = TrainingRun::prepare(train, observer)?;
     let parts = [settings.training, settings.validation, settings.test];
     let [training, validation, test] = read(&run, &config, parts, options, true).await?;
@@ -108,8 +109,8 @@ pub async fn finetune(
     );
     let learns = |name: &str| encoder != EncoderStart::Frozen || !is_trunk(name);
     let mut parameters = Parameters::new(&config, train.seed, weights, learns, device.0)?;
-    if settings.from.is_none() {
-        parameters.start_at_mean(&config, &rows[0])?;
+    if !has_head {
+        parameters.start_at_z_spec(&config, &rows[0])?;
     }
     let objective = Objective::Regress {
         loss: settings.loss(),
@@ -132,76 +133,6 @@ async fn read<const N: usize>(
     let rows = table.into_rows(parts, with_z_spec);
     run.observer.reading(false);
     rows
-}
-
-/// What a fine-tuning begins with.
-struct Beginning {
-    config: Config,
-    /// Those that are not random.
-    weights: Option<Checkpoint>,
-    encoder: EncoderStart,
-}
-
-impl Beginning {
-    fn of(settings: &FinetuneSettings) -> Result<Self, Error> {
-        if let Some(dir) = &settings.from {
-            let (mut config, weights) = models::train::trained(dir)?;
-            if let Some(name) = &settings.train.name {
-                config.name.clone_from(name);
-            }
-            return Ok(Self {
-                config,
-                weights: Some(weights),
-                encoder: settings.encoder.unwrap_or(EncoderStart::Tuned),
-            });
-        }
-        let mut config = settings.train.config()?;
-        config.branches.clone_from(&settings.branches);
-        let Some(dir) = &settings.pretrained else {
-            check_network(&config)?;
-            // An encoder may be random and frozen: pretraining is compared with it.
-            return Ok(Self {
-                config,
-                weights: None,
-                encoder: settings.encoder.unwrap_or(EncoderStart::Scratch),
-            });
-        };
-        let (of, trunk) = models::train::pretrained(dir)?;
-        let shape = &settings.train.shape;
-        check_shape(shape, &of)?;
-        config.encoder = of.encoder;
-        config.preprocess.cutout = of.preprocess.cutout;
-        config = config.shaped(&Shape {
-            bands: Some(of.bands),
-            mags: shape.mags.clone(),
-            cutout_px: Some(of.cutout_px),
-        });
-        check_network(&config)?;
-        Ok(Self {
-            config,
-            weights: Some(trunk),
-            encoder: settings.encoder.unwrap_or(EncoderStart::Frozen),
-        })
-    }
-}
-
-/// Refuses a network that cannot be, before anything is read for it.
-fn check_network(config: &Config) -> Result<(), SettingsError> {
-    let network = |reason| SettingsError::Network { reason };
-    config.validate().map_err(network)
-}
-
-/// Refuses another shape than that of the cutouts that an encoder was pretrained on.
-fn check_shape(shape: &Shape, pretrained: &Config) -> Result<(), SettingsError> {
-    let (bands, px) = (&pretrained.bands, pretrained.cutout_px);
-    if let Some(asked) = shape.bands.as_ref().filter(|asked| *asked != bands) {
-        let [asked, bands] = [asked, bands].map(|bands| bands.join(","));
-        return Err(SettingsError::PretrainedBands { asked, bands });
-    }
-    match shape.cutout_px {
-        Some(asked) if asked != px => Err(SettingsError::PretrainedPx { asked, px }),
-        _ => Ok(()),
-    }
 }
 
 /// Refuses what contradicts itself.

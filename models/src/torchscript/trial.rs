@@ -34,7 +34,7 @@ pub(super) fn tried(
         for (tensor, batch) in [(&first[n], whole), (&single[n], alone)] {
             check_shape(&output, tensor, batch).map_err(|reason| module.refusal(reason))?;
         }
-        let checks = check_ascending(&output, &first[n], |a, b| a <= b)
+        let checks = check_ascending(&output, &first[n])
             .and_then(|()| check_repeatable(&output, &first[n], &again[n]))
             .and_then(|()| check_alone(&output, &first[n], &single[n]));
         checks.map_err(|reason| module.refusal(reason))?;
@@ -84,18 +84,13 @@ fn check_shape(output: &ModelOutput, tensor: &Tensor, batch: usize) -> Result<()
     ))
 }
 
-/// Whether the quantiles of each galaxy ascend, if these are quantiles. Two neighbours must be `ordered`.
-pub(super) fn check_ascending(
-    output: &ModelOutput,
-    tensor: &Tensor,
-    ordered: fn(&f32, &f32) -> bool,
-) -> Result<(), String> {
+fn check_ascending(output: &ModelOutput, tensor: &Tensor) -> Result<(), String> {
     let ModelOutput::ZQuantiles { levels } = output else {
         return Ok(());
     };
     let quantiles = values(tensor)?;
-    let mut rows = quantiles.chunks(levels.len());
-    match rows.find(|row| !row.is_sorted_by(ordered)) {
+    let ascends = |row: &[f32]| row.is_sorted_by(|a, b| a <= b);
+    match quantiles.chunks(levels.len()).find(|row| !ascends(row)) {
         None => Ok(()),
         Some(row) => Err(format!(
             "z_quantiles: expected values that ascend with their levels, found {row:?}"

@@ -6,7 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use tch::{Device, Kind, Tensor};
 
 use crate::checkpoint::Storage;
-use crate::config::{Config, EncoderKind, Shape};
+use crate::config::{Config, EncoderKind, HeadKind, Shape};
 use crate::directory::WEIGHTS_FILE;
 use crate::error::Error;
 use crate::init::{self, Uniform};
@@ -20,7 +20,7 @@ use crate::tensor_file::from_file;
 use crate::train::{Loss, Objective, Parameters, Schedule, Trainer, TrainingRows, pretrained};
 
 /// Held by a test that trains: libtorch has one generator of random numbers, which two trainings must not share.
-fn exclusive() -> MutexGuard<'static, ()> {
+pub(super) fn exclusive() -> MutexGuard<'static, ()> {
     static LOCK: Mutex<()> = Mutex::new(());
     LOCK.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -58,7 +58,7 @@ fn rows_for(config: &Config, count: usize, salt: &str) -> TrainingRows {
     }
 }
 
-fn schedule(epochs: u64) -> Schedule {
+pub(super) fn schedule(epochs: u64) -> Schedule {
     Schedule {
         epochs,
         batch: 16,
@@ -83,7 +83,7 @@ fn trainer(config: Config, objective: Objective, schedule: Schedule) -> Trainer 
     let mut parameters = Parameters::new(&config, 5, None, |_| true, Device::Cpu).unwrap();
     if config.decoder.is_none() {
         parameters
-            .start_at_mean(&config, &rows_for(&config, 64, "training"))
+            .start_at_z_spec(&config, &rows_for(&config, 64, "training"))
             .unwrap();
     }
     let device = (Device::Cpu, Precision::Fp32);
@@ -96,7 +96,7 @@ fn regress() -> Objective {
     Objective::Regress { loss: Loss::Mse }
 }
 
-fn follow(trainer: &mut Trainer, until: u64) {
+pub(super) fn follow(trainer: &mut Trainer, until: u64) {
     while !trainer.is_over() && trainer.steps() < until {
         trainer.step().unwrap();
         if trainer.at_epoch_end() {
@@ -114,8 +114,11 @@ fn weights(trainer: &Trainer, dir: &Path) -> Vec<u8> {
 fn a_training_that_was_stopped_ends_at_the_same_weights() {
     let _exclusive = exclusive();
     tch::set_num_threads(1);
+    let mut quantiles = small();
+    quantiles.head = HeadKind::quantiles();
     for (config, objective) in [
         (small(), regress()),
+        (quantiles, regress()),
         (
             small().pretraining(),
             Objective::Reconstruct { masked: 0.75 },
@@ -222,7 +225,7 @@ fn networks_of_any_bands_and_sides_are_pretrained_and_fine_tuned() {
     let mut config = config;
     (config.preprocess.cutout, config.preprocess.mag) = scale(&rows[0]);
     let mut parameters = Parameters::new(&config, 5, Some(trunk), |_| true, Device::Cpu).unwrap();
-    parameters.start_at_mean(&config, &rows[0]).unwrap();
+    parameters.start_at_z_spec(&config, &rows[0]).unwrap();
     let device = (Device::Cpu, Precision::Fp32);
     let validation = rows_for(&config, 32, "validation");
     let mut training =
