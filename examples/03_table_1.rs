@@ -15,7 +15,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use hubbleflow::train::{
-    EncoderStart, FinetuneSettings, Interval, PretrainSettings, Report, finetune, pretrain,
+    EncoderStart, FinetuneSettings, HeadChoice, Interval, PretrainSettings, Report, finetune,
+    pretrain,
 };
 use models::Branch::{self, Encoder, Inception, Magnitude};
 use serde_json::Value;
@@ -186,6 +187,8 @@ impl TrainedTable {
         // A tenth of a small catalog, as in the paper, is too few test rows to tell architectures apart.
         (args.training, args.validation, args.test) =
             (part(0.45, 0.75)?, part(0.75, 0.8)?, part(0.8, 1.0)?);
+        // The paper's networks give one redshift.
+        args.head = Some(HeadChoice::Point);
         args.encoder = Some(match start {
             EncoderSetup::Scratch => EncoderStart::Scratch,
             EncoderSetup::FineTuned | EncoderSetup::Random => EncoderStart::Frozen,

@@ -280,6 +280,11 @@ pub enum SettingsError {
     /// A head computes in float32 alone.
     #[error("--precision bf16: a head computes in fp32 alone; use fp32 or auto")]
     HeadPrecision,
+    /// The loss of a point head is asked for, and the head gives quantiles.
+    #[error(
+        "--loss says how an error of the one redshift of --head point counts; quantiles have the pinball loss of their levels: leave --loss out, or give --head point"
+    )]
+    LossOfQuantiles,
     /// A training's folder holds a model.
     #[error("{}: holds a model whose training is over; choose another --out", out.display())]
     TrainingOver {

@@ -187,7 +187,7 @@ fn outputs(config: &Config) -> Vec<ModelOutput> {
     let embedding = config
         .has(Branch::Encoder)
         .then_some(ModelOutput::Embedding { width });
-    [ModelOutput::ZPhot].into_iter().chain(embedding).collect()
+    config.head.outputs().into_iter().chain(embedding).collect()
 }
 
 /// Captures the network on a stream if the device is a GPU.

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use crate::config::{Architecture, AstroClipConfig, Branch};
+use crate::config::{Architecture, AstroClipConfig, Branch, HeadKind};
 use crate::directory::Directory;
 use crate::error::Error;
 use crate::head::HeadConfig;
@@ -29,6 +29,9 @@ pub struct Inspection {
     pub cutout_px: Option<usize>,
     /// The bands of its magnitudes.
     pub mags: Vec<String>,
+    /// The form of its redshift; `None` if it has no head of a known form.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub head: Option<HeadKind>,
     /// The branches that feed its head; empty if it is no AstroMAE.
     pub branches: Vec<Branch>,
     /// The number of parameters: all numbers except the statistics of batch normalisations.
@@ -72,6 +75,7 @@ pub fn inspect(dir: &Path) -> Result<Inspection, Error> {
         name,
         needs,
         branches,
+        head,
     } = described(&directory)?;
     let mut dtypes = BTreeMap::new();
     let mut modules: Vec<Module> = Vec::new();
@@ -106,6 +110,7 @@ pub fn inspect(dir: &Path) -> Result<Inspection, Error> {
         architecture: directory.architecture()?,
         id: directory.id(),
         branches,
+        head,
         mags: needs.mags,
         bands,
         cutout_px,
@@ -122,6 +127,7 @@ struct Described {
     name: String,
     needs: Needs,
     branches: Vec<Branch>,
+    head: Option<HeadKind>,
 }
 
 fn described(directory: &Directory) -> Result<Described, Error> {
@@ -129,12 +135,14 @@ fn described(directory: &Directory) -> Result<Described, Error> {
         name,
         needs,
         branches: Vec::new(),
+        head: None,
     };
     Ok(match directory.architecture()? {
         Architecture::AstroMae | Architecture::Mae => {
             let config = directory.config()?;
             Described {
                 branches: config.ordered_branches(),
+                head: config.decoder.is_none().then(|| config.head.clone()),
                 needs: config.needs(),
                 name: config.name,
             }
@@ -145,7 +153,10 @@ fn described(directory: &Directory) -> Result<Described, Error> {
         }
         Architecture::Head => {
             let config = directory.config_of(HeadConfig::validate)?;
-            of(config.name.clone(), config.needs())
+            Described {
+                head: Some(config.head.clone()),
+                ..of(config.name.clone(), config.needs())
+            }
         }
         Architecture::AstroClip => {
             let config = directory.config_of(AstroClipConfig::validate)?;
@@ -202,6 +213,7 @@ impl fmt::Display for Inspection {
             .iter()
             .map(|(dtype, tensors)| format!("{tensors} {dtype}"))
             .collect();
+        let head = self.head.as_ref().map(HeadKind::to_string);
         let cutout = self.cutout_px.map(|px| format!("{px} x {px} pixels"));
         let rows = [
             ("name", self.name.clone()),
@@ -211,6 +223,7 @@ impl fmt::Display for Inspection {
             ("cutout", cutout.unwrap_or_default()),
             ("magnitudes", self.mags.join(", ")),
             ("branches", branches.join(", ")),
+            ("head", head.unwrap_or_default()),
             ("parameters", self.parameters.to_string()),
             ("bytes", self.bytes.to_string()),
             ("tensors", dtypes.join(", ")),

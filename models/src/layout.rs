@@ -253,10 +253,10 @@ impl Table {
             })
             .sum();
         match head_names(config) {
-            (None, out) => self.layer(out, &[1, features]),
+            (None, out) => self.layer(out, &[config.head.width(), features]),
             (Some(hidden), out) => {
                 self.layer(hidden, &[MAG_FEATURES, features]);
-                self.layer(out, &[1, MAG_FEATURES]);
+                self.layer(out, &[config.head.width(), MAG_FEATURES]);
             }
         }
     }

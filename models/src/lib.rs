@@ -5,6 +5,7 @@
 //! | cutouts | `[batch, band, y, x]` | float32, the bands of [`Needs`], nanomaggies |
 //! | mags | `[batch, band]` | float32, the bands of [`Needs`], AB, extinction-corrected |
 //! | z_phot | `[batch]` | float32 |
+//! | z_quantiles | `[batch, level]` | float32, ascending in each row |
 //!
 //! A model is a directory of two files, `config.json` ([`Config`]) and `model.safetensors` ([`layout`]). [`load`](load())
 //! turns it into a [`Model`]. Your own type can implement [`Model`] as well.
@@ -40,6 +41,7 @@ mod network;
 mod output;
 mod precision;
 pub mod preprocess;
+mod quantiles;
 pub mod statistics;
 mod tensor_file;
 mod threads;

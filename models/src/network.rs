@@ -6,7 +6,7 @@
 //! | vit_block | `[batch, width] -> [batch, 1096]` |
 //! | inception | `[batch, band, y, x] -> [batch, 1096]` |
 //! | magnitude | `[batch, band] -> [batch, 1024]` |
-//! | head | the features of the branches, concatenated in this order `-> [batch]` |
+//! | head | the features of the branches, concatenated in this order `-> [batch, level]`; a point head has one level |
 
 use tch::{Kind, TchError, Tensor};
 
@@ -18,6 +18,7 @@ use crate::inception::VisInception;
 use crate::layers::{LayerNorm, Linear, Mlp, wide};
 use crate::layout::{MAG_LAYERS, head_names};
 use crate::preprocess::Preprocessing;
+use crate::quantiles::{median, quantiles};
 
 /// The intermediate results of a forward pass. Those of branches that the configuration does not have are `None`.
 #[derive(Debug)]
@@ -30,8 +31,10 @@ pub struct Taps {
     pub inception: Option<Tensor>,
     /// `[batch, 1024]`: the features of the magnitudes for the head.
     pub magnitude: Option<Tensor>,
-    /// `[batch]`: the photometric redshifts.
+    /// `[batch]`: the photometric redshifts, the medians of a quantile head.
     pub z_phot: Tensor,
+    /// `[batch, level]`: the quantiles of a quantile head.
+    pub z_quantiles: Option<Tensor>,
 }
 
 /// The network. It computes on the device and in the numbers of its weights.
@@ -91,13 +94,15 @@ impl Network {
         let magnitude = magnitude.map(|(net, x)| net.forward(x)).transpose()?;
         let branches = [&vit_block, &inception, &magnitude];
         let features: Vec<&Tensor> = branches.into_iter().flatten().collect();
-        let z_phot = self.head.forward(&Tensor::f_cat(&features, 1)?)?;
+        let out = self.head.forward(&Tensor::f_cat(&features, 1)?)?;
+        let z_quantiles = self.head.gives_quantiles.then(|| quantiles(&out));
         Ok(Taps {
             encoder,
             vit_block,
             inception,
             magnitude,
-            z_phot,
+            z_phot: median(&out)?,
+            z_quantiles: z_quantiles.transpose()?,
         })
     }
 
@@ -158,11 +163,12 @@ impl EncoderBranch {
     }
 }
 
-/// From features to a redshift: a hidden layer (unless a single image branch feeds the head), a ReLU and a linear layer.
+/// From features to a redshift or its quantiles: a hidden layer (unless a single image branch feeds the head), a ReLU and a linear layer.
 #[derive(Debug)]
 struct Head {
     hidden: Option<Linear>,
     out: Linear,
+    gives_quantiles: bool,
 }
 
 impl Head {
@@ -171,10 +177,11 @@ impl Head {
         Ok(Self {
             hidden: hidden.map(|path| Linear::new(c, path)).transpose()?,
             out: Linear::new(c, out)?.widened()?,
+            gives_quantiles: !config.head.is_point(),
         })
     }
 
-    /// `[batch, features] -> [batch]`, in float32 or float64.
+    /// `[batch, features] -> [batch, level]`, in float32 or float64.
     fn forward(&self, features: &Tensor) -> Result<Tensor, TchError> {
         let hidden = match &self.hidden {
             Some(layer) => layer.forward(features)?.f_relu()?,
@@ -182,6 +189,6 @@ impl Head {
         };
         // The last sum is always in float32 or float64: bfloat16 has at most three digits for a redshift.
         let hidden = hidden.f_to_kind(wide(hidden.kind()))?;
-        self.out.forward(&hidden)?.f_squeeze_dim(1)
+        self.out.forward(&hidden)
     }
 }

@@ -65,6 +65,12 @@ fn a_model_that_was_pretrained_and_fine_tuned_predicts_better_than_the_mean() {
         .ends(0)
         .json();
     assert!(report["test"]["sigma_nmad"].as_f64().unwrap() > 0.0);
+    // A new model gives quantiles.
+    assert!(report["test"]["crps"].as_f64().unwrap() > 0.0);
+    assert!(report["test"]["coverage_68"].as_f64().unwrap() > 0.0);
+    Program::new(["model", "inspect", &text(&model)])
+        .ends(0)
+        .says(&["23 quantiles from 0.005 to 0.995"]);
     assert!(!model.join(STATE).exists());
     let log = log(&model);
     assert_eq!(log.last().unwrap()["report"]["test"], report["test"]);
@@ -158,4 +164,38 @@ fn impossible_trainings_are_refused() {
         .with("--seed 7")
         .ends(1)
         .says(&["of another training"]);
+}
+
+/// A model keeps its head, unless another is asked for: then its last layer begins anew, and the rest stays.
+#[test]
+fn a_head_of_another_kind_begins_anew_and_the_training_says_so() {
+    let dir = folder();
+    let [point, quantiles, back] = ["point", "quantiles", "back"].map(|name| dir.path().join(name));
+    let from = |model: &Path, out: &Path, flags: &str| {
+        let train = Program::new(["train", "finetune", &text(survey()), "--out", &text(out)]);
+        let same = "--epochs 1 --batch 16 --threads 1 --encoder frozen \
+                    --training 0:0.7 --validation 0.7:0.85 --test 0.85:1";
+        train.with(same).with(flags).args(["--from", &text(model)])
+    };
+    let made = finetune_on(&point, "0:0.7").with("--epochs 1 --head point --loss huber");
+    let report = made.ends(0).json();
+    assert!(report["test"]["crps"].is_null(), "{report}");
+    let said = "the head of the model is point, the new one 23 quantiles from 0.005 to 0.995: \
+                its last layer begins anew";
+    let report = from(&point, &quantiles, "--head quantiles").ends(0);
+    report.says(&[said]);
+    let coverage = report.json()["test"]["coverage_68"].as_f64().unwrap();
+    // The rest of the network has learned, and the first quantiles are those of the training rows.
+    assert!(coverage > 0.3, "{coverage}");
+    let kept = from(&quantiles, &back, "").ends(0);
+    assert!(!kept.stderr.contains("begins anew"), "{}", kept.stderr);
+    assert!(kept.json()["test"]["crps"].as_f64().unwrap() > 0.0);
+    let again = dir.path().join("again");
+    from(&quantiles, &again, "--head point")
+        .ends(0)
+        .says(&["the head of the model is 23 quantiles from 0.005 to 0.995, the new one point"]);
+    let config = fs::read_to_string(again.join("config.json")).unwrap();
+    assert!(!config.contains("quantiles"), "{config}");
+    let loss = from(&quantiles, &dir.path().join("no"), "--loss mse");
+    loss.ends(2).says(&["--loss", "--head point"]);
 }

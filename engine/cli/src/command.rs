@@ -9,7 +9,10 @@ use models::{
 };
 
 use crate::{
-    args::{CatalogArgs, FinetuneArgs, LocalPath, PretrainArgs, RunArgs, SampleCommand, WatchArgs},
+    args::{
+        CatalogArgs, FinetuneArgs, HeadChoice, LocalPath, PretrainArgs, RunArgs, SampleCommand,
+        WatchArgs,
+    },
     bench::BenchCommand,
     demo::DemoArgs,
     import_command::ImportCommand,
@@ -161,6 +164,9 @@ pub(crate) enum ModelCommand {
         /// The side of its cutouts in pixels, a multiple of its patches' [default: 32; of an astroclip 144]
         #[arg(long)]
         px: Option<usize>,
+        /// The form of the redshift: one number, or quantiles at 23 levels [default: point]
+        #[arg(long, value_enum)]
+        head: Option<HeadChoice>,
         /// Other weights for another seed
         #[arg(long, default_value = "")]
         seed: String,

@@ -3,7 +3,7 @@ use std::io::IsTerminal;
 
 use hubbleflow::train::{StepDone, TrainObserver};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use models::train::EpochEnd;
+use models::{config::HeadKind, train::EpochEnd};
 
 use crate::{allocator, console::tell};
 
@@ -38,6 +38,12 @@ impl TrainObserver for TrainConsole {
 
     fn resumed(&self, steps: u64) {
         tell(format_args!("going on after step {steps}"));
+    }
+
+    fn head_begins_anew(&self, so_far: &HeadKind, new: &HeadKind) {
+        tell(format_args!(
+            "the head of the model is {so_far}, the new one {new}: its last layer begins anew"
+        ));
     }
 
     fn stepped(&self, step: &StepDone) {

@@ -5,12 +5,14 @@ use connectors::{
 };
 use models::{
     Architecture, Checkpoint, Config, HeadConfig, InputName, Precision, architecture_of,
-    config::Shape,
+    config::{HeadKind, Shape},
+    train::{Trainable, with_head},
 };
 
 use super::{
     drops::drops_to_read,
-    settings::{EncoderStart, FinetuneSettings, TrainSettings},
+    observer::TrainObserver,
+    settings::{EncoderStart, FinetuneSettings, HeadChoice, TrainSettings},
 };
 use crate::{Error, SettingsError, StoreOptions};
 
@@ -23,6 +25,32 @@ pub(super) struct Beginning<C> {
     /// Those that are not random.
     pub weights: Option<Checkpoint>,
     pub encoder: EncoderStart,
+    /// Whether the weights have the last layer too.
+    pub has_last_layer: bool,
+}
+
+impl<C: Trainable> Beginning<C> {
+    /// Goes on from a model. If its head is not the one that is asked for, the last layer begins anew.
+    fn going_on(
+        model: (C, Checkpoint),
+        encoder: EncoderStart,
+        settings: &FinetuneSettings,
+        observer: &dyn TrainObserver,
+    ) -> Result<Self, Error> {
+        let so_far = model.0.head().clone();
+        let head = HeadChoice::kind(settings.head, Some(&so_far));
+        check_loss(settings, &head)?;
+        let (config, weights, is_new) = with_head(model, head);
+        if is_new {
+            observer.head_begins_anew(&so_far, config.head());
+        }
+        Ok(Self {
+            config,
+            weights: Some(weights),
+            encoder,
+            has_last_layer: !is_new,
+        })
+    }
 }
 
 impl Beginning<HeadConfig> {
@@ -30,33 +58,54 @@ impl Beginning<HeadConfig> {
     pub async fn of_head(
         settings: &FinetuneSettings,
         options: &StoreOptions,
+        observer: &dyn TrainObserver,
     ) -> Result<Option<Self>, Error> {
-        let train = &settings.train;
-        let (mut config, weights) = match (&settings.from, &settings.inputs) {
+        let mut beginning = match (&settings.from, &settings.inputs) {
             (Some(dir), _) if architecture_of(dir)? == Architecture::Head => {
-                let (config, weights) = models::train::trained_head(dir)?;
-                (config, Some(weights))
+                check_head(settings)?;
+                let model = models::train::trained_head(dir)?;
+                Self::going_on(model, EncoderStart::Scratch, settings, observer)?
             }
             (None, Some(inputs)) => {
-                check_inputs(inputs, train)?;
-                (new_head(inputs, train, options).await?, None)
+                check_inputs(inputs, &settings.train)?;
+                check_head(settings)?;
+                Self::new_head(inputs, settings, options).await?
             }
             _ => return Ok(None),
         };
-        if settings.encoder.is_some() || settings.pretrained.is_some() {
-            return Err(SettingsError::EncoderOfHead.into());
+        if let Some(name) = &settings.train.name {
+            beginning.config.name.clone_from(name);
         }
-        if train.precision.or(Precision::Fp32) != Precision::Fp32 {
-            return Err(SettingsError::HeadPrecision.into());
-        }
-        if let Some(name) = &train.name {
-            config.name.clone_from(name);
-        }
-        Ok(Some(Self {
+        Ok(Some(beginning))
+    }
+
+    /// A new head on the embeddings of the catalog.
+    async fn new_head(
+        inputs: &[InputName],
+        settings: &FinetuneSettings,
+        options: &StoreOptions,
+    ) -> Result<Self, Error> {
+        let head = HeadChoice::kind(settings.head, None);
+        check_loss(settings, &head)?;
+        let mut config = config_of_head(inputs, &settings.train, options).await?;
+        config.set_head(head);
+        Ok(Self {
             config,
-            weights,
+            weights: None,
             encoder: EncoderStart::Scratch,
-        }))
+            has_last_layer: false,
+        })
+    }
+}
+
+/// Refuses what a head does not have: an encoder, and other numbers than float32.
+fn check_head(settings: &FinetuneSettings) -> Result<(), SettingsError> {
+    if settings.encoder.is_some() || settings.pretrained.is_some() {
+        return Err(SettingsError::EncoderOfHead);
+    }
+    match settings.train.precision.or(Precision::Fp32) {
+        Precision::Fp32 => Ok(()),
+        _ => Err(SettingsError::HeadPrecision),
     }
 }
 
@@ -78,7 +127,7 @@ fn check_inputs(inputs: &[InputName], train: &TrainSettings) -> Result<(), Setti
 }
 
 /// The configuration of a new head on the embeddings of the catalog.
-async fn new_head(
+async fn config_of_head(
     inputs: &[InputName],
     train: &TrainSettings,
     options: &StoreOptions,
@@ -107,20 +156,19 @@ async fn new_head(
 
 impl Beginning<Config> {
     /// The beginning of an AstroMAE.
-    pub fn of(settings: &FinetuneSettings) -> Result<Self, Error> {
+    pub fn of(settings: &FinetuneSettings, observer: &dyn TrainObserver) -> Result<Self, Error> {
         if let Some(dir) = &settings.from {
-            let (mut config, weights) = models::train::trained(dir)?;
+            let mut model = models::train::trained(dir)?;
             if let Some(name) = &settings.train.name {
-                config.name.clone_from(name);
+                model.0.name.clone_from(name);
             }
-            return Ok(Self {
-                config,
-                weights: Some(weights),
-                encoder: settings.encoder.unwrap_or(EncoderStart::Tuned),
-            });
+            let encoder = settings.encoder.unwrap_or(EncoderStart::Tuned);
+            return Self::going_on(model, encoder, settings, observer);
         }
         let mut config = settings.train.config()?;
         config.branches.clone_from(&settings.branches);
+        config.head = HeadChoice::kind(settings.head, None);
+        check_loss(settings, &config.head)?;
         let Some(dir) = &settings.pretrained else {
             check_network(&config)?;
             // An encoder may be random and frozen: pretraining is compared with it.
@@ -128,6 +176,7 @@ impl Beginning<Config> {
                 config,
                 weights: None,
                 encoder: settings.encoder.unwrap_or(EncoderStart::Scratch),
+                has_last_layer: false,
             });
         };
         let (of, trunk) = models::train::pretrained(dir)?;
@@ -145,7 +194,16 @@ impl Beginning<Config> {
             config,
             weights: Some(trunk),
             encoder: settings.encoder.unwrap_or(EncoderStart::Frozen),
+            has_last_layer: false,
         })
+    }
+}
+
+/// Refuses the loss of a point head for quantiles.
+fn check_loss(settings: &FinetuneSettings, head: &HeadKind) -> Result<(), SettingsError> {
+    match (settings.loss, head) {
+        (Some(_), HeadKind::Quantiles { .. }) => Err(SettingsError::LossOfQuantiles),
+        _ => Ok(()),
     }
 }
 

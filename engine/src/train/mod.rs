@@ -16,5 +16,7 @@ mod training_run;
 
 pub use interval::Interval;
 pub use observer::{StepDone, TrainObserver};
-pub use settings::{EncoderStart, FinetuneSettings, LossChoice, PretrainSettings, TrainSettings};
+pub use settings::{
+    EncoderStart, FinetuneSettings, HeadChoice, LossChoice, PretrainSettings, TrainSettings,
+};
 pub use training_run::{Report, finetune, pretrain};

@@ -1,5 +1,5 @@
 //! What a training tells whoever started it.
-use models::train::EpochEnd;
+use models::{config::HeadKind, train::EpochEnd};
 
 /// Where a training is.
 #[derive(Clone, Copy, Debug)]
@@ -29,6 +29,11 @@ pub trait TrainObserver {
     /// The training goes on after this many steps of an earlier process.
     fn resumed(&self, steps: u64) {
         let _ = steps;
+    }
+
+    /// The model to go on from has a head of another kind than the new one, so the last layer begins anew.
+    fn head_begins_anew(&self, so_far: &HeadKind, new: &HeadKind) {
+        let _ = (so_far, new);
     }
 
     /// A step is done.

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use models::{
     Branch, Config, InputName,
     checkpoint::Storage,
-    config::Shape,
+    config::{HeadKind, Shape},
     device::{DeviceChoice, PrecisionChoice},
     train::{Loss, Schedule},
 };
@@ -101,8 +101,10 @@ pub struct FinetuneSettings {
     pub validation: Interval,
     /// The objects to score the model on at the end.
     pub test: Interval,
-    /// How an error counts.
-    pub loss: LossChoice,
+    /// The form of the redshift; `None` keeps that of `from`, else gives quantiles.
+    pub head: Option<HeadChoice>,
+    /// How an error of a point head counts; `None` squares it. Quantiles have the pinball loss.
+    pub loss: Option<LossChoice>,
     /// Where the Huber loss changes from squared to linear, in z.
     pub huber_delta: f64,
     /// Passes over the rows.
@@ -120,6 +122,28 @@ pub enum EncoderStart {
     Frozen,
     /// It begins as it was pretrained, and learns.
     Tuned,
+}
+
+/// The form of the redshift.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HeadChoice {
+    /// Quantiles at [`models::config::LEVELS`], or at those that the model to go on from has.
+    Quantiles,
+    /// One number.
+    Point,
+}
+
+impl HeadChoice {
+    /// The head of a model that has this one so far, if it has any.
+    pub(super) fn kind(choice: Option<Self>, so_far: Option<&HeadKind>) -> HeadKind {
+        match (choice, so_far) {
+            (None | Some(Self::Quantiles), Some(known @ HeadKind::Quantiles { .. })) => {
+                known.clone()
+            }
+            (None, Some(HeadKind::Point)) | (Some(Self::Point), _) => HeadKind::Point,
+            (None | Some(Self::Quantiles), _) => HeadKind::quantiles(),
+        }
+    }
 }
 
 /// How the error of a redshift counts.
@@ -228,7 +252,8 @@ impl FinetuneSettings {
             training: Interval::new(0.9, 0.97),
             validation: Interval::new(0.97, 0.98),
             test: Interval::new(0.98, 1.0),
-            loss: LossChoice::Mse,
+            head: None,
+            loss: None,
             huber_delta: 0.02,
             epochs: 50,
             rate: 5e-4,
@@ -237,8 +262,8 @@ impl FinetuneSettings {
 
     pub(super) fn loss(&self) -> Loss {
         match self.loss {
-            LossChoice::Mse => Loss::Mse,
-            LossChoice::Huber => Loss::Huber {
+            None | Some(LossChoice::Mse) => Loss::Mse,
+            Some(LossChoice::Huber) => Loss::Huber {
                 delta: self.huber_delta,
             },
         }

@@ -93,10 +93,10 @@ pub async fn finetune(
     check(settings)?;
     warn_of_overlaps(settings, observer);
     let run = TrainingRun::prepare(&settings.train, observer)?;
-    match Beginning::of_head(settings, options).await? {
+    match Beginning::of_head(settings, options, observer).await? {
         Some(beginning) => run.finetune(settings, beginning, options).await,
         None => {
-            let beginning = Beginning::of(settings)?;
+            let beginning = Beginning::of(settings, observer)?;
             run.finetune(settings, beginning, options).await
         }
     }
@@ -187,6 +187,7 @@ impl<'a> TrainingRun<'a> {
             mut config,
             weights,
             encoder,
+            has_last_layer,
         } = beginning;
         let parts = [settings.training, settings.validation, settings.test];
         let [training, validation, test] = read(self, &config, parts, options, true).await?;
@@ -200,8 +201,8 @@ impl<'a> TrainingRun<'a> {
         );
         let learns = |name: &str| encoder != EncoderStart::Frozen || !is_trunk(name);
         let mut parameters = Parameters::new(&config, train.seed, weights, learns, device.0)?;
-        if settings.from.is_none() {
-            parameters.start_at_mean(&config, &rows[0])?;
+        if !has_last_layer {
+            parameters.start_at_z_spec(&config, &rows[0])?;
         }
         let objective = Objective::Regress {
             loss: settings.loss(),

@@ -11,6 +11,8 @@
 //! An unknown field, architecture or kind is refused by name, because weights in the wrong network would still give
 //! numbers.
 //!
+//! `head` says in which form the redshift comes: [`HeadKind`].
+//!
 //! `mags` names the bands of the magnitudes where they differ from those of the cutouts.
 
 mod astroclip;
@@ -30,7 +32,8 @@ use serde::{Deserialize, Serialize};
 pub(crate) use self::astroclip::PICTURE_BANDS;
 pub use self::astroclip::{ASTROCLIP, AstroClipConfig, BackboneConfig, QueryConfig};
 pub use self::encoder::{DecoderConfig, EncoderConfig, EncoderKind};
-pub use self::head::HeadKind;
+pub(crate) use self::head::are_levels;
+pub use self::head::{HeadKind, LEVELS};
 pub use self::presets::PRESETS;
 pub(crate) use self::presets::UGRIZ;
 pub use self::shape::Shape;
@@ -231,6 +234,7 @@ impl Config {
             name: format!("{}, pretrained encoder", self.name),
             mags: None,
             branches: Vec::new(),
+            head: HeadKind::Point,
             decoder: Some(DecoderConfig {
                 width: 192,
                 depth: 4,

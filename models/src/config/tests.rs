@@ -1,7 +1,7 @@
 //! Sizes that contradict each other, or are too large.
 #![allow(clippy::unwrap_used)]
 
-use super::{Branch, Config};
+use super::{Branch, Config, HeadKind, LEVELS};
 use crate::preprocess::{CutoutPreprocess, MagPreprocess};
 
 /// Regression: `width * mlp_ratio` wrapped around to the size that the weights had.
@@ -124,4 +124,51 @@ fn scales_are_one_for_each_band() {
     }
     (config.preprocess.cutout, config.preprocess.mag) = (asinh(3, 3), whiten(2, 2, 2));
     assert_eq!(config.validate(), Ok(()));
+}
+
+#[test]
+fn levels_of_a_quantile_head_are_checked() {
+    let head = |levels: &[f64]| HeadKind::Quantiles {
+        levels: levels.to_vec(),
+    };
+    let of = |json: &str| serde_json::from_str::<HeadKind>(json);
+    assert_eq!(of(r#"{"kind": "quantiles"}"#).unwrap(), head(&LEVELS));
+    assert!(of(r#"{"kind": "quantiles", "level": [0.5]}"#).is_err());
+    let mut config = Config::preset("astromae").unwrap();
+    for fine in [&LEVELS[..], &[0.1, 0.5, 0.9], &[0.3, 0.4, 0.5, 0.6, 0.7]] {
+        config.head = head(fine);
+        assert_eq!(config.validate(), Ok(()));
+        let json = serde_json::to_vec(&config).unwrap();
+        assert_eq!(
+            Config::parse("config.json".as_ref(), &json).unwrap(),
+            config
+        );
+    }
+    let even: Vec<f64> = (1..=100).map(|n| f64::from(n) / 101.0).collect();
+    let many: Vec<f64> = (1..=1025).map(|n| f64::from(n) / 1026.0).collect();
+    for (levels, says) in [
+        (&[][..], "has 0 levels"),
+        (&[0.5], "has 1 levels"),
+        (&even, "has 100 levels"),
+        (&many, "has 1025 levels"),
+        (&[0.1, 0.5, 0.5], "ascend between 0 and 1"),
+        (&[0.9, 0.5, 0.1], "ascend between 0 and 1"),
+        (&[0.0, 0.5, 1.0], "ascend between 0 and 1"),
+        (&[f64::NAN, 0.5, 0.9], "ascend between 0 and 1"),
+        (&[0.1, 0.5, 0.8], "symmetric about 0.5: 0.1 and 0.8"),
+        (&[0.1, 0.4, 0.9], "symmetric about 0.5: 0.4 and 0.4"),
+    ] {
+        config.head = head(levels);
+        let reason = config.validate().unwrap_err();
+        assert!(
+            reason.starts_with("`head.levels` ") && reason.contains(says),
+            "{reason}"
+        );
+    }
+    // A pretrained encoder has no head.
+    config.head = HeadKind::quantiles();
+    assert_eq!(config.pretraining().head, HeadKind::Point);
+    let mut encoder = config.pretraining();
+    encoder.head = HeadKind::quantiles();
+    assert!(encoder.validate().unwrap_err().contains("`head`"));
 }

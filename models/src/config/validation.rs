@@ -38,6 +38,7 @@ impl Config {
         if let Some((_, broken)) = rules.find(|(holds, _)| !holds) {
             return Err(broken);
         }
+        self.head.validate()?;
         bands::check("bands", &self.bands)?;
         bands::check("mags", self.mags())?;
         self.preprocess
@@ -98,8 +99,9 @@ impl Config {
                 "`branches` is empty: nothing feeds the head".to_owned(),
             ),
             (
-                self.decoder.is_some() == is_mae && (!is_mae || self.branches.is_empty()),
-                "a `mae` has a `decoder` and no `branches`, any other architecture the reverse"
+                self.decoder.is_some() == is_mae
+                    && (!is_mae || self.branches.is_empty() && self.head.is_point()),
+                "a `mae` has a `decoder` and neither `branches` nor `head`, any other architecture the reverse"
                     .to_owned(),
             ),
             (

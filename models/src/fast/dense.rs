@@ -8,6 +8,7 @@ use super::linear::FoldedLinear;
 use super::weight::Affine;
 use crate::checkpoint::Checkpoint;
 use crate::error::Error;
+use crate::output::ModelOutput;
 
 /// Dense layers for one thread. A clone shares its weights.
 #[derive(Debug, Clone)]
@@ -27,8 +28,19 @@ impl FoldedDense {
         Ok(Self { on, layers })
     }
 
-    /// `[batch, in] -> [batch, out]`, float32, from and to any device.
-    pub(crate) fn forward(&self, x: &Tensor) -> Result<Tensor, TchError> {
+    /// Predicts `wanted`, redshifts and their quantiles, a tensor of float32 for each, from `[batch, in]` on any device.
+    pub(crate) fn outputs(
+        &self,
+        x: &Tensor,
+        wanted: &[ModelOutput],
+    ) -> Result<Vec<Tensor>, TchError> {
+        let head = self.forward(x)?;
+        let redshifts = wanted.iter().map(|output| self.on.redshifts(&head, output));
+        redshifts.collect()
+    }
+
+    /// `[batch, in] -> [batch, out]`, from any device.
+    fn forward(&self, x: &Tensor) -> Result<Tensor, TchError> {
         let mut x = x.f_to_device_(self.on.device, self.on.kind, false, false)?;
         for (n, layer) in self.layers.iter().enumerate() {
             let activation = match n + 1 == self.layers.len() {

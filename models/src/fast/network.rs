@@ -108,16 +108,21 @@ impl FoldedNetwork {
         let encoder = self.encoder.as_ref().zip(cutouts.as_ref());
         let latents = encoder.map(|(encoder, x)| encoder.latents(x)).transpose()?;
         let encoder = self.encoder.as_ref().zip(latents.as_ref());
-        let output = |output: &ModelOutput| match (output, encoder) {
-            (ModelOutput::ZPhot, _) => self.z_phot(encoder, cutouts.as_ref(), mags),
-            (ModelOutput::Embedding { .. }, Some((encoder, latents))) => encoder.embedding(latents),
+        let has_redshifts = wanted.iter().any(|output| !is_embedding(output));
+        let head = has_redshifts.then(|| self.head(encoder, cutouts.as_ref(), mags));
+        let head = head.transpose()?;
+        let output = |output: &ModelOutput| match (output, encoder, &head) {
+            (ModelOutput::Embedding { .. }, Some((encoder, latents)), _) => {
+                encoder.embedding(latents)
+            }
+            (redshifts, _, Some(head)) => self.on.redshifts(head, redshifts),
             _ => unreachable!("invariant: a network is asked for outputs that it has"),
         };
         wanted.iter().map(output).collect()
     }
 
-    /// The redshifts, `[batch]`, from the encoder's latents and the other branches' inputs.
-    fn z_phot(
+    /// The outputs of the last layer, `[batch, level]` of float32, from the encoder's latents and the other branches' inputs.
+    fn head(
         &self,
         encoder: Option<(&FoldedEncoder, &Tensor)>,
         cutouts: Option<&Tensor>,
@@ -136,8 +141,7 @@ impl FoldedNetwork {
         let features = Tensor::f_cat(&features, 1)?;
         let joint = self.joint.forward(&features, Activation::Relu)?;
         let joint = joint.f_to_kind(Kind::Float)?;
-        let z_phot = self.out.forward(&joint, Activation::Identity)?;
-        z_phot.f_squeeze_dim(1)
+        self.out.forward(&joint, Activation::Identity)
     }
 
     /// Scales cutouts, and converts them to the numbers of the network.
@@ -147,6 +151,10 @@ impl FoldedNetwork {
             Some(asinh) => asinh.forward(cutouts),
         }
     }
+}
+
+fn is_embedding(output: &ModelOutput) -> bool {
+    matches!(output, ModelOutput::Embedding { .. })
 }
 
 /// Waits for the result of a thread, and passes on its panic.

@@ -4,8 +4,20 @@ use tch::{TchError, Tensor};
 
 use super::backend::Backend;
 use super::{libtorch, loops};
+use crate::output::ModelOutput;
+use crate::quantiles::{median, quantiles};
 
 impl Backend {
+    /// Quantiles, `[batch, level]`, or else redshifts, `[batch]`, of the outputs of a head's last layer: `[batch, level]` of
+    /// float32.
+    pub(super) fn redshifts(self, out: &Tensor, wanted: &ModelOutput) -> Result<Tensor, TchError> {
+        match (wanted, self.set) {
+            (ModelOutput::ZQuantiles { .. }, Some(set)) => loops::quantiles(set, out),
+            (ModelOutput::ZQuantiles { .. }, None) => quantiles(out),
+            _ => median(out),
+        }
+    }
+
     /// Cuts cutouts into patches of `px` by `px` pixels: `[batch, band, y, x] -> [patch * batch, band * px * px]`.
     pub(super) fn patches(self, x: &Tensor, px: i64) -> Result<Tensor, TchError> {
         match self.set {

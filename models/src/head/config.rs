@@ -78,6 +78,7 @@ impl HeadConfig {
     /// Checks that the fields fit each other, and names the first rule that is broken.
     pub(crate) fn validate(&self) -> Result<(), String> {
         bands::check("mags", &self.mags)?;
+        self.head.validate()?;
         let takes_mags = self.inputs.contains(&InputName::Mags);
         let is_accepted = matches!(
             self.inputs[..],
@@ -142,10 +143,9 @@ impl HeadConfig {
             InputName::Mags => self.mags.len(),
             InputName::Cutouts => 0,
         };
-        let HeadKind::Point = self.head;
         let mut inputs = self.inputs.iter().map(width).sum();
         let mut entries = Vec::new();
-        for (n, &outputs) in self.hidden.iter().chain(&[1]).enumerate() {
+        for (n, &outputs) in self.hidden.iter().chain(&[self.head.width()]).enumerate() {
             for (part, shape) in [("weight", vec![outputs, inputs]), ("bias", vec![outputs])] {
                 entries.push(TensorEntry {
                     name: format!("layers.{n}.{part}"),

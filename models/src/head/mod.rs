@@ -5,7 +5,8 @@
 //! |---|---|
 //! | inputs | `[batch, width]` and `[batch, band]`, side by side in the order of the configuration |
 //! | `layers.N` | linear, with a ReLU after all but the last |
-//! | z_phot | `[batch]` |
+//! | z_phot | `[batch]`: the output, or the middle one of a quantile head |
+//! | z_quantiles | `[batch, level]`, of a quantile head |
 
 mod config;
 
@@ -27,6 +28,7 @@ pub struct Head {
     id: String,
     config: HeadConfig,
     needs: Needs,
+    outputs: Vec<ModelOutput>,
     layers: FoldedDense,
 }
 
@@ -38,6 +40,7 @@ impl Head {
         Ok(Self {
             id: directory.id(),
             needs: config.needs(),
+            outputs: config.head.outputs(),
             layers: FoldedDense::new(&weights, depth, backend)?,
             config,
         })
@@ -65,6 +68,10 @@ impl Model for Head {
         &self.needs
     }
 
+    fn outputs(&self) -> &[ModelOutput] {
+        &self.outputs
+    }
+
     fn forward(&self, inputs: &Inputs, wanted: &[ModelOutput]) -> Result<Vec<Tensor>, Error> {
         check_wanted(wanted, self.outputs())?;
         if inputs.batch() == 0 {
@@ -73,9 +80,9 @@ impl Model for Head {
         let _guard = tch::no_grad_guard();
         let inputs = inputs.checked(&self.needs)?;
         let x = self.config.first_layer(&inputs)?;
-        let z_phot = self.layers.forward(&x)?.f_squeeze_dim(1)?;
-        let z_phot = z_phot.f_to_device_(Device::Cpu, Kind::Float, false, false)?;
-        Ok(wanted.iter().map(|_| z_phot.shallow_clone()).collect())
+        let outputs = self.layers.outputs(&x, wanted)?;
+        let on_host = |output: &Tensor| output.f_to_device_(Device::Cpu, Kind::Float, false, false);
+        Ok(outputs.iter().map(on_host).collect::<Result<_, _>>()?)
     }
 
     fn replica(&self) -> Result<Box<dyn Model>, Error> {
@@ -83,6 +90,7 @@ impl Model for Head {
             id: self.id.clone(),
             config: self.config.clone(),
             needs: self.needs.clone(),
+            outputs: self.outputs.clone(),
             layers: self.layers.clone(),
         }))
     }

@@ -8,7 +8,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::bands;
-use crate::config::Architecture;
+use crate::config::{Architecture, are_levels};
 use crate::inputs::InputName;
 use crate::needs::{CutoutNeeds, Needs};
 
@@ -124,12 +124,6 @@ impl TorchScriptConfig {
 fn is_set<T: PartialEq>(items: &[T]) -> bool {
     let mut places = items.iter().enumerate();
     places.all(|(place, item)| !items[..place].contains(item))
-}
-
-/// Whether these are levels of quantiles: above 0, below 1, ascending.
-fn are_levels(levels: &[f64]) -> bool {
-    let inside = levels.iter().all(|level| *level > 0.0 && *level < 1.0);
-    inside && !levels.is_empty() && levels.is_sorted_by(|a, b| a < b)
 }
 
 #[cfg(test)]

@@ -15,6 +15,7 @@ mod adamw;
 mod mae;
 mod objective;
 mod parameters;
+mod pinball;
 mod random_init;
 mod rows;
 mod saving;
@@ -34,7 +35,7 @@ pub use trainer::{EpochEnd, Step, Trainer};
 use std::path::Path;
 
 use crate::checkpoint::Checkpoint;
-use crate::config::{Architecture, Config};
+use crate::config::{Architecture, Config, HeadKind};
 use crate::directory::Directory;
 use crate::error::Error;
 use crate::head::{HeadConfig, stored_head};
@@ -84,6 +85,32 @@ pub fn trained(dir: &Path) -> Result<(Config, Checkpoint), Error> {
 /// Those of [`load`](crate::load()).
 pub fn trained_head(dir: &Path) -> Result<(HeadConfig, Checkpoint), Error> {
     stored_head(&Directory::read(dir)?)
+}
+
+/// The model `(config, weights)` with a head of another kind. The weights lose their last layer if the kind differs from the
+/// model's, so a training begins it anew; the third value tells.
+///
+/// ```
+/// use hubbleflow_models::{Config, config::HeadKind, init, train::{trained, with_head}};
+/// let (dir, config) = (tempfile::tempdir().unwrap(), Config::preset("astromae-tiny").unwrap());
+/// init::init(dir.path(), &config, "")?;
+/// let (config, weights, is_new) = with_head(trained(dir.path())?, HeadKind::quantiles());
+/// assert!(is_new && config.head == HeadKind::quantiles());
+/// assert!(weights.tensor("concat_block.2.weight").is_err() && weights.tensor("concat_block.0.weight").is_ok());
+/// # Ok::<(), hubbleflow_models::Error>(())
+/// ```
+pub fn with_head<C: Trainable>(
+    (mut config, weights): (C, Checkpoint),
+    head: HeadKind,
+) -> (C, Checkpoint, bool) {
+    if *config.head() == head {
+        return (config, weights, false);
+    }
+    config.set_head(head);
+    let last = format!("{}.", config.output_layer());
+    let kept = weights.into_tensors().into_iter();
+    let kept = kept.filter(|(name, _)| !name.starts_with(&last));
+    (config, Checkpoint::of(kept.collect()), true)
 }
 
 fn stored(dir: &Path, of: Architecture, reason: &str) -> Result<(Config, Checkpoint), Error> {

@@ -3,10 +3,13 @@
 use tch::{Kind, Tensor};
 
 use super::mae::{MaskedAutoencoder, shuffle};
+use super::pinball::{coverage, crps, pinball};
 use super::rows::{TrainingRows, missing};
 use super::trainable::Trainable;
 use crate::checkpoint::Checkpoint;
+use crate::config::HeadKind;
 use crate::error::Error;
+use crate::quantiles::median;
 use crate::statistics::sigma_nmad;
 
 /// The quantity that a network learns.
@@ -19,12 +22,12 @@ pub enum Objective {
     },
     /// `z_spec`: fine-tuning.
     Regress {
-        /// The loss of an error of z.
+        /// The loss of an error of z. A quantile head has the pinball loss of its quantiles instead.
         loss: Loss,
     },
 }
 
-/// The loss as a function of the error of z.
+/// The loss of a point head, as a function of the error of z.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Loss {
     /// The square of the error.
@@ -39,7 +42,8 @@ pub enum Loss {
 /// The scores of a network on rows that it did not learn from.
 #[derive(Debug, Clone, Copy, Default, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct ValidationScores {
-    /// The loss of the objective. The best network is the one with the smallest loss.
+    /// The loss of the objective; of a quantile head the mean pinball loss. The best network is the one with the smallest
+    /// loss.
     pub loss: f64,
     /// Mean squared error of z.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -59,6 +63,13 @@ pub struct ValidationScores {
         skip_serializing_if = "Option::is_none"
     )]
     pub outlier_fraction: Option<f64>,
+    /// Of a quantile head, the continuous ranked probability score: twice the integral over the levels of the mean pinball
+    /// loss.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub crps: Option<f64>,
+    /// Of a quantile head, the fraction of the rows whose z_spec lies between the quantiles of 0.16 and 0.84.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub coverage_68: Option<f64>,
 }
 
 impl std::fmt::Display for ValidationScores {
@@ -70,6 +81,8 @@ impl std::fmt::Display for ValidationScores {
             ("bias", self.bias),
             ("sigma_nmad", self.sigma_nmad),
             ("outlier_fraction_0.05", self.outlier_fraction),
+            ("crps", self.crps),
+            ("coverage_68", self.coverage_68),
         ];
         for (name, number) in numbers {
             if let Some(number) = number {
@@ -104,9 +117,9 @@ impl Objective {
                 Ok(network.loss(cutouts, &order, seen)?)
             }
             Self::Regress { loss } => {
-                let z_phot = config.z_phot(checkpoint, kind, batch)?;
+                let redshifts = config.redshifts(checkpoint, kind, batch)?;
                 let z_spec = batch.z_spec.as_ref().ok_or_else(|| missing("z_spec"))?;
-                Ok(loss.of(&z_phot, z_spec)?)
+                Ok(loss.of(&redshifts, z_spec, config.head())?)
             }
         }
     }
@@ -136,8 +149,8 @@ impl Objective {
                     sum += loss.f_double_value(&[])? * batch.len() as f64;
                 }
                 Self::Regress { .. } => {
-                    let z_phot = config.z_phot(checkpoint, kind, &batch)?;
-                    predicted.push(z_phot.f_to_device(tch::Device::Cpu)?);
+                    let redshifts = config.redshifts(checkpoint, kind, &batch)?;
+                    predicted.push(redshifts.f_to_device(tch::Device::Cpu)?);
                 }
             }
         }
@@ -148,33 +161,56 @@ impl Objective {
             }),
             Self::Regress { loss } => {
                 let z_spec = rows.z_spec.as_ref().ok_or_else(|| missing("z_spec"))?;
-                scores(&Tensor::f_cat(&predicted, 0)?, z_spec, loss)
+                scores(&Tensor::f_cat(&predicted, 0)?, z_spec, loss, config.head())
             }
         }
     }
 }
 
 impl Loss {
-    /// The mean loss of a batch.
-    fn of(self, z_phot: &Tensor, z_spec: &Tensor) -> Result<Tensor, tch::TchError> {
-        match self {
-            Self::Mse => z_phot.f_mse_loss(z_spec, tch::Reduction::Mean),
-            Self::Huber { delta } => z_phot.f_huber_loss(z_spec, tch::Reduction::Mean, delta),
+    /// The mean loss of a batch: this one for a point head, the pinball loss for quantiles.
+    fn of(
+        self,
+        redshifts: &Tensor,
+        z_spec: &Tensor,
+        head: &HeadKind,
+    ) -> Result<Tensor, tch::TchError> {
+        let point = || median(redshifts);
+        match (head, self) {
+            (HeadKind::Quantiles { levels }, _) => pinball(redshifts, z_spec, levels),
+            (HeadKind::Point, Self::Mse) => point()?.f_mse_loss(z_spec, tch::Reduction::Mean),
+            (HeadKind::Point, Self::Huber { delta }) => {
+                point()?.f_huber_loss(z_spec, tch::Reduction::Mean, delta)
+            }
         }
     }
 }
 
-fn scores(z_phot: &Tensor, z_spec: &Tensor, loss: Loss) -> Result<ValidationScores, Error> {
+fn scores(
+    redshifts: &Tensor,
+    z_spec: &Tensor,
+    loss: Loss,
+    head: &HeadKind,
+) -> Result<ValidationScores, Error> {
     let number = |tensor: Tensor| tensor.f_double_value(&[]);
     let mean = |tensor: Tensor| number(tensor.f_mean(Kind::Double)?);
-    let error = z_phot.f_sub(z_spec)?;
+    let error = median(redshifts)?.f_sub(z_spec)?;
     let dz = error.f_div(&z_spec.f_add_scalar(1.0)?)?;
+    let (crps, coverage_68) = match head {
+        HeadKind::Point => (None, None),
+        HeadKind::Quantiles { levels } => (
+            Some(crps(redshifts, z_spec, levels)?),
+            coverage(redshifts, z_spec, levels, [0.16, 0.84])?,
+        ),
+    };
     Ok(ValidationScores {
-        loss: number(loss.of(z_phot, z_spec)?)?,
+        loss: number(loss.of(redshifts, z_spec, head)?)?,
         mse: Some(mean(error.f_square()?)?),
         mae: Some(mean(error.f_abs()?)?),
         bias: Some(mean(dz.shallow_clone())?),
         sigma_nmad: sigma_nmad(&Vec::<f32>::try_from(&dz)?),
         outlier_fraction: Some(mean(dz.f_abs()?.f_gt(0.05)?.f_to_kind(Kind::Double)?)?),
+        crps,
+        coverage_68,
     })
 }

@@ -17,8 +17,10 @@ use super::rows::TrainingRows;
 use super::schedule::Schedule;
 use super::trainable::Trainable;
 use crate::checkpoint::Checkpoint;
+use crate::config::HeadKind;
 use crate::error::Error;
 use crate::layout;
+use crate::quantiles::outputs_of;
 
 /// The weights of a configuration. Some of them learn.
 #[derive(Debug)]
@@ -140,11 +142,12 @@ impl Parameters {
         Ok(Checkpoint::of(tensors))
     }
 
-    /// Sets the bias of the output to the mean of `z_spec`.
+    /// Sets the biases of the output so that the first redshifts are the mean of `z_spec`, and the first quantiles those of
+    /// `z_spec`. From there a step need not cross orders of magnitude to the spread of a galaxy.
     ///
     /// # Errors
     /// [`Error::Torch`] if libtorch cannot compute.
-    pub fn start_at_mean(
+    pub fn start_at_z_spec(
         &mut self,
         config: &impl Trainable,
         rows: &TrainingRows,
@@ -153,8 +156,19 @@ impl Parameters {
             return Ok(());
         };
         let name = format!("{}.bias", config.output_layer());
-        let mean = z_spec.f_mean(Kind::Float)?.f_reshape([1])?;
-        self.put(&BTreeMap::from([(name, mean)]))
+        let biases = match config.head() {
+            HeadKind::Point => z_spec.f_mean(Kind::Float)?.f_reshape([1])?,
+            HeadKind::Quantiles { levels } => {
+                let mut sorted = Vec::<f32>::try_from(z_spec)?;
+                sorted.sort_by(f32::total_cmp);
+                let last = sorted.len().saturating_sub(1);
+                let place = |level: &f64| (level * last as f64).round() as usize;
+                let quantiles = levels.iter().map(|level| sorted.get(place(level)).copied());
+                let quantiles: Vec<f32> = quantiles.map(Option::unwrap_or_default).collect();
+                Tensor::f_from_slice(&outputs_of(&quantiles))?
+            }
+        };
+        self.put(&BTreeMap::from([(name, biases)]))
     }
 
     /// Sets the tensors of these names, and their averages, to these values.

@@ -3,6 +3,7 @@
 //! | tensor | distribution |
 //! |---|---|
 //! | weights of the transformers | uniform, Glorot & Bengio 2010, as in He et al. 2022 |
+//! | the weight of the output | uniform, small |
 //! | other weights | uniform, for layers before a ReLU, He et al. 2015 |
 //! | `cls_token`, `mask_token` | uniform with standard deviation 0.02 |
 //! | biases; weights of norms | 0; 1 |
@@ -23,16 +24,18 @@ pub(crate) fn tensors(
     seed: u64,
 ) -> Result<BTreeMap<String, Tensor>, Error> {
     let needed = config.layout().into_iter().filter(|entry| entry.required);
+    let output = format!("{}.weight", config.output_layer());
     let tensor = |entry: TensorEntry| {
+        let is_output = entry.name == output;
         let values = config.constant(&entry.name);
-        let values = values.unwrap_or_else(|| self::values(&entry, seed));
+        let values = values.unwrap_or_else(|| self::values(&entry, is_output, seed));
         let shape: Vec<i64> = entry.shape.iter().map(|&side| side as i64).collect();
         Ok((entry.name, Tensor::f_from_slice(&values)?.f_reshape(shape)?))
     };
     needed.map(tensor).collect()
 }
 
-fn values(entry: &TensorEntry, seed: u64) -> Vec<f32> {
+fn values(entry: &TensorEntry, is_output: bool, seed: u64) -> Vec<f32> {
     let name = entry.name.as_str();
     let elements: usize = entry.shape.iter().product();
     let outputs = entry.shape[0];
@@ -44,8 +47,8 @@ fn values(entry: &TensorEntry, seed: u64) -> Vec<f32> {
         return vec![if one { 1.0 } else { 0.0 }; elements];
     } else if is_trunk(name) || name.starts_with("decoder_") {
         (6.0 / (inputs + outputs) as f64).sqrt()
-    } else if outputs == 1 {
-        // Small weights of the output: the first redshifts are near its bias.
+    } else if is_output {
+        // The first redshifts are near the bias.
         0.1 / (inputs as f64).sqrt()
     } else {
         (6.0 / inputs as f64).sqrt()

@@ -7,7 +7,7 @@ use tch::{Kind, Tensor};
 
 use super::rows::{TrainingRows, missing};
 use crate::checkpoint::Checkpoint;
-use crate::config::{Branch, Config, DecoderConfig};
+use crate::config::{Branch, Config, DecoderConfig, HeadKind};
 use crate::error::Error;
 use crate::head::HeadConfig;
 use crate::init::fixed_table;
@@ -17,6 +17,7 @@ use crate::layout::{TensorEntry, head_names, layout};
 use crate::needs::Needs;
 use crate::network::Network;
 use crate::preprocess::{CutoutPreprocess, EmbeddingPreprocess, MagPreprocess};
+use crate::quantiles::quantiles;
 
 /// The configuration of a network that can be trained. One training loop, [`Trainer`](super::Trainer), trains them all.
 pub trait Trainable: Clone + Debug + Serialize {
@@ -38,17 +39,24 @@ pub trait Trainable: Clone + Debug + Serialize {
     /// The name of the last layer.
     fn output_layer(&self) -> String;
 
+    /// The form of the redshift that the last layer gives.
+    fn head(&self) -> &HeadKind;
+
+    /// Sets the form of the redshift.
+    fn set_head(&mut self, head: HeadKind);
+
     /// Learns the scales of the inputs from `rows`.
     ///
     /// # Errors
     /// [`Error::Torch`] if libtorch cannot compute.
     fn learn_preprocess(&mut self, rows: &TrainingRows) -> Result<(), Error>;
 
-    /// The redshifts of `batch`, `[batch]`, with these weights in numbers of `kind`.
+    /// The quantiles of `batch`, `[batch, level]`, or the redshifts of a point head, `[batch, 1]`, with these weights in
+    /// numbers of `kind`.
     ///
     /// # Errors
     /// [`Error::Inputs`] if a column is missing, [`Error::Torch`] if libtorch cannot compute.
-    fn z_phot(
+    fn redshifts(
         &self,
         weights: &Checkpoint,
         kind: Kind,
@@ -92,6 +100,14 @@ impl Trainable for Config {
         head_names(self).1.to_owned()
     }
 
+    fn head(&self) -> &HeadKind {
+        &self.head
+    }
+
+    fn set_head(&mut self, head: HeadKind) {
+        self.head = head;
+    }
+
     /// The scales of a pretrained encoder stay.
     fn learn_preprocess(&mut self, rows: &TrainingRows) -> Result<(), Error> {
         let is_settled = self.preprocess.cutout != (CutoutPreprocess::Identity {});
@@ -104,7 +120,7 @@ impl Trainable for Config {
         Ok(())
     }
 
-    fn z_phot(
+    fn redshifts(
         &self,
         weights: &Checkpoint,
         kind: Kind,
@@ -118,7 +134,10 @@ impl Trainable for Config {
             ..
         } = batch;
         let taps = network.forward_from(cutouts.as_ref(), mags.as_ref(), latents.as_ref())?;
-        Ok(taps.z_phot)
+        match taps.z_quantiles {
+            Some(quantiles) => Ok(quantiles),
+            None => Ok(taps.z_phot.f_unsqueeze(1)?),
+        }
     }
 
     fn encoding(&self, weights: &Checkpoint, kind: Kind) -> Result<Option<Network>, Error> {
@@ -149,6 +168,14 @@ impl Trainable for HeadConfig {
         format!("layers.{}", self.hidden.len())
     }
 
+    fn head(&self) -> &HeadKind {
+        &self.head
+    }
+
+    fn set_head(&mut self, head: HeadKind) {
+        self.head = head;
+    }
+
     fn learn_preprocess(&mut self, rows: &TrainingRows) -> Result<(), Error> {
         if let Some(embeddings) = &rows.latents {
             self.preprocess.embedding = EmbeddingPreprocess::standardise_of(embeddings)?;
@@ -160,7 +187,7 @@ impl Trainable for HeadConfig {
     }
 
     /// A head computes in float32 alone.
-    fn z_phot(
+    fn redshifts(
         &self,
         weights: &Checkpoint,
         _kind: Kind,
@@ -178,7 +205,10 @@ impl Trainable for HeadConfig {
         }
         let positions: Vec<usize> = (0..=self.hidden.len()).collect();
         let layers = Mlp::new(weights, "layers", &positions)?;
-        let z_phot = layers.forward(&self.first_layer(&inputs)?)?;
-        Ok(z_phot.f_squeeze_dim(1)?)
+        let out = layers.forward(&self.first_layer(&inputs)?)?;
+        match self.head {
+            HeadKind::Point => Ok(out),
+            HeadKind::Quantiles { .. } => Ok(quantiles(&out)?),
+        }
     }
 }

@@ -4,7 +4,8 @@ use std::fs;
 use std::path::Path;
 
 use hubbleflow_models::{
-    CONFIG_FILE, Inputs, Precision, WEIGHTS_FILE, check, init, inspect, load, single_threaded,
+    CONFIG_FILE, Inputs, InstructionSet, Precision, WEIGHTS_FILE, check, init, inspect, load,
+    load_with, single_threaded,
 };
 use safetensors::{Dtype, tensor::TensorView};
 use serde_json::{Value, json};
@@ -19,8 +20,6 @@ fn config() -> Value {
            "mags": ["g", "r"], "hidden": [5, 4], "head": {"kind": "point"}})
 }
 
-const SIZES: [usize; 4] = [8, 5, 4, 1];
-
 /// A number of a layer.
 fn number(layer: usize, part: &str, i: usize) -> f64 {
     0.5 * init::Uniform::new(&format!("layers.{layer}.{part}")).s(i)
@@ -30,7 +29,10 @@ fn written(config: &Value) -> TempDir {
     let dir = tempfile::tempdir().unwrap();
     fs::write(dir.path().join(CONFIG_FILE), config.to_string()).unwrap();
     let mut stored = Vec::new();
-    for (layer, sizes) in SIZES.windows(2).enumerate() {
+    // A configuration that is refused before the weights are read may say anything.
+    let levels = config["head"]["levels"].as_array();
+    let outputs = levels.map_or(1, Vec::len);
+    for (layer, sizes) in [8, 5, 4, outputs].windows(2).enumerate() {
         for (part, shape) in [
             ("weight", vec![sizes[1], sizes[0]]),
             ("bias", vec![sizes[1]]),
@@ -82,7 +84,7 @@ fn a_head_is_dense_layers_with_relus_between_them() {
                 let sum = products.sum::<f64>() + number(layer, "bias", output);
                 if layer < 2 { sum.max(0.0) } else { sum }
             };
-            x = (0..SIZES[layer + 1]).map(of_output).collect();
+            x = (0..[5, 4, 1][layer]).map(of_output).collect();
         }
         assert!(
             (f64::from(*found) - x[0]).abs() < 1e-5,
@@ -100,6 +102,44 @@ fn a_head_is_dense_layers_with_relus_between_them() {
     let inspection = inspect(dir.path()).unwrap();
     assert_eq!(inspection.parameters, 8 * 5 + 5 + 5 * 4 + 4 + 4 + 1);
     assert_says(&inspection.to_string(), &["head", "a head", "g, r"]);
+}
+
+/// Against the reference in PyTorch, `models/tests/reference/quantiles.py`.
+#[test]
+fn a_head_gives_quantiles() {
+    single_threaded();
+    let reference = include_str!("../reference/quantiles.json");
+    let reference: Value = serde_json::from_str(reference).unwrap();
+    let expected = reference["head"]["z_quantiles"].as_array().unwrap();
+    let levels = json!([0.16, 0.5, 0.84]);
+    let dir = reconfigured(|c| c["head"] = json!({"kind": "quantiles", "levels": levels}));
+    let inputs = init::inputs(7, open(dir.path()).unwrap().needs()).unwrap();
+    let sets = InstructionSet::ALL.into_iter();
+    for set in sets.filter(|set| set.is_available()) {
+        let model = load_with(dir.path(), Device::Cpu, Precision::Fp32, set).unwrap();
+        let outputs: Vec<String> = model.outputs().iter().map(ToString::to_string).collect();
+        assert_eq!(outputs, ["z_phot", "z_quantiles (3 values)"]);
+        let given = model.forward(&inputs, model.outputs()).unwrap();
+        assert_eq!(given[1].size(), [7, 3]);
+        assert_eq!(given[0], given[1].select(1, 1));
+        for (galaxy, row) in expected.iter().enumerate() {
+            for level in 0..3 {
+                let found = given[1].double_value(&[galaxy as i64, level as i64]);
+                let expected = row[level].as_f64().unwrap();
+                assert!(
+                    (found - expected).abs() < 1e-5,
+                    "{set:?}: {found}, not {expected}"
+                );
+            }
+        }
+    }
+    let report = inspect(dir.path()).unwrap();
+    assert_says(
+        &report.to_string(),
+        &["head", "3 quantiles from 0.16 to 0.84"],
+    );
+    let checked = check(dir.path(), Device::Cpu, Precision::Fp32).unwrap();
+    assert_says(&checked.to_string(), &["z_quantiles (3 values)"]);
 }
 
 #[test]
@@ -126,8 +166,17 @@ fn inputs_that_a_head_needs_must_fit() {
 #[test]
 fn a_configuration_of_a_head_is_checked_by_name() {
     type Change = fn(&mut Value);
-    let cases: [(Change, &str); 7] = [
-        (|c| c["head"] = json!({"kind": "quantiles"}), "quantiles"),
+    let cases: [(Change, &str); 9] = [
+        (|c| c["head"] = json!({"kind": "mixture"}), "mixture"),
+        (
+            |c| c["head"] = json!({"kind": "quantiles", "levels": [0.1, 0.5]}),
+            "`head.levels` has 2 levels",
+        ),
+        // 23 levels, and the weights have one output.
+        (
+            |c| c["head"] = json!({"kind": "quantiles"}),
+            "layers.2.weight",
+        ),
         (|c| c["inputs"] = json!(["mags"]), "`inputs`"),
         (
             |c| c["inputs"] = json!(["embedding", "embedding"]),

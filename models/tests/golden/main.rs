@@ -10,6 +10,7 @@
 
 mod astroclip;
 mod bands;
+mod quantiles;
 mod ugriz;
 
 use std::path::Path;

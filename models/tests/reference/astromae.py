@@ -170,14 +170,38 @@ class Trunk(nn.Module):
         return x
 
 
+LEVELS = [0.005, 0.025, 0.05, 0.1, 0.16, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5]
+LEVELS += [0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.84, 0.9, 0.95, 0.975, 0.995]
+
+
+def quantiles(out):
+    """The quantiles of a head: its middle output is the median, the softplus of each other one a step away from it."""
+    middle = out.shape[1] // 2
+    q = list(out.unbind(1))
+    for k in range(middle + 1, len(q)):
+        q[k] = q[k - 1] + F.softplus(out[:, k])
+    for k in reversed(range(middle)):
+        q[k] = q[k + 1] - F.softplus(out[:, k])
+    return torch.stack(q, 1)
+
+
+def pinball(q, z_spec, levels):
+    """The pinball loss of each quantile of each galaxy."""
+    error = z_spec[:, None] - q
+    levels = torch.tensor(levels, dtype=q.dtype)
+    return torch.maximum(levels * error, (levels - 1) * error)
+
+
 class AstroMAE(Trunk):
-    def __init__(self, width=192, **kwargs):
+    """Gives redshifts, or quantiles if the last layer has an output for each of several levels."""
+
+    def __init__(self, width=192, levels=1, **kwargs):
         super().__init__(width=width, **kwargs)
         self.fc_norm = nn.LayerNorm(width, eps=1e-6)
         self.head = nn.Linear(width, width)
         self.inception_model = Inception(width)
         self.vit_block = nn.Sequential(nn.Linear(width, 1096), nn.ReLU(), nn.Linear(1096, 1096))
-        self.concat_block = nn.Sequential(nn.Linear(3216, 1024), nn.ReLU(), nn.Linear(1024, 1))
+        self.concat_block = nn.Sequential(nn.Linear(3216, 1024), nn.ReLU(), nn.Linear(1024, levels))
 
     def forward(self, cutouts, mags):
         encoded = self.fc_norm(self.tokens(cutouts)[:, 1:].mean(1))
@@ -186,7 +210,8 @@ class AstroMAE(Trunk):
             self.inception_model.vis_inception(cutouts),
             self.inception_model.magnitude_block(mags),
         ]
-        return self.concat_block(torch.cat(features, 1))[:, 0]
+        out = self.concat_block(torch.cat(features, 1))
+        return out[:, 0] if out.shape[1] == 1 else quantiles(out)
 
 
 class MaskedAutoencoder(Trunk):

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from astromae import AstroMAE, MaskedAutoencoder, fill, inputs, uniform
+from astromae import LEVELS, AstroMAE, MaskedAutoencoder, fill, inputs, pinball, uniform
 
 
 def digest(model, loss):
@@ -39,4 +39,6 @@ for name, kwargs in cases.items():
     digests[f"finetune_{name}"] = digest(model, F.mse_loss(model(cutouts, mags), z_spec))
     model = fill(MaskedAutoencoder(**kwargs)).double().train()
     digests[f"pretrain_{name}"] = digest(model, model.loss(cutouts, order, 4))
+model = fill(AstroMAE(depth=2, levels=len(LEVELS))).double().train()
+digests["finetune_quantiles"] = digest(model, pinball(model(cutouts, mags), z_spec, LEVELS).mean())
 print(json.dumps(digests))

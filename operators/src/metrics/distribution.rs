@@ -52,25 +52,17 @@ impl Distribution<'_> {
     }
 
     /// The continuous ranked probability score for a true redshift: twice the integral over the levels of the pinball loss,
-    /// by trapezoids between levels. Below the first level and above the last, the quantiles at the ends are taken.
+    /// by trapezoids between levels.
     pub fn crps(&self, z: f32) -> f64 {
         let z = f64::from(z);
-        let loss = |level: f64, quantile: f32| {
+        let loss = |(&level, &quantile): (&f64, &f32)| {
             let error = z - f64::from(quantile);
             f64::max(level * error, (level - 1.0) * error)
         };
-        let (Some(&first), Some(&last)) = (self.quantiles.first(), self.quantiles.last()) else {
-            return 0.0;
-        };
-        let levels = self.levels.iter().copied();
-        let inner = levels.zip(self.quantiles.iter().copied());
-        let places = inner.chain([(1.0, last)]);
-        let (mut level, mut before, mut sum) = (0.0, loss(0.0, first), 0.0);
-        for (next, quantile) in places {
-            let loss = loss(next, quantile);
-            sum += (next - level) * (before + loss);
-            (level, before) = (next, loss);
-        }
-        sum
+        let losses: Vec<f64> = self.levels.iter().zip(self.quantiles).map(loss).collect();
+        let steps = self.levels.windows(2).zip(losses.windows(2));
+        steps
+            .map(|(level, loss)| (level[1] - level[0]) * (loss[0] + loss[1]))
+            .sum()
     }
 }

@@ -10,5 +10,5 @@ pub use catalog::CatalogArgs;
 pub use row::BandArgs;
 pub use run::{RunArgs, WatchArgs};
 pub use sample::{SampleArgs, SampleCommand};
-pub use train::{FinetuneArgs, PretrainArgs};
+pub use train::{FinetuneArgs, HeadChoice, PretrainArgs};
 pub(crate) use values::{LocalPath, local};

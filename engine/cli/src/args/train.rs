@@ -143,9 +143,12 @@ pub struct FinetuneArgs {
     /// The objects to score the model on at the end
     #[arg(long, default_value = "0.98:1", value_name = "FROM:TO")]
     test: Interval,
-    /// How an error counts
-    #[arg(long, value_enum, default_value = "mse")]
-    loss: LossChoice,
+    /// The form of the redshift: quantiles, or a point, one number [default: that of --from, else quantiles]
+    #[arg(long, value_enum)]
+    head: Option<HeadChoice>,
+    /// How an error counts, with --head point [default: mse]; quantiles have the pinball loss of their levels
+    #[arg(long, value_enum)]
+    loss: Option<LossChoice>,
     /// Where the Huber loss changes from squared to linear, in z
     #[arg(long, default_value_t = 0.02)]
     huber_delta: f64,
@@ -166,6 +169,15 @@ enum EncoderStart {
     Frozen,
     /// It begins as it was pretrained, and learns.
     Tuned,
+}
+
+/// The form of the redshift.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum HeadChoice {
+    /// Quantiles at 23 levels, or at those that the model has.
+    Quantiles,
+    /// One number.
+    Point,
 }
 
 /// How the error of a redshift counts.
@@ -261,10 +273,14 @@ impl FinetuneArgs {
             training: self.training,
             validation: self.validation,
             test: self.test,
-            loss: match self.loss {
+            head: self.head.map(|head| match head {
+                HeadChoice::Quantiles => train::HeadChoice::Quantiles,
+                HeadChoice::Point => train::HeadChoice::Point,
+            }),
+            loss: self.loss.map(|loss| match loss {
                 LossChoice::Mse => train::LossChoice::Mse,
                 LossChoice::Huber => train::LossChoice::Huber,
-            },
+            }),
             huber_delta: self.huber_delta,
             epochs: self.epochs,
             rate: self.rate,

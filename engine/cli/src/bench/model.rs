@@ -193,11 +193,12 @@ impl Replica {
             embeddings: made_up.embeddings.map(placed).transpose()?,
         };
         let all = model.outputs();
-        // Other outputs count only for a model that gives no redshifts.
-        let wanted = match all.contains(&ModelOutput::ZPhot) {
-            true => vec![ModelOutput::ZPhot],
-            false => all.to_vec(),
-        };
+        // As in a run: an embedding counts only for a model that gives no redshifts.
+        let has_redshifts = all.contains(&ModelOutput::ZPhot);
+        let is_extra =
+            |output: &ModelOutput| has_redshifts && matches!(output, ModelOutput::Embedding { .. });
+        let wanted = all.iter().filter(|output| !is_extra(output)).cloned();
+        let wanted = wanted.collect();
         Ok(Self {
             model,
             inputs,

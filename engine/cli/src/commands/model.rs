@@ -7,11 +7,13 @@ use hubbleflow::{
 };
 use models::{
     Config, Precision,
-    config::{ASTROCLIP, AstroClipConfig, Shape},
+    config::{ASTROCLIP, AstroClipConfig, HeadKind, Shape},
 };
 
 use crate::{
-    Error, bundled,
+    Error,
+    args::HeadChoice,
+    bundled,
     command::ModelCommand,
     console::{print, show},
 };
@@ -44,6 +46,7 @@ pub(crate) async fn model(command: ModelCommand, options: &StoreOptions) -> Resu
             bands,
             mags,
             px,
+            head,
             seed,
         } => {
             let shape = Shape {
@@ -51,7 +54,7 @@ pub(crate) async fn model(command: ModelCommand, options: &StoreOptions) -> Resu
                 mags,
                 cutout_px: px,
             };
-            init(&dir, &preset, depth, shape, &seed)?;
+            init(&dir, &preset, depth, shape, head, &seed)?;
             print(format_args!(
                 "{}: an initialised model; it has learned nothing, so its predictions mean nothing",
                 dir.display()
@@ -72,12 +75,17 @@ fn init(
     preset: &str,
     depth: Option<usize>,
     shape: Shape,
+    head: Option<HeadChoice>,
     seed: &str,
 ) -> Result<(), Error> {
     let usage = |reason| Error::Usage(format!("there is no such network: {reason}"));
     if preset == ASTROCLIP {
         if shape.mags.is_some() {
             let reason = "--mags: an astroclip looks at cutouts alone";
+            return Err(Error::Usage(reason.to_owned()));
+        }
+        if head.is_some() {
+            let reason = "--head: an astroclip gives no redshift";
             return Err(Error::Usage(reason.to_owned()));
         }
         let mut config = AstroClipConfig::public();
@@ -89,6 +97,9 @@ fn init(
     }
     let mut config = Config::preset(preset).expect("the command line admits presets alone");
     config.encoder.depth = depth.unwrap_or(config.encoder.depth);
+    if let Some(HeadChoice::Quantiles) = head {
+        config.head = HeadKind::quantiles();
+    }
     let config = config.shaped(&shape);
     config.validate().map_err(usage)?;
     Ok(models::init::init(dir, &config, seed)?)

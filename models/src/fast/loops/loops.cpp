@@ -26,6 +26,7 @@ namespace {
 #include "normalise.h"
 #include "pcm.h"
 #include "pooling.h"
+#include "quantiles.h"
 
 #include "tiles.h"
 #include "tile_attention.h"
@@ -48,6 +49,7 @@ template <class T> struct Kind {
     static void asinh(const float *x, void *y, size_t n, float slope, float factor) {
         inverse_sinh(x, static_cast<T *>(y), n, slope, factor);
     }
+    static void quantiles(const float *x, float *y, size_t rows, size_t levels) { ::quantiles(x, y, rows, levels); }
     static void normalise(const void *x, void *y, size_t rows, size_t width) {
         ::normalise(static_cast<const T *>(x), static_cast<T *>(y), rows, width);
     }
@@ -101,6 +103,7 @@ template <class T> struct Kind {
 #define LOOPS_OF(T)                                                                                                    \
     {LANES,                                                                                                            \
      Kind<T>::asinh,                                                                                                   \
+     Kind<T>::quantiles,                                                                                               \
      Kind<T>::normalise,                                                                                               \
      Kind<T>::attend,                                                                                                  \
      Kind<T>::add_pcm,                                                                                                 \

@@ -3,6 +3,7 @@
 //! | file | function | shapes |
 //! |---|---|---|
 //! | `asinh` | [`asinh`] | `[batch, band, y, x]` |
+//! | `quantiles` | [`quantiles`] | `[batch, level]` |
 //! | `normalise` | [`normalise`] | `[rows, width]` |
 //! | `attention` | [`attend`] | `[token * batch, 3 * width] -> [token * batch, width]` |
 //! | `pcm` | [`add_pcm`] | `[patch * batch, width]`, in place |
@@ -28,6 +29,7 @@ mod memory;
 mod normalise;
 mod pcm;
 mod pooling;
+mod quantiles;
 mod table;
 
 pub(super) use self::asinh::asinh;
@@ -38,3 +40,4 @@ pub(super) use self::memory::whole_steps;
 pub(super) use self::normalise::normalise;
 pub(super) use self::pcm::{PackedPcm, add_pcm, pcm_channels};
 pub(super) use self::pooling::{maximum_3x3, mean_2x2, patches, pool};
+pub(super) use self::quantiles::quantiles;

@@ -34,6 +34,7 @@ struct HubbleflowLoops {
     // Numbers of float32 in a vector.
     size_t lanes;
     void (*asinh)(const float *, void *, size_t, float, float);
+    void (*quantiles)(const float *, float *, size_t, size_t);
     void (*normalise)(const void *, void *, size_t, size_t);
     void (*attend)(const void *, void *, const HubbleflowAttention *, float *);
     void (*add_pcm)(void *, size_t, const HubbleflowPcm *, float *);

@@ -55,6 +55,7 @@ pub(super) struct LinearWeights {
 pub(super) struct Loops {
     pub(super) lanes: usize,
     pub(super) asinh: unsafe extern "C" fn(*const f32, *mut c_void, usize, f32, f32),
+    pub(super) quantiles: unsafe extern "C" fn(*const f32, *mut f32, usize, usize),
     pub(super) normalise: unsafe extern "C" fn(*const c_void, *mut c_void, usize, usize),
     pub(super) attend:
         unsafe extern "C" fn(*const c_void, *mut c_void, *const AttentionSizes, *mut f32),

@@ -3,7 +3,7 @@
 use tch::{Device, Kind, Tensor};
 
 use super::{backends, checkpoint, directory, furthest, preset};
-use crate::config::{Branch, Config, EncoderKind};
+use crate::config::{Branch, Config, EncoderKind, HeadKind};
 use crate::fast::FoldedNetwork;
 use crate::fast::activation::Activation;
 use crate::fast::linear::FoldedLinear;
@@ -60,6 +60,50 @@ fn every_subset_of_branches_is_as_exact_as_the_plain_network() {
         let chosen = (0..3).filter(|n| subset >> n & 1 == 1);
         config.branches = chosen.map(|n| all[n]).collect();
         assert_as_exact(&config, 9);
+    }
+}
+
+#[test]
+fn quantiles_are_as_exact_as_those_of_the_plain_network() {
+    let _guard = tch::no_grad_guard();
+    for branches in [
+        vec![Branch::Encoder, Branch::Inception, Branch::Magnitude],
+        vec![Branch::Inception],
+    ] {
+        let mut config = preset("astromae", 2);
+        (config.branches, config.head) = (branches, HeadKind::quantiles());
+        assert_as_exact(&config, 40);
+        let directory = directory(&config);
+        let inputs = init::inputs(40, &config.needs()).unwrap();
+        let plain = |kind| {
+            let weights = checkpoint(&directory, &config, kind);
+            let network = Network::new(&weights, &config, kind).unwrap();
+            let (cutouts, mags) = (inputs.cutouts.as_ref(), inputs.mags.as_ref());
+            let taps = network.forward(cutouts, mags).unwrap();
+            taps.z_quantiles.unwrap()
+        };
+        let exact = plain(Kind::Double);
+        let scale = exact.abs().max().double_value(&[]);
+        let allowed = (2.0 * furthest(&plain(Kind::Float), &exact)).max(1e-6 * scale);
+        let weights = checkpoint(&directory, &config, Kind::Float);
+        for on in backends(Kind::Float) {
+            let folded = FoldedNetwork::new(&weights, &config, on).unwrap();
+            let [z_phot, z_quantiles] =
+                &folded.outputs(&inputs, &config.head.outputs()).unwrap()[..]
+            else {
+                unreachable!("a tensor for each output")
+            };
+            assert_eq!(
+                (z_quantiles.size(), z_quantiles.kind()),
+                (vec![40, 23], Kind::Float)
+            );
+            assert_eq!(*z_phot, z_quantiles.select(1, 11), "{on:?}");
+            let off = furthest(z_quantiles, &exact);
+            assert!(
+                off <= allowed,
+                "{on:?}: {off:e} from float64, and {allowed:e} is allowed"
+            );
+        }
     }
 }
 

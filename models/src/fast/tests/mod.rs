@@ -5,6 +5,7 @@ mod accuracy;
 mod batches;
 mod bfloat16;
 mod nan;
+mod quantiles;
 mod shapes;
 
 use std::path::Path;

@@ -6,12 +6,12 @@ use serde::Deserialize;
 use tch::{Device, Kind, Tensor};
 
 use crate::checkpoint::Checkpoint;
-use crate::config::Config;
+use crate::config::{Config, HeadKind};
 use crate::directory::Directory;
 use crate::init::{self, Uniform};
 use crate::network::Network;
-use crate::train::Parameters;
 use crate::train::mae::MaskedAutoencoder;
+use crate::train::{Loss, Objective, Parameters, TrainingRows};
 
 /// The results of the reference, in float64.
 #[derive(Deserialize)]
@@ -102,6 +102,25 @@ fn fine_tuning_follows_the_gradient_of_the_reference() {
         let loss = taps.z_phot.mse_loss(&z_spec, tch::Reduction::Mean);
         compare(&format!("finetune_{encoder}"), &parameters, &loss);
     }
+}
+
+#[test]
+fn quantiles_follow_the_gradient_of_the_reference() {
+    let mut config = config("pcm_k1");
+    (config.encoder.depth, config.head) = (2, HeadKind::quantiles());
+    let parameters = parameters(&config);
+    let inputs = init::inputs(4, &config.needs()).unwrap();
+    let rows = TrainingRows {
+        cutouts: inputs.cutouts,
+        mags: inputs.mags,
+        z_spec: Some(Tensor::from_slice(&[0.05f32, 0.1, 0.15, 0.2])),
+        ..TrainingRows::default()
+    };
+    let weights = parameters.checkpoint(Kind::Float).unwrap();
+    // The head chooses the loss.
+    let objective = Objective::Regress { loss: Loss::Mse };
+    let loss = objective.loss(&weights, &config, Kind::Float, &rows);
+    compare("finetune_quantiles", &parameters, &loss.unwrap());
 }
 
 #[test]

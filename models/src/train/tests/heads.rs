@@ -45,7 +45,7 @@ fn head(mags: &[&str]) -> HeadConfig {
 fn trainer(config: HeadConfig) -> Trainer<HeadConfig> {
     let rows = [rows(64, "training"), rows(32, "validation")];
     let mut parameters = Parameters::new(&config, 5, None, |_| true, Device::Cpu).unwrap();
-    parameters.start_at_mean(&config, &rows[0]).unwrap();
+    parameters.start_at_z_spec(&config, &rows[0]).unwrap();
     let on = (Device::Cpu, Precision::Fp32);
     Trainer::new(config, regress(), schedule(80), parameters, rows, on).unwrap()
 }

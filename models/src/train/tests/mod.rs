@@ -3,4 +3,5 @@
 
 mod gradients;
 mod heads;
+mod quantiles;
 mod training;

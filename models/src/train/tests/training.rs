@@ -6,7 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use tch::{Device, Kind, Tensor};
 
 use crate::checkpoint::Storage;
-use crate::config::{Config, EncoderKind, Shape};
+use crate::config::{Config, EncoderKind, HeadKind, Shape};
 use crate::directory::WEIGHTS_FILE;
 use crate::error::Error;
 use crate::init::{self, Uniform};
@@ -85,7 +85,7 @@ fn trainer(config: Config, objective: Objective, schedule: Schedule) -> Trainer<
     let mut parameters = Parameters::new(&config, 5, None, |_| true, Device::Cpu).unwrap();
     if config.decoder.is_none() {
         parameters
-            .start_at_mean(&config, &rows_for(&config, 64, "training"))
+            .start_at_z_spec(&config, &rows_for(&config, 64, "training"))
             .unwrap();
     }
     let device = (Device::Cpu, Precision::Fp32);
@@ -116,8 +116,11 @@ pub(super) fn weights(trainer: &Trainer<impl Trainable>, dir: &Path) -> Vec<u8> 
 fn a_training_that_was_stopped_ends_at_the_same_weights() {
     let _exclusive = exclusive();
     tch::set_num_threads(1);
+    let mut quantiles = small();
+    quantiles.head = HeadKind::quantiles();
     for (config, objective) in [
         (small(), regress()),
+        (quantiles, regress()),
         (
             small().pretraining(),
             Objective::Reconstruct { masked: 0.75 },
@@ -224,7 +227,7 @@ fn networks_of_any_bands_and_sides_are_pretrained_and_fine_tuned() {
     let mut config = config;
     (config.preprocess.cutout, config.preprocess.mag) = scale(&rows[0]);
     let mut parameters = Parameters::new(&config, 5, Some(trunk), |_| true, Device::Cpu).unwrap();
-    parameters.start_at_mean(&config, &rows[0]).unwrap();
+    parameters.start_at_z_spec(&config, &rows[0]).unwrap();
     let device = (Device::Cpu, Precision::Fp32);
     let validation = rows_for(&config, 32, "validation");
     let mut training =
