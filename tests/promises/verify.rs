@@ -137,8 +137,7 @@ fn harms<'a>(part: &'a str, metrics: &'a str) -> [Harm<'a>; 9] {
                 let told = fs::read(out.join(metrics)).unwrap();
                 let mut told: Value = serde_json::from_slice(&told).unwrap();
                 assert!(told["calibration"]["by_mag_r"].is_object(), "{told}");
-                let shift = &mut told["calibration"]["all"]["shift_68"];
-                *shift = (shift.as_f64().unwrap() + 1e-4).into();
+                told["calibration"]["all"]["shift_68"] = 0.5.into();
                 write_file(out.join(metrics), told.to_string());
             }),
         ),
