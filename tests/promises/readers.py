@@ -104,9 +104,7 @@ def intervals(of, levels):
             found[f"coverage_{name}"] = ((low <= z) & (z <= high)).mean()
     quantiles = of["z_quantiles"].to_numpy().astype(np.float64)
     pit = [np.interp(z, row, levels, left=0, right=1) for z, row in zip(z, quantiles)]
-    # The quantiles at the ends hold for the levels beyond them.
-    levels = np.concatenate([[0], levels, [1]])
-    error = z[:, None] - quantiles[:, [0, *range(quantiles.shape[1]), -1]]
+    error = z[:, None] - quantiles
     loss = np.maximum(levels * error, (levels - 1) * error)
     found["crps"] = (2 * np.trapezoid(loss, levels, axis=1)).mean()
     found["pit"] = np.histogram(pit, bins=np.linspace(0, 1, 21))[0].tolist()

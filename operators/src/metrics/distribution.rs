@@ -11,9 +11,9 @@ pub const INTERVALS: [[f64; 2]; 2] = [[0.16, 0.84], [0.025, 0.975]];
 /// let z = Distribution { levels: &levels, quantiles: &[0.125, 0.25, 0.375], is_whole: true };
 /// assert_eq!(z.interval([0.25, 0.75]), Some([0.125, 0.375]));
 /// assert_eq!(z.pit(0.3125), 0.625);
-/// // A distribution of one value scores its distance.
+/// // One value a quarter off, at levels that cover half of all.
 /// let point = Distribution { levels: &levels, quantiles: &[0.5; 3], is_whole: true };
-/// assert_eq!(point.crps(0.25), 0.25);
+/// assert_eq!(point.crps(0.25), 0.125);
 /// ```
 #[derive(Clone, Copy, Debug)]
 pub struct Distribution<'a> {

@@ -86,13 +86,8 @@ pub fn columns(drop: &str, rows: &[(&i64, &Says)]) -> Vec<(&'static str, ArrayRe
 }
 
 fn crps(levels: &[f64], quantiles: &[f32], z: f32) -> f64 {
-    // Levels 0 and 1 have the quantiles at the ends.
-    let (mut tau, mut q) = (vec![0.0], vec![quantiles[0]]);
-    tau.extend(levels);
-    q.extend(quantiles);
-    tau.push(1.0);
-    q.push(quantiles[quantiles.len() - 1]);
-    let loss: Vec<f64> = std::iter::zip(&tau, &q)
+    let tau = levels;
+    let loss: Vec<f64> = std::iter::zip(tau, quantiles)
         .map(|(tau, q)| {
             let (z, q) = (f64::from(z), f64::from(*q));
             if z >= q {
