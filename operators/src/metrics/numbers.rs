@@ -28,24 +28,24 @@ pub struct Numbers {
     pub mae: Option<f64>,
     /// The fraction of the variance of z_spec that z_phot explains.
     pub r2: Option<f64>,
-    /// The fraction of z_spec inside [z_low68, z_high68]. It is left out, as those that follow, if no object has it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// The fraction of z_spec inside [z_low68, z_high68]. Null, as those that follow, if no object has it.
+    #[serde(default)]
     pub coverage_68: Option<f64>,
     /// The fraction of z_spec inside [z_low95, z_high95].
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default)]
     pub coverage_95: Option<f64>,
     /// The mean continuous ranked probability score.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default)]
     pub crps: Option<f64>,
-    /// Objects by the probability integral transform of z_spec, in bins of 0.05.
+    /// Objects by the probability integral transform of z_spec, in bins of 0.05. It is left out if no object has quantiles.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pit: Option<Vec<i64>>,
     /// The fraction of z_spec inside the calibrated interval of 68%: over all objects and by magnitude. The intervals of each
     /// half of the objects are calibrated by the other half.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default)]
     pub calibrated_coverage_68: Option<f64>,
     /// The fraction of z_spec inside the calibrated interval of 95%.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default)]
     pub calibrated_coverage_95: Option<f64>,
 }
 
