@@ -180,7 +180,7 @@ impl Trainable for HeadConfig {
         if let Some(embeddings) = &rows.latents {
             self.preprocess.embedding = EmbeddingPreprocess::standardise_of(embeddings)?;
         }
-        if let Some(mags) = &rows.mags {
+        if let Some(mags) = rows.mags.as_ref().filter(|_| !self.mags.is_empty()) {
             self.preprocess.mag = MagPreprocess::whiten_of(mags)?;
         }
         Ok(())
