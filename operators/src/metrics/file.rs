@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::ser::Serializer;
 
-use super::{Calibration, Numbers, Slice, by_mag::ByMag, slice_a_line::SliceALine};
+use super::{
+    Calibration, Numbers, Slice, by_mag::ByMag, numbers::serialize_all, slice_a_line::SliceALine,
+};
 
 /// The newest format of a metrics file that this engine reads and writes.
 pub const FORMAT: u32 = 1;
@@ -28,6 +30,7 @@ pub struct Metrics {
     /// The number of objects that have a spec-z and are not withdrawn, predicted or not.
     pub objects: i64,
     /// The metrics of all objects.
+    #[serde(serialize_with = "serialize_all")]
     pub all: Numbers,
     /// The calibration of the intervals. Every file has all of it.
     #[serde(default)]
