@@ -41,7 +41,7 @@ fn a_galaxy_has_the_same_bits_in_any_batch() {
             .iter()
             .map(|output| output.view([inputs.batch() as i64, -1]));
         let joined = Tensor::cat(&by_galaxy.collect::<Vec<_>>(), 1);
-        let rows = Vec::<Tensor>::from(joined.unbind(0));
+        let rows = joined.unbind(0);
         rows.iter().map(bits).collect::<Vec<_>>()
     };
     let all = [Kind::Float, Kind::BFloat16].into_iter().flat_map(backends);
