@@ -52,6 +52,17 @@ fn log(out: &Path) -> Vec<Value> {
     lines.collect::<Result<_, _>>().unwrap()
 }
 
+/// Trains a model a little further, and returns the report.
+fn train_further(model: &Path, out: &Path) -> Value {
+    let flags = "--epochs 1 --batch 16 --rate 1e-5 --threads 1 \
+                 --training 0:0.7 --validation 0.7:0.85 --test 0.85:1";
+    Program::new(["train", "finetune", &text(survey()), "--out", &text(out)])
+        .with(flags)
+        .args(["--from", &text(model)])
+        .ends(0)
+        .json()
+}
+
 #[test]
 fn a_model_that_was_pretrained_and_fine_tuned_predicts_better_than_the_mean() {
     let dir = folder();
@@ -87,20 +98,7 @@ fn a_model_that_was_pretrained_and_fine_tuned_predicts_better_than_the_mean() {
     );
 
     // A training that starts from a trained model starts with the error of that model.
-    let further = dir.path().join("further");
-    let flags = "--epochs 1 --batch 16 --rate 1e-5 --threads 1 \
-                 --training 0:0.7 --validation 0.7:0.85 --test 0.85:1";
-    let after = Program::new([
-        "train",
-        "finetune",
-        &text(survey()),
-        "--out",
-        &text(&further),
-    ])
-    .with(flags)
-    .args(["--from", &text(&model)])
-    .ends(0)
-    .json();
+    let after = train_further(&model, &dir.path().join("further"));
     let mse = |report: &Value| report["test"]["mse"].as_f64().unwrap();
     let ratio = mse(&after) / mse(&report);
     assert!((ratio - 1.0).abs() < 0.2, "{ratio} times the error");
