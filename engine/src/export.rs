@@ -5,6 +5,7 @@
 //! ```
 //! Rows are in the order of their drops' names; within a drop in that of its files: by part, then by (`_healpix_29`,
 //! `object_id`). A file ends at 100 MB, or before a row whose columns have other types or whose file has other metadata.
+//! Intervals are calibrated.
 //!
 //! | held | bytes |
 //! |---|---|
@@ -12,6 +13,7 @@
 //! | a bit for each row | 125 MB for a billion; taken from that half |
 //! | rows in flight | a row group that is read, a row group that is written, parts of an upload |
 mod current;
+mod intervals;
 mod parts;
 mod source;
 
@@ -35,6 +37,7 @@ use serde::Serialize;
 
 use crate::{Error, OutputError, SettingsError, StoreOptions, status::sequence_of};
 use current::{CurrentRows, current_rows};
+use intervals::{Intervals, calibrated_schema};
 use parts::{Columns, FileKind, FileWriter};
 use source::{Source, misread};
 
@@ -119,25 +122,21 @@ pub async fn export(
     let ids_bytes = ids_bytes.max(IDS_BYTES_MIN + rows / ROWS_PER_IDS_BYTE);
     let current = current_rows(&output, &files, ids_bytes as usize).await?;
     let schemas: Vec<SchemaRef> = files.iter().map(|file| file.schema.clone()).collect();
-    let columns = Columns::of(&schemas);
-    let mut exported = Exported {
-        sequence,
-        ..Exported::default()
+    let mut rows = CurrentRowWriter {
+        output: &output,
+        current,
+        intervals: Intervals::as_of(&output, &ledger, sequence).await?,
+        columns: Columns::of(&schemas),
+        files: FileWriter::new(&place),
+        exported: Exported {
+            sequence,
+            ..Exported::default()
+        },
     };
-    let mut writer = FileWriter::new(&place);
     for file in &files {
-        write_current(
-            &output,
-            file,
-            &current,
-            &columns,
-            &mut writer,
-            &mut exported,
-        )
-        .await?;
+        rows.write(file).await?;
     }
-    writer.finish().await?;
-    (exported.files, exported.bytes) = (writer.files, writer.bytes);
+    let exported = rows.finish().await?;
     // Written last: an export with this file is complete. Readers ignore the file.
     let success = place.path("_SUCCESS")?;
     let done = place.store.put(&success, Vec::new().into()).await;
@@ -163,7 +162,7 @@ async fn sources(
         let files = files_of(entry).into_iter();
         let files = files.filter(|file| file.folder == Folder::Photoz);
         for (file, record) in files.zip(entry.files.iter().filter(is_photoz)) {
-            let schema = file.open(output).await?.schema();
+            let schema = calibrated_schema(&file.open(output).await?.schema());
             // Nearly all schemas are alike: files with the same schema share one.
             let before = sources.last().map(|source| source.schema.clone());
             let schema = before.filter(|before| *before == schema).unwrap_or(schema);
@@ -198,36 +197,50 @@ async fn check_photoz(output: &Output, entry: &Entry) -> Result<(), Error> {
     Ok(())
 }
 
-/// Writes the rows of a file that are current and not withdrawn.
-async fn write_current(
-    output: &Output,
-    source: &Source,
-    current: &CurrentRows,
-    columns: &Columns,
-    writer: &mut FileWriter<'_>,
-    exported: &mut Exported,
-) -> Result<(), Error> {
-    let opened = source.file.open(output).await?;
-    let kind = FileKind {
-        schema: columns.schema(&opened.schema()),
-        notes: opened.notes(),
-    };
-    let (mut rows, mut row) = (opened.read_all()?, source.first_row);
-    while let Some(batch) = rows.try_next().await? {
-        let next = row + batch.num_rows() as u64;
-        if next > source.first_row + source.rows {
-            return source.check_end(output, next);
+/// Writes the rows of files that are current and not withdrawn.
+struct CurrentRowWriter<'a> {
+    output: &'a Output,
+    current: CurrentRows,
+    intervals: Intervals,
+    columns: Columns,
+    files: FileWriter<'a>,
+    exported: Exported,
+}
+
+impl CurrentRowWriter<'_> {
+    /// Writes the rows of a file.
+    async fn write(&mut self, source: &Source) -> Result<(), Error> {
+        let opened = source.file.open(self.output).await?;
+        let mut notes = opened.notes();
+        notes.push(self.intervals.note());
+        let kind = FileKind {
+            schema: self.columns.schema(&source.schema),
+            notes,
+        };
+        let (mut rows, mut row) = (opened.read_all()?, source.first_row);
+        while let Some(batch) = rows.try_next().await? {
+            let next = row + batch.num_rows() as u64;
+            if next > source.first_row + source.rows {
+                return source.check_end(self.output, next);
+            }
+            let kept = kept_rows(&batch, row, &self.current);
+            let kept = kept.and_then(|kept| self.intervals.calibrate(&kept));
+            let kept = kept.map_err(|reason| misread(self.output, &source.file, reason))?;
+            self.exported.rows += kept.num_rows() as u64;
+            self.exported.rows_superseded += (batch.num_rows() - kept.num_rows()) as u64;
+            row = next;
+            if kept.num_rows() > 0 {
+                self.files.write(kept, &kind).await?;
+            }
         }
-        let kept = kept_rows(&batch, row, current);
-        let kept = kept.map_err(|reason| misread(output, &source.file, reason))?;
-        exported.rows += kept.num_rows() as u64;
-        exported.rows_superseded += (batch.num_rows() - kept.num_rows()) as u64;
-        row = next;
-        if kept.num_rows() > 0 {
-            writer.write(kept, &kind).await?;
-        }
+        source.check_end(self.output, row)
     }
-    source.check_end(output, row)
+
+    async fn finish(mut self) -> Result<Exported, Error> {
+        self.files.finish().await?;
+        (self.exported.files, self.exported.bytes) = (self.files.files, self.files.bytes);
+        Ok(self.exported)
+    }
 }
 
 /// The rows of a batch, whose first has this number, that are current and not withdrawn.

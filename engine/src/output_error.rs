@@ -51,6 +51,16 @@ pub enum OutputError {
         /// What is missing, or which file is wrong and how.
         reason: String,
     },
+    /// The calibration of intervals is not known.
+    #[error(
+        "{out}: its intervals cannot be calibrated, because its metrics are not known: {reason}"
+    )]
+    NotCalibrated {
+        /// The URL of the output.
+        out: String,
+        /// Why the metrics are not known.
+        reason: String,
+    },
     /// A file cannot be encoded.
     #[error("{file}: {source}{}", cause_of(.source))]
     NotEncoded {

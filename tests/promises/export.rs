@@ -1,7 +1,10 @@
 //! `export` writes the current state of the survey: the latest row of each object.
 use std::{collections::BTreeMap, fs, path::Path};
 
-use arrow::{array::AsArray, datatypes::Int32Type};
+use arrow::{
+    array::{AsArray, RecordBatch},
+    datatypes::{Field, Int32Type},
+};
 use parquet::file::reader::{FileReader, SerializedFileReader};
 use testkit::{
     program::Program,
@@ -48,10 +51,7 @@ fn an_export_holds_the_latest_row_of_each_object_without_withdrawals() {
     let expected = latest(out.path(), &["drop-0001", "drop-0002"]);
     assert_eq!(exported(&now), expected);
     assert_eq!(told["rows"], expected.len());
-    assert_eq!(
-        rows(&now).schema(),
-        rows(out.path().join("photoz")).schema()
-    );
+    assert_same_columns(&rows(out.path().join("photoz")), &rows(&now));
     let all = rows(out.path().join("photoz")).num_rows();
     assert_eq!(told["rows_superseded"], all - expected.len());
     assert!(
@@ -88,7 +88,33 @@ fn an_export_holds_the_latest_row_of_each_object_without_withdrawals() {
         .says(&["drop-7"]);
 }
 
-/// Asserts that each exported file has the notes of the output.
+/// Asserts that exported rows have the columns of `photoz/`, with their metadata. The bounds of intervals say that they are
+/// calibrated.
+fn assert_same_columns(photoz: &RecordBatch, exported: &RecordBatch) {
+    let (theirs, ours) = (photoz.schema(), exported.schema());
+    assert_eq!(ours.fields().len(), theirs.fields().len());
+    for (their, our) in theirs.fields().iter().zip(ours.fields()) {
+        if !["z_low", "z_high"]
+            .iter()
+            .any(|bound| our.name().starts_with(bound))
+        {
+            assert_eq!(our, their);
+            continue;
+        }
+        let of = |field: &Field| {
+            (
+                field.name().clone(),
+                field.data_type().clone(),
+                field.is_nullable(),
+            )
+        };
+        assert_eq!(of(our), of(their));
+        assert_eq!(our.metadata()["ucd"], their.metadata()["ucd"]);
+        assert!(our.metadata()["description"].contains("calibrated"));
+    }
+}
+
+/// Asserts that each exported file has the notes of the output, and says where its calibration comes from.
 fn assert_notes(to: &Path) {
     for part in tree(to)
         .into_keys()
@@ -105,7 +131,12 @@ fn assert_notes(to: &Path) {
         keys.sort_unstable();
         assert_eq!(
             keys,
-            ["ARROW:schema", "hubbleflow.model_id", "hubbleflow.z_flags"]
+            [
+                "ARROW:schema",
+                "hubbleflow.calibration",
+                "hubbleflow.model_id",
+                "hubbleflow.z_flags"
+            ]
         );
     }
 }

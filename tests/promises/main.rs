@@ -9,6 +9,7 @@ mod bad_settings;
 mod bad_stores;
 mod bands;
 mod bundled_model;
+mod calibrated;
 mod chaos;
 mod checkpoints;
 mod columns;

@@ -41,7 +41,7 @@ pub(crate) enum Command {
     Status(StatusArgs),
     /// Compare an output with its ledger: files, rows, metrics; and with what is predicted again
     Verify(VerifyArgs),
-    /// Write the survey as it stands: of each object the latest row, as plain Parquet
+    /// Write the survey as it stands: of each object the latest row, with calibrated intervals, as plain Parquet
     Export(ExportArgs),
     /// Write one page, with plots, on how good the predictions are
     Report(ReportArgs),

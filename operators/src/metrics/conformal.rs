@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Slice,
-    calibration::{Calibration, Shift},
+    calibration::{BIN_MIN, Calibration, Shift},
     distribution::{Distribution, INTERVALS},
 };
 
@@ -18,8 +18,6 @@ use super::{
 const STEPS: f64 = 1e4;
 /// The parts of the objects, in percent, that the intervals are to hold.
 const PERCENT: [i64; 2] = [68, 95];
-/// A bin of magnitude has shifts of its own from this number of objects on. A smaller bin takes those of all objects.
-pub const BIN_MIN: i64 = 200;
 
 /// The objects that share shifts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]

@@ -34,12 +34,13 @@ mod slice_a_line;
 mod sums;
 
 pub use by_mag::ByMag;
-pub use calibration::{Calibration, Shift};
-pub use conformal::{BIN_MIN, ConformalScores};
+pub use calibration::{BIN_MIN, Calibration, Shift};
+pub use conformal::ConformalScores;
 pub use distribution::{Distribution, INTERVALS};
 pub use file::{COMPLETE_EVERY, FORMAT, Metrics};
 pub use interval_sums::{IntervalSums, PIT_BINS};
 pub use numbers::Numbers;
 pub use scores::Scores;
 pub use slice::Slice;
+pub(crate) use slice::mag_hundredths;
 pub use sums::{OUTLIER_LIMITS, dz};

@@ -23,6 +23,11 @@ impl Slice {
         Self::Mag(hundredths.div_euclid(50))
     }
 
+    /// The slice of a magnitude (AB).
+    pub fn of_mag_ab(mag: f32) -> Self {
+        Self::of_mag(mag_hundredths(mag))
+    }
+
     /// The slice of a spec-z. The edges are rounded to float32 like the spec-z: 0.7 as a float32 lies below 0.7, and still
     /// belongs to the slice that begins at 0.7.
     /// ```
@@ -47,4 +52,9 @@ impl Slice {
             Self::Tile(cell) => format!("{ORDER_TILE}/{cell}"),
         }
     }
+}
+
+/// A magnitude in hundredths, rounded down, as metrics keep it.
+pub(crate) fn mag_hundredths(mag: f32) -> i16 {
+    (f64::from(mag) * 100.0).floor() as i16
 }

@@ -12,7 +12,7 @@ use connectors::{
 use serde::{Deserialize, Serialize};
 use twox_hash::XxHash3_64;
 
-use crate::metrics::Slice;
+use crate::metrics::{Slice, mag_hundredths};
 
 /// The columns of `photoz/` that scoring reads, beside the magnitude.
 const PHOTOZ_COLUMNS: [&str; 5] = ["object_id", "_healpix_29", "z_phot", "z_spec", "z_flags"];
@@ -87,12 +87,13 @@ impl CommittedRow {
         mag: Option<f32>,
         healpix_29: i64,
     ) -> Self {
-        let hundredths = |mag: f32| (f64::from(mag) * 100.0).floor() as i16;
         Self {
             entry,
             z_phot: Redshift::new(Some(z_phot)),
             z_spec: Redshift::new(z_spec),
-            mag: mag.filter(|mag| !mag.is_nan()).map_or(NO_MAG, hundredths),
+            mag: mag
+                .filter(|mag| !mag.is_nan())
+                .map_or(NO_MAG, mag_hundredths),
             tile: (healpix_29 >> (2 * (ORDER_POSITION - ORDER_TILE))) as u16,
             kind: RowKind::Predicted,
         }
