@@ -5,7 +5,7 @@
 //! ```
 //! Rows are in the order of their drops' names; within a drop in that of its files: by part, then by (`_healpix_29`,
 //! `object_id`). A file ends at 100 MB, or before a row whose columns have other types or whose file has other metadata.
-//! Intervals are calibrated.
+//! Intervals are calibrated. With `qp` the quantiles are also written as an ensemble of qp, in the same order.
 //!
 //! | held | bytes |
 //! |---|---|
@@ -15,6 +15,7 @@
 mod current;
 mod intervals;
 mod parts;
+mod qp;
 mod source;
 
 use std::fmt;
@@ -39,12 +40,28 @@ use crate::{Error, OutputError, SettingsError, StoreOptions, status::sequence_of
 use current::{CurrentRows, current_rows};
 use intervals::{Intervals, calibrated_schema};
 use parts::{Columns, FileKind, FileWriter};
+use qp::{QpPlaces, QpWriter};
 use source::{Source, misread};
 
 /// Lower bound on the memory for ids: this many bytes, and a byte for each [`ROWS_PER_IDS_BYTE`] rows. With this bound the
 /// ids are read some hundred times at most.
 const IDS_BYTES_MIN: u64 = 2_000;
 const ROWS_PER_IDS_BYTE: u64 = 10;
+
+/// What to export, and where to.
+#[derive(Clone, Copy, Debug)]
+pub struct ExportSettings<'a> {
+    /// The output.
+    pub out: &'a str,
+    /// An empty place for the files.
+    pub to: &'a str,
+    /// The survey is exported as it was after the newest entry of this drop.
+    pub as_of: Option<&'a str>,
+    /// Where quantiles are also written as an ensemble of qp: the beginning of the files' URLs.
+    pub qp: Option<&'a str>,
+    /// Approximate upper bound on the memory for ids.
+    pub memory_bytes: u64,
+}
 
 /// What was exported.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
@@ -84,12 +101,16 @@ impl fmt::Display for Exported {
 /// [`Error::Settings`] if the place is not empty or lies in the output; [`Error::Output`] if a file is not what was
 /// committed, or was replaced since; the store's.
 pub async fn export(
-    out: &str,
-    to: &str,
-    as_of: Option<&str>,
-    memory_bytes: u64,
+    settings: &ExportSettings<'_>,
     options: &StoreOptions,
 ) -> Result<Exported, Error> {
+    let &ExportSettings {
+        out,
+        to,
+        as_of,
+        qp,
+        memory_bytes,
+    } = settings;
     let (from, place) = (Location::open(out, options)?, Location::open(to, options)?);
     if from.overlaps(&place) {
         let (to, out) = (to.to_owned(), out.to_owned());
@@ -97,14 +118,11 @@ pub async fn export(
     }
     let ledger = Ledger::open(&from).await?;
     let sequence = sequence_of(&ledger, out, as_of)?;
-    let below = Some(&place.prefix).filter(|prefix| !prefix.is_root());
-    let there = place.store.list(below).next().await.transpose();
-    if there
-        .map_err(|source| StoreError::store(to, source))?
-        .is_some()
-    {
-        return Err(SettingsError::ExportNotEmpty { to: to.to_owned() }.into());
-    }
+    check_empty(&place, to).await?;
+    let qp = match qp {
+        Some(prefix) => Some(QpPlaces::open(prefix, [&place, &from], options).await?),
+        None => None,
+    };
     if let Some((entry, by)) = replaced_since(&ledger, sequence) {
         return Err(OutputError::Replaced {
             out: out.to_owned(),
@@ -128,6 +146,10 @@ pub async fn export(
         intervals: Intervals::as_of(&output, &ledger, sequence).await?,
         columns: Columns::of(&schemas),
         files: FileWriter::new(&place),
+        qp: match qp {
+            Some(places) => Some(QpWriter::begin(places, &output, &files).await?),
+            None => None,
+        },
         exported: Exported {
             sequence,
             ..Exported::default()
@@ -142,6 +164,16 @@ pub async fn export(
     let done = place.store.put(&success, Vec::new().into()).await;
     done.map_err(|source| StoreError::store(place.url_of("_SUCCESS"), source))?;
     Ok(exported)
+}
+
+/// Makes sure that a place holds nothing.
+async fn check_empty(place: &Location, to: &str) -> Result<(), Error> {
+    let below = Some(&place.prefix).filter(|prefix| !prefix.is_root());
+    let there = place.store.list(below).next().await.transpose();
+    match there.map_err(|source| StoreError::store(to, source))? {
+        None => Ok(()),
+        Some(_) => Err(SettingsError::ExportNotEmpty { to: to.to_owned() }.into()),
+    }
 }
 
 /// The files of entries, which are checked to be what was committed.
@@ -204,6 +236,7 @@ struct CurrentRowWriter<'a> {
     intervals: Intervals,
     columns: Columns,
     files: FileWriter<'a>,
+    qp: Option<QpWriter>,
     exported: Exported,
 }
 
@@ -230,6 +263,9 @@ impl CurrentRowWriter<'_> {
             self.exported.rows_superseded += (batch.num_rows() - kept.num_rows()) as u64;
             row = next;
             if kept.num_rows() > 0 {
+                if let Some(qp) = &mut self.qp {
+                    qp.write(&kept).await?;
+                }
                 self.files.write(kept, &kind).await?;
             }
         }
@@ -238,6 +274,9 @@ impl CurrentRowWriter<'_> {
 
     async fn finish(mut self) -> Result<Exported, Error> {
         self.files.finish().await?;
+        if let Some(qp) = self.qp {
+            qp.finish().await?;
+        }
         (self.exported.files, self.exported.bytes) = (self.files.files, self.files.bytes);
         Ok(self.exported)
     }

@@ -51,6 +51,25 @@ pub enum OutputError {
         /// What is missing, or which file is wrong and how.
         reason: String,
     },
+    /// An ensemble is asked for, and rows have no quantiles.
+    #[error(
+        "{file} has no quantiles of redshifts for --qp; leave --qp out, or predict the drop again with a model that gives quantiles (--again, without --no-quantiles)"
+    )]
+    NoQuantiles {
+        /// The URL of the file.
+        file: String,
+    },
+    /// An ensemble is asked for, and its rows have quantiles at different levels.
+    #[error(
+        "an ensemble has the same levels in all rows, and {} has the levels {:?}, {} the levels {:?}; leave --qp out, or predict the one drop again with the model of the other (--again)",
+        files[0], levels[0], files[1], levels[1]
+    )]
+    OtherLevels {
+        /// The URLs of the files.
+        files: [String; 2],
+        /// The levels of each.
+        levels: [Vec<f64>; 2],
+    },
     /// The calibration of intervals is not known.
     #[error(
         "{out}: its intervals cannot be calibrated, because its metrics are not known: {reason}"

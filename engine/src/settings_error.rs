@@ -207,6 +207,28 @@ pub enum SettingsError {
         /// The URL of the export.
         to: String,
     },
+    /// The prefix of an ensemble's files names a folder.
+    #[error("--qp {qp:?} names no files; give the beginning of their names, as in {qp}photoz-")]
+    QpPrefix {
+        /// The prefix.
+        qp: String,
+    },
+    /// The files of an ensemble would be read as a part of something else.
+    #[error(
+        "--qp {qp} lies in {folder}, whose readers would read the ensemble too; choose another place"
+    )]
+    QpInFolder {
+        /// The prefix.
+        qp: String,
+        /// The URL of the folder.
+        folder: String,
+    },
+    /// A file of an ensemble exists.
+    #[error("{file} exists; choose another --qp, or remove the file")]
+    QpExists {
+        /// The URL of the file.
+        file: String,
+    },
     /// A preset of this name does not exist.
     #[error("there is no preset {preset}")]
     Preset {

@@ -22,7 +22,10 @@ use connectors::{
     ledger::{Entry, EntryKind, RowCounts},
     part::{DELETED, Folder, PartLabel, Piece, finish, part_of},
 };
-use hubbleflow::{export::export, units::HumanBytes};
+use hubbleflow::{
+    export::{ExportSettings, export},
+    units::HumanBytes,
+};
 use tokio::runtime::Runtime;
 
 /// Approximate upper bound on the rows of a part.
@@ -46,7 +49,14 @@ fn main() -> Result<()> {
         ["run", out, to, memory] => {
             let memory: HumanBytes = memory.parse().map_err(anyhow::Error::msg)?;
             let began = Instant::now();
-            let exported = runtime.block_on(export(out, to, None, memory.0, &Vec::new()))?;
+            let settings = ExportSettings {
+                out,
+                to,
+                as_of: None,
+                qp: None,
+                memory_bytes: memory.0,
+            };
+            let exported = runtime.block_on(export(&settings, &Vec::new()))?;
             let peak_bytes = peak()?;
             let seconds = began.elapsed().as_secs_f64();
             println!(

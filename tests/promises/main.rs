@@ -17,6 +17,7 @@ mod conformance;
 mod disk_full;
 mod duplicates;
 mod embeddings;
+mod ensembles;
 mod exactly_once;
 mod export;
 mod faulty_store;

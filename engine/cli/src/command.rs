@@ -100,6 +100,9 @@ pub(crate) struct ExportArgs {
     /// As it was after the newest entry of this drop
     #[arg(long, value_name = "DROP")]
     pub as_of: Option<String>,
+    /// Write the quantiles as an ensemble of qp too: to PREFIXmeta.pq, PREFIXdata.pq and PREFIXancil.pq
+    #[arg(long, value_name = "PREFIX")]
+    pub qp: Option<String>,
     /// About how much memory it takes: where the ids do not fit, they are read several times
     #[arg(long, default_value = "512MB")]
     pub memory: HumanBytes,

@@ -87,6 +87,16 @@ pub(super) struct FileKind {
     pub(super) notes: Vec<KeyValue>,
 }
 
+/// How files are encoded, with these notes on them.
+pub(super) fn properties(notes: Option<Vec<KeyValue>>) -> WriterProperties {
+    WriterProperties::builder()
+        .set_key_value_metadata(notes)
+        .set_compression(Compression::ZSTD(ZstdLevel::default()))
+        .set_max_row_group_row_count(Some(ROW_GROUP_ROWS))
+        .set_max_row_group_bytes(Some(ROW_GROUP_BYTES))
+        .build()
+}
+
 /// Writes rows to one file after another.
 pub(super) struct FileWriter<'a> {
     place: &'a Location,
@@ -140,12 +150,7 @@ impl<'a> FileWriter<'a> {
 
     async fn begin(&mut self, kind: &FileKind) -> Result<PartWriter, Error> {
         self.files += 1;
-        let properties = WriterProperties::builder()
-            .set_key_value_metadata(Some(kind.notes.clone()))
-            .set_compression(Compression::ZSTD(ZstdLevel::default()))
-            .set_max_row_group_row_count(Some(ROW_GROUP_ROWS))
-            .set_max_row_group_bytes(Some(ROW_GROUP_BYTES))
-            .build();
+        let properties = properties(Some(kind.notes.clone()));
         let path = self.place.path(&self.name())?;
         let part =
             PartWriter::with_properties(&self.place.store, &path, kind.schema.clone(), properties);

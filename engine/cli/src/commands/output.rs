@@ -1,6 +1,10 @@
 //! The commands that read an output, and `sample`.
 use connectors::Location;
-use hubbleflow::{Places, Plan, StoreOptions, export, status, verify};
+use hubbleflow::{
+    Places, Plan, StoreOptions,
+    export::{self, ExportSettings},
+    status, verify,
+};
 use indicatif::ProgressBar;
 use models::Precision;
 use tch::Device;
@@ -48,8 +52,14 @@ pub(crate) async fn verify(args: VerifyArgs, options: &StoreOptions) -> Result<u
 
 /// `hubbleflow export`
 pub(crate) async fn export(args: &ExportArgs, options: &StoreOptions) -> Result<u8, Error> {
-    let (as_of, memory_bytes) = (args.as_of.as_deref(), args.memory.0);
-    let exported = export::export(&args.out, &args.to, as_of, memory_bytes, options).await?;
+    let settings = ExportSettings {
+        out: &args.out,
+        to: &args.to,
+        as_of: args.as_of.as_deref(),
+        qp: args.qp.as_deref(),
+        memory_bytes: args.memory.0,
+    };
+    let exported = export::export(&settings, options).await?;
     show(args.json, &exported)?;
     Ok(0)
 }
