@@ -14,7 +14,7 @@ use testkit::{
     rows::{column, floats, ids, rows, z_phot},
     survey::{SCATTERED, model, run_catalog, survey},
     tree::{Tree, assert_same, copy_tree, folder, text, write_file},
-    watch::{stop_watch, wait_until_committed},
+    watch::{stop_watch, wait_until_published},
 };
 
 /// The width of the embeddings of the small model.
@@ -139,11 +139,11 @@ fn another_model_follows_the_embeddings_of_a_survey() {
     let watch = Program::on("watch", &followed, &out, at.path())
         .with("--poll 50ms --settle 500ms --threads 1 --json")
         .start();
-    wait_until_committed(second.path(), 1);
+    wait_until_published(second.path(), 1);
     assert_predicted(second.path(), "drop-0001", first.path());
     // The second drop corrects and withdraws galaxies of the first.
     deliver("drop-0002");
-    wait_until_committed(second.path(), 2);
+    wait_until_published(second.path(), 2);
     assert_predicted(second.path(), "drop-0002", first.path());
     stop_watch(watch);
     let objects = |out: &Path| {

@@ -16,7 +16,7 @@ use testkit::{
     rows::{column, floats, ids, rows, z_phot},
     survey::survey,
     tree::{copy_tree, folder, text},
-    watch::{stop_watch, wait_until_committed},
+    watch::{stop_watch, wait_until_published},
 };
 
 use crate::training::kill_further_on;
@@ -108,10 +108,10 @@ fn a_trained_head_follows_the_embeddings_of_a_survey() {
     let watch = Program::on("watch", &text(&followed), &text(&out), &model)
         .with("--poll 50ms --settle 500ms --threads 1 --json")
         .start();
-    wait_until_committed(&out, 1);
+    wait_until_published(&out, 1);
     // The second drop corrects and withdraws galaxies of the first.
     copy_tree(&embeddings.join("drop-0002"), &followed.join("drop-0002"));
-    wait_until_committed(&out, 2);
+    wait_until_published(&out, 2);
     stop_watch(watch);
     assert_eq!(z_phot(out.join("photoz")), z_phot(once.join("photoz")));
 }

@@ -2,7 +2,12 @@
 use std::{path::Path, sync::Arc};
 
 use arrow::array::Float32Array;
-use hubbleflow::{Job, RowSettings, status::status, verify::verify};
+use hubbleflow::{
+    Job, RowSettings,
+    export::{ExportSettings, export},
+    status::status,
+    verify::verify,
+};
 use serde_json::Value;
 use testkit::{
     galaxy_rows::{some_galaxies, with_column, write_parquet},
@@ -65,8 +70,14 @@ async fn the_reference_band_names_the_magnitude_everywhere() {
     assert!(page.contains("Error against Y magnitude") && !page.contains("r magnitude"));
     let to = exported.path().join("rows");
     let [from, to_text] = [out.path(), &to].map(text);
-    let export = hubbleflow::export::export(&from, &to_text, None, 1 << 20, &[]);
-    assert_eq!(export.await.unwrap().rows, 6);
+    let settings = ExportSettings {
+        out: &from,
+        to: &to_text,
+        as_of: None,
+        qp: None,
+        memory_bytes: 1 << 20,
+    };
+    assert_eq!(export(&settings, &[]).await.unwrap().rows, 6);
     assert_eq!(floats(&rows(&to), "mag_Y").len(), 6);
 
     // An output has one reference band, whatever the model.

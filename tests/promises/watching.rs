@@ -8,7 +8,7 @@ use testkit::{
     s3::S3,
     survey::{model, run_catalog},
     tree::{assert_same, folder, text, write_file},
-    watch::{four_galaxies, stop_watch, wait_until_committed, watch_catalog},
+    watch::{four_galaxies, stop_watch, wait_until_committed, wait_until_published, watch_catalog},
 };
 
 /// Delivers twenty drops during a watch, and then a drop whose name sorts before theirs.
@@ -130,7 +130,7 @@ fn a_drop_that_changes_after_its_commit_is_reported_and_not_read_again() {
         write_file(place(name), four_galaxies(100));
     }
     let watch = watch_catalog(&catalog, &out).with("--settle 100ms").start();
-    wait_until_committed(out.path(), 2);
+    wait_until_published(out.path(), 2);
     let before = committed(out.path());
     write_file(place("a/1.parquet"), four_galaxies(500));
     let words = "drop a changed after it was committed as 1 (a/1.parquet was replaced)";

@@ -73,3 +73,9 @@ pub fn drops(out: &Path) -> Vec<String> {
         .map(|entry| entry["drop"].as_str().unwrap_or_default().to_owned())
         .collect()
 }
+
+/// The paths of an entry's files, below the output.
+pub fn entry_files(entry: &Value) -> Vec<&str> {
+    let files = entry["files"].as_array().into_iter().flatten();
+    files.filter_map(|file| file["path"].as_str()).collect()
+}

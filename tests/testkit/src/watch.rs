@@ -3,7 +3,7 @@ use std::path::Path;
 
 use crate::{
     galaxy_rows::{galaxies_with_ids, int64, parquet_bytes},
-    outputs::drops,
+    outputs::{drops, entry_files, ledger},
     processes::wait_until,
     program::Program,
     running::Running,
@@ -26,6 +26,17 @@ pub fn watch_catalog(catalog: impl AsRef<Path>, out: impl AsRef<Path>) -> Progra
 #[track_caller]
 pub fn wait_until_committed(out: &Path, count: usize) {
     wait_until("the drops are committed", || drops(out).len() >= count);
+}
+
+/// Waits until the ledger has at least `count` entries, and the files of all entries are where readers look for them: an
+/// entry is written first, and its files are published after it.
+#[track_caller]
+pub fn wait_until_published(out: &Path, count: usize) {
+    wait_until("the drops are published", || {
+        let entries = ledger(out);
+        let mut files = entries.iter().flat_map(entry_files);
+        entries.len() >= count && files.all(|file| out.join(file).exists())
+    });
 }
 
 /// Ends a watch by a signal. Returns the number of drops that it has committed.
