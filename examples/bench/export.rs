@@ -3,7 +3,9 @@
 //! ```text
 //! export make OUT 10000000           writes an output with ten million objects and twenty drops that correct or withdraw 1%
 //! export make OUT 10000000 strings   writes the same output with string ids
+//! export make OUT 10000000 quantiles writes the same output with 23 quantiles for each object
 //! export run OUT TO 512MB            exports the output and prints JSON
+//! export run OUT TO 512MB PREFIX     also writes the quantiles as an ensemble of qp
 //! ```
 //! These are two commands so that writing the output does not affect the measured memory.
 #![allow(
@@ -13,9 +15,12 @@
 use std::{sync::Arc, time::Instant};
 
 use anyhow::{Context, Result, bail};
-use arrow::array::{
-    ArrayRef, Float32Array, Float64Array, Int32Array, Int64Array, RecordBatch, StringArray,
-    UInt32Array, UInt64Array,
+use arrow::{
+    array::{
+        ArrayRef, FixedSizeListBuilder, Float32Array, Float32Builder, Float64Array, Int32Array,
+        Int64Array, RecordBatch, StringArray, UInt32Array, UInt64Array,
+    },
+    datatypes::{Field, Metadata, Schema},
 };
 use connectors::{
     Ledger, Location, Output,
@@ -34,6 +39,10 @@ const PART_ROWS: u64 = 1_000_000;
 const CORRECTIONS: i64 = 20;
 /// A drop of corrections has one object of this many.
 const CORRECTED_OF: i64 = 100;
+/// One object of this many has a spec-z.
+const WITH_SPECTRA_OF: i64 = 100;
+/// Levels of the quantiles of an object.
+const LEVELS: usize = 23;
 /// A drop of corrections withdraws one of this many objects of the drop.
 const WITHDRAWN_OF: i64 = 50;
 
@@ -44,16 +53,21 @@ fn main() -> Result<()> {
     match words.as_slice() {
         ["make", out, objects, rest @ ..] => {
             let objects = objects.parse().context("OBJECTS must be a number")?;
-            runtime.block_on(make(out, objects, rest == ["strings"]))
+            let has = |what| rest.contains(&what);
+            let kind = Kind {
+                strings: has("strings"),
+                quantiles: has("quantiles"),
+            };
+            runtime.block_on(make(out, objects, kind))
         }
-        ["run", out, to, memory] => {
+        ["run", out, to, memory, qp @ ..] => {
             let memory: HumanBytes = memory.parse().map_err(anyhow::Error::msg)?;
             let began = Instant::now();
             let settings = ExportSettings {
                 out,
                 to,
                 as_of: None,
-                qp: None,
+                qp: qp.first().copied(),
                 memory_bytes: memory.0,
             };
             let exported = runtime.block_on(export(&settings, &Vec::new()))?;
@@ -65,7 +79,9 @@ fn main() -> Result<()> {
             );
             Ok(())
         }
-        _ => bail!("usage: export make OUT OBJECTS [strings], or export run OUT TO MEMORY"),
+        _ => bail!(
+            "usage: export make OUT OBJECTS [strings] [quantiles], or export run OUT TO MEMORY [PREFIX]"
+        ),
     }
 }
 
@@ -80,7 +96,15 @@ fn peak() -> Result<u64> {
         * 1024)
 }
 
-async fn make(out: &str, objects: i64, strings: bool) -> Result<()> {
+/// What the rows have.
+#[derive(Clone, Copy)]
+struct Kind {
+    /// Their ids are strings.
+    strings: bool,
+    quantiles: bool,
+}
+
+async fn make(out: &str, objects: i64, kind: Kind) -> Result<()> {
     let location = Location::open(out, &[])?;
     let mut ledger = Ledger::open(&location).await?;
     let output = Output::new(location);
@@ -89,14 +113,14 @@ async fn make(out: &str, objects: i64, strings: bool) -> Result<()> {
         &mut ledger,
         "0000-all",
         (0..objects).collect(),
-        strings,
+        kind,
     )
     .await?;
     for number in 1..=CORRECTIONS {
         let first = number * 37 % CORRECTED_OF;
         let ids = (first..objects).step_by(CORRECTED_OF as usize).collect();
         let name = format!("{number:04}-corrections");
-        commit(&output, &mut ledger, &name, ids, strings).await?;
+        commit(&output, &mut ledger, &name, ids, kind).await?;
     }
     Ok(())
 }
@@ -107,11 +131,11 @@ async fn commit(
     ledger: &mut Ledger,
     drop: &str,
     ids: Vec<i64>,
-    strings: bool,
+    kind: Kind,
 ) -> Result<()> {
     let all = ids.len() as u64;
     let parts = all.div_ceil(PART_ROWS) as u32;
-    let objects = object_ids(&ids, strings);
+    let objects = object_ids(&ids, kind.strings);
     let mut by_part = vec![Vec::new(); parts as usize];
     for (row, &id) in ids.iter().enumerate() {
         by_part[part_of(&objects, row, parts) as usize].push(id);
@@ -124,7 +148,7 @@ async fn commit(
             folder: Folder::Photoz,
             object: format!("{drop}.parquet"),
             object_index: 0,
-            rows: rows(&ids, strings, is_first)?,
+            rows: rows(&ids, kind, is_first)?,
         };
         let label = PartLabel {
             drop: drop.to_owned(),
@@ -162,7 +186,7 @@ fn object_ids(ids: &[i64], strings: bool) -> ArrayRef {
 }
 
 /// The rows of a piece in the schema of the part writer.
-fn rows(ids: &[i64], strings: bool, is_first: bool) -> Result<RecordBatch> {
+fn rows(ids: &[i64], kind: Kind, is_first: bool) -> Result<RecordBatch> {
     let random = |id: i64, which: u64| {
         let mut bits = (id as u64).wrapping_add(which << 40);
         for _ in 0..3 {
@@ -180,15 +204,20 @@ fn rows(ids: &[i64], strings: bool, is_first: bool) -> Result<RecordBatch> {
         let values = ids.iter().map(|&id| Some(known(id, of(id))? as f32));
         Arc::new(values.collect::<Float32Array>())
     };
+    let spectra = ids.iter().map(|&id| {
+        let is_known = id % WITH_SPECTRA_OF == 0;
+        Some(known(id, 0.4 * random(id, 4)).filter(|_| is_known)? as f32)
+    });
+    let spectra = Arc::new(spectra.collect::<Float32Array>());
     let flags = ids
         .iter()
         .map(|&id| if withdrawn(id) { DELETED } else { 0 });
     let columns: [(&str, ArrayRef, bool); 9] = [
-        ("object_id", object_ids(ids, strings), false),
+        ("object_id", object_ids(ids, kind.strings), false),
         ("ra", doubles(&|id| 360.0 * random(id, 1)), true),
         ("dec", doubles(&|id| 180.0 * random(id, 2) - 90.0), true),
         ("z_phot", floats(&|id| 0.4 * random(id, 3)), true),
-        ("z_spec", floats(&|id| 0.4 * random(id, 4)), true),
+        ("z_spec", spectra, true),
         ("__mag", floats(&|id| 13.0 + 6.0 * random(id, 5)), true),
         (
             "z_flags",
@@ -206,5 +235,48 @@ fn rows(ids: &[i64], strings: bool, is_first: bool) -> Result<RecordBatch> {
             false,
         ),
     ];
-    Ok(RecordBatch::try_from_iter_with_nullable(columns)?)
+    let mut columns = columns.to_vec();
+    if kind.quantiles {
+        let z_phot = |id| 0.4 * random(id, 3);
+        let of_ids = quantiles(ids.iter().map(|&id| known(id, z_phot(id))));
+        columns.push(("z_quantiles", of_ids, true));
+        for (name, width) in [
+            ("z_low68", -0.016),
+            ("z_high68", 0.016),
+            ("z_low95", -0.022),
+            ("z_high95", 0.022),
+        ] {
+            columns.push((name, floats(&|id| z_phot(id) + width), true));
+        }
+    }
+    let rows = RecordBatch::try_from_iter_with_nullable(columns)?;
+    let levels: Vec<f64> = (1..=LEVELS)
+        .map(|level| level as f64 / (LEVELS + 1) as f64)
+        .collect();
+    let levels = serde_json::to_string(&levels)?;
+    let described = |field: &Arc<Field>| match field.name() == "z_quantiles" {
+        true => {
+            let levels = Metadata::from_iter([("levels", levels.as_str())]);
+            Arc::new(field.as_ref().clone().with_metadata(levels))
+        }
+        false => field.clone(),
+    };
+    let schema = rows.schema();
+    let fields: Vec<_> = schema.fields().iter().map(described).collect();
+    Ok(rows.with_schema(Arc::new(Schema::new(fields)))?)
+}
+
+/// Quantiles around a redshift; null where it is not known.
+fn quantiles(redshifts: impl Iterator<Item = Option<f64>>) -> ArrayRef {
+    let mut lists = FixedSizeListBuilder::new(Float32Builder::new(), LEVELS as i32);
+    for z in redshifts {
+        for level in 1..=LEVELS {
+            let width = 0.002 * (level as f64 - 12.0);
+            lists
+                .values()
+                .append_value((z.unwrap_or(0.0) + width) as f32);
+        }
+        lists.append(z.is_some());
+    }
+    Arc::new(lists.finish())
 }

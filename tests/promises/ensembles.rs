@@ -1,13 +1,15 @@
 //! `export --qp` writes the quantiles as an ensemble that qp opens.
-use std::{fs, path::Path};
+use std::{fs, path::Path, sync::Arc};
 
+use arrow::array::{BooleanArray, RecordBatch};
 use serde_json::{Value, json};
 use testkit::{
+    galaxy_rows::{int64, write_parquet},
     program::Program,
     python::run_script,
     rows::{floats, ids, rows},
     survey::{run_catalog, survey},
-    tree::{folder, text},
+    tree::{copy_tree, folder, text},
 };
 
 use crate::quantiles;
@@ -31,9 +33,19 @@ fn assert_near(found: &[f64], expected: &[f64], by: f64) {
 
 #[test]
 fn qp_opens_the_distributions_of_an_export() {
-    let (model, out, to) = (folder(), folder(), folder());
+    let (model, catalog, out, to) = (folder(), folder(), folder(), folder());
     quantiles::model(model.path());
-    quantiles::run(model.path(), out.path()).ends(0);
+    copy_tree(survey(), catalog.path());
+    // No row of this drop is predicted.
+    let withdrawals = RecordBatch::try_from_iter([
+        ("object_id", int64([1, 2])),
+        ("deleted", Arc::new(BooleanArray::from(vec![true; 2])) as _),
+    ]);
+    let withdrawals_at = catalog.path().join("withdrawals.parquet");
+    write_parquet(withdrawals_at, &withdrawals.unwrap(), 10);
+    let catalog = text(catalog.path());
+    let run = Program::on("run", &catalog, &text(out.path()), model.path());
+    run.with("--bands u,g,r,i,z").ends(0);
     let (current, prefix) = (to.path().join("current"), text(&to.path().join("qp/sky-")));
     export(out.path(), &current, &prefix).ends(0);
     let printed = run_script(".venv", "ensembles.py", [&prefix]);
