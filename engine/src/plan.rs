@@ -7,7 +7,7 @@ use connectors::{
     galaxy::{KeptTypes, Request, check_kept, mag_column},
     ledger::{Entry, LEVELS, QUANTILES, REFERENCE_BAND},
 };
-use models::{Model, ModelOutput};
+use models::{Model, ModelOutput, config::are_levels};
 use operators::Rules;
 use serde_json::{Map, Value, json};
 use tch::Device;
@@ -106,12 +106,6 @@ fn levels(outputs: &[ModelOutput]) -> Option<&[f64]> {
         ModelOutput::ZQuantiles { levels } => Some(levels.as_slice()),
         _ => None,
     })
-}
-
-/// Whether these are levels of quantiles: they ascend between 0 and 1.
-fn are_levels(levels: &[f64]) -> bool {
-    let inside = levels.iter().all(|level| *level > 0.0 && *level < 1.0);
-    inside && !levels.is_empty() && levels.is_sorted_by(|a, b| a < b)
 }
 
 impl Plan {

@@ -249,11 +249,13 @@ fn rows(ids: &[i64], kind: Kind, is_first: bool) -> Result<RecordBatch> {
             columns.push((name, floats(&|id| z_phot(id) + width), true));
         }
     }
-    let rows = RecordBatch::try_from_iter_with_nullable(columns)?;
-    let levels: Vec<f64> = (1..=LEVELS)
-        .map(|level| level as f64 / (LEVELS + 1) as f64)
-        .collect();
-    let levels = serde_json::to_string(&levels)?;
+    with_levels(&RecordBatch::try_from_iter_with_nullable(columns)?)
+}
+
+/// The same rows; the field of quantiles says their levels.
+fn with_levels(rows: &RecordBatch) -> Result<RecordBatch> {
+    let levels = (1..=LEVELS).map(|level| level as f64 / (LEVELS + 1) as f64);
+    let levels = serde_json::to_string(&levels.collect::<Vec<_>>())?;
     let described = |field: &Arc<Field>| match field.name() == "z_quantiles" {
         true => {
             let levels = Metadata::from_iter([("levels", levels.as_str())]);
@@ -263,7 +265,7 @@ fn rows(ids: &[i64], kind: Kind, is_first: bool) -> Result<RecordBatch> {
     };
     let schema = rows.schema();
     let fields: Vec<_> = schema.fields().iter().map(described).collect();
-    Ok(rows.with_schema(Arc::new(Schema::new(fields)))?)
+    Ok(rows.clone().with_schema(Arc::new(Schema::new(fields)))?)
 }
 
 /// Quantiles around a redshift; null where it is not known.

@@ -76,7 +76,7 @@ fn assert_calibrated(out: &Path, exported: &RecordBatch, calibration: &Value) ->
 }
 
 /// Makes a survey and runs the bundled model on it, which is a point model.
-fn run_bundled(sample: &str, catalog: &Path, out: &Path) {
+pub fn run_bundled(sample: &str, catalog: &Path, out: &Path) {
     let made = Program::new(["sample", &text(catalog)]);
     made.with("--px 64 --corrections 0.1 --withdrawals 0.05")
         .with(sample)

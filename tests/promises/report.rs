@@ -9,6 +9,8 @@ use testkit::{
     tree::{folder, text},
 };
 
+use crate::{calibrated, quantiles};
+
 /// Lists the elements of a page. Panics unless each is closed in the right order.
 fn elements(page: &str) -> Vec<String> {
     const VOID: [&str; 2] = ["meta", "!DOCTYPE"];
@@ -82,6 +84,42 @@ fn the_report_is_one_page_with_its_plots() {
         page.contains("cutouts are rendered, not observed"),
         "the page does not say what the catalog is"
     );
+}
+
+#[test]
+fn the_report_shows_intervals_and_distributions_where_there_are_some() {
+    let (at, of_quantiles, of_points, catalog) = (folder(), folder(), folder(), folder());
+    quantiles::model(at.path());
+    quantiles::run(at.path(), of_quantiles.path()).ends(0);
+    calibrated::run_bundled("--galaxies 600", catalog.path(), of_points.path());
+    let pages = [&of_quantiles, &of_points].map(|out| {
+        let file = out.path().join("_report.html");
+        Program::new(["report", &text(out.path()), "--html", &text(&file)]).ends(0);
+        fs::read_to_string(&file).unwrap()
+    });
+    for (shown, has) in [
+        ("the distributions, added up", [true, false]),
+        ("<h2>Probability integral transform</h2>", [true, false]),
+        ("<span>crps of z</span>", [true, false]),
+        ("<span>coverage_68</span>", [true, false]),
+        ("<span>calibrated_coverage_68</span>", [true, true]),
+        ("<h2>Coverage by r magnitude</h2>", [true, true]),
+        (
+            "<h2>Width of the intervals by r magnitude</h2>",
+            [true, true],
+        ),
+        (r#"class="own""#, [true, false]),
+    ] {
+        let found = pages.each_ref().map(|page| page.contains(shown));
+        assert_eq!(found, has, "{shown}");
+    }
+    let status = Program::new(["status", &text(of_quantiles.path()), "--json"]).ends(0);
+    let coverage = status.json()["metrics"]["all"]["coverage_68"].as_f64();
+    let coverage = format!("<b>{:.2} %</b><span>coverage_68", 100.0 * coverage.unwrap());
+    assert!(pages[0].contains(&coverage), "no {coverage}");
+    pages.iter().for_each(|page| {
+        elements(page);
+    });
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! The intervals that quantiles of a redshift give: the columns `z_low68 z_high68 z_low95 z_high95`.
 
 /// The bounds of the intervals: the name of the column and the level of the quantile.
-pub(super) const BOUNDS: [(&str, f64); 4] = [
+pub const INTERVAL_BOUNDS: [(&str, f64); 4] = [
     ("z_low68", 0.16),
     ("z_high68", 0.84),
     ("z_low95", 0.025),

@@ -12,7 +12,7 @@ use half::f16;
 use super::{
     columns::{Column, OF_EMBEDDINGS, named},
     door::Door,
-    interval::{BOUNDS, quantile_at},
+    interval::{INTERVAL_BOUNDS, quantile_at},
     reject_reason::RejectReason,
 };
 
@@ -22,7 +22,7 @@ pub(super) const Z_PHOT: &str = "z_phot";
 pub(super) const EMBEDDING: &str = "embedding";
 
 /// The name of the column of quantiles of the redshift.
-pub(super) const Z_QUANTILES: &str = "z_quantiles";
+pub const Z_QUANTILES: &str = "z_quantiles";
 /// The key of the levels of quantiles in the metadata of their field.
 const LEVELS: &str = "levels";
 
@@ -198,7 +198,7 @@ impl ModelColumn {
             let values: Float32Array = values.collect();
             named(name, Arc::new(values), true)
         };
-        BOUNDS.map(bound).into()
+        INTERVAL_BOUNDS.map(bound).into()
     }
 
     /// The field of a list's values.
@@ -245,5 +245,5 @@ impl Door {
 /// The columns of the bounds of intervals for rows of a model that gives no quantiles: all null.
 pub(super) fn no_bounds(rows: usize) -> impl Iterator<Item = Column> {
     let nulls = move |(name, _)| named(name, Arc::new(Float32Array::new_null(rows)), true);
-    BOUNDS.into_iter().map(nulls)
+    INTERVAL_BOUNDS.into_iter().map(nulls)
 }

@@ -12,32 +12,28 @@ use arrow::{
     array::{Array, ArrayRef, AsArray, Float32Array, RecordBatch},
     datatypes::{DataType, Field, FieldRef, Float32Type, Metadata, Schema, SchemaRef},
 };
-use connectors::{Ledger, Output, galaxy::mag_column};
+use connectors::{Ledger, Output, galaxy::mag_column, part::INTERVAL_BOUNDS};
 use operators::metrics::{Calibration, Slice};
 use parquet::file::metadata::KeyValue;
 use serde::Serialize;
 
 use crate::{Error, OutputError, status::metrics};
 
-/// The columns of the bounds: name, UCD and description. The bounds of an interval lie side by side.
-const BOUNDS: [(&str, &str, &str); 4] = [
+/// What the columns of the bounds are: UCD and description. The bounds of an interval lie side by side.
+const DESCRIBED: [(&str, &str); 4] = [
     (
-        "z_low68",
         "src.redshift.phot;stat.min",
         "lower bound of the calibrated interval for 68% of the objects",
     ),
     (
-        "z_high68",
         "src.redshift.phot;stat.max",
         "upper bound of the calibrated interval for 68% of the objects",
     ),
     (
-        "z_low95",
         "src.redshift.phot;stat.min",
         "lower bound of the calibrated interval for 95% of the objects",
     ),
     (
-        "z_high95",
         "src.redshift.phot;stat.max",
         "upper bound of the calibrated interval for 95% of the objects",
     ),
@@ -98,7 +94,7 @@ impl Intervals {
             None => None,
         };
         let mut own = [None; 4];
-        for (own, (name, ..)) in own.iter_mut().zip(BOUNDS) {
+        for (own, (name, ..)) in own.iter_mut().zip(INTERVAL_BOUNDS) {
             *own = floats(rows, name)?;
         }
         let mut of_bins = BTreeMap::new();
@@ -145,7 +141,8 @@ pub(super) fn calibrated_schema(file: &SchemaRef) -> SchemaRef {
     {
         fields.push(field.clone());
         if field.name() == Z_PHOT {
-            fields.extend(BOUNDS.map(|(name, ucd, description)| {
+            let columns = INTERVAL_BOUNDS.into_iter().zip(DESCRIBED);
+            fields.extend(columns.map(|((name, _), (ucd, description))| {
                 let facts = Metadata::from_iter([("ucd", ucd), ("description", description)]);
                 Arc::new(Field::new(name, DataType::Float32, true).with_metadata(facts))
             }));
@@ -154,9 +151,11 @@ pub(super) fn calibrated_schema(file: &SchemaRef) -> SchemaRef {
     Arc::new(Schema::new_with_metadata(fields, file.metadata().clone()))
 }
 
-/// The place of a column among [`BOUNDS`].
+/// The place of a column among the bounds.
 fn place_of(field: &FieldRef) -> Option<usize> {
-    BOUNDS.iter().position(|(name, ..)| field.name() == name)
+    INTERVAL_BOUNDS
+        .iter()
+        .position(|(name, ..)| field.name() == name)
 }
 
 /// The column of this name, if there is one.

@@ -22,13 +22,12 @@ use arrow::{
 use connectors::{
     Error as StoreError, Location, Output,
     drop_writer::{PartWriter, WriteError},
+    part::Z_QUANTILES,
 };
 use object_store::{Error as ObjectError, ObjectStoreExt};
 
 use super::{parts::properties, source::Source};
 use crate::{Error, OutputError, SettingsError, StoreOptions};
-
-const Z_QUANTILES: &str = "z_quantiles";
 
 /// The places of the three files.
 pub(super) struct QpPlaces {

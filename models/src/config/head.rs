@@ -100,7 +100,7 @@ impl HeadKind {
 }
 
 /// Whether these are levels of quantiles: above 0, below 1, ascending.
-pub(crate) fn are_levels(levels: &[f64]) -> bool {
+pub fn are_levels(levels: &[f64]) -> bool {
     let inside = levels.iter().all(|level| *level > 0.0 && *level < 1.0);
     inside && !levels.is_empty() && levels.is_sorted_by(|a, b| a < b)
 }

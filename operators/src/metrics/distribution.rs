@@ -1,8 +1,11 @@
 //! The distribution that a model gives for a redshift, as quantiles, and how it is scored.
-use connectors::part::quantile_at;
+use connectors::part::{INTERVAL_BOUNDS, quantile_at};
 
 /// The levels of the bounds of the intervals of 68% and 95%.
-pub const INTERVALS: [[f64; 2]; 2] = [[0.16, 0.84], [0.025, 0.975]];
+pub const INTERVALS: [[f64; 2]; 2] = {
+    let [low_68, high_68, low_95, high_95] = INTERVAL_BOUNDS;
+    [[low_68.1, high_68.1], [low_95.1, high_95.1]]
+};
 
 /// The quantiles of a redshift. They ascend with their levels.
 /// ```

@@ -3,7 +3,7 @@
 //! Quantiles lie beside the rows in one allocation an entry, in the order of the rows. Rows of models without quantiles
 //! take no room for them.
 use super::{
-    quantiles::{RowQuantiles, StoredQuantiles},
+    quantiles::StoredQuantiles,
     row::{CommittedRow, ObjectKey},
 };
 use crate::metrics::Distribution;
@@ -23,15 +23,14 @@ pub struct FreshRows {
 }
 
 impl FreshRows {
-    /// Adds a row.
-    pub fn push(&mut self, row: KeyedRow, quantiles: &RowQuantiles) {
+    /// Adds a row, and its quantiles if it has some.
+    pub fn push(&mut self, row: KeyedRow, quantiles: &[f32]) {
         let place = match quantiles {
-            Some(_) => u32::try_from(self.quantiles.len())
+            [] => NOWHERE,
+            _ => u32::try_from(self.quantiles.len())
                 .expect("invariant: a change has less than four billion quantiles in a worker"),
-            None => NOWHERE,
         };
-        self.quantiles
-            .extend(quantiles.iter().flat_map(|of| of.iter()));
+        self.quantiles.extend_from_slice(quantiles);
         self.rows.push((row, place));
     }
 

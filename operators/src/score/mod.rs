@@ -31,10 +31,14 @@ use timely::dataflow::{
 };
 use tokio::{runtime::Handle, sync::Mutex};
 
-use crate::{DropId, Flow, Settled, gather::gather, metrics::Metrics};
+use crate::{
+    DropId, Flow, Settled,
+    gather::gather,
+    metrics::{Distribution, Metrics},
+};
 use change::{Change, Unread, changes, in_turn};
 use sample::{SharedSample, admit, hold};
-use scan::{RowFilter, Scan, ScanOutput, ScannedRow, UnreadEntry, scan};
+use scan::{RowFilter, Scan, ScanOutput, ScannedRows, UnreadEntry, scan};
 
 pub use row::{CommittedRow, DropNames, ObjectKey, Redshift, RowKind, current_state, keys};
 pub use tabulate::{Scored, Table};
@@ -154,7 +158,8 @@ pub fn score_each(
     );
 }
 
-/// Folds `add` over the current state of each object after an entry, in any order. Blocks until all files are read.
+/// Folds `add` over the current state of each object after an entry, with its distribution if its row has quantiles, in any
+/// order. Blocks until all files are read.
 ///
 /// # Errors
 /// The errors of [`score_up_to`].
@@ -163,7 +168,7 @@ pub fn fold_up_to<A: Clone + Default + Send + 'static>(
     ledger: Ledger,
     sequence: u64,
     runtime: &Handle,
-    add: impl Fn(&mut A, &CommittedRow) + Send + Sync + 'static,
+    add: impl Fn(&mut A, &CommittedRow, Option<Distribution<'_>>) + Send + Sync + 'static,
 ) -> Result<A, String> {
     let summed = run_one_worker(
         output,
@@ -173,13 +178,17 @@ pub fn fold_up_to<A: Clone + Default + Send + 'static>(
         |settled, scorer, result| {
             let done = timely::dataflow::ProbeHandle::new();
             let Objects {
-                objects, failures, ..
+                objects,
+                sample,
+                failures,
+                ..
             } = current_objects(settled, scorer, &done);
             let (sum, failed) = (result.clone(), result);
-            objects.inspect(move |((_key, row), _time, _times)| {
+            objects.inspect(move |((key, row), _time, _times)| {
+                let sample = sample.borrow();
                 let mut sum = sum.lock().unwrap_or_else(PoisonError::into_inner);
                 if let Ok(sum) = sum.get_or_insert_with(|| Ok(A::default())) {
-                    add(sum, row);
+                    add(sum, row, sample.distribution(*key, row));
                 }
             });
             failures.probe_with(&done).inspect(move |failure| {
@@ -276,10 +285,10 @@ fn current_objects<'s>(
     }
 }
 
-fn split<'s>(found: Flow<'s, ScanOutput>) -> (Flow<'s, ScannedRow>, Flow<'s, UnreadEntry>) {
+fn split<'s>(found: Flow<'s, ScanOutput>) -> (Flow<'s, ScannedRows>, Flow<'s, UnreadEntry>) {
     let rows = found.clone().flat_map(|found| match found {
-        ScanOutput::Rows(rows) => rows,
-        ScanOutput::Unread(_) => Vec::new(),
+        ScanOutput::Rows(rows) => Some(rows),
+        ScanOutput::Unread(_) => None,
     });
     let failed = found.flat_map(|found| match found {
         ScanOutput::Rows(_) => None,

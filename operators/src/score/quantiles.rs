@@ -1,18 +1,24 @@
 //! The quantiles that the predictions of an entry have, as its files hold them.
-use arrow::array::{Array, AsArray, RecordBatch};
+use arrow::array::{Array, AsArray, Float32Array, RecordBatch};
 use arrow::datatypes::Float32Type;
-use connectors::{ledger::Entry, part::Folder};
+use connectors::{
+    ledger::Entry,
+    part::{Folder, INTERVAL_BOUNDS, Z_QUANTILES},
+};
 use serde::{Deserialize, Serialize};
 
-use crate::metrics::{Distribution, INTERVALS};
+use crate::metrics::Distribution;
 
 /// The column of all quantiles.
-const LISTS: [&str; 1] = ["z_quantiles"];
-/// The columns of the bounds of intervals, by ascending level.
-const BOUNDS: [&str; 4] = ["z_low95", "z_low68", "z_high68", "z_high95"];
+const LISTS: [&str; 1] = [Z_QUANTILES];
 
-/// The quantiles of a row.
-pub type RowQuantiles = Option<Box<[f32]>>;
+/// The columns of the bounds of intervals and their levels, which ascend.
+const BOUNDS: [(&str, f64); 4] = {
+    let [low_68, high_68, low_95, high_95] = INTERVAL_BOUNDS;
+    [low_95, low_68, high_68, high_95]
+};
+/// The columns of the bounds.
+const BOUND_COLUMNS: [&str; 4] = [BOUNDS[0].0, BOUNDS[1].0, BOUNDS[2].0, BOUNDS[3].0];
 
 /// The quantiles of the rows of an entry: all that the model gives or, if these are not stored, the bounds of intervals.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -25,8 +31,7 @@ pub struct StoredQuantiles {
 impl StoredQuantiles {
     /// The quantiles in the files of an entry.
     pub fn of(entry: &Entry) -> Self {
-        let [[low_68, high_68], [low_95, high_95]] = INTERVALS;
-        let bounds = vec![low_95, low_68, high_68, high_95];
+        let bounds = BOUNDS.map(|(_, level)| level).to_vec();
         let (given, is_whole) = (entry.levels(), entry.stores_quantiles());
         let levels = match given.is_empty() || is_whole {
             true => given,
@@ -45,24 +50,25 @@ impl StoredQuantiles {
         match folder {
             Folder::Photoz if self.levels.is_empty() => &[],
             Folder::Photoz if self.is_whole => &LISTS,
-            Folder::Photoz => &BOUNDS,
+            Folder::Photoz => &BOUND_COLUMNS,
             _ => &[],
         }
     }
 
-    /// The quantiles of each row of a batch.
+    /// The quantiles of the rows of a batch, row after row; NaN stands for those of a row without. Empty if no row of the
+    /// folder has quantiles.
     ///
     /// # Errors
     /// The name of a column that is missing or has a wrong type.
-    pub fn read(&self, batch: &RecordBatch, folder: Folder) -> Result<Vec<RowQuantiles>, String> {
+    pub fn read(&self, batch: &RecordBatch, folder: Folder) -> Result<Vec<f32>, String> {
         match self.columns(folder) {
-            [] => Ok(vec![None; batch.num_rows()]),
+            [] => Ok(Vec::new()),
             [lists] => self.of_lists(batch, lists),
             bounds => of_bounds(batch, bounds),
         }
     }
 
-    fn of_lists(&self, batch: &RecordBatch, name: &str) -> Result<Vec<RowQuantiles>, String> {
+    fn of_lists(&self, batch: &RecordBatch, name: &str) -> Result<Vec<f32>, String> {
         let width = self.width();
         let lists = batch.column_by_name(name);
         let lists = lists.and_then(|column| column.as_fixed_size_list_opt());
@@ -73,11 +79,13 @@ impl StoredQuantiles {
         });
         let (lists, values) = values
             .ok_or_else(|| format!("there is no column {name} of lists of {width} of Float32"))?;
-        let row = |row: usize| {
-            let is_there = lists.is_valid(row);
-            is_there.then(|| values[row * width..][..width].into())
-        };
-        Ok((0..batch.num_rows()).map(row).collect())
+        let mut quantiles = values.to_vec();
+        for (row, of_row) in quantiles.chunks_exact_mut(width).enumerate() {
+            if lists.is_null(row) {
+                of_row.fill(f32::NAN);
+            }
+        }
+        Ok(quantiles)
     }
 
     /// The distribution of a row with these values.
@@ -90,7 +98,7 @@ impl StoredQuantiles {
     }
 }
 
-fn of_bounds(batch: &RecordBatch, bounds: &[&str]) -> Result<Vec<RowQuantiles>, String> {
+fn of_bounds(batch: &RecordBatch, bounds: &[&str]) -> Result<Vec<f32>, String> {
     let column = |name: &&str| {
         let column = batch.column_by_name(name);
         let column = column.and_then(|column| column.as_primitive_opt::<Float32Type>());
@@ -98,14 +106,11 @@ fn of_bounds(batch: &RecordBatch, bounds: &[&str]) -> Result<Vec<RowQuantiles>, 
     };
     let columns = bounds.iter().map(column);
     let columns = columns.collect::<Result<Vec<_>, _>>()?;
-    let row = |row: usize| {
-        let value = |column: &&arrow::array::Float32Array| match column.is_valid(row) {
-            true => column.value(row),
-            false => f32::NAN,
-        };
-        let values: Box<[f32]> = columns.iter().map(value).collect();
-        let is_there = values.iter().any(|value| !value.is_nan());
-        is_there.then_some(values)
+    let value = |row: usize, column: &Float32Array| match column.is_valid(row) {
+        true => column.value(row),
+        false => f32::NAN,
     };
-    Ok((0..batch.num_rows()).map(row).collect())
+    let rows = 0..batch.num_rows();
+    let quantiles = rows.flat_map(|row| columns.iter().map(move |column| value(row, column)));
+    Ok(quantiles.collect())
 }

@@ -12,9 +12,9 @@ use std::{
     rc::Rc,
 };
 
-use differential_dataflow::{AsCollection, Hashable, VecCollection};
+use differential_dataflow::{AsCollection, VecCollection};
 use timely::dataflow::{
-    channels::pact::{Exchange, Pipeline},
+    channels::pact::Pipeline,
     operators::{Capability, generic::Operator},
 };
 
@@ -23,7 +23,7 @@ use super::{
     held::{FreshRows, HeldRows, KeyedRow},
     quantiles::StoredQuantiles,
     row::{CommittedRow, DropNames, ObjectKey, RowKind},
-    scan::ScannedRow,
+    scan::ScannedRows,
 };
 use crate::{DropId, Flow, metrics::Distribution};
 
@@ -44,10 +44,10 @@ pub struct Sample {
 
 impl Sample {
     /// Keeps a row if its object has a spec-z. Returns whether this row gives the object its first spec-z.
-    fn admit(&mut self, ((key, row), quantiles): ScannedRow) -> bool {
+    fn admit(&mut self, (key, row): KeyedRow, quantiles: &[f32]) -> bool {
         let first = row.z_spec.get().is_some() && self.objects.insert(key);
         if first || self.objects.contains(&key) {
-            self.fresh.push((key, row), &quantiles);
+            self.fresh.push((key, row), quantiles);
         }
         first
     }
@@ -115,91 +115,101 @@ impl Sample {
 /// The sample of a worker, shared by the two operators that fill it.
 pub type SharedSample = Rc<RefCell<Sample>>;
 
-/// Sends each row to the worker of its object, which is the worker that differential chooses too.
-fn by_object() -> Exchange<ScannedRow, impl FnMut(&ScannedRow) -> u64> {
-    Exchange::new(|((key, _), _): &ScannedRow| key.hashed())
-}
-
 /// Keeps the rows of objects with a spec-z. At the end of each change, emits the objects whose other rows must be read
 /// again.
 pub fn admit<'s>(
-    rows: Flow<'s, ScannedRow>,
+    rows: Flow<'s, ScannedRows>,
     changes: Flow<'s, Change>,
     sample: SharedSample,
     names: DropNames,
 ) -> Flow<'s, Vec<ObjectKey>> {
     let mut open: BTreeMap<DropId, (Capability<DropId>, Vec<u32>, bool)> = BTreeMap::new();
     let mut wanted = Vec::new();
-    rows.binary_frontier(changes, by_object(), Pipeline, "Admit", move |_, _| {
-        move |(rows, rows_frontier), (changes, changes_frontier), output| {
-            changes.for_each_time(|time, data| {
-                for change in data.flat_map(|items| items.drain(..)) {
-                    let anywhere = !change.rescan.is_empty();
-                    let added = change.added.into_iter().chain(change.rescan);
-                    let added =
-                        added.inspect(|of| sample.borrow_mut().note(of.entry, &of.quantiles));
-                    let of_entry = added.map(|standing| (standing.entry, standing.drop));
-                    names.borrow_mut().extend(of_entry);
-                    open.insert(*time.time(), (time.retain(0), change.superseded, anywhere));
-                }
-            });
-            // Changes come one at a time, so these rows belong to the open change.
-            let mut sample = sample.borrow_mut();
-            rows.for_each_time(|_time, data| {
-                for row in data.flat_map(|items| items.drain(..)) {
-                    let ((key, _), _) = row;
-                    if sample.admit(row) {
-                        wanted.push(key);
+    rows.binary_frontier(
+        changes,
+        ScannedRows::by_object(),
+        Pipeline,
+        "Admit",
+        move |_, _| {
+            move |(rows, rows_frontier), (changes, changes_frontier), output| {
+                changes.for_each_time(|time, data| {
+                    for change in data.flat_map(|items| items.drain(..)) {
+                        let anywhere = !change.rescan.is_empty();
+                        let added = change.added.into_iter().chain(change.rescan);
+                        let added =
+                            added.inspect(|of| sample.borrow_mut().note(of.entry, &of.quantiles));
+                        let of_entry = added.map(|standing| (standing.entry, standing.drop));
+                        names.borrow_mut().extend(of_entry);
+                        open.insert(*time.time(), (time.retain(0), change.superseded, anywhere));
+                    }
+                });
+                // Changes come one at a time, so these rows belong to the open change.
+                let mut sample = sample.borrow_mut();
+                rows.for_each_time(|_time, data| {
+                    for scanned in data.flat_map(|items| items.drain(..)) {
+                        for (row, quantiles) in scanned.iter() {
+                            if sample.admit(row, quantiles) {
+                                wanted.push(row.0);
+                            }
+                        }
+                    }
+                });
+                while let Some(first) = open.first_entry()
+                    && !rows_frontier.less_equal(first.key())
+                    && !changes_frontier.less_equal(first.key())
+                {
+                    let (capability, superseded, anywhere) = first.remove();
+                    wanted.extend(sample.vanished(&superseded, &names.borrow()));
+                    let wanted = std::mem::take(&mut wanted);
+                    if anywhere && !wanted.is_empty() {
+                        output.session(&capability).give(wanted);
                     }
                 }
-            });
-            while let Some(first) = open.first_entry()
-                && !rows_frontier.less_equal(first.key())
-                && !changes_frontier.less_equal(first.key())
-            {
-                let (capability, superseded, anywhere) = first.remove();
-                wanted.extend(sample.vanished(&superseded, &names.borrow()));
-                let wanted = std::mem::take(&mut wanted);
-                if anywhere && !wanted.is_empty() {
-                    output.session(&capability).give(wanted);
-                }
             }
-        }
-    })
+        },
+    )
 }
 
 /// Takes the rows that were read again and ends the change: emits the rows that are added and the rows that are removed.
 pub fn hold<'s>(
-    found: Flow<'s, ScannedRow>,
+    found: Flow<'s, ScannedRows>,
     changes: Flow<'s, Change>,
     sample: SharedSample,
 ) -> VecCollection<'s, DropId, (ObjectKey, CommittedRow)> {
     let mut open: BTreeMap<DropId, (Capability<DropId>, Vec<u32>)> = BTreeMap::new();
-    let updates = found.binary_frontier(changes, by_object(), Pipeline, "Hold", move |_, _| {
-        move |(found, found_frontier), (changes, changes_frontier), output| {
-            changes.for_each_time(|time, data| {
-                for change in data.flat_map(|items| items.drain(..)) {
-                    open.insert(*time.time(), (time.retain(0), change.superseded));
+    let updates = found.binary_frontier(
+        changes,
+        ScannedRows::by_object(),
+        Pipeline,
+        "Hold",
+        move |_, _| {
+            move |(found, found_frontier), (changes, changes_frontier), output| {
+                changes.for_each_time(|time, data| {
+                    for change in data.flat_map(|items| items.drain(..)) {
+                        open.insert(*time.time(), (time.retain(0), change.superseded));
+                    }
+                });
+                let mut sample = sample.borrow_mut();
+                found.for_each_time(|_time, data| {
+                    for scanned in data.flat_map(|items| items.drain(..)) {
+                        for (row, quantiles) in scanned.iter() {
+                            sample.fresh.push(row, quantiles);
+                        }
+                    }
+                });
+                while let Some(first) = open.first_entry()
+                    && !found_frontier.less_equal(first.key())
+                    && !changes_frontier.less_equal(first.key())
+                {
+                    let time = *first.key();
+                    let (capability, superseded) = first.remove();
+                    let [gone, come] = sample.settle(&superseded);
+                    let gone = gone.into_iter().map(|row| (row, time, -1));
+                    let come = come.into_iter().map(|row| (row, time, 1));
+                    output.session(&capability).give_iterator(gone.chain(come));
                 }
-            });
-            let mut sample = sample.borrow_mut();
-            found.for_each_time(|_time, data| {
-                for (row, quantiles) in data.flat_map(|items| items.drain(..)) {
-                    sample.fresh.push(row, &quantiles);
-                }
-            });
-            while let Some(first) = open.first_entry()
-                && !found_frontier.less_equal(first.key())
-                && !changes_frontier.less_equal(first.key())
-            {
-                let time = *first.key();
-                let (capability, superseded) = first.remove();
-                let [gone, come] = sample.settle(&superseded);
-                let gone = gone.into_iter().map(|row| (row, time, -1));
-                let come = come.into_iter().map(|row| (row, time, 1));
-                output.session(&capability).give_iterator(gone.chain(come));
             }
-        }
-    });
+        },
+    );
     updates.container::<Vec<_>>().as_collection()
 }

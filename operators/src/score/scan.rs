@@ -10,16 +10,17 @@ use connectors::{
     galaxy::mag_column,
     part::Folder,
 };
+use differential_dataflow::Hashable;
 use futures::TryStreamExt;
 use serde::{Deserialize, Serialize};
-use timely::dataflow::channels::pact::Pipeline;
+use timely::dataflow::channels::pact::{Exchange, Pipeline};
 use tokio::runtime::Handle;
 
 use super::{
     change::Standing,
     held::KeyedRow,
-    quantiles::{RowQuantiles, StoredQuantiles},
-    row::{CommittedRow, ObjectKey, columns_of, rows_of},
+    quantiles::StoredQuantiles,
+    row::{ObjectKey, columns_of, rows_of},
 };
 use crate::{
     Flow,
@@ -48,14 +49,54 @@ pub struct Scan {
     pub wanted: RowFilter,
 }
 
-/// A row that was read, and its quantiles.
-pub type ScannedRow = (KeyedRow, RowQuantiles);
+/// Rows of a file for one worker.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct ScannedRows {
+    /// The number of the worker.
+    worker: usize,
+    rows: Vec<KeyedRow>,
+    /// Their quantiles, row after row; empty if the file has none.
+    quantiles: Vec<f32>,
+}
+
+impl ScannedRows {
+    /// Each row with its quantiles.
+    pub fn iter(&self) -> impl Iterator<Item = (KeyedRow, &[f32])> {
+        let width = self.quantiles.len() / self.rows.len().max(1);
+        let rows = self.rows.iter().enumerate();
+        rows.map(move |(place, row)| (*row, &self.quantiles[place * width..][..width]))
+    }
+
+    /// Sends rows to the worker of their objects, which is the worker that differential chooses too.
+    pub fn by_object() -> Exchange<Self, impl FnMut(&Self) -> u64> {
+        Exchange::new(|rows: &Self| rows.worker as u64)
+    }
+
+    /// Cuts rows by the worker of their objects. Those that are not `wanted` are left out.
+    fn cut(
+        rows: Vec<KeyedRow>,
+        quantiles: &[f32],
+        wanted: impl Fn(&KeyedRow) -> bool,
+        workers: usize,
+    ) -> Vec<Self> {
+        let width = quantiles.len() / rows.len().max(1);
+        let mut cut = vec![Self::default(); workers];
+        for (place, row) in rows.into_iter().enumerate().filter(|(_, row)| wanted(row)) {
+            let of_worker = &mut cut[(row.0.hashed() % workers as u64) as usize];
+            of_worker.rows.push(row);
+            let quantiles = &quantiles[place * width..][..width];
+            of_worker.quantiles.extend_from_slice(quantiles);
+        }
+        let cut = (0..).zip(cut).map(|(worker, rows)| Self { worker, ..rows });
+        cut.filter(|rows| !rows.rows.is_empty()).collect()
+    }
+}
 
 /// The result of reading a file.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum ScanOutput {
     /// Some of the rows.
-    Rows(Vec<ScannedRow>),
+    Rows(ScannedRows),
     /// The file could not be read.
     Unread(UnreadEntry),
 }
@@ -94,7 +135,7 @@ pub fn scan<'s>(scans: Flow<'s, Scan>, output: &Output, runtime: &Handle) -> Flo
         files.extend(share(scan, index, peers));
         runtime.spawn(async move {
             for file in files {
-                let read = read(&file, &output, &reply);
+                let read = read(&file, &output, peers, &reply);
                 if let Err(error) = read.await {
                     let (entry, reason) = (file.entry, error.to_string());
                     lock(&unread).push(file);
@@ -130,7 +171,12 @@ fn share(scan: Scan, index: usize, peers: usize) -> Vec<ToRead> {
 }
 
 /// Reads the wanted rows of a file, a few thousand at a time.
-async fn read(to_read: &ToRead, output: &Output, reply: &Reply<ScanOutput>) -> Result<(), Error> {
+async fn read(
+    to_read: &ToRead,
+    output: &Output,
+    workers: usize,
+    reply: &Reply<ScanOutput>,
+) -> Result<(), Error> {
     let ToRead {
         entry,
         mag,
@@ -157,16 +203,15 @@ async fn read(to_read: &ToRead, output: &Output, reply: &Reply<ScanOutput>) -> R
         };
         let rows = rows_of(&batch, file.folder, *entry, mag).map_err(corrupt)?;
         let quantiles = quantiles.read(&batch, file.folder).map_err(corrupt)?;
-        let mut rows: Vec<ScannedRow> = rows.into_iter().zip(quantiles).collect();
-        let has_spec_z = |row: &CommittedRow| row.z_spec.get().is_some();
-        match wanted {
-            RowFilter::All => {}
-            RowFilter::WithSpecZ => rows.retain(|((_, row), _)| has_spec_z(row)),
-            RowFilter::Of(keys) => {
-                rows.retain(|((key, row), _)| !has_spec_z(row) && keys.contains(key));
+        let is_wanted = |(key, row): &KeyedRow| {
+            let has_spec_z = row.z_spec.get().is_some();
+            match wanted {
+                RowFilter::All => true,
+                RowFilter::WithSpecZ => has_spec_z,
+                RowFilter::Of(keys) => !has_spec_z && keys.contains(key),
             }
-        }
-        if !rows.is_empty() {
+        };
+        for rows in ScannedRows::cut(rows, &quantiles, is_wanted, workers) {
             reply.send_in_turn(ScanOutput::Rows(rows)).await;
         }
     }

@@ -3,7 +3,7 @@ use std::fmt::Write;
 
 const WIDTH: f64 = 460.0;
 const HEIGHT: f64 = 340.0;
-const LEFT: f64 = 56.0;
+const LEFT: f64 = 66.0;
 const RIGHT: f64 = 14.0;
 const TOP: f64 = 12.0;
 const BOTTOM: f64 = 46.0;
@@ -45,8 +45,11 @@ impl Chart {
         ));
     }
 
-    /// A line through points.
+    /// A line through points, if there are any.
     pub fn line(&mut self, class: &str, points: &[(f64, f64)]) {
+        if points.is_empty() {
+            return;
+        }
         let path = self.path(points);
         self.mark(format!(r#"<path d="{path}" class="{class}"/>"#));
     }

@@ -4,6 +4,7 @@
 mod chart;
 mod histograms;
 mod plots;
+mod uncertainty;
 
 use std::{collections::BTreeSet, fmt::Write};
 
@@ -137,8 +138,27 @@ fn numbers(all: &Numbers) -> String {
         ("mae of z", number(all.mae)),
         ("r2 of z", number(all.r2)),
     ];
-    let cards = cards.map(|(name, value)| format!("<div><b>{value}</b><span>{name}</span></div>"));
-    format!(r#"<div class="numbers">{}</div>"#, cards.concat())
+    let given = |name, value: Option<String>| value.map(|value| (name, value));
+    let cards_of_intervals = [
+        given("crps of z", all.crps.map(|crps| number(Some(crps)))),
+        given("coverage_68", all.coverage_68.map(|of| percent(Some(of)))),
+        given("coverage_95", all.coverage_95.map(|of| percent(Some(of)))),
+        given(
+            "calibrated_coverage_68",
+            all.calibrated_coverage_68.map(|of| percent(Some(of))),
+        ),
+        given(
+            "calibrated_coverage_95",
+            all.calibrated_coverage_95.map(|of| percent(Some(of))),
+        ),
+    ];
+    let cards = cards
+        .into_iter()
+        .chain(cards_of_intervals.into_iter().flatten());
+    let cards: String = cards
+        .map(|(name, value)| format!("<div><b>{value}</b><span>{name}</span></div>"))
+        .collect();
+    format!(r#"<div class="numbers">{cards}</div>"#)
 }
 
 fn charts(metrics: &Metrics, histograms: &Histograms) -> String {
@@ -146,6 +166,14 @@ fn charts(metrics: &Metrics, histograms: &Histograms) -> String {
         format!("<section><h2>{title}</h2><p>{legend}</p>{chart}</section>")
     };
     let spread = r#"<i class="p"></i>running median, <span>band: 16 to 84 %</span><i class="o"></i>0.05<i class="f"></i>0.15"#;
+    let stacked = r#"<i class="e"></i>the distributions, added up"#;
+    let stacked = if histograms.expected.is_empty() {
+        ""
+    } else {
+        stacked
+    };
+    let of_redshifts =
+        format!(r#"Scored objects<i class="s"></i>z_spec<i class="p"></i>z_phot{stacked}"#);
     let mut sections = vec![
         section(
             "Photo-z against spec-z",
@@ -154,7 +182,7 @@ fn charts(metrics: &Metrics, histograms: &Histograms) -> String {
         ),
         section(
             "Redshift distribution",
-            r#"Scored objects<i class="s"></i>z_spec<i class="p"></i>z_phot"#,
+            &of_redshifts,
             plots::n_of_z(histograms),
         ),
         section(
@@ -163,11 +191,15 @@ fn charts(metrics: &Metrics, histograms: &Histograms) -> String {
             plots::dz_against_z_spec(histograms),
         ),
     ];
-    sections.extend(metrics.by_mag.band.as_deref().map(|band| {
-        let band = escape(band);
+    if let Some(band) = metrics.by_mag.band.as_deref().map(escape) {
         let title = format!("Error against {band} magnitude");
-        section(&title, spread, plots::dz_against_mag(histograms, &band))
-    }));
+        let chart = plots::dz_against_mag(histograms, &band);
+        sections.push(section(&title, spread, chart));
+    }
+    sections.extend(
+        intervals(metrics, histograms)
+            .map(|(title, legend, chart)| section(&title, &legend, chart)),
+    );
     sections.extend([
         section(
             "The sky: objects",
@@ -181,6 +213,37 @@ fn charts(metrics: &Metrics, histograms: &Histograms) -> String {
         ),
     ]);
     sections.join("\n")
+}
+
+/// What there is to show of intervals and distributions: titles, legends and charts.
+fn intervals(
+    metrics: &Metrics,
+    histograms: &Histograms,
+) -> impl Iterator<Item = (String, String, String)> {
+    let pit = uncertainty::pit(&metrics.all).map(|chart| {
+        let title = "Probability integral transform".to_owned();
+        let legend = r#"<i class="p"></i>objects by the probability that their distribution gives to redshifts up to z_spec<i class="k"></i>flat, if the distributions are right, <span>band: two standard deviations by chance</span>"#;
+        (title, legend.to_owned(), chart)
+    });
+    let mut lines = r#"<i class="p"></i>calibrated"#.to_owned();
+    if !histograms.half_width_by_mag.is_empty() {
+        lines.insert_str(0, r#"<i class="s"></i>the model's own"#);
+    }
+    let band = metrics.by_mag.band.as_deref().map(escape);
+    let coverage = band.as_deref().and_then(|band| {
+        let chart = uncertainty::coverage(metrics, band)?;
+        let legend = format!(
+            r#"Objects whose z_spec lies in the interval of 68%, and in that of 95%{lines}<i class="k"></i>0.68 and 0.95"#
+        );
+        Some((format!("Coverage by {band} magnitude"), legend, chart))
+    });
+    let width = band.as_deref().and_then(|band| {
+        let chart = uncertainty::width(metrics, histograms, band)?;
+        let legend = format!("Half of the interval of 68%: its median over the objects{lines}");
+        let title = format!("Width of the intervals by {band} magnitude");
+        Some((title, legend, chart))
+    });
+    [pit, coverage, width].into_iter().flatten()
 }
 
 /// A row for each drop, and one for all.

@@ -1,5 +1,5 @@
 //! The plots of the page.
-use std::fmt::Write;
+use std::{collections::BTreeMap, fmt::Write};
 
 use operators::{
     Metrics,
@@ -50,7 +50,7 @@ pub fn density(histograms: &Histograms) -> String {
     let step = ((range[1] - range[0]) / Z_BIN / f64::from(CELLS))
         .ceil()
         .max(1.0) as i32;
-    let mut cells = std::collections::BTreeMap::<(i32, i32), u64>::new();
+    let mut cells = BTreeMap::<(i32, i32), u64>::new();
     for (&(z_spec, z_phot), count) in &histograms.density {
         let cell = (z_spec.div_euclid(step), z_phot.div_euclid(step));
         *cells.entry(cell).or_default() += count;
@@ -79,41 +79,55 @@ pub fn density(histograms: &Histograms) -> String {
     chart.finish("z_spec", "z_phot", "Photo-z against spec-z")
 }
 
-/// How many objects have which redshift.
+/// How many objects have which redshift: by their spectra, by their photo-z and, if the model gives distributions, by these.
 pub fn n_of_z(histograms: &Histograms) -> String {
     let range = z_range(histograms);
     let step = ((range[1] - range[0]) / Z_BIN / 50.0).ceil().max(1.0) as i32;
-    let coarse = |of: fn(&(i32, i32)) -> i32| {
-        let mut counts = Counts::new();
-        for (bin, count) in histograms.redshifts(of) {
-            *counts.entry(bin.div_euclid(step)).or_default() += count;
-        }
-        counts
+    let counted = |of: fn(&(i32, i32)) -> i32| -> Vec<(i32, f64)> {
+        let counts = histograms.redshifts(of).into_iter();
+        counts.map(|(bin, count)| (bin, count as f64)).collect()
     };
-    let (spec, phot) = (coarse(|bins| bins.0), coarse(|bins| bins.1));
-    let most = spec
-        .values()
-        .chain(phot.values())
-        .max()
-        .copied()
-        .unwrap_or(1);
-    let mut chart = Chart::new(range, [0.0, most as f64 * 1.06]);
-    for (class, counts) in [("spec", spec), ("phot", phot)] {
+    let expected: Vec<(i32, f64)> = histograms.expected.clone().into_iter().collect();
+    let lines = [
+        ("spec", counted(|bins| bins.0)),
+        ("phot", counted(|bins| bins.1)),
+        ("expected", expected),
+    ];
+    let lines = lines.map(|(class, counts)| (class, coarse(&counts, step)));
+    let all = lines.iter().flat_map(|(_, counts)| counts.values());
+    let most = all.copied().fold(1.0, f64::max);
+    let mut chart = Chart::new(range, [0.0, most * 1.06]);
+    let edge = |bin: i32| f64::from(bin * step) * Z_BIN;
+    for (class, counts) in lines {
         let (Some((&first, _)), Some((&last, _))) =
             (counts.first_key_value(), counts.last_key_value())
         else {
             continue;
         };
-        let edge = |bin: i32| f64::from(bin * step) * Z_BIN;
-        let mut points = vec![(edge(first), 0.0)];
-        for bin in first..=last {
-            let count = counts.get(&bin).copied().unwrap_or(0) as f64;
-            points.extend([(edge(bin), count), (edge(bin + 1), count)]);
-        }
-        points.push((edge(last + 1), 0.0));
-        chart.line(class, &points);
+        let bars = (first..=last).map(|bin| counts.get(&bin).copied().unwrap_or(0.0));
+        chart.line(class, &steps(bars, edge(first), edge(1)));
     }
     chart.finish("redshift", "objects", "Redshift distribution")
+}
+
+/// Sums over `step` bins.
+fn coarse(counts: &[(i32, f64)], step: i32) -> BTreeMap<i32, f64> {
+    let mut sums = BTreeMap::new();
+    for (bin, count) in counts {
+        *sums.entry(bin.div_euclid(step)).or_default() += count;
+    }
+    sums
+}
+
+/// The outline of a histogram, from its first edge on.
+pub fn steps(bars: impl Iterator<Item = f64>, first: f64, width: f64) -> Vec<(f64, f64)> {
+    let (mut points, mut x) = (vec![(first, 0.0)], first);
+    for bar in bars {
+        points.extend([(x, bar), (x + width, bar)]);
+        x += width;
+    }
+    points.push((x, 0.0));
+    points
 }
 
 /// dz in slices of z_spec.
