@@ -2,6 +2,7 @@
 use std::path::PathBuf;
 
 use connectors::galaxy::{BandError, ColumnNameError, SchemaError};
+use models::config::BrokenRule;
 
 use crate::units::HumanBytes;
 
@@ -77,10 +78,10 @@ pub enum SettingsError {
         given: String,
     },
     /// The sizes of a network do not fit each other.
-    #[error("there is no such network: {reason}")]
+    #[error("there is no such network: {broken}")]
     Network {
-        /// Which rule of networks is broken.
-        reason: String,
+        /// The rule of networks that is broken.
+        broken: BrokenRule,
     },
     /// A column cannot be kept.
     #[error(transparent)]

@@ -8,7 +8,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use sha2::{Digest, Sha256};
 
-use crate::config::{Architecture, Config, Header};
+use crate::config::{Architecture, BrokenRule, Config, Header};
 pub use crate::config::{MODULE_FILE, WEIGHTS_FILE};
 use crate::error::Error;
 
@@ -85,11 +85,11 @@ impl Directory {
     /// [`Error::Config`] if this version does not understand it, or `check` refuses it.
     pub(crate) fn config_of<C: DeserializeOwned>(
         &self,
-        check: impl FnOnce(&C) -> Result<(), String>,
+        check: impl FnOnce(&C) -> Result<(), BrokenRule>,
     ) -> Result<C, Error> {
         let config = serde_json::from_slice(&self.config);
         let config = config.map_err(|error| self.refusal(error.to_string()))?;
-        check(&config).map_err(|reason| self.refusal(reason))?;
+        check(&config).map_err(|broken| self.refusal(broken.to_string()))?;
         Ok(config)
     }
 

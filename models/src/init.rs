@@ -44,9 +44,9 @@ use crate::tensor_file::f32_bytes;
 /// ```
 pub fn init(dir: &Path, config: &Config, salt: &str) -> Result<(), Error> {
     let path = dir.join(CONFIG_FILE);
-    config.validate().map_err(|reason| Error::Config {
+    config.validate().map_err(|broken| Error::Config {
         path: path.clone(),
-        reason,
+        reason: broken.to_string(),
     })?;
     let mut config = config.clone();
     config.name = initialised(&config.name);
@@ -71,9 +71,9 @@ pub fn init(dir: &Path, config: &Config, salt: &str) -> Result<(), Error> {
 /// # Ok::<(), hubbleflow_models::Error>(())
 /// ```
 pub fn astroclip(dir: &Path, config: &AstroClipConfig, salt: &str) -> Result<(), Error> {
-    config.validate().map_err(|reason| Error::Config {
+    config.validate().map_err(|broken| Error::Config {
         path: dir.join(CONFIG_FILE),
-        reason,
+        reason: broken.to_string(),
     })?;
     let mut config = config.clone();
     config.name = initialised(&config.name);

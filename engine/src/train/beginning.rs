@@ -150,7 +150,7 @@ async fn config_of_head(
     if mags.is_empty() && inputs.contains(&InputName::Mags) {
         return Err(SettingsError::NoMagsBesideEmbeddings { catalog: place() }.into());
     }
-    let network = |reason| SettingsError::Network { reason };
+    let network = |broken| SettingsError::Network { broken };
     Ok(HeadConfig::new(HEAD_NAME, width, &mags).map_err(network)?)
 }
 
@@ -209,7 +209,7 @@ fn check_loss(settings: &FinetuneSettings, head: &HeadKind) -> Result<(), Settin
 
 /// Refuses a network that cannot be, before anything is read for it.
 pub(super) fn check_network(config: &Config) -> Result<(), SettingsError> {
-    let network = |reason| SettingsError::Network { reason };
+    let network = |broken| SettingsError::Network { broken };
     config.validate().map_err(network)
 }
 

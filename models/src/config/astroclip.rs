@@ -9,7 +9,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::Architecture;
-use super::validation::{CUTOUT_PX_MAX, DEPTH_MAX, WIDTH_MAX, divides};
+use super::validation::{BrokenRule, CUTOUT_PX_MAX, DEPTH_MAX, WIDTH_MAX, divides};
 use crate::bands;
 use crate::needs::{CutoutNeeds, Needs};
 
@@ -103,8 +103,8 @@ impl AstroClipConfig {
     /// Checks that the sizes fit each other, and names the first rule that is broken.
     ///
     /// # Errors
-    /// The rule, as a sentence.
-    pub fn validate(&self) -> Result<(), String> {
+    /// The rule.
+    pub fn validate(&self) -> Result<(), BrokenRule> {
         bands::check("bands", &self.bands)?;
         let planes: Vec<_> = self.bands.iter().map(|band| plane(band)).collect();
         let is_known = planes.iter().all(Option::is_some);
@@ -150,7 +150,7 @@ impl AstroClipConfig {
             ),
         ];
         match rules.into_iter().find(|(holds, _)| !holds) {
-            Some((_, broken)) => Err(broken),
+            Some((_, broken)) => Err(broken.into()),
             None => Ok(()),
         }
     }

@@ -36,6 +36,7 @@ pub use self::head::{HeadKind, LEVELS, are_levels};
 pub use self::presets::PRESETS;
 pub(crate) use self::presets::UGRIZ;
 pub use self::shape::Shape;
+pub use self::validation::BrokenRule;
 pub(crate) use self::validation::WIDTH_MAX;
 use crate::error::Error;
 use crate::needs::{CutoutNeeds, Needs};
@@ -162,7 +163,9 @@ impl Config {
             reason,
         };
         let config: Self = serde_json::from_slice(bytes).map_err(|e| refuse(e.to_string()))?;
-        config.validate().map_err(refuse)?;
+        config
+            .validate()
+            .map_err(|broken| refuse(broken.to_string()))?;
         Ok(config)
     }
 

@@ -15,6 +15,17 @@ pub(super) const CUTOUT_PX_MAX: usize = 4096;
 /// Upper bound on the side of the PCM's convolutions.
 const PCM_KERNEL_MAX: usize = 255;
 
+/// The rule that a configuration breaks, as a sentence: which field, what it is and what it should be.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct BrokenRule(String);
+
+impl From<String> for BrokenRule {
+    fn from(sentence: String) -> Self {
+        Self(sentence)
+    }
+}
+
 /// Whether a rule is kept, and the message if it is not.
 type Rule = (bool, String);
 
@@ -22,27 +33,30 @@ impl Config {
     /// Checks that the sizes fit each other.
     ///
     /// # Errors
-    /// A sentence on the first rule that is broken: which field, what it is and what it should be.
+    /// The first rule that is broken.
     ///
     /// ```
     /// let mut config = hubbleflow_models::Config::preset("astromae").unwrap();
     /// config.cutout_px = 42;
-    /// assert_eq!(config.validate().unwrap_err(), "`cutout_px` is 42, which is no multiple of `encoder.patch_px`, 8");
+    /// let broken = config.validate().unwrap_err().to_string();
+    /// assert_eq!(broken, "`cutout_px` is 42, which is no multiple of `encoder.patch_px`, 8");
     /// ```
-    pub fn validate(&self) -> Result<(), String> {
+    pub fn validate(&self) -> Result<(), BrokenRule> {
         let mut rules = self
             .bounds()
             .into_iter()
             .chain(self.parts())
             .chain(self.sizes());
         if let Some((_, broken)) = rules.find(|(holds, _)| !holds) {
-            return Err(broken);
+            return Err(broken.into());
         }
         self.head.validate()?;
         bands::check("bands", &self.bands)?;
         bands::check("mags", self.mags())?;
-        self.preprocess
-            .validate(self.bands.len(), self.mags().len())
+        let of_inputs = self
+            .preprocess
+            .validate(self.bands.len(), self.mags().len());
+        Ok(of_inputs?)
     }
 
     fn bounds(&self) -> [Rule; 4] {

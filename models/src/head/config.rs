@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use tch::{TchError, Tensor};
 
 use crate::bands;
-use crate::config::{Architecture, HeadKind, WIDTH_MAX};
+use crate::config::{Architecture, BrokenRule, HeadKind, WIDTH_MAX};
 use crate::inputs::{InputName, Inputs};
 use crate::layout::TensorEntry;
 use crate::needs::Needs;
@@ -51,14 +51,14 @@ impl HeadConfig {
     /// come. It predicts from `mags` too, unless there are none.
     ///
     /// # Errors
-    /// A sentence on the first rule that is broken.
+    /// The first rule that is broken.
     ///
     /// ```
     /// let head = hubbleflow_models::HeadConfig::new("my head", 192, &["g".to_owned(), "r".to_owned()])?;
     /// assert_eq!((head.inputs.len(), head.hidden), (2, vec![512, 512]));
-    /// # Ok::<(), String>(())
+    /// # Ok::<(), hubbleflow_models::config::BrokenRule>(())
     /// ```
-    pub fn new(name: &str, embedding_width: usize, mags: &[String]) -> Result<Self, String> {
+    pub fn new(name: &str, embedding_width: usize, mags: &[String]) -> Result<Self, BrokenRule> {
         let mut inputs = vec![InputName::Embedding];
         inputs.extend((!mags.is_empty()).then_some(InputName::Mags));
         let config = Self {
@@ -76,7 +76,7 @@ impl HeadConfig {
     }
 
     /// Checks that the fields fit each other, and names the first rule that is broken.
-    pub(crate) fn validate(&self) -> Result<(), String> {
+    pub(crate) fn validate(&self) -> Result<(), BrokenRule> {
         bands::check("mags", &self.mags)?;
         self.head.validate()?;
         let takes_mags = self.inputs.contains(&InputName::Mags);
@@ -107,10 +107,10 @@ impl HeadConfig {
             ),
         ];
         match rules.into_iter().find(|(holds, _)| !holds) {
-            Some((_, broken)) => Err(broken),
-            None => self
+            Some((_, broken)) => Err(broken.into()),
+            None => Ok(self
                 .preprocess
-                .validate(self.embedding_width, self.mags.len()),
+                .validate(self.embedding_width, self.mags.len())?),
         }
     }
 

@@ -57,7 +57,9 @@ pub fn import_astroclip(
     };
     let imported = image_encoder(imported).map_err(refuse)?;
     let config = configuration(&imported, name, given).map_err(refuse)?;
-    config.validate().map_err(refuse)?;
+    config
+        .validate()
+        .map_err(|broken| refuse(broken.to_string()))?;
     let bytes = f32_bytes(imported.arrays()).map_err(|error| Error::Corrupt {
         path: source.to_owned(),
         source: error,

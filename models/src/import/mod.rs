@@ -79,7 +79,9 @@ pub fn import_weights(
         name: name.to_owned(),
         ..sizes::configuration(&imported, given).map_err(refuse)?
     };
-    config.validate().map_err(refuse)?;
+    config
+        .validate()
+        .map_err(|broken| refuse(broken.to_string()))?;
     constants::check(&imported).map_err(refuse)?;
     let bytes = f32_bytes(imported.arrays()).map_err(|error| Error::Corrupt {
         path: source.to_owned(),

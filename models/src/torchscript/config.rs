@@ -8,7 +8,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::bands;
-use crate::config::{Architecture, are_levels};
+use crate::config::{Architecture, BrokenRule, are_levels};
 use crate::inputs::InputName;
 use crate::needs::{CutoutNeeds, Needs};
 
@@ -58,7 +58,7 @@ pub struct TorchScriptConfig {
 
 impl TorchScriptConfig {
     /// Checks that the fields fit each other, and names the first rule that is broken.
-    pub(crate) fn validate(&self) -> Result<(), String> {
+    pub(crate) fn validate(&self) -> Result<(), BrokenRule> {
         bands::check("bands", &self.bands)?;
         bands::check("mags", &self.mags)?;
         let takes = |input| self.inputs.contains(&input);
@@ -100,7 +100,7 @@ impl TorchScriptConfig {
             ),
         ];
         match rules.into_iter().find(|(holds, _)| !holds) {
-            Some((_, broken)) => Err(broken),
+            Some((_, broken)) => Err(broken.into()),
             None => Ok(()),
         }
     }
@@ -140,7 +140,8 @@ mod tests {
             config[name] = value.clone();
         }
         let config: TorchScriptConfig = serde_json::from_value(config).unwrap();
-        config.validate().err().unwrap_or_default()
+        let broken = config.validate().err();
+        broken.map(|broken| broken.to_string()).unwrap_or_default()
     }
 
     #[test]

@@ -1,5 +1,5 @@
 //! Trees of files: reads, writes, copies and compares them.
-use std::{collections::BTreeMap, fs, path::Path};
+use std::{collections::BTreeMap, fs, io::ErrorKind, path::Path};
 
 use tempfile::TempDir;
 
@@ -18,7 +18,8 @@ pub fn folder() -> TempDir {
     tempfile::tempdir().expect("a folder can be made")
 }
 
-/// Reads all files below a folder. A folder that does not exist has no files.
+/// Reads all files below a folder. A folder that does not exist has no files. A file that is gone when it is to be read is
+/// left out: a program that writes meanwhile gives it another name.
 pub fn tree(folder: &Path) -> Tree {
     let mut files = Tree::new();
     let mut folders = vec![folder.to_owned()];
@@ -30,9 +31,13 @@ pub fn tree(folder: &Path) -> Tree {
             if path.is_dir() {
                 folders.push(path);
             } else {
+                let bytes = match fs::read(&path) {
+                    Err(error) if error.kind() == ErrorKind::NotFound => continue,
+                    read => read.expect("a file can be read"),
+                };
                 let name = path.strip_prefix(folder);
                 let name = text(name.expect("the file was found below the folder"));
-                files.insert(name, fs::read(&path).expect("a file can be read"));
+                files.insert(name, bytes);
             }
         }
     }

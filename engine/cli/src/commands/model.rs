@@ -78,7 +78,7 @@ fn init(
     head: Option<HeadChoice>,
     seed: &str,
 ) -> Result<(), Error> {
-    let usage = |reason| Error::Usage(format!("there is no such network: {reason}"));
+    let usage = |broken| Error::Usage(format!("there is no such network: {broken}"));
     if preset == ASTROCLIP {
         if shape.mags.is_some() {
             let reason = "--mags: an astroclip looks at cutouts alone";
