@@ -93,7 +93,10 @@ fn an_export_of_a_point_model_has_calibrated_intervals() {
         let exported = export(out.path(), &to.path().join(name), as_of);
         let calibration = calibration(out.path(), as_of);
         let taken = assert_calibrated(out.path(), &exported, &calibration);
-        assert!(as_of != "" || taken.iter().all(|&n| n > 0), "{taken:?}");
+        assert!(
+            !as_of.is_empty() || taken.iter().all(|&n| n > 0),
+            "{taken:?}"
+        );
         // The spec-z of the rows are most of those that the shifts come from.
         let bounds = BOUNDS.map(|name| floats(&exported, name));
         let z_spec = floats(&exported, "z_spec");
