@@ -86,6 +86,7 @@ impl RowSettings {
                 flux_zero_point: self.flux_zero_point,
             },
             embedding_width: needs.embedding_width,
+            ebv: !needs.dereddening.is_empty(),
         })
     }
 

@@ -206,7 +206,7 @@ fn position_table(width: usize, grid: usize) -> Vec<f32> {
 }
 
 /// Makes a batch of the inputs in `needs` that follows the same rule: a Gaussian galaxy in noise, magnitudes
-/// between 15 and 21, and embeddings between -1 and 1.
+/// between 15 and 21, embeddings between -1 and 1, and E(B-V) between 0 and 0.2.
 ///
 /// # Errors
 /// [`Error::Torch`] if there is not enough memory.
@@ -222,10 +222,12 @@ pub fn inputs(batch: usize, needs: &Needs) -> Result<Inputs, Error> {
     let cutouts = needs.cutouts.as_ref().map(|needs| cutouts(batch, needs));
     let mags = (!needs.mags.is_empty()).then(|| mags(batch, needs.mags.len()));
     let embeddings = needs.embedding_width.map(|width| embeddings(batch, width));
+    let ebv = (!needs.dereddening.is_empty()).then(|| ebv(batch));
     Ok(Inputs {
         cutouts: cutouts.transpose()?,
         mags: mags.transpose()?,
         embeddings: embeddings.transpose()?,
+        ebv: ebv.transpose()?,
     })
 }
 
@@ -248,6 +250,12 @@ fn mags(batch: usize, bands: usize) -> Result<Tensor, TchError> {
     let mag = |i| (15.0 + 6.0 * magnitude.u(i)) as f32;
     let mags: Vec<f32> = (0..batch * bands).map(mag).collect();
     Tensor::f_from_slice(&mags)?.f_reshape([batch as i64, bands as i64])
+}
+
+fn ebv(batch: usize) -> Result<Tensor, TchError> {
+    let ebv = Uniform::new("input.ebv");
+    let ebv: Vec<f32> = (0..batch).map(|i| 0.2 * ebv.u(i) as f32).collect();
+    Tensor::f_from_slice(&ebv)
 }
 
 fn embeddings(batch: usize, width: usize) -> Result<Tensor, TchError> {

@@ -44,6 +44,9 @@ pub struct Inputs {
     pub mags: Option<Tensor>,
     /// `[batch, width]` float32 on the CPU: the embeddings that another model gave.
     pub embeddings: Option<Tensor>,
+    /// `[batch]` float32 on the CPU: E(B-V) of Schlegel, Finkbeiner & Davis 1998, in magnitudes, if the cutouts are still
+    /// dimmed by the dust of the Milky Way and the model corrects them.
+    pub ebv: Option<Tensor>,
 }
 
 impl Inputs {
@@ -60,7 +63,45 @@ impl Inputs {
         first.and_then(|t| t.size().first().copied()).unwrap_or(0) as usize
     }
 
-    /// Takes the inputs in `needs`, checks their shapes, and crops cutouts to their side.
+    /// Corrects the cutouts for the dust of the Milky Way, if the model does: each band becomes brighter by `A E(B-V)`
+    /// magnitudes. Then `ebv` is not needed any more.
+    ///
+    /// # Errors
+    /// [`Error::Inputs`] if E(B-V) is missing or of other galaxies.
+    ///
+    /// ```
+    /// use hubbleflow_models::{Inputs, Needs};
+    /// let ones = tch::Tensor::ones([1, 2, 1, 1], (tch::Kind::Float, tch::Device::Cpu));
+    /// let ebv = tch::Tensor::from_slice(&[0.5f32]);
+    /// let dimmed = Inputs { cutouts: Some(ones), ebv: Some(ebv), ..Inputs::default() };
+    /// let needs = Needs { dereddening: vec![5.0, 0.0], ..Needs::default() };
+    /// let cutouts = dimmed.dereddened(&needs)?.cutouts.unwrap();
+    /// assert_eq!(Vec::<f32>::try_from(cutouts.flatten(0, 3)).unwrap(), [10.0, 1.0]);
+    /// # Ok::<(), hubbleflow_models::Error>(())
+    /// ```
+    pub fn dereddened(mut self, needs: &Needs) -> Result<Self, Error> {
+        let Some(cutouts) = self.cutouts.take_if(|_| !needs.dereddening.is_empty()) else {
+            return Ok(self);
+        };
+        let ebv = self.ebv.take();
+        let ebv = ebv.ok_or_else(|| Error::Inputs("it needs E(B-V)".to_owned()))?;
+        let batch = cutouts.size()[0];
+        if ebv.size() != [batch] || ebv.kind() != Kind::Float {
+            return Err(misshapen("ebv", &format!("[{batch}]"), &ebv));
+        }
+        // One by one, so that a factor has the same bits in any batch.
+        let ebv = Vec::<f32>::try_from(&ebv)?;
+        let of_galaxy = |&ebv: &f32| {
+            let bands = needs.dereddening.iter();
+            bands.map(move |of_band| 10_f64.powf(0.4 * of_band * f64::from(ebv)) as f32)
+        };
+        let factors: Vec<f32> = ebv.iter().flat_map(of_galaxy).collect();
+        let factors = Tensor::f_from_slice(&factors)?.f_reshape([batch, -1, 1, 1])?;
+        self.cutouts = Some(aligned(cutouts.f_mul(&factors)?)?);
+        Ok(self)
+    }
+
+    /// Takes the inputs in `needs`, checks their shapes, crops cutouts to their side, and corrects them for dust if the model does.
     ///
     /// The results begin at a multiple of 64 bytes, because the last bits of a product can depend on it. Tensors that
     /// begin elsewhere are copied.
@@ -78,9 +119,10 @@ impl Inputs {
             cutouts,
             mags: rows("mags", &self.mags, bands)?,
             embeddings: rows("embeddings", &self.embeddings, needs.embedding_width)?,
+            ebv: self.ebv.as_ref().map(Tensor::shallow_clone),
         };
         checked.agree()?;
-        Ok(checked)
+        checked.dereddened(needs)
     }
 
     /// The inputs with these names, in this order.

@@ -27,6 +27,10 @@ pub struct Inspection {
     pub bands: Vec<String>,
     /// The side of its cutouts in pixels; `None` if it uses no cutouts.
     pub cutout_px: Option<usize>,
+    /// The extinction of each band for which it corrects cutouts, in magnitudes for an E(B-V) of 1; empty if it takes them
+    /// as they are. If not, it needs the column `ebv`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub dereddening: Vec<f64>,
     /// The bands of its magnitudes.
     pub mags: Vec<String>,
     /// The form of its redshift; `None` if it has no head of a known form.
@@ -111,6 +115,7 @@ pub fn inspect(dir: &Path) -> Result<Inspection, Error> {
         id: directory.id(),
         branches,
         head,
+        dereddening: needs.dereddening,
         mags: needs.mags,
         bands,
         cutout_px,
@@ -214,7 +219,10 @@ impl fmt::Display for Inspection {
             .map(|(dtype, tensors)| format!("{tensors} {dtype}"))
             .collect();
         let head = self.head.as_ref().map(HeadKind::to_string);
-        let cutout = self.cutout_px.map(|px| format!("{px} x {px} pixels"));
+        let cutout = self.cutout_px.map(|px| match self.dereddening.is_empty() {
+            true => format!("{px} x {px} pixels"),
+            false => format!("{px} x {px} pixels, corrected for dust by the column ebv"),
+        });
         let rows = [
             ("name", self.name.clone()),
             ("architecture", self.architecture.to_string()),

@@ -1,7 +1,7 @@
 //! The inputs that a model takes.
 
 /// The inputs that a model takes. The bands of the inputs are in the order of the names here.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct Needs {
     /// The cutouts that it uses; `None` if it uses no cutouts.
     pub cutouts: Option<CutoutNeeds>,
@@ -11,6 +11,9 @@ pub struct Needs {
     pub mags_required: bool,
     /// The number of components of the embeddings that it predicts from; `None` if it uses no embeddings.
     pub embedding_width: Option<usize>,
+    /// The extinction of each band of the cutouts, in magnitudes for an E(B-V) of 1, for which the model corrects its
+    /// cutouts. Then it needs the E(B-V) of each galaxy. Empty if the model takes cutouts as they are.
+    pub dereddening: Vec<f64>,
 }
 
 /// The cutouts that a model uses.
@@ -32,10 +35,9 @@ impl Needs {
     /// ```
     pub fn of_mags<B: Into<String>>(bands: impl IntoIterator<Item = B>) -> Self {
         Self {
-            cutouts: None,
             mags: bands.into_iter().map(Into::into).collect(),
             mags_required: true,
-            embedding_width: None,
+            ..Self::default()
         }
     }
 

@@ -5,6 +5,7 @@
 //! | cutouts | `[batch, band, y, x]` | float32, nanomaggies |
 //! | mags | `[batch, band]` | float32, AB |
 //! | embeddings | `[batch, width]` | float32 |
+//! | E(B-V) | `[batch]` | float32, magnitudes |
 use connectors::galaxy::Galaxies;
 use models::{Error, Inputs, Needs};
 use tch::{Device, Kind, Tensor};
@@ -95,10 +96,18 @@ pub fn inputs(
             }
         }))
     });
+    let ebv = (!needs.dereddening.is_empty()).then(|| {
+        Ok::<_, Error>(filled(memory(&[batch])?, |values| {
+            for (&row, value) in rows.iter().zip(values) {
+                *value = galaxies.ebv.value(row);
+            }
+        }))
+    });
     Ok(Inputs {
         cutouts: cutouts.transpose()?,
         mags: mags.transpose()?,
         embeddings: embeddings.transpose()?,
+        ebv: ebv.transpose()?,
     })
 }
 

@@ -1,7 +1,7 @@
 //! Judges each row once: it is predicted, withdraws its object, teaches a spec-z, or is rejected with a [`RejectReason`].
 use arrow::array::Array;
 use connectors::{
-    galaxy::{FLUX_MAX_NMGY, FileKind, Galaxies},
+    galaxy::{EBV_MAX, FLUX_MAX_NMGY, FileKind, Galaxies},
     part::{BLANK_BAND, Door, RejectReason, Z_SPEC_IGNORED},
     sky,
 };
@@ -198,7 +198,20 @@ fn check_galaxy(galaxies: &Galaxies, row: usize, rules: &Rules) -> Result<(), Re
     if let Some(needs) = &rules.needs.cutouts {
         check_cutout(galaxies, row, needs)?;
     }
+    if !rules.needs.dereddening.is_empty() {
+        check_ebv(galaxies, row)?;
+    }
     Ok(())
+}
+
+fn check_ebv(galaxies: &Galaxies, row: usize) -> Result<(), RejectReason> {
+    if galaxies.ebv.is_null(row) {
+        return Err(RejectReason::EbvNull);
+    }
+    match galaxies.ebv.value(row) {
+        ebv if (0.0..=EBV_MAX).contains(&ebv) => Ok(()),
+        ebv => Err(RejectReason::EbvOutOfRange { ebv }),
+    }
 }
 
 fn check_mags(galaxies: &Galaxies, row: usize, rules: &Rules) -> Result<(), RejectReason> {

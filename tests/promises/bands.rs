@@ -42,7 +42,7 @@ impl Telling {
                 }),
                 mags: names(mags),
                 mags_required: !mags.is_empty(),
-                embedding_width: None,
+                ..Needs::default()
             },
         }
     }

@@ -16,6 +16,7 @@ mod columns;
 mod conformance;
 mod disk_full;
 mod duplicates;
+mod dust;
 mod embeddings;
 mod ensembles;
 mod exactly_once;

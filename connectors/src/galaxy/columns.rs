@@ -14,11 +14,14 @@ pub(super) const DEC: &str = "dec";
 pub(super) const CUTOUT: &str = "cutout";
 pub(super) const MAG: &str = "mag";
 pub(super) const EMBEDDING: &str = "embedding";
+pub(super) const EBV: &str = "ebv";
 pub(super) const Z_SPEC: &str = "z_spec";
 pub(super) const DELETED: &str = "deleted";
 
 /// The columns that can be mapped, beside those of single bands.
-pub(super) const KNOWN: [&str; 8] = [OBJECT_ID, RA, DEC, CUTOUT, MAG, EMBEDDING, Z_SPEC, DELETED];
+pub(super) const KNOWN: [&str; 9] = [
+    OBJECT_ID, RA, DEC, CUTOUT, MAG, EMBEDDING, EBV, Z_SPEC, DELETED,
+];
 
 pub(super) const MAG_OF: &str = "mag_";
 const FLUX_OF: &str = "flux_";

@@ -227,6 +227,7 @@ impl Layout {
             mag_faults,
             cutouts: cutouts.map(open).transpose()?,
             embeddings: embeddings.transpose()?,
+            ebv: float32(self.places.ebv)?,
             z_spec: float32(self.places.z_spec)?,
             deleted: match self.column(batch, self.places.deleted) {
                 Some((name, array)) => convert::flags(name, array)?,

@@ -99,6 +99,9 @@ pub enum FileKind {
     SpecZ,
 }
 
+/// The largest E(B-V) that is accepted, in magnitudes: the sky beyond is no place for galaxies.
+pub const EBV_MAX: f32 = 10.0;
+
 /// The rows of one batch, column by column. Each column has `rows` entries.
 ///
 /// A column that is missing in the file, or is not read from this kind of file, is all null.
@@ -122,6 +125,8 @@ pub struct Galaxies {
     pub cutouts: Option<Cutouts>,
     /// The embeddings, or `None` if the file has none or they are not read.
     pub embeddings: Option<Embeddings>,
+    /// E(B-V) of Schlegel, Finkbeiner & Davis 1998, magnitudes.
+    pub ebv: Float32Array,
     /// Spectroscopic redshift.
     pub z_spec: Float32Array,
     /// Whether the row withdraws its object. Never null.

@@ -15,6 +15,7 @@ pub(super) struct Places {
     pub(super) cutout: Option<usize>,
     pub(super) mags: MagPlaces,
     pub(super) embedding: Option<usize>,
+    pub(super) ebv: Option<usize>,
     pub(super) z_spec: Option<usize>,
     pub(super) deleted: Option<usize>,
 }
@@ -33,6 +34,7 @@ impl Places {
             cutout: typed(columns::CUTOUT)?,
             mags: MagPlaces::find(schema, request)?,
             embedding: typed(columns::EMBEDDING)?,
+            ebv: place(columns::EBV)?,
             z_spec: place(columns::Z_SPEC)?,
             deleted: place(columns::DELETED)?,
         })
@@ -71,6 +73,9 @@ impl Places {
         if request.embedding_width.is_some() {
             need(columns::EMBEDDING, self.embedding);
         }
+        if request.ebv {
+            need(columns::EBV, self.ebv);
+        }
         if request.mags.required {
             missing.extend(self.mags.missing(request));
         }
@@ -97,6 +102,7 @@ impl Places {
             cutout: self.cutout.filter(|_| request.cutouts.is_some()),
             mags: self.mags.wanted(),
             embedding: self.embedding.filter(|_| request.embedding_width.is_some()),
+            ebv: self.ebv.filter(|_| request.ebv),
             ..self
         }
     }
@@ -109,10 +115,11 @@ impl Places {
             cutout,
             mags,
             embedding,
+            ebv,
             z_spec,
             deleted,
         } = self;
-        let others = [object_id, ra, dec, cutout, embedding, z_spec, deleted];
+        let others = [object_id, ra, dec, cutout, embedding, ebv, z_spec, deleted];
         others.into_iter().copied().flatten().chain(mags.all())
     }
 }

@@ -18,6 +18,8 @@ pub struct Request {
     pub mags: MagRequest,
     /// The number of values of the embeddings that the model uses, or `None` if it uses none. Then they are not read.
     pub embedding_width: Option<usize>,
+    /// Whether the model needs E(B-V). If not, it is not read.
+    pub ebv: bool,
 }
 
 /// The cutouts that a model uses, and how they lie in the catalog's cutouts.

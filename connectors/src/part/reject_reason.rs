@@ -6,7 +6,7 @@
 //! | `infer` | when the model has answered | [`RejectReason::PredictionNotFinite`], [`RejectReason::ValueNotStored`], [`RejectReason::QuantilesNotAscending`] |
 //! | [`finish`](super::finish) | when all rows of a part are together | [`RejectReason::Duplicate`] |
 use super::Door;
-use crate::galaxy::{CutoutFault, EmbeddingFault, FLUX_MAX_NMGY};
+use crate::galaxy::{CutoutFault, EBV_MAX, EmbeddingFault, FLUX_MAX_NMGY};
 
 /// The reason why a row is rejected. Displayed, it is the text in `rejects/`.
 /// ```
@@ -84,6 +84,15 @@ pub enum RejectReason {
         side_px: usize,
         /// Side of the model's input, pixels.
         model_px: usize,
+    },
+    /// The model corrects cutouts for dust, and how much there is is not known.
+    #[error("ebv is null, and the model corrects cutouts for dust")]
+    EbvNull,
+    /// E(B-V) is impossible.
+    #[error("ebv is {ebv}, which is no E(B-V): from 0 to {max}", max = EBV_MAX)]
+    EbvOutOfRange {
+        /// The value in the file, magnitudes.
+        ebv: f32,
     },
     /// A pixel is NaN or infinite.
     #[error("cutout has a pixel that is not finite")]

@@ -283,7 +283,8 @@ fn take(
     let inputs = if rows.is_empty() {
         Inputs::default()
     } else {
-        inputs(&rules.needs, galaxies, &rows, models::host_tensor)?
+        // A training's rows are held as the network sees them.
+        inputs(&rules.needs, galaxies, &rows, models::host_tensor)?.dereddened(&rules.needs)?
     };
     Ok(Taken {
         inputs,

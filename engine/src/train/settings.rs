@@ -30,6 +30,9 @@ pub struct TrainSettings {
     /// The bands of the model's cutouts and magnitudes and the side of its cutouts. Without bands, they are those that the
     /// catalog's cutouts are said to hold, else the preset's.
     pub shape: Shape,
+    /// The extinction of each band of the model's cutouts in magnitudes for an E(B-V) of 1, for which the model corrects
+    /// them. Empty if it takes them as they are.
+    pub dereddening: Vec<f64>,
     /// A name for the model.
     pub name: Option<String>,
     /// Scale the inputs as the training rows suggest, instead of taking them as they are.
@@ -166,6 +169,7 @@ impl TrainSettings {
             preset: "astromae".to_owned(),
             depth: None,
             shape: Shape::default(),
+            dereddening: Vec::new(),
             name: None,
             learn_preprocess: false,
             batch: 256,
@@ -193,6 +197,8 @@ impl TrainSettings {
         let mut config = Config::preset(preset).ok_or_else(unknown)?;
         config.encoder.depth = self.depth.unwrap_or(config.encoder.depth);
         config = config.shaped(&self.shape());
+        let cutout = config.preprocess.cutout;
+        config.preprocess.cutout = cutout.with_dereddening(self.dereddening.clone());
         if let Some(name) = &self.name {
             config.name.clone_from(name);
         }

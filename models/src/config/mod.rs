@@ -211,7 +211,11 @@ impl Config {
                 self.mags().to_vec()
             },
             mags_required: self.has(Branch::Magnitude),
-            embedding_width: None,
+            dereddening: match uses_cutouts {
+                true => self.preprocess.cutout.dereddening().to_vec(),
+                false => Vec::new(),
+            },
+            ..Needs::default()
         }
     }
 

@@ -53,7 +53,9 @@ impl Config {
             head: HeadKind::Point,
             decoder: None,
             preprocess: Preprocessing {
-                cutout: CutoutPreprocess::Identity {},
+                cutout: CutoutPreprocess::Identity {
+                    dereddening: Vec::new(),
+                },
                 mag: MagPreprocess::Identity {},
             },
         })

@@ -81,6 +81,7 @@ fn bands_and_what_depends_on_them_must_fit() {
 #[test]
 fn scales_are_one_for_each_band() {
     let asinh = |softening: usize, scale: usize| CutoutPreprocess::Asinh {
+        dereddening: Vec::new(),
         softening: vec![1.0; softening],
         scale: vec![1.0; scale],
     };

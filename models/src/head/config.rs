@@ -117,10 +117,10 @@ impl HeadConfig {
     /// The inputs that the network takes.
     pub(crate) fn needs(&self) -> Needs {
         Needs {
-            cutouts: None,
             mags: self.mags.clone(),
             mags_required: self.inputs.contains(&InputName::Mags),
             embedding_width: Some(self.embedding_width),
+            ..Needs::default()
         }
     }
 
@@ -129,9 +129,9 @@ impl HeadConfig {
         let HeadPreprocessing { embedding, mag } = &self.preprocess;
         let embeddings = inputs.embeddings.as_ref().map(|x| embedding.apply(x));
         let scaled = Inputs {
-            cutouts: None,
             mags: inputs.mags.as_ref().map(|x| mag.apply(x)).transpose()?,
             embeddings: embeddings.transpose()?,
+            ..Inputs::default()
         };
         Tensor::f_cat(&scaled.named(&self.inputs), 1)
     }

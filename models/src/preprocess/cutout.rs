@@ -7,15 +7,25 @@ use super::transform::{one_each, rounded, transformed};
 
 /// Upper bound on the number of cutouts from which a scale is learned.
 const SAMPLE_MAX: i64 = 8192;
+/// Upper bound on the extinction for an E(B-V) of 1, above that of any band: GALEX's FUV has 8.
+const EXTINCTION_MAX: f64 = 20.0;
 
 /// The preprocessing of the pixels of a cutout.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "lowercase", deny_unknown_fields)]
 pub enum CutoutPreprocess {
     /// No change: nanomaggies.
-    Identity {},
+    Identity {
+        /// For each band, the extinction in magnitudes for an E(B-V) of 1, for which cutouts are corrected first. Empty
+        /// if they are taken as they are.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        dereddening: Vec<f64>,
+    },
     /// `asinh(flux / softening) / scale`.
     Asinh {
+        /// As that of `Identity`.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        dereddening: Vec<f64>,
         /// For each band, the flux below which a pixel is noise, in nanomaggies a pixel.
         softening: Vec<f64>,
         /// For each band, the standard deviation after the `asinh`.
@@ -24,14 +34,17 @@ pub enum CutoutPreprocess {
 }
 
 impl CutoutPreprocess {
-    /// Transforms cutouts: `[batch, band, y, x]` in and out, float32.
+    /// Transforms cutouts that are corrected for dust: `[batch, band, y, x]` in and out, float32.
     pub(crate) fn apply(&self, cutouts: &Tensor) -> Result<Tensor, TchError> {
         transformed(cutouts, self.tensors()?, asinh)
     }
 
     /// The slope and the factor that [`asinh`] takes, `[band, 1, 1]` of float32 on the CPU; `None` for the identity.
     pub(crate) fn tensors(&self) -> Result<Option<[Tensor; 2]>, TchError> {
-        let Self::Asinh { softening, scale } = self else {
+        let Self::Asinh {
+            softening, scale, ..
+        } = self
+        else {
             return Ok(None);
         };
         let by_band = |factors: &[f64]| {
@@ -77,11 +90,45 @@ impl CutoutPreprocess {
             softening.push(noise);
             scale.push(if spread > 0.0 { rounded(spread) } else { 1.0 });
         }
-        Ok(Self::Asinh { softening, scale })
+        Ok(Self::Asinh {
+            dereddening: Vec::new(),
+            softening,
+            scale,
+        })
+    }
+
+    /// The extinction of each band for which cutouts are corrected.
+    pub fn dereddening(&self) -> &[f64] {
+        let (Self::Identity { dereddening } | Self::Asinh { dereddening, .. }) = self;
+        dereddening
+    }
+
+    /// The same, of cutouts that are corrected for this extinction first.
+    #[must_use]
+    pub fn with_dereddening(mut self, extinction: Vec<f64>) -> Self {
+        let (Self::Identity { dereddening } | Self::Asinh { dereddening, .. }) = &mut self;
+        *dereddening = extinction;
+        self
     }
 
     pub(super) fn validate(&self, bands: usize) -> Result<(), String> {
-        let Self::Asinh { softening, scale } = self else {
+        let dereddening = self.dereddening();
+        if !dereddening.is_empty() {
+            let name = "preprocess.cutout.dereddening";
+            one_each(name, dereddening.len(), "bands", bands)?;
+            if !dereddening
+                .iter()
+                .all(|a| (0.0..=EXTINCTION_MAX).contains(a))
+            {
+                return Err(format!(
+                    "`{name}`: every number must be from 0 to {EXTINCTION_MAX}, magnitudes for an E(B-V) of 1"
+                ));
+            }
+        }
+        let Self::Asinh {
+            softening, scale, ..
+        } = self
+        else {
             return Ok(());
         };
         for (name, values) in [("softening", softening), ("scale", scale)] {

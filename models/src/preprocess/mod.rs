@@ -2,6 +2,7 @@
 //!
 //! | input | kind | formula |
 //! |---|---|---|
+//! | cutouts | any, with `dereddening` first | `flux 10^(0.4 A E(B-V))`, with an extinction A for each band |
 //! | cutouts | `asinh` | `asinh(flux / softening) / scale`, with a softening and a scale for each band |
 //! | magnitudes | `whiten` | `matrix (mag - mean)` |
 //! | embeddings | `standardise` | `(embedding - mean) / scale`, with a mean and a scale for each component |

@@ -116,6 +116,7 @@ impl TorchScriptConfig {
             mags: self.mags.clone(),
             mags_required: self.inputs.contains(&InputName::Mags),
             embedding_width: self.embedding_width,
+            ..Needs::default()
         }
     }
 }

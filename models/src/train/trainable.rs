@@ -110,9 +110,11 @@ impl Trainable for Config {
 
     /// The scales of a pretrained encoder stay.
     fn learn_preprocess(&mut self, rows: &TrainingRows) -> Result<(), Error> {
-        let is_settled = self.preprocess.cutout != (CutoutPreprocess::Identity {});
+        let is_settled = matches!(self.preprocess.cutout, CutoutPreprocess::Asinh { .. });
         if let Some(cutouts) = rows.cutouts.as_ref().filter(|_| !is_settled) {
-            self.preprocess.cutout = CutoutPreprocess::asinh_of(cutouts)?;
+            let dereddening = self.preprocess.cutout.dereddening().to_vec();
+            let learned = CutoutPreprocess::asinh_of(cutouts)?;
+            self.preprocess.cutout = learned.with_dereddening(dereddening);
         }
         if let Some(mags) = &rows.mags {
             self.preprocess.mag = MagPreprocess::whiten_of(mags)?;

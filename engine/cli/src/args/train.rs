@@ -44,6 +44,10 @@ pub struct TrainArgs {
     /// The side of the cutouts that the model takes, in pixels, a multiple of its patches' [default: the preset's]
     #[arg(long)]
     pub px: Option<usize>,
+    /// The extinction of each band of the model's cutouts, in magnitudes for an E(B-V) of 1: the model corrects its cutouts by
+    /// the catalog's column ebv. For ugriz 4.239,3.303,2.285,1.698,1.263 (Schlafly & Finkbeiner 2011)
+    #[arg(long, value_name = "A,A", value_delimiter = ',')]
+    pub dereddening: Vec<f64>,
     /// A name for the model
     #[arg(long)]
     pub name: Option<String>,
@@ -122,11 +126,11 @@ pub struct FinetuneArgs {
     #[arg(long, value_name = "DIR", value_parser = LocalPath)]
     pretrained: Option<PathBuf>,
     /// A model to go on from, with its architecture and its scales: a directory, or `bundled`
-    #[arg(long, value_name = "MODEL", value_parser = LocalPath, conflicts_with_all = ["pretrained", "branches", "preset", "depth", "model_bands", "mags", "px", "learn_preprocess"])]
+    #[arg(long, value_name = "MODEL", value_parser = LocalPath, conflicts_with_all = ["pretrained", "branches", "preset", "depth", "model_bands", "mags", "px", "dereddening", "learn_preprocess"])]
     from: Option<PathBuf>,
     /// Train a head on the embeddings of the catalog, such as OUT/embeddings of `run --embeddings`: `embedding`, or
     /// `embedding,mags`
-    #[arg(long, value_name = "INPUT,INPUT", value_delimiter = ',', value_parser = input, conflicts_with_all = ["pretrained", "from", "encoder", "branches", "preset", "depth", "model_bands", "px", "no_turns"])]
+    #[arg(long, value_name = "INPUT,INPUT", value_delimiter = ',', value_parser = input, conflicts_with_all = ["pretrained", "from", "encoder", "branches", "preset", "depth", "model_bands", "px", "dereddening", "no_turns"])]
     inputs: Option<Vec<InputName>>,
     /// What becomes of the encoder [default: frozen with --pretrained, tuned with --from, scratch otherwise]
     #[arg(long, value_enum)]
@@ -223,6 +227,7 @@ impl TrainArgs {
                 mags: self.mags.clone(),
                 cutout_px: self.px,
             },
+            dereddening: self.dereddening.clone(),
             name: self.name.clone(),
             learn_preprocess: self.learn_preprocess,
             batch: self.batch,

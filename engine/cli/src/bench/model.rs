@@ -191,6 +191,7 @@ impl Replica {
             cutouts: made_up.cutouts.map(placed).transpose()?,
             mags: made_up.mags.map(placed).transpose()?,
             embeddings: made_up.embeddings.map(placed).transpose()?,
+            ebv: made_up.ebv,
         };
         let all = model.outputs();
         // As in a run: an embedding counts only for a model that gives no redshifts.

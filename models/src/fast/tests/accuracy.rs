@@ -111,6 +111,7 @@ fn quantiles_are_as_exact_as_those_of_the_plain_network() {
 fn scaled_inputs_are_as_exact_as_the_plain_network() {
     let mut config = preset("astromae", 1);
     config.preprocess.cutout = CutoutPreprocess::Asinh {
+        dereddening: Vec::new(),
         softening: vec![0.01, 0.02, 0.3, 4.0, 50.0],
         scale: vec![2.0, 1.5, 1.0, 0.5, 0.1],
     };

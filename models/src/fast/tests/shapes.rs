@@ -27,6 +27,7 @@ fn network(bands: usize, mags: usize, px: usize, patch_px: usize) -> Config {
             .collect::<Vec<_>>()
     };
     config.preprocess.cutout = CutoutPreprocess::Asinh {
+        dereddening: Vec::new(),
         softening: by_band(bands, 0.5, 0.25),
         scale: by_band(bands, 1.0, 0.125),
     };
