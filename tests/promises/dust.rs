@@ -121,8 +121,8 @@ fn a_catalog_without_ebv_is_refused_and_may_have_it_under_another_name() {
     let renamed = with_column(&galaxies, "EBV", column(&galaxies, "ebv").clone());
     let renamed = without_column(&renamed, "ebv");
     write_parquet(catalog.path().join("a/1.parquet"), &renamed, 10);
-    let refused = run(catalog.path(), out.path(), at.path()).ends(1);
-    refused.says(&["ebv"]);
+    let refused = run(catalog.path(), out.path(), at.path()).ends(3);
+    refused.says(&["no column `ebv`"]);
     let mapped = run(catalog.path(), out.path(), at.path()).with("--column ebv=EBV");
     mapped.ends(0);
     assert_eq!(z_phot(out.path().join("photoz")).len(), 4);
