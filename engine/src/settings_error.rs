@@ -262,6 +262,16 @@ pub enum SettingsError {
         /// The size of the encoder, in pixels.
         px: usize,
     },
+    /// The encoder was pretrained on cutouts that were corrected for another extinction, or for none.
+    #[error(
+        "--dereddening {asked:?}: the encoder in --pretrained was pretrained with {dereddening:?}; leave --dereddening out, or pretrain another"
+    )]
+    PretrainedDereddening {
+        /// The extinction that was asked for.
+        asked: Vec<f64>,
+        /// That of the encoder.
+        dereddening: Vec<f64>,
+    },
     /// An encoder is to be tuned, and there is none to begin with.
     #[error("--encoder tuned needs --pretrained DIR, the encoder to begin with, or --from MODEL")]
     NoEncoder,

@@ -166,6 +166,22 @@ fn a_training_learns_from_cutouts_without_dust() {
         weights == train(without_dust.path(), &plain, ""),
         "other weights"
     );
+    // An encoder goes on with the extinction that it was pretrained with.
+    let encoder = text(&models.path().join("encoder"));
+    let pretrain = [
+        "train",
+        "pretrain",
+        &text(catalog.path()),
+        "--out",
+        &encoder,
+    ];
+    let small = "--preset astromae-tiny --training 0:0.7 --validation 0.7:1 --epochs 1 --batch 16 --threads 1";
+    Program::new(pretrain).with(small).with(dereddening).ends(0);
+    let other = text(&models.path().join("other"));
+    let finetune = ["train", "finetune", &text(catalog.path()), "--out", &other];
+    let refused = Program::new(finetune).args(["--pretrained", &encoder]);
+    let refused = refused.with("--dereddening 1,1,1,1,1").ends(2);
+    refused.says(&["was pretrained with [4.239, 3.303, 2.285, 1.698, 1.263]"]);
     let config = |at: &Path| -> Value {
         serde_json::from_slice(&fs::read(at.join("config.json")).unwrap()).unwrap()
     };

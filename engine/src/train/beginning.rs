@@ -181,7 +181,7 @@ impl Beginning<Config> {
         };
         let (of, trunk) = models::train::pretrained(dir)?;
         let shape = &settings.train.shape;
-        check_shape(shape, &of)?;
+        check_cutouts(&settings.train, &of)?;
         config.encoder = of.encoder;
         config.preprocess.cutout = of.preprocess.cutout;
         config = config.shaped(&Shape {
@@ -213,8 +213,14 @@ pub(super) fn check_network(config: &Config) -> Result<(), SettingsError> {
     config.validate().map_err(network)
 }
 
-/// Refuses another shape than that of the cutouts that an encoder was pretrained on.
-fn check_shape(shape: &Shape, pretrained: &Config) -> Result<(), SettingsError> {
+/// Refuses other cutouts than those that an encoder was pretrained on.
+fn check_cutouts(train: &TrainSettings, pretrained: &Config) -> Result<(), SettingsError> {
+    let (shape, asked) = (&train.shape, &train.dereddening);
+    let dereddening = pretrained.preprocess.cutout.dereddening();
+    if !asked.is_empty() && asked != dereddening {
+        let (asked, dereddening) = (asked.clone(), dereddening.to_vec());
+        return Err(SettingsError::PretrainedDereddening { asked, dereddening });
+    }
     let (bands, px) = (&pretrained.bands, pretrained.cutout_px);
     if let Some(asked) = shape.bands.as_ref().filter(|asked| *asked != bands) {
         let [asked, bands] = [asked, bands].map(|bands| bands.join(","));
