@@ -153,7 +153,8 @@ fn spec_z_is_committed_whichever_model_has_predicted_meanwhile() {
         writes(head, "_hubbleflow/ledger/")
     };
     let (s3, sleeper) = while_asleep(before, "", other_model(), "--drop drop-0001");
-    sleeper.wait_for_message("drop-0002: FAILED");
+    // It failed, or the other run has abandoned its attempt: then it is planned again, behind the drop that is held.
+    sleeper.wait_for_message("drop-0002: ");
     footer.release();
     sleeper.ends(3);
     let out = s3.bucket().join("out");
