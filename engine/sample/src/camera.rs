@@ -2,18 +2,21 @@
 //!
 //! | | u | g | r | i | z |
 //! |---|---|---|---|---|---|
-//! | PSF, FWHM in arcsec | 1.53 | 1.44 | 1.32 | 1.26 | 1.29 |
+//! | PSF, median FWHM in arcsec | 1.39 | 1.23 | 1.20 | 1.13 | 1.08 |
 //! | resulting sky rms, nanomaggies per pixel | 0.048 | 0.018 | 0.029 | 0.046 | 0.173 |
 //!
-//! A cutout is `[band, y, x]` in nanomaggies per pixel, with the sky subtracted. The noise is not correlated.
+//! A cutout is `[band, y, x]` in nanomaggies per pixel, with the sky subtracted, but for what the conditions leave of it.
+
+mod conditions;
 
 use crate::bands::{BANDS, SampleBands};
 use crate::covariance::{Covariance, Position};
-use crate::noise::{NORMALS, Normals};
+use crate::noise::{NORMALS, Normals, resampled, white_pixels};
 use crate::profile::Component;
 use crate::render::add_gaussian;
 use rand::Rng;
-use rand_distr::{Distribution, StandardNormal};
+
+pub use conditions::{BandConditions, draw_conditions};
 
 /// Side of a pixel in arcsec.
 pub const PIXEL_ARCSEC: f64 = 0.396;
@@ -21,27 +24,27 @@ pub const PIXEL_ARCSEC: f64 = 0.396;
 /// Galactic extinction in ugriz in mag, for a reddening E(B-V) of 1 (Schlafly and Finkbeiner 2011).
 const EXTINCTION_PER_REDDENING: [f64; BANDS] = [4.239, 3.303, 2.285, 1.698, 1.263];
 
-/// The PSF: a core with nine tenths of the light, and a halo three times as wide.
+/// The PSF: a core, and wings about twice as wide with a third of the light.
 const PSF: [Component; 2] = [
     Component {
-        weight: 0.9,
+        weight: 0.65,
         sigma: 1.0,
     },
     Component {
-        weight: 0.1,
-        sigma: 3.0,
+        weight: 0.35,
+        sigma: 2.1,
     },
 ];
 
-/// Relative scatter of the seeing from night to night, the same in all bands.
-const SEEING_SCATTER: f64 = 0.09;
+/// FWHM of the PSF in standard deviations of its core.
+const FWHM_PER_SIGMA: f64 = 2.4969;
 
 /// Gaussians with a variance below this share of the variance of the PSF are drawn as one Gaussian.
 const MERGED_VARIANCE: f64 = 0.08;
 
 /// For Gaussians with a variance above this multiple of the variance of the core of the PSF, along both axes, the whole PSF
-/// is replaced by one Gaussian. The error is 6 divided by the square of this value: 0.16% of their peak.
-const WHOLE_PSF_VARIANCE: f64 = 60.0;
+/// is replaced by one Gaussian. The error is 2.7 divided by the square of this value: 0.15% of their peak.
+const WHOLE_PSF_VARIANCE: f64 = 42.0;
 
 /// One band of the camera.
 #[derive(Debug, Clone, Copy)]
@@ -64,17 +67,16 @@ const fn detector(fwhm: f64, gain: f64, dark: f64, flux_per_dn: f64, sky: f64) -
 }
 
 const DETECTORS: [Detector; BANDS] = [
-    detector(1.53, 1.6, 10.0, 0.0101, 22.15),
-    detector(1.44, 3.8, 4.0, 0.0038, 21.85),
-    detector(1.32, 4.7, 2.0, 0.0050, 20.85),
-    detector(1.26, 5.2, 6.0, 0.0068, 20.2),
-    detector(1.29, 4.7, 2.0, 0.0330, 19.05),
+    detector(1.39, 1.6, 10.0, 0.0101, 22.15),
+    detector(1.23, 3.8, 4.0, 0.0038, 21.85),
+    detector(1.20, 4.7, 2.0, 0.0050, 20.85),
+    detector(1.13, 5.2, 6.0, 0.0068, 20.2),
+    detector(1.08, 4.7, 2.0, 0.0330, 19.05),
 ];
 
 impl Detector {
     /// Standard deviation of the core of the PSF in px, for a seeing of `seeing` times the usual seeing.
     fn psf_sigma_px(&self, seeing: f64) -> f64 {
-        const FWHM_PER_SIGMA: f64 = 2.354_820_045;
         seeing * self.psf_fwhm_arcsec / FWHM_PER_SIGMA / PIXEL_ARCSEC
     }
 
@@ -86,24 +88,48 @@ impl Detector {
         [(sky_nmgy * per_flux + dark) as f32, per_flux as f32]
     }
 
-    /// Adds noise to the pixels of a plane. This takes [`Self::draws`] draws.
-    fn add_noise(&self, pixels: &mut [f32], normals: &mut Normals) {
+    /// Adds sky that is left and noise to the pixels of a plane. This takes [`draws`] draws.
+    fn add_noise(
+        &self,
+        pixels: &mut [f32],
+        side_px: usize,
+        conditions: &BandConditions,
+        normals: &mut Normals,
+    ) {
         let [constant, per_flux] = self.variance_nmgy2();
+        let sky_nmgy = conditions.sky_left as f32 * constant.sqrt();
+        let add = |pixel: &mut f32, noise: f32| {
+            *pixel += (constant + per_flux * *pixel).sqrt() * noise + sky_nmgy;
+        };
+        if let Some(shift) = conditions.resampled_by {
+            let noise = resampled(normals, side_px, shift);
+            pixels
+                .iter_mut()
+                .zip(noise)
+                .for_each(|(pixel, noise)| add(pixel, noise));
+            return;
+        }
         let (runs, rest) = pixels.as_chunks_mut::<NORMALS>();
         for run in runs {
-            for (pixel, noise) in run.iter_mut().zip(normals.draw()) {
-                *pixel += (constant + per_flux * *pixel).sqrt() * noise;
-            }
+            let noise = normals.draw();
+            run.iter_mut()
+                .zip(noise)
+                .for_each(|(pixel, noise)| add(pixel, noise));
         }
-        for (pixel, noise) in rest.iter_mut().zip(normals.draw()) {
-            *pixel += (constant + per_flux * *pixel).sqrt() * noise;
-        }
+        let noise = normals.draw();
+        rest.iter_mut()
+            .zip(noise)
+            .for_each(|(pixel, noise)| add(pixel, noise));
     }
+}
 
-    /// The number of draws that the noise of a plane takes. The last draw is taken even if no pixel is left for it.
-    fn draws(plane_px: usize) -> usize {
-        plane_px / NORMALS + 1
-    }
+/// The number of draws that the noise of a plane takes. The last draw is taken even if no pixel is left for it.
+fn draws(side_px: usize, conditions: &BandConditions) -> usize {
+    let pixels = match conditions.resampled_by {
+        Some(_) => white_pixels(side_px),
+        None => side_px * side_px,
+    };
+    pixels / NORMALS + 1
 }
 
 /// The flux of an AB magnitude in nanomaggies.
@@ -131,16 +157,10 @@ pub struct LightSource {
     pub fluxes_nmgy: [f64; BANDS],
 }
 
-/// Draws the seeing of a night, relative to the usual seeing.
-pub fn draw_seeing(rng: &mut impl Rng) -> f64 {
-    let scatter: f64 = StandardNormal.sample(rng);
-    (1.0 + SEEING_SCATTER * scatter).clamp(0.6, 1.6)
-}
-
 /// Adds the sources, convolved with the PSF, to `cutout` (`[band, y, x]`).
 pub fn expose(
     sources: &[LightSource],
-    seeing: f64,
+    conditions: &[BandConditions; BANDS],
     bands: &SampleBands,
     side_px: usize,
     cutout: &mut [f32],
@@ -148,11 +168,16 @@ pub fn expose(
     let middle_px = (side_px as f64 - 1.0) / 2.0;
     let planes = cutout.chunks_exact_mut(side_px * side_px);
     for (pixels, band) in planes.zip(bands.iter()) {
+        let BandConditions {
+            seeing,
+            displacement,
+            ..
+        } = conditions[band];
         let psf_px2 = DETECTORS[band].psf_sigma_px(seeing).powi(2);
         for source in sources {
             let at = Position {
-                x_px: middle_px + source.offset.x_px,
-                y_px: middle_px + source.offset.y_px,
+                x_px: middle_px + source.offset.x_px + displacement.x_px,
+                y_px: middle_px + source.offset.y_px + displacement.y_px,
             };
             let flux_nmgy = source.fluxes_nmgy[band];
             if flux_nmgy == 0.0 {
@@ -213,19 +238,26 @@ fn distinct(
         .chain(wide.map(move |it| (it.weight, variance_px2(it))))
 }
 
-/// Adds the noise of photons, sky and detector to `cutout` (`[band, y, x]`).
+/// Adds the noise of photons, sky and detector, and the sky that is left, to `cutout` (`[band, y, x]`).
 ///
 /// The deviates are always those of a cutout in ugriz, so the noise of a band does not depend on the other bands.
-pub fn add_noise(cutout: &mut [f32], bands: &SampleBands, side_px: usize, rng: &mut impl Rng) {
+pub fn add_noise(
+    cutout: &mut [f32],
+    conditions: &[BandConditions; BANDS],
+    bands: &SampleBands,
+    side_px: usize,
+    rng: &mut impl Rng,
+) {
     let mut normals = Normals::new(rng);
     let plane_px = side_px * side_px;
-    for (band, detector) in DETECTORS[..=bands.reddest()].iter().enumerate() {
+    for band in 0..=bands.reddest() {
+        let conditions = &conditions[band];
         match bands.plane(band) {
             Some(plane) => {
                 let pixels = &mut cutout[plane * plane_px..][..plane_px];
-                detector.add_noise(pixels, &mut normals);
+                DETECTORS[band].add_noise(pixels, side_px, conditions, &mut normals);
             }
-            None => normals.skip(Detector::draws(plane_px)),
+            None => normals.skip(draws(side_px, conditions)),
         }
     }
 }

@@ -46,3 +46,11 @@ pub struct Position {
     /// From row to row.
     pub y_px: f64,
 }
+
+impl Position {
+    /// The centre of the first pixel, or no offset.
+    pub const ORIGIN: Self = Self {
+        x_px: 0.0,
+        y_px: 0.0,
+    };
+}

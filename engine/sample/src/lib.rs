@@ -1,11 +1,12 @@
 //! The sample survey: real SDSS photometry and redshifts, with cutouts rendered from them.
 //!
 //! It replaces real cutouts in the demo, in tests and in benchmarks of any size. A score on a sample survey is not a score
-//! on SDSS: the cutouts have no arms, bars or clumps, and their noise is not correlated.
+//! on SDSS: its galaxies are sums of Gaussians, without bars, rings, dust lanes or mergers.
 //!
 //! ```text
 //! photometry ─► survey ─► morphology ─► camera ─► render        streams: all random numbers
-//!  real rows    objects    disk, bulge   PSF, noise Gaussians    profile: mixtures of Gaussians
+//!  real rows    objects    disk, bulge,  PSF, noise Gaussians    profile: mixtures of Gaussians
+//!                 │        arms
 //!                 └─ image_drop ─► write ─► maker ─► OUT/drop-0001/part-0000.parquet …, _SUCCESS
 //! ```
 //!
@@ -13,8 +14,10 @@
 //! - `drop-0001` … have cutouts. `drop-0004-specz` … follow and have only `object_id` and `z_spec`. Objects are distributed
 //!   evenly over the drops. From the second drop on, corrections and withdrawals of objects of earlier drops are added. The
 //!   rows of a drop are shuffled. An object is at most once in a drop. A withdrawn object may be observed again later.
-//! - A correction has its own seeing and noise. Its colours are halfway to the mean of the parent and the five nearest
-//!   rows. r, position and redshift stay the same.
+//! - Cutouts are rendered from the true magnitudes of a galaxy, dimmed by its E(B-V), the column `ebv`. Rows have measured
+//!   magnitudes: true ones with errors as large as the SDSS's, times [`SampleSettings::mag_noise`].
+//! - A correction has its own seeing and noise. Its magnitudes have half the errors, and its colours are halfway to the mean
+//!   of the parent and the five nearest rows. Position and redshift stay the same.
 //! - Bad rows are rows of new objects, with these faults in turn: a NaN pixel, an infinite pixel, -9999 as the bluest
 //!   magnitude, 0 as the reddest, `dec` of 95, `ra` NaN. The pixel is in r, or in the bluest band if there is no r.
 //! - The bands are any of ugriz, in any order. A band has the same pixels and magnitudes whatever the other bands are,
@@ -31,6 +34,7 @@ mod covariance;
 mod error;
 mod galaxy;
 mod image_drop;
+mod mag_noise;
 mod maker;
 mod morphology;
 mod noise;

@@ -1,10 +1,13 @@
-//! The shape of a galaxy with given magnitudes and redshift: an exponential disk and a de Vaucouleurs bulge.
+//! The shape of a galaxy with given magnitudes and redshift: an exponential disk with arms, and a de Vaucouleurs bulge.
 //!
 //! Type and size follow relations that were fitted to 4,969 real SDSS galaxies with Galaxy Zoo votes. The other properties
-//! are drawn from distributions that resemble those of the same galaxies. There are no arms, bars or clumps.
+//! are drawn from distributions that resemble those of the same galaxies.
 
+mod arms;
+
+use crate::bands::BANDS;
 use crate::camera::PIXEL_ARCSEC;
-use crate::covariance::Covariance;
+use crate::covariance::{Covariance, Position};
 use crate::galaxy::Galaxy;
 use crate::profile::{Component, DE_VAUCOULEURS, EXPONENTIAL};
 use rand::{Rng, RngExt};
@@ -12,7 +15,7 @@ use rand_distr::{Beta, Distribution, StandardNormal};
 use std::f64::consts::PI;
 
 /// Colour of a bulge minus the colour of its disk in ugriz, relative to r, in mag.
-const BULGE_COLOUR: [f64; 5] = [-0.55, -0.20, 0.0, 0.08, 0.14];
+const BULGE_COLOUR: [f64; BANDS] = [-0.55, -0.20, 0.0, 0.08, 0.14];
 
 /// Lower bound on the share of a bulge in the light. A fainter bulge is left out.
 const BULGE_SHARE_MIN: f64 = 0.04;
@@ -23,6 +26,8 @@ const AXIS_RATIO_MIN: f64 = 0.12;
 /// A part of a galaxy: a profile and a shape.
 #[derive(Debug, Clone, Copy)]
 pub struct GalaxyPart {
+    /// Offset from the centre of the galaxy.
+    pub offset: Position,
     /// The profile, in units of the half-light radius.
     pub profile: &'static [Component],
     /// Half-light radius along the major axis, in px.
@@ -30,17 +35,17 @@ pub struct GalaxyPart {
     /// The shape, with variance 1 along the major axis.
     pub shape: Covariance,
     /// Share of the light of the galaxy in ugriz.
-    pub shares: [f64; 5],
+    pub shares: [f64; BANDS],
 }
 
 /// A galaxy without the effects of telescope, sky and dust.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Morphology {
     /// Probability that people classify the galaxy as elliptical, from which its shape is drawn.
     #[cfg(test)]
     pub p_elliptical: f64,
-    /// Disk and bulge; the bulge may have no light.
-    pub parts: [GalaxyPart; 2],
+    /// Disk, bulge and the patches of the arms. The bulge may have no light.
+    pub parts: Vec<GalaxyPart>,
 }
 
 impl Morphology {
@@ -54,22 +59,25 @@ impl Morphology {
         let angle_rad = rng.random_range(0.0..PI);
         let bulge_share = draw_bulge_share(p_elliptical, rng);
         let bulge_shares = bulge_shares_by_band(bulge_share, 1.0 + 0.25 * normal(rng));
-        let disk = GalaxyPart {
+        let mut disk = GalaxyPart {
+            offset: Position::ORIGIN,
             profile: &EXPONENTIAL,
             half_light_px: radius_px * (1.0 + 0.25 * bulge_share),
             shape: Covariance::ellipse(axis_ratio, angle_rad),
             shares: bulge_shares.map(|share| 1.0 - share),
         };
         let bulge = GalaxyPart {
+            offset: Position::ORIGIN,
             profile: &DE_VAUCOULEURS,
             half_light_px: bulge_radius_px * (0.25 + 0.75 * bulge_share),
             shape: Covariance::ellipse(0.35 + 0.65 * axis_ratio, angle_rad),
             shares: bulge_shares,
         };
+        let arms = arms::draw_arms(&mut disk, axis_ratio, angle_rad, 1.0 - p_elliptical, rng);
         Self {
             #[cfg(test)]
             p_elliptical,
-            parts: [disk, bulge],
+            parts: [disk, bulge].into_iter().chain(arms).collect(),
         }
     }
 }
@@ -113,7 +121,7 @@ fn draw_bulge_share(p_elliptical: f64, rng: &mut impl Rng) -> f64 {
 }
 
 /// The share of the bulge in each band, from its share in r and the strength of its colour.
-fn bulge_shares_by_band(bulge_share: f64, strength: f64) -> [f64; 5] {
+fn bulge_shares_by_band(bulge_share: f64, strength: f64) -> [f64; BANDS] {
     BULGE_COLOUR.map(|colour| {
         let bulge = bulge_share * 10f64.powf(0.4 * colour * strength);
         bulge / (bulge + 1.0 - bulge_share)

@@ -4,7 +4,10 @@
 //! branch, so compilers vectorise it. All operations round alike on all machines. Deviates are normal up to 5.7 standard
 //! deviations, the largest deviate.
 
+mod resampled;
+
 use rand::Rng;
+pub use resampled::{draw_shift, resampled, white_pixels};
 use std::f32::consts::{FRAC_PI_2, LN_2};
 
 /// The number of parallel generators, which fill a vector register.
@@ -39,6 +42,13 @@ impl Normals {
             [first[lane], second[lane]] = box_muller(radius_bits[lane], angle_bits[lane]);
         }
         normals
+    }
+
+    /// Fills `deviates`. The last draw is taken even if no deviate is left for it.
+    pub fn fill(&mut self, deviates: &mut [f32]) {
+        let (runs, rest) = deviates.as_chunks_mut::<NORMALS>();
+        runs.iter_mut().for_each(|run| *run = self.draw());
+        rest.copy_from_slice(&self.draw()[..rest.len()]);
     }
 
     /// Passes over this number of draws.

@@ -21,6 +21,9 @@ const fn component(weight: f64, sigma: f64) -> Component {
     Component { weight, sigma }
 }
 
+/// A Gaussian, in units of its standard deviation.
+pub const GAUSSIAN: [Component; 1] = [component(1.0, 1.0)];
+
 /// An exponential disk.
 pub const EXPONENTIAL: [Component; 8] = [
     component(0.000117004, 0.0290191),

@@ -28,6 +28,8 @@ pub struct SampleSettings {
     pub parents: ParentSplit,
     /// A table of real galaxies, instead of the bundled table: a line `#zs u g r i z`, then a line for each galaxy.
     pub photometry: Option<PathBuf>,
+    /// Errors of the magnitudes in units of the SDSS's own. 0 gives the magnitudes that the cutouts are rendered from.
+    pub mag_noise: f64,
     /// Share of a drop's rows, from the second drop on, that correct an object of an earlier drop.
     pub corrections: f64,
     /// Share of a drop's rows, from the second drop on, that withdraw an object of an earlier drop.
@@ -51,6 +53,7 @@ impl Default for SampleSettings {
             bands: SampleBands::default(),
             parents: ParentSplit::All,
             photometry: None,
+            mag_noise: 1.0,
             corrections: 0.01,
             withdrawals: 0.0,
             bad_rows: 0.001,
@@ -63,6 +66,9 @@ impl Default for SampleSettings {
 impl SampleSettings {
     /// The sides of a cutout that can be rendered, in pixels.
     pub const PX: RangeInclusive<usize> = render::STRIP_PX..=2_048;
+
+    /// The errors of the magnitudes that a survey may have, in units of the SDSS's own.
+    pub const MAG_NOISE: RangeInclusive<f64> = 0.0..=100.0;
 
     /// Refuses impossible settings.
     pub(crate) fn check(&self) -> Result<(), SampleError> {
@@ -81,6 +87,12 @@ impl SampleSettings {
             return refuse(format!(
                 "--px {}: a side is {least} to {most} pixels",
                 self.px
+            ));
+        }
+        if !Self::MAG_NOISE.contains(&self.mag_noise) {
+            let (noise, most) = (self.mag_noise, Self::MAG_NOISE.end());
+            return refuse(format!(
+                "--mag-noise {noise}: give a number from 0 to {most}"
             ));
         }
         for (flag, share) in [

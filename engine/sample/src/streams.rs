@@ -32,6 +32,8 @@ pub enum Purpose {
     ObjectId,
     /// Which parents are for training.
     Parents,
+    /// The errors of the magnitudes of one observation.
+    Magnitudes,
 }
 
 /// The stream for `purpose` and `index` of the survey with this seed.

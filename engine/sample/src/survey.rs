@@ -3,6 +3,7 @@
 //! Objects are numbered from 0 in the order of their first observation. The properties of an object follow from its number,
 //! in constant memory.
 
+mod neighbours;
 mod scene;
 
 use std::ops::Range;
@@ -12,9 +13,10 @@ use rand_distr::{Distribution, Gamma, StandardNormal};
 
 use connectors::drop_writer::CutoutShape;
 
-use crate::bands::SampleBands;
+use crate::bands::{BANDS, SampleBands};
 use crate::error::SampleError;
-use crate::image_drop::{ImageDrop, lay_out_drops};
+use crate::image_drop::{ImageDrop, RowKind, lay_out_drops};
+use crate::mag_noise;
 use crate::photometry::{Draw, Photometry};
 use crate::settings::SampleSettings;
 use crate::streams::{Purpose, Shuffle, key, stream, uniform};
@@ -27,6 +29,9 @@ const FOOTPRINT_RA_DEG: Range<f64> = 120.0..240.0;
 
 /// Declination of the footprint in degrees.
 const FOOTPRINT_DEC_DEG: Range<f64> = 0.0..60.0;
+
+/// The errors of a correction's magnitudes, in units of those of the first row.
+const CORRECTED_ERRORS: f64 = 0.5;
 
 /// Share of the objects that spec-z drops observe again if no object lacks a spec-z.
 const REOBSERVED_SHARE: f64 = 0.1;
@@ -43,7 +48,7 @@ pub struct Truth {
     pub ra_deg: f64,
     /// Declination in degrees.
     pub dec_deg: f64,
-    /// Galactic reddening E(B-V).
+    /// Galactic reddening E(B-V), by which cutouts are dimmed.
     pub reddening: f64,
     /// Whether image drops have the redshift of the object.
     pub has_z_spec: bool,
@@ -64,6 +69,7 @@ pub struct SampleSurvey {
     pub has_withdrawals: bool,
     photometry: Photometry,
     seed: u64,
+    mag_noise: f64,
     objects: u64,
     without_spec_z: f64,
     ids: Shuffle,
@@ -81,6 +87,7 @@ impl SampleSurvey {
             has_withdrawals: settings.withdrawals > 0.0,
             photometry,
             seed: settings.seed,
+            mag_noise: settings.mag_noise,
             objects: settings.galaxies,
             without_spec_z: settings.without_spec_z,
             ids: Shuffle::new(1 << 62, key(settings.seed, Purpose::ObjectId)),
@@ -119,6 +126,23 @@ impl SampleSurvey {
             reddening: reddening.min(0.25),
             has_z_spec: uniform(self.seed, Purpose::HasSpecZ, object) >= self.without_spec_z,
         }
+    }
+
+    /// The magnitudes of a row in ugriz. `visit` is the number of the observation.
+    pub fn measured_mags(
+        &self,
+        object: u64,
+        visit: u64,
+        truth: &Truth,
+        kind: RowKind,
+    ) -> [f64; BANDS] {
+        let (mags, errors, visit) = match kind {
+            RowKind::Correction => (&truth.draw.mags_improved, CORRECTED_ERRORS, visit),
+            // The same in whichever drop an object comes first.
+            RowKind::New { .. } | RowKind::Withdrawal => (&truth.draw.galaxy.mags, 1.0, 0),
+        };
+        let mut rng = stream(self.seed, Purpose::Magnitudes, object | visit << 44);
+        mag_noise::measure(mags, errors * self.mag_noise, &mut rng)
     }
 
     /// The objects of spec-z drop `number` (from 0) with their redshifts.

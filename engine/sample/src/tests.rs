@@ -4,6 +4,7 @@
 mod bands;
 mod drop_rows;
 mod large;
+mod real;
 mod sky;
 mod survey_files;
 
@@ -34,6 +35,7 @@ fn settings(flags: &str) -> SampleSettings {
             "--px" => settings.px = number() as usize,
             "--parents" => settings.parents = pair[1].parse().unwrap(),
             "--photometry" => settings.photometry = Some(pair[1].into()),
+            "--mag-noise" => settings.mag_noise = share(),
             "--corrections" => settings.corrections = share(),
             "--withdrawals" => settings.withdrawals = share(),
             "--bad-rows" => settings.bad_rows = share(),
@@ -90,6 +92,7 @@ struct ReadRow {
     is_withdrawn: bool,
     position: (f64, f64),
     mags: [f32; 5],
+    ebv: f32,
     z_spec: Option<f32>,
     parent: i32,
     cutout: Vec<f32>,
@@ -121,7 +124,7 @@ fn rows_of_batch(batch: &RecordBatch) -> Vec<ReadRow> {
     (0..batch.num_rows())
         .map(|row| {
             let is_withdrawn = deleted.is_some_and(|deleted| deleted.value(row));
-            for name in ["ra", "dec", "mag_u", "mag_z", "parent", "cutout"] {
+            for name in ["ra", "dec", "mag_u", "mag_z", "ebv", "parent", "cutout"] {
                 assert_eq!(column(name).is_null(row), is_withdrawn, "{name}");
             }
             let z_spec = floats("z_spec");
@@ -131,6 +134,7 @@ fn rows_of_batch(batch: &RecordBatch) -> Vec<ReadRow> {
                 position: (degrees("ra").value(row), degrees("dec").value(row)),
                 mags: ["mag_u", "mag_g", "mag_r", "mag_i", "mag_z"]
                     .map(|name| floats(name).value(row)),
+                ebv: floats("ebv").value(row),
                 z_spec: z_spec.is_valid(row).then(|| z_spec.value(row)),
                 parent: parents.value(row),
                 cutout: cutouts

@@ -4,7 +4,8 @@
 //! |---|---|---|
 //! | `object_id` | int64 | |
 //! | `ra`, `dec` | float64 | degrees |
-//! | `mag_<band>`, a column for each band of the survey | float32 | AB, corrected for Galactic extinction |
+//! | `mag_<band>`, a column for each band of the survey | float32 | AB, corrected for Galactic extinction, with errors |
+//! | `ebv` | float32 | Galactic reddening E(B-V) in mag, by which the cutout is dimmed |
 //! | `z_spec` | float32, nullable | |
 //! | `parent` | int32 | row of the photometry that the galaxy was drawn from, from 0 |
 //! | `cutout` | fixed-shape tensor of float32, `[band, y, x]` | nanomaggies per pixel |
@@ -13,7 +14,7 @@
 use crate::bands::BANDS;
 use crate::error::SampleError;
 use crate::image_drop::{DropRow, ImageDrop, RowFault, RowKind};
-use crate::survey::{SampleSurvey, Truth};
+use crate::survey::SampleSurvey;
 use arrow::array::{
     ArrayRef, BooleanArray, Float32Array, Float64Array, Int32Array, Int64Array, RecordBatch,
 };
@@ -42,6 +43,7 @@ pub fn image_schema(survey: &SampleSurvey) -> SchemaRef {
     for band in survey.bands.names() {
         fields.push(unit(&format!("mag_{band}"), DataType::Float32, "mag"));
     }
+    fields.push(unit("ebv", DataType::Float32, "mag"));
     fields.push(Field::new("z_spec", DataType::Float32, true));
     fields.push(Field::new("parent", DataType::Int32, nullable));
     fields.push(survey.cutout_shape().field(nullable));
@@ -81,6 +83,7 @@ struct RowCells {
     position: Option<(f64, f64)>,
     /// In ugriz.
     mags: Option<[f32; BANDS]>,
+    ebv: Option<f32>,
     z_spec: Option<f32>,
     parent: Option<i32>,
 }
@@ -113,8 +116,10 @@ pub fn image_batch(
         let mags = cells.iter().map(|row| row.mags.map(|mags| mags[band]));
         columns.push(Arc::new(mags.collect::<Float32Array>()));
     }
+    let ebv: Float32Array = cells.iter().map(|row| row.ebv).collect();
     let z_spec: Float32Array = cells.iter().map(|row| row.z_spec).collect();
     let parent: Int32Array = cells.iter().map(|row| row.parent).collect();
+    columns.push(Arc::new(ebv));
     columns.push(Arc::new(z_spec));
     columns.push(Arc::new(parent));
     let observed: Vec<bool> = cells.iter().map(|row| row.position.is_some()).collect();
@@ -137,32 +142,26 @@ fn fill_row(survey: &SampleSurvey, drop: &ImageDrop, row: DropRow, cutout: &mut 
             object_id,
             position: None,
             mags: None,
+            ebv: None,
             z_spec: None,
             parent: None,
         };
     }
     let truth = survey.truth(row.object);
     survey.render(row.object, drop.number, &truth, cutout);
-    let mut cells = observed_cells(object_id, &truth, row.kind);
+    let mags = survey.measured_mags(row.object, drop.number, &truth, row.kind);
+    let mut cells = RowCells {
+        object_id,
+        position: Some((truth.ra_deg, truth.dec_deg)),
+        mags: Some(mags.map(|mag| mag as f32)),
+        ebv: Some(truth.reddening as f32),
+        z_spec: truth.has_z_spec.then_some(truth.draw.galaxy.z_spec as f32),
+        parent: Some(truth.draw.parent as i32),
+    };
     if let RowKind::New { fault: Some(fault) } = row.kind {
         spoil(survey, fault, &mut cells, cutout);
     }
     cells
-}
-
-fn observed_cells(object_id: i64, truth: &Truth, kind: RowKind) -> RowCells {
-    let galaxy = &truth.draw.galaxy;
-    let mags = match kind {
-        RowKind::Correction => truth.draw.mags_improved,
-        RowKind::New { .. } | RowKind::Withdrawal => galaxy.mags,
-    };
-    RowCells {
-        object_id,
-        position: Some((truth.ra_deg, truth.dec_deg)),
-        mags: Some(mags.map(|mag| mag as f32)),
-        z_spec: truth.has_z_spec.then_some(galaxy.z_spec as f32),
-        parent: Some(truth.draw.parent as i32),
-    }
 }
 
 /// Puts a fault into a row.

@@ -60,6 +60,9 @@ pub struct SampleArgs {
     /// A table of real galaxies instead of the bundled one: a line "#zs u g r i z", then their rows
     #[arg(long, value_name = "FILE", value_parser = LocalPath)]
     pub photometry: Option<PathBuf>,
+    /// Errors of the magnitudes, in units of the SDSS's own: 0 gives the magnitudes that the cutouts are rendered from
+    #[arg(long, value_name = "F", default_value_t = 1.0)]
+    pub mag_noise: f64,
     /// Share of a drop's rows, from the second drop on, that correct an object of an earlier drop
     #[arg(long, default_value_t = 0.01)]
     pub corrections: f64,
@@ -91,6 +94,7 @@ impl SampleArgs {
                 Parents::All => sample::ParentSplit::All,
             },
             photometry: self.photometry.clone(),
+            mag_noise: self.mag_noise,
             corrections: self.corrections,
             withdrawals: self.withdrawals,
             bad_rows: self.bad_rows,

@@ -1,4 +1,5 @@
 use super::*;
+use crate::profile::GAUSSIAN;
 use crate::streams::{Purpose, stream};
 
 #[test]
@@ -7,6 +8,7 @@ fn an_empty_frame_has_the_sky_rms_of_the_survey() {
     let mut cutout = vec![0.0; BANDS * side_px * side_px];
     add_noise(
         &mut cutout,
+        &[BandConditions::USUAL; BANDS],
         &SampleBands::default(),
         side_px,
         &mut stream(1, Purpose::Observation, 0),
@@ -20,27 +22,38 @@ fn an_empty_frame_has_the_sky_rms_of_the_survey() {
 }
 
 #[test]
-fn a_star_is_as_wide_as_the_seeing() {
-    let side_px = 33;
-    const STAR: [Component; 1] = [Component {
-        weight: 1.0,
-        sigma: 0.0,
-    }];
+fn a_star_is_as_wide_as_the_seeing_and_has_wings() {
+    let (side_px, middle) = (129, 64);
     let star = LightSource {
-        offset: Position {
-            x_px: 0.0,
-            y_px: 0.0,
-        },
-        profile: &STAR,
-        scale_px: 1.0,
+        offset: Position::ORIGIN,
+        profile: &GAUSSIAN,
+        scale_px: 0.0,
         shape: Covariance::ellipse(1.0, 0.0),
         fluxes_nmgy: [100.0; BANDS],
     };
+    // So wide that a pixel is small.
+    let wide = BandConditions {
+        seeing: 6.0,
+        ..BandConditions::USUAL
+    };
     let mut cutout = vec![0.0; BANDS * side_px * side_px];
-    expose(&[star], 1.0, &SampleBands::default(), side_px, &mut cutout);
-    let row = &cutout[16 * side_px..17 * side_px];
-    // The u band falls to half of its peak between the pixels at 1.5 and 2.5 from the centre.
-    let half_width_px = 1.53 / PIXEL_ARCSEC / 2.0;
-    assert!(row[16 + half_width_px as usize] > row[16] / 2.0);
-    assert!(row[16 + half_width_px as usize + 2] < row[16] / 2.0);
+    let bands = SampleBands::default();
+    expose(&[star], &[wide; BANDS], &bands, side_px, &mut cutout);
+    let planes = cutout.chunks_exact(side_px * side_px);
+    for (plane, fwhm_arcsec) in planes.zip([1.39, 1.23, 1.20, 1.13, 1.08]) {
+        let row = &plane[middle * side_px..][..side_px];
+        let half_width_px = wide.seeing * fwhm_arcsec / PIXEL_ARCSEC / 2.0;
+        let (before, share) = (half_width_px as usize, half_width_px.fract() as f32);
+        let at = row[middle + before] * (1.0 - share) + row[middle + before + 1] * share;
+        assert!(
+            (at / row[middle] - 0.5).abs() < 0.01,
+            "{}",
+            at / row[middle]
+        );
+    }
+    // At three standard deviations of the core, a Gaussian would be at 1.1% of its peak.
+    let sigma_px = DETECTORS[0].psf_sigma_px(wide.seeing);
+    let far = cutout[middle * side_px + middle + (3.0 * sigma_px) as usize];
+    let ratio = far / cutout[middle * side_px + middle];
+    assert!((0.035..0.06).contains(&ratio), "{ratio}");
 }

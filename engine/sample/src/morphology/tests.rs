@@ -12,12 +12,12 @@ fn shapes_of(mags: [f64; 5]) -> Vec<Morphology> {
 fn every_shape_can_be_drawn() {
     for shape in shapes_of([19.0, 17.0, 16.0, 15.5, 15.2]) {
         assert!((0.0..=1.0).contains(&shape.p_elliptical));
-        for part in shape.parts {
+        for part in &shape.parts {
             assert!(part.half_light_px > 0.05 && part.half_light_px < 200.0);
             assert!(part.shape.xx * part.shape.yy > part.shape.xy.powi(2));
         }
         for band in 0..5 {
-            let total = shape.parts[0].shares[band] + shape.parts[1].shares[band];
+            let total: f64 = shape.parts.iter().map(|part| part.shares[band]).sum();
             assert!((total - 1.0).abs() < 1e-12);
         }
     }

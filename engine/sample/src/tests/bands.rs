@@ -105,7 +105,7 @@ async fn columns_and_planes_have_the_order_of_the_bands() {
     let wanted = [
         &["object_id", "ra", "dec"][..],
         &mags,
-        &["z_spec", "parent", "cutout"],
+        &["ebv", "z_spec", "parent", "cutout"],
     ];
     assert_eq!(names, wanted.concat());
     let field = schema.field_with_name("cutout").unwrap();

@@ -15,8 +15,7 @@ fn a_galaxy_has_the_flux_of_its_dimmed_magnitudes() {
     let mut compact = 0;
     for object in 0..40 {
         let truth = survey.truth(object);
-        // Disk and bulge come first.
-        let galaxy = &survey.scene(object, &truth)[..2];
+        let galaxy = survey.galaxy(object, &truth);
         let is_compact = galaxy
             .iter()
             .all(|part| part.scale_px < 6.0 || part.fluxes_nmgy[2] == 0.0);
@@ -25,7 +24,14 @@ fn a_galaxy_has_the_flux_of_its_dimmed_magnitudes() {
         }
         compact += 1;
         let mut cutout = vec![0.0; crate::bands::BANDS * side_px * side_px];
-        camera::expose(galaxy, 1.0, &SampleBands::default(), side_px, &mut cutout);
+        let usual = [camera::BandConditions::USUAL; crate::bands::BANDS];
+        camera::expose(
+            &galaxy,
+            &usual,
+            &SampleBands::default(),
+            side_px,
+            &mut cutout,
+        );
         let dimmed = camera::dimmed_fluxes_nmgy(&truth.draw.galaxy.mags, truth.reddening);
         for (pixels, wanted) in cutout.chunks_exact(side_px * side_px).zip(dimmed) {
             let total: f64 = pixels.iter().map(|&pixel| f64::from(pixel)).sum();
