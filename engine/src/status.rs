@@ -7,7 +7,7 @@ use std::{
 use connectors::{
     Ledger, Location, Missing, Output, checkpoint,
     committed::{replaced_since, standing},
-    ledger::{Entry, EntryKind, RowCounts},
+    ledger::{Entry, EntryKind, FlagCounts, RowCounts},
 };
 use operators::{
     Metrics,
@@ -31,6 +31,8 @@ pub struct Status {
     pub drops: Vec<DropStatus>,
     /// Rows of these drops by door.
     pub rows: RowCounts,
+    /// Their written rows by flag, without the drops of engines that did not count them.
+    pub flags: FlagCounts,
     /// What is wrong with the files of drops, and what to do.
     pub warnings: Vec<String>,
     /// Drops of the catalog that the next run takes; `None` if the catalog cannot be listed. A drop that was committed with a
@@ -53,6 +55,8 @@ pub struct DropStatus {
     pub sequence: u64,
     /// Its rows by door.
     pub rows: RowCounts,
+    /// Its written rows by flag. `None` if its engine did not count them.
+    pub flags: Option<FlagCounts>,
     /// Its files.
     pub files: usize,
     /// Those that are gone: neither staged nor published. `None` if they cannot be listed, or a later entry has replaced this one.
@@ -92,9 +96,11 @@ pub async fn status(
             vec![format!("whether files are missing is not known: {error}")],
         ),
     };
-    let (mut rows, mut drops) = (RowCounts::default(), Vec::new());
+    let (mut rows, mut flags, mut drops) =
+        (RowCounts::default(), FlagCounts::default(), Vec::new());
     for entry in standing(entries, sequence).into_values() {
         rows += entry.rows;
+        flags += entry.flags.clone().unwrap_or_default();
         let newest = ledger.newest(&entry.drop);
         let is_newest = newest.is_some_and(|newest| newest.sequence == entry.sequence);
         let missing = missing.as_ref().filter(|_| is_newest);
@@ -102,6 +108,7 @@ pub async fn status(
             drop: entry.drop.clone(),
             sequence: entry.sequence,
             rows: entry.rows,
+            flags: entry.flags.clone(),
             files: entry.files.len(),
             missing_files: missing.map(|missing| missing.get(&entry.drop).copied().unwrap_or(0)),
             model_id: entry.model_id.clone(),
@@ -118,6 +125,7 @@ pub async fn status(
         sequence,
         drops,
         rows,
+        flags,
         warnings,
         pending,
         rows_stored,
@@ -260,6 +268,9 @@ impl fmt::Display for Status {
             "{:>8}  {read:>10} {written:>10} {learned:>10} {rejected:>10}",
             "all"
         )?;
+        if !self.flags.is_empty() {
+            write!(f, "\nflagged: {}", self.flags)?;
+        }
         for warning in &self.warnings {
             write!(f, "\nwarning: {warning}")?;
         }

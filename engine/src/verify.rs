@@ -8,7 +8,7 @@ use std::{
 use connectors::{
     Ledger, Location, Output,
     committed::{files_of, kept, standing},
-    committed_fault::fault_of,
+    committed_fault::{fault_of, flags_fault},
     ledger::{Entry, EntryKind, RowCounts},
     part::Folder,
     paths,
@@ -139,7 +139,7 @@ impl Verified {
 
     /// Each file that an entry lists has its bytes and its rows, and they add up to the entry's.
     async fn check_files(&mut self, output: &Output, entry: &Entry) -> Result<(), Error> {
-        let name = name_of(entry);
+        let (name, faults_before) = (name_of(entry), self.faults.len());
         let mut by_folder = BTreeMap::new();
         let (own, foreign): (Vec<_>, Vec<_>) = entry
             .files
@@ -195,6 +195,11 @@ impl Verified {
             self.faults.push(format!(
                 "{name}: its objects hold {inputs} rows, and {read} were read"
             ));
+        }
+        if self.faults.len() == faults_before {
+            let fault = flags_fault(output, entry).await?;
+            self.faults
+                .extend(fault.map(|fault| format!("{name}: {fault}")));
         }
         Ok(())
     }

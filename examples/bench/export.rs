@@ -156,7 +156,7 @@ async fn commit(
             model_id: "0123456789abcdef".repeat(4),
             reference_band: Some("r".to_owned()),
         };
-        for file in finish(vec![piece], Vec::new(), u64::MAX, &label)?.0 {
+        for file in finish(vec![piece], Vec::new(), u64::MAX, &label)?.files {
             output.stage(drop, &file.record.path, file.bytes).await?;
             files.push(file.record);
         }

@@ -23,7 +23,7 @@ use arrow::{
 };
 use connectors::{
     Ledger, Location, Output,
-    ledger::{Entry, EntryKind, FileRecord, RowCounts},
+    ledger::{Entry, EntryKind, FileRecord, FlagCounts, RowCounts},
 };
 use operators::{Outcome, Publish, Published, Score, Scorer, Settled, Tally, score::newest};
 use parquet::{arrow::ArrowWriter, file::properties::WriterProperties};
@@ -228,6 +228,7 @@ fn run(place: BenchOutput) -> Result<()> {
                 drop: name,
                 outcome: Outcome::Committed(sequence),
                 rows,
+                flags: FlagCounts::default(),
                 files: 1,
                 tally,
             });

@@ -91,10 +91,7 @@ impl Inputs {
         }
         // One by one, so that a factor has the same bits in any batch.
         let ebv = Vec::<f32>::try_from(&ebv)?;
-        let of_galaxy = |&ebv: &f32| {
-            let bands = needs.dereddening.iter();
-            bands.map(move |of_band| 10_f64.powf(0.4 * of_band * f64::from(ebv)) as f32)
-        };
+        let of_galaxy = |&ebv: &f32| needs.dereddening_factors(ebv);
         let factors: Vec<f32> = ebv.iter().flat_map(of_galaxy).collect();
         let factors = Tensor::f_from_slice(&factors)?.f_reshape([batch, -1, 1, 1])?;
         self.cutouts = Some(aligned(cutouts.f_mul(&factors)?)?);

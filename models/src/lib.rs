@@ -47,6 +47,7 @@ mod tensor_file;
 mod threads;
 mod torchscript;
 pub mod train;
+mod training_inputs;
 
 pub use astroclip::{AstroClip, AstroClipTaps};
 pub use astromae::AstroMae;
@@ -67,3 +68,4 @@ pub use output::ModelOutput;
 pub use precision::Precision;
 pub use threads::single_threaded;
 pub use torchscript::{ModuleOutput, TorchScript, TorchScriptConfig};
+pub use training_inputs::{ApertureRange, MagRange, TRAINING_ROWS_MIN, TrainingInputs, Unlike};

@@ -1,5 +1,7 @@
 //! The inputs that a model takes.
 
+use crate::training_inputs::TrainingInputs;
+
 /// The inputs that a model takes. The bands of the inputs are in the order of the names here.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Needs {
@@ -14,6 +16,8 @@ pub struct Needs {
     /// The extinction of each band of the cutouts, in magnitudes for an E(B-V) of 1, for which the model corrects its
     /// cutouts. Then it needs the E(B-V) of each galaxy. Empty if the model takes cutouts as they are.
     pub dereddening: Vec<f64>,
+    /// What the inputs of the model's training were like, if its configuration says so. Rows unlike them get a flag.
+    pub training_inputs: Option<TrainingInputs>,
 }
 
 /// The cutouts that a model uses.
@@ -50,7 +54,23 @@ impl Needs {
     /// assert_eq!(Needs::default().reference_band(), None);
     /// ```
     pub fn reference_band(&self) -> Option<&str> {
-        let r = self.mags.iter().find(|band| *band == "r");
-        r.or(self.mags.first()).map(String::as_str)
+        self.mags.get(self.reference_place()).map(String::as_str)
+    }
+
+    /// The place of the reference band among the magnitudes.
+    pub(crate) fn reference_place(&self) -> usize {
+        let r = self.mags.iter().position(|band| band == "r");
+        r.unwrap_or(0)
+    }
+
+    /// The factor of each band of a cutout that makes up for this E(B-V). Empty if the model takes cutouts as they are.
+    ///
+    /// ```
+    /// let needs = hubbleflow_models::Needs { dereddening: vec![5.0, 0.0], ..Default::default() };
+    /// assert_eq!(needs.dereddening_factors(0.5).collect::<Vec<_>>(), [10.0, 1.0]);
+    /// ```
+    pub fn dereddening_factors(&self, ebv: f32) -> impl Iterator<Item = f32> {
+        let bands = self.dereddening.iter();
+        bands.map(move |of_band| 10_f64.powf(0.4 * of_band * f64::from(ebv)) as f32)
     }
 }

@@ -7,7 +7,7 @@ use std::{
 use connectors::{
     DropPlan, Error, Ledger, Output,
     checkpoint::PlannedDrop,
-    ledger::{Appended, Entry, EntryKind, FORMAT, FileRecord, RowCounts},
+    ledger::{Appended, Entry, EntryKind, FORMAT, FileRecord, FlagCounts, RowCounts},
 };
 use serde::{Deserialize, Serialize};
 use timely::dataflow::{
@@ -93,6 +93,8 @@ pub struct Settled {
     pub outcome: Outcome,
     /// Its rows by door, where they were all counted.
     pub rows: RowCounts,
+    /// Its written rows by flag, where they were all counted.
+    pub flags: FlagCounts,
     /// Its committed files.
     pub files: u64,
     /// What it took.
@@ -120,7 +122,7 @@ enum CommitInput {
 /// # let committer = Committer { output, ledger, model_id, engine, settings: serde_json::Value::Null, unfinished: Unfinished::default(), shutdown: Shutdown::default(), runtime: runtime.handle().clone() };
 /// # let (name, attempt, kind) = ("night-1".to_owned(), "first".to_owned(), FileKind::Galaxies);
 /// # let plan = DropPlan { name, attempt, began: 1, kind, id_kind: None, keep: Default::default(), inputs: vec![], ignored: vec![], rows: 2, parts: 1, failure: None, splits: Default::default() };
-/// # let staged = Staged { files: vec![], rows: RowCounts { read: 2, written: 0, learned: 0, rejected: 2 }, failures: vec![], tally: Tally::default() };
+/// # let staged = Staged { files: vec![], rows: RowCounts { read: 2, written: 0, learned: 0, rejected: 2 }, flags: Default::default(), failures: vec![], tally: Tally::default() };
 ///
 /// timely::example(move |scope| {
 ///     // Two rows were promised, and two came through.
@@ -182,6 +184,7 @@ impl Committer {
         let Staged {
             files,
             rows,
+            flags,
             mut failures,
             tally,
         } = whole;
@@ -195,6 +198,7 @@ impl Committer {
             drop,
             outcome: Outcome::Abandoned,
             rows,
+            flags,
             files: files.len() as u64,
             tally,
         };
@@ -238,6 +242,7 @@ impl Committer {
             inputs: plan.inputs,
             ignored: plan.ignored,
             rows: settled.rows,
+            flags: Some(settled.flags.clone()),
             files,
         };
         let attempt = entry.attempt.clone();
@@ -293,6 +298,7 @@ impl Committer {
             return Ok(Outcome::Overtaken(sequence));
         }
         (settled.rows, settled.files) = (entry.rows, entry.files.len() as u64);
+        settled.flags = entry.flags.unwrap_or_default();
         Ok(Outcome::Committed(sequence))
     }
 

@@ -26,6 +26,7 @@ pub mod read;
 pub mod score;
 mod shutdown;
 pub mod tally;
+mod unlike;
 pub mod validate;
 pub mod write;
 

@@ -8,7 +8,7 @@ use connectors::{
 use models::{CutoutNeeds, Needs};
 use timely::dataflow::{channels::pact::Pipeline, operators::generic::Operator};
 
-use crate::{Clock, Failure, Flow, ReadRows};
+use crate::{Clock, Failure, Flow, ReadRows, unlike::flags_of_unlike};
 
 /// The rules that a row is judged by.
 #[derive(Clone, Debug)]
@@ -40,7 +40,7 @@ pub struct Judged {
     pub rows: ReadRows,
     /// The door of each row.
     pub doors: Vec<Door>,
-    /// The bits of `z_flags` of each row; 0 for rows that are not predicted.
+    /// The bits of `z_flags` of each row that do not depend on its prediction; 0 for rows that are not predicted.
     pub flags: Vec<i32>,
 }
 
@@ -137,7 +137,7 @@ pub fn judge(galaxies: &Galaxies, kind: FileKind, rules: &Rules) -> Vec<Door> {
         .collect()
 }
 
-/// The bits of `z_flags` of each row, by the doors that [`judge`] gave.
+/// The bits of `z_flags` of each row that do not depend on its prediction, by the doors that [`judge`] gave.
 pub fn flags(galaxies: &Galaxies, doors: &[Door], rules: &Rules) -> Vec<i32> {
     let of_predicted = |row: usize| {
         let mut flags = 0;
@@ -156,7 +156,7 @@ pub fn flags(galaxies: &Galaxies, doors: &[Door], rules: &Rules) -> Vec<i32> {
         {
             flags |= BLANK_BAND;
         }
-        flags
+        flags | flags_of_unlike(galaxies, row, &rules.needs)
     };
     let rows = doors.iter().enumerate();
     rows.map(|(row, door)| match door {

@@ -5,8 +5,8 @@
 //! ```
 use connectors::{
     Error, Output,
-    ledger::{FileRecord, RowCounts},
-    part::{PartLabel, finish},
+    ledger::{FileRecord, FlagCounts, RowCounts},
+    part::{FinishedPart, PartLabel, finish},
 };
 use futures::{StreamExt, TryStreamExt};
 use serde::{Deserialize, Serialize};
@@ -45,6 +45,8 @@ pub struct Staged {
     pub files: Vec<FileRecord>,
     /// The number of rows in the files, by door.
     pub rows: RowCounts,
+    /// The number of predicted and withdrawn rows, by flag.
+    pub flags: FlagCounts,
     /// The failures of splits and of the part itself. One failure fails the drop.
     pub failures: Vec<String>,
     /// The bytes and seconds spent on the rows of the part.
@@ -55,6 +57,7 @@ impl std::ops::AddAssign for Staged {
     fn add_assign(&mut self, other: Self) {
         self.files.extend(other.files);
         self.rows += other.rows;
+        self.flags += other.flags;
         self.failures.extend(other.failures);
         self.tally += other.tally;
     }
@@ -143,8 +146,8 @@ impl Writer {
             }
         }
         if staged.failures.is_empty() {
-            match self.stage_files(key, contents).await {
-                Ok((files, rows)) => (staged.files, staged.rows) = (files, rows),
+            match self.stage_files(key, contents, &mut staged).await {
+                Ok(()) => (),
                 Err(error) => staged.failures.push(error.to_string()),
             }
         }
@@ -156,7 +159,8 @@ impl Writer {
         &self,
         key: PartKey,
         contents: Vec<Content>,
-    ) -> Result<(Vec<FileRecord>, RowCounts), Error> {
+        staged: &mut Staged,
+    ) -> Result<(), Error> {
         let (drop, attempt, part) = key;
         let (mut pieces, mut stored) = (Vec::new(), Vec::new());
         for content in contents {
@@ -183,7 +187,7 @@ impl Writer {
         let finish = move || finish(pieces, compressed, held_bytes, &label);
         let finished = blocking(&self.runtime, finish).await;
         let finished = finished.and_then(|encoded| encoded.map_err(|error| error.to_string()));
-        let (files, rows) = finished.map_err(|reason| Error::Encoding {
+        let FinishedPart { files, rows, flags } = finished.map_err(|reason| Error::Encoding {
             object: self.output.location().url_of(&name),
             reason,
         })?;
@@ -194,7 +198,8 @@ impl Writer {
                 .await?;
             records.push(file.record);
         }
-        Ok((records, rows))
+        (staged.files, staged.rows, staged.flags) = (records, rows, flags);
+        Ok(())
     }
 }
 

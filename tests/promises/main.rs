@@ -22,6 +22,7 @@ mod ensembles;
 mod exactly_once;
 mod export;
 mod faulty_store;
+mod flags;
 mod fluxes;
 mod head_training;
 mod id_types;

@@ -60,6 +60,29 @@ impl Cutout<'_> {
         }
     }
 
+    /// The flux in the aperture of a band: the sum of the central `aperture_px` by `aperture_px` pixels of the central `side_px`
+    /// by `side_px`, each times `factor`, line by line.
+    ///
+    /// # Panics
+    /// If the cutout has fewer pixels or bands.
+    pub fn flux_nmgy(&self, band: usize, side_px: usize, aperture_px: usize, factor: f32) -> f64 {
+        assert!(
+            aperture_px <= side_px && side_px <= self.side_px,
+            "{aperture_px} pixels of {side_px} of {}",
+            self.side_px
+        );
+        if aperture_px == 0 {
+            return 0.0;
+        }
+        let margin_px = (side_px - aperture_px) / 2;
+        let lines = centre(self.planes[band], self.side_px, side_px).skip(margin_px);
+        let pixels = lines
+            .take(aperture_px)
+            .flat_map(|line| &line[margin_px..margin_px + aperture_px]);
+        let fluxes = pixels.map(|pixel| f64::from(f32::from_le_bytes(*pixel) * factor));
+        fluxes.sum()
+    }
+
     /// Copies the central `side_px` by `side_px` pixels to `out`, as `[band, y, x]`.
     ///
     /// All four sides lose the same number of pixels, or the top and the left lose one pixel less.

@@ -5,6 +5,7 @@ use sha2::{Digest, Sha256};
 use crate::{
     catalog::drop_plan::Input,
     galaxy::{IdKind, KeptTypes},
+    ledger::flag_counts::FlagCounts,
 };
 
 /// The newest format this engine writes and reads.
@@ -63,6 +64,9 @@ pub struct Entry {
     /// The number of rows by door.
     #[serde(default)]
     pub rows: RowCounts,
+    /// The number of written rows by flag. `None` if the engine did not count them, as older engines.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub flags: Option<FlagCounts>,
     /// The files that were written.
     #[serde(default)]
     pub files: Vec<FileRecord>,
@@ -122,6 +126,7 @@ impl Entry {
             inputs: Vec::new(),
             ignored: Vec::new(),
             rows: RowCounts::default(),
+            flags: None,
             files: Vec::new(),
         }
     }

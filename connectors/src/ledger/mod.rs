@@ -10,6 +10,7 @@
 mod compacted;
 pub mod entry;
 mod entry_object;
+pub mod flag_counts;
 mod index;
 pub mod seal;
 
@@ -26,6 +27,7 @@ use crate::{
 pub use self::entry::{
     Entry, EntryKind, FORMAT, FileRecord, LEVELS, QUANTILES, REFERENCE_BAND, RowCounts, checksum,
 };
+pub use self::flag_counts::FlagCounts;
 
 /// The number of entries that are read at once.
 const READS_AT_ONCE: usize = 32;

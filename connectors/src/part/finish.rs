@@ -2,22 +2,38 @@
 use std::{collections::HashMap, sync::Arc};
 
 use arrow::{
-    array::{ArrayRef, RecordBatch, UInt32Array},
+    array::{ArrayRef, AsArray, RecordBatch, UInt32Array},
     compute::concat_batches,
+    datatypes::Int32Type,
     error::ArrowError,
 };
 
 use super::{
-    columns::{OBJECT, PLACE, batch, named},
+    columns::{OBJECT, PLACE, batch, column, named},
     door::Folder,
     duplicates,
     encoded::{EncodedFile, PartLabel},
     files,
+    flags::count_flags,
     long_columns::LongColumns,
     pieces::Piece,
     predicted::PredictedRows,
 };
-use crate::{ledger::entry::RowCounts, part::codec::CompressedPieces};
+use crate::{
+    ledger::{entry::RowCounts, flag_counts::FlagCounts},
+    part::codec::CompressedPieces,
+};
+
+/// The files of a part, and the numbers of their rows.
+#[derive(Clone, Debug, Default)]
+pub struct FinishedPart {
+    /// The files.
+    pub files: Vec<EncodedFile>,
+    /// The rows by door.
+    pub rows: RowCounts,
+    /// The predicted and withdrawn rows by flag.
+    pub flags: FlagCounts,
+}
 
 /// Removes duplicate ids, then sorts and encodes the rows of a part, which are in `pieces` and in `compressed` pieces. If the
 /// long columns take more than `held_bytes`, the columns of compressed pieces stay compressed until they are written.
@@ -29,7 +45,7 @@ pub fn finish(
     compressed: Vec<CompressedPieces>,
     held_bytes: u64,
     label: &PartLabel,
-) -> Result<(Vec<EncodedFile>, RowCounts), ArrowError> {
+) -> Result<FinishedPart, ArrowError> {
     let (pieces, long) = LongColumns::take_from(pieces, compressed, held_bytes)?;
     let objects: HashMap<u32, String> = pieces
         .iter()
@@ -52,6 +68,11 @@ pub fn finish(
     let count =
         |batch: &Option<RecordBatch>| batch.as_ref().map_or(0, |batch| batch.num_rows() as u64);
     let (written, learned, rejected) = (count(&predicted), count(&specz), count(&rejects));
+    let flags = predicted.as_ref().map_or_else(FlagCounts::default, |rows| {
+        let flags = column(rows, "z_flags");
+        let flags = flags.as_primitive::<Int32Type>().values();
+        count_flags(flags.iter().copied())
+    });
     let mut files = Vec::new();
     let some = |rows: Option<RecordBatch>| rows.filter(|rows| rows.num_rows() > 0);
     if let Some(rows) = some(predicted) {
@@ -63,15 +84,13 @@ pub fn finish(
     if let Some(rows) = some(rejects) {
         files.push(files::rejects_file(&rows, &objects, label)?);
     }
-    Ok((
-        files,
-        RowCounts {
-            read: written + learned + rejected,
-            written,
-            learned,
-            rejected,
-        },
-    ))
+    let rows = RowCounts {
+        read: written + learned + rejected,
+        written,
+        learned,
+        rejected,
+    };
+    Ok(FinishedPart { files, rows, flags })
 }
 
 /// Joins the pieces of a folder into one batch, and adds the object and the place of each row.

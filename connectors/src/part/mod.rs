@@ -30,8 +30,11 @@ mod reject_reason;
 
 pub use door::{Door, Folder};
 pub use encoded::{EncodedFile, PartLabel};
-pub use finish::finish;
-pub use flags::{BLANK_BAND, DELETED, FLAGS, Z_SPEC_IGNORED};
+pub use finish::{FinishedPart, finish};
+pub use flags::{
+    BELOW_ZERO, BLANK_BAND, DELETED, FLAGS, FLUX_MISMATCH, OUTSIDE_TRAINING, Z_SPEC_IGNORED,
+    count_flags,
+};
 pub use hash::{id_hash, part_of};
 pub use interval::{INTERVAL_BOUNDS, quantile_at};
 pub use model_column::{ModelColumn, Z_QUANTILES};

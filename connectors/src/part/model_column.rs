@@ -12,6 +12,7 @@ use half::f16;
 use super::{
     columns::{Column, OF_EMBEDDINGS, named},
     door::Door,
+    flags::BELOW_ZERO,
     interval::{INTERVAL_BOUNDS, quantile_at},
     reject_reason::RejectReason,
 };
@@ -136,6 +137,12 @@ impl ModelColumn {
             quantiles: [values[0], values[1]],
             levels: [levels[0], levels[1]],
         })
+    }
+
+    /// The flags of a row that come from its prediction.
+    pub(super) fn flags_of(&self, row: usize) -> i32 {
+        let is_below_zero = self.name == Z_PHOT && self.row(row)[0] < 0.0;
+        if is_below_zero { BELOW_ZERO } else { 0 }
     }
 
     /// The columns of some rows in a piece; null where `is_there` is false.

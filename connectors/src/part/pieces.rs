@@ -61,7 +61,7 @@ fn bytes(column: &dyn Array) -> u64 {
 pub struct Outcomes<'a> {
     /// The doors through which the rows leave.
     pub doors: &'a [Door],
-    /// The bits of `z_flags`, for predicted rows.
+    /// The bits of `z_flags` that do not depend on the prediction, for predicted rows.
     pub flags: &'a [i32],
     /// The outputs of the model.
     pub columns: &'a [ModelColumn],
@@ -201,8 +201,10 @@ impl Values<'_> {
     }
 
     fn flags(&self, row: usize) -> i32 {
+        let columns = self.outcomes.columns.iter();
+        let predicted = columns.map(|column| column.flags_of(row));
         match self.is_predicted(row) {
-            true => self.outcomes.flags[row],
+            true => predicted.fold(self.outcomes.flags[row], |flags, more| flags | more),
             false => DELETED,
         }
     }

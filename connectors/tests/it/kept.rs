@@ -60,7 +60,9 @@ fn written(here: &Location, split_bytes: Option<u64>) -> Vec<EncodedFile> {
         pieces.reverse();
     }
     let pieces = codec::decode(&codec::encode(&pieces).unwrap()).unwrap();
-    finish(pieces, Vec::new(), u64::MAX, &label(0)).unwrap().0
+    finish(pieces, Vec::new(), u64::MAX, &label(0))
+        .unwrap()
+        .files
 }
 
 fn refusal(here: &Location) -> Option<String> {

@@ -201,10 +201,10 @@ fn finished(pieces: Vec<Piece>, parts: u32) -> (Vec<EncodedFile>, RowCounts) {
             .filter(|piece| piece.part == part)
             .cloned()
             .collect();
-        let (part_files, part_rows) = finish(of_part, Vec::new(), u64::MAX, &label(part)).unwrap();
-        assert!(part_rows.balance());
-        files.extend(part_files);
-        rows += part_rows;
+        let finished = finish(of_part, Vec::new(), u64::MAX, &label(part)).unwrap();
+        assert!(finished.rows.balance());
+        files.extend(finished.files);
+        rows += finished.rows;
     }
     (files, rows)
 }

@@ -7,7 +7,7 @@ use arrow::{
 };
 use hubbleflow_connectors::{
     codec::CompressedPieces,
-    part::{PartLabel, Piece, finish},
+    part::{FinishedPart, PartLabel, Piece, finish},
 };
 use testkit::*;
 
@@ -29,7 +29,7 @@ async fn a_kept_column_may_be_called_as_our_places_are() {
         // The same object twice: removing duplicates must not depend on the kept column.
         let batch = with_columns(&galaxies([7, 8, 7].into_iter()), [(name, kept)]);
         put(&here, "drop/a.parquet", parquet(&batch, PLAIN)).await;
-        let (files, rows) = finish(
+        let FinishedPart { files, rows, .. } = finish(
             predicted(&here, &[name]).await,
             Vec::new(),
             u64::MAX,
@@ -67,7 +67,7 @@ async fn a_file_that_only_withdraws_goes_with_files_that_keep_a_column() {
         RecordBatch::try_from_iter([("object_id", ids), ("deleted", deleted)]).unwrap();
     for name in ["drop/0.parquet", "drop/b.parquet"] {
         put(&here, name, parquet(&withdrawals, PLAIN)).await;
-        let (files, _) = finish(
+        let FinishedPart { files, .. } = finish(
             predicted(&here, &["note"]).await,
             Vec::new(),
             u64::MAX,
@@ -102,7 +102,8 @@ async fn a_model_id_need_not_be_ascii() {
         model_id: "modèle-élémentaire".to_owned(),
         ..label(0)
     };
-    let (files, _) = finish(predicted(&here, &[]).await, Vec::new(), u64::MAX, &label).unwrap();
+    let FinishedPart { files, .. } =
+        finish(predicted(&here, &[]).await, Vec::new(), u64::MAX, &label).unwrap();
     let photoz = rows_of(&files, "photoz/").unwrap();
     assert_eq!(
         photoz["model_id"].as_string::<i32>().value(0),
@@ -122,8 +123,8 @@ async fn kept_text_that_waits_compressed_makes_the_same_files() {
         put(&here, &format!("drop/{n}.parquet"), parquet(&batch, PLAIN)).await;
     }
     let pieces = predicted(&here, &["note"]).await;
-    let (expected, rows) = finish(pieces.clone(), Vec::new(), u64::MAX, &label(0)).unwrap();
-    assert_eq!(rows.written, 4000);
+    let whole = finish(pieces.clone(), Vec::new(), u64::MAX, &label(0)).unwrap();
+    assert_eq!(whole.rows.written, 4000);
     let compressed = |pieces: &[Piece]| {
         let bytes = CompressedPieces::new(pieces).unwrap().into_bytes();
         CompressedPieces::of(bytes)
@@ -131,7 +132,8 @@ async fn kept_text_that_waits_compressed_makes_the_same_files() {
     for held_bytes in [0, 1 << 20, u64::MAX] {
         let (here, stage) = pieces.split_at(1);
         let stage = stage.chunks(2).map(compressed).collect();
-        let (files, again) = finish(here.to_vec(), stage, held_bytes, &label(0)).unwrap();
-        assert_eq!((again, &files[0].record), (rows, &expected[0].record));
+        let again = finish(here.to_vec(), stage, held_bytes, &label(0)).unwrap();
+        assert_eq!(again.rows, whole.rows);
+        assert_eq!(again.files[0].record, whole.files[0].record);
     }
 }

@@ -177,9 +177,13 @@ fn describe_failure(drop: &str, reason: &str) -> String {
 /// One line on a drop; a failed one has a line for each reason.
 fn describe(settled: &Settled) -> String {
     let (drop, rows, tally) = (&settled.drop, &settled.rows, &settled.tally);
+    let flagged = match settled.flags.is_empty() {
+        true => String::new(),
+        false => format!("; flagged: {}", settled.flags),
+    };
     match &settled.outcome {
         Outcome::Committed(sequence) => format!(
-            "{drop}: committed as {sequence}: {} rows read ({}), {} written, {} learned, {} rejected; {} files; read {:.1} s, validate {:.1} s, infer {:.1} s, write {:.1} s",
+            "{drop}: committed as {sequence}: {} rows read ({}), {} written, {} learned, {} rejected; {} files{flagged}; read {:.1} s, validate {:.1} s, infer {:.1} s, write {:.1} s",
             rows.read,
             HumanBytes(tally.fetched_bytes),
             rows.written,

@@ -6,7 +6,7 @@ use std::{
 
 use connectors::{
     Ledger,
-    ledger::{EntryKind, RowCounts},
+    ledger::{EntryKind, FlagCounts, RowCounts},
 };
 use operators::{Outcome, Settled};
 use serde::Serialize;
@@ -28,6 +28,8 @@ pub struct Summary {
     pub rows_learned: u64,
     /// Of them, rejected.
     pub rows_rejected: u64,
+    /// The rows written, by flag: the bits of `z_flags` that any row has.
+    pub rows_flagged: FlagCounts,
     /// Of the rows read, those whose results came from a checkpoint of an earlier try.
     pub rows_adopted: u64,
     /// Seconds since the start of the job, or of the command if a supervisor started it.
@@ -68,7 +70,7 @@ impl Count {
             let ours = ours.filter(|entry| {
                 entry.kind == EntryKind::Drop && entry.attempt.starts_with(command)
             });
-            ours.for_each(|entry| count.committed(&entry.rows));
+            ours.for_each(|entry| count.committed(&entry.rows, entry.flags.as_ref()));
         }
         count
     }
@@ -91,17 +93,18 @@ impl Count {
         };
         self.summary.drops_failed = failures.len() as u64;
         if let Outcome::Committed(_) = settled.outcome {
-            self.committed(&settled.rows);
+            self.committed(&settled.rows, Some(&settled.flags));
             self.summary.rows_adopted += settled.tally.adopted_rows;
         }
     }
 
-    fn committed(&mut self, rows: &RowCounts) {
+    fn committed(&mut self, rows: &RowCounts, flags: Option<&FlagCounts>) {
         self.summary.drops_committed += 1;
         self.summary.rows_read += rows.read;
         self.summary.rows_written += rows.written;
         self.summary.rows_learned += rows.learned;
         self.summary.rows_rejected += rows.rejected;
+        self.summary.rows_flagged += flags.cloned().unwrap_or_default();
     }
 }
 

@@ -7,7 +7,7 @@ use std::{
 };
 
 use models::{
-    Precision, WEIGHTS_FILE,
+    Needs, Precision, TRAINING_ROWS_MIN, WEIGHTS_FILE,
     layout::is_trunk,
     train::{Objective, Parameters, Trainable, Trainer, TrainingRows, ValidationScores},
 };
@@ -194,6 +194,7 @@ impl<'a> TrainingRun<'a> {
         let rows = [training, validation];
         if train.learn_preprocess && settings.from.is_none() {
             config.learn_preprocess(&rows[0])?;
+            self.warn_of_few_rows(&config.needs(), rows[0].len());
         }
         let device = (
             train.device.resolve(0)?,
@@ -210,6 +211,17 @@ impl<'a> TrainingRun<'a> {
         let schedule = train.schedule(settings.epochs, settings.rate);
         let trainer = Trainer::new(config, objective, schedule, parameters, rows, device)?;
         self.follow(trainer, (!test.is_empty()).then_some(test))
+    }
+
+    /// Says what is not learned from too few rows.
+    fn warn_of_few_rows(&self, needs: &Needs, rows: i64) {
+        let is_learned = needs.mags_required || needs.cutouts.is_some();
+        if is_learned && rows < TRAINING_ROWS_MIN {
+            self.observer.warn(&format!(
+                "{rows} training rows are fewer than {TRAINING_ROWS_MIN}: the model will not say what they are like, so its \
+                 predictions get no flag OUTSIDE_TRAINING or FLUX_MISMATCH"
+            ));
+        }
     }
 
     /// Goes through the epochs that are left.

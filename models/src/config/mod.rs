@@ -14,6 +14,8 @@
 //! `head` says in which form the redshift comes: [`HeadKind`].
 //!
 //! `mags` names the bands of the magnitudes where they differ from those of the cutouts.
+//!
+//! `training_inputs` says what the inputs of the training were like: [`TrainingInputs`].
 
 mod astroclip;
 mod encoder;
@@ -42,6 +44,7 @@ use crate::error::Error;
 use crate::needs::{CutoutNeeds, Needs};
 use crate::precision::Precision;
 use crate::preprocess::Preprocessing;
+use crate::training_inputs::TrainingInputs;
 
 /// The weights' file of most architectures.
 pub const WEIGHTS_FILE: &str = "model.safetensors";
@@ -134,6 +137,9 @@ pub struct Config {
     pub decoder: Option<DecoderConfig>,
     /// The preprocessing of the inputs.
     pub preprocess: Preprocessing,
+    /// What the inputs of its training were like; `None` if nobody learned it. It changes no prediction.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub training_inputs: Option<TrainingInputs>,
 }
 
 /// The part of `config.json` that every architecture has.
@@ -215,6 +221,7 @@ impl Config {
                 true => self.preprocess.cutout.dereddening().to_vec(),
                 false => Vec::new(),
             },
+            training_inputs: self.training_inputs.clone(),
             ..Needs::default()
         }
     }
@@ -246,6 +253,7 @@ impl Config {
                 depth: 4,
                 heads: 3,
             }),
+            training_inputs: None,
             ..self.clone()
         }
     }

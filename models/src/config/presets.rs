@@ -58,6 +58,7 @@ impl Config {
                 },
                 mag: MagPreprocess::Identity {},
             },
+            training_inputs: None,
         })
     }
 }

@@ -56,7 +56,25 @@ impl Config {
         let of_inputs = self
             .preprocess
             .validate(self.bands.len(), self.mags().len());
-        Ok(of_inputs?)
+        of_inputs?;
+        Ok(self.validate_training_inputs()?)
+    }
+
+    fn validate_training_inputs(&self) -> Result<(), String> {
+        let Some(training_inputs) = &self.training_inputs else {
+            return Ok(());
+        };
+        if self.architecture == Architecture::Mae {
+            return Err(
+                "`training_inputs`: a `mae` predicts no redshifts, so it has none".to_owned(),
+            );
+        }
+        let needs = self.needs();
+        let mags = needs.mags_required.then_some(needs.mags.len());
+        let cutouts = needs
+            .cutouts
+            .map(|cutouts| (cutouts.bands.len(), cutouts.px));
+        training_inputs.validate(mags.unwrap_or(0), cutouts)
     }
 
     fn bounds(&self) -> [Rule; 4] {

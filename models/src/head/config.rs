@@ -15,6 +15,7 @@ use crate::inputs::{InputName, Inputs};
 use crate::layout::TensorEntry;
 use crate::needs::Needs;
 use crate::preprocess::HeadPreprocessing;
+use crate::training_inputs::TrainingInputs;
 
 /// Upper bound on the number of hidden layers.
 const LAYERS_MAX: usize = 1024;
@@ -44,6 +45,9 @@ pub struct HeadConfig {
     /// The preprocessing of the inputs.
     #[serde(default)]
     pub preprocess: HeadPreprocessing,
+    /// What the magnitudes of its training were like; `None` if nobody learned it. It changes no prediction.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub training_inputs: Option<TrainingInputs>,
 }
 
 impl HeadConfig {
@@ -70,6 +74,7 @@ impl HeadConfig {
             hidden: HIDDEN.to_vec(),
             head: HeadKind::Point,
             preprocess: HeadPreprocessing::default(),
+            training_inputs: None,
         };
         config.validate()?;
         Ok(config)
@@ -106,12 +111,15 @@ impl HeadConfig {
                 format!("`hidden` must name at most {LAYERS_MAX} widths from 1 to {WIDTH_MAX}"),
             ),
         ];
-        match rules.into_iter().find(|(holds, _)| !holds) {
-            Some((_, broken)) => Err(broken.into()),
-            None => Ok(self
-                .preprocess
-                .validate(self.embedding_width, self.mags.len())?),
+        if let Some((_, broken)) = rules.into_iter().find(|(holds, _)| !holds) {
+            return Err(broken.into());
         }
+        self.preprocess
+            .validate(self.embedding_width, self.mags.len())?;
+        let mags = if takes_mags { self.mags.len() } else { 0 };
+        let training_inputs = self.training_inputs.as_ref();
+        let valid = training_inputs.map(|inputs| inputs.validate(mags, None));
+        Ok(valid.transpose().map(|_| ())?)
     }
 
     /// The inputs that the network takes.
@@ -120,6 +128,7 @@ impl HeadConfig {
             mags: self.mags.clone(),
             mags_required: self.inputs.contains(&InputName::Mags),
             embedding_width: Some(self.embedding_width),
+            training_inputs: self.training_inputs.clone(),
             ..Needs::default()
         }
     }

@@ -26,6 +26,7 @@ pub(crate) use self::cutout::asinh;
 pub use self::embedding::EmbeddingPreprocess;
 pub use self::mag::MagPreprocess;
 pub(crate) use self::mag::whiten;
+pub(crate) use self::transform::{one_each, rounded};
 
 /// The preprocessing of each of the inputs.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -16,7 +16,7 @@ pub(super) fn transformed(
 }
 
 /// Checks that a field has one number for each band of another field.
-pub(super) fn one_each(name: &str, found: usize, field: &str, bands: usize) -> Result<(), String> {
+pub(crate) fn one_each(name: &str, found: usize, field: &str, bands: usize) -> Result<(), String> {
     if found == bands {
         return Ok(());
     }
@@ -26,6 +26,6 @@ pub(super) fn one_each(name: &str, found: usize, field: &str, bands: usize) -> R
 }
 
 /// Rounds to seven digits, the precision of float32.
-pub(super) fn rounded(value: f64) -> f64 {
+pub(crate) fn rounded(value: f64) -> f64 {
     f64::from(value as f32)
 }

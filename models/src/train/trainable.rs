@@ -7,7 +7,7 @@ use tch::{Kind, Tensor};
 
 use super::rows::{TrainingRows, missing};
 use crate::checkpoint::Checkpoint;
-use crate::config::{Branch, Config, DecoderConfig, HeadKind};
+use crate::config::{Architecture, Branch, Config, DecoderConfig, HeadKind};
 use crate::error::Error;
 use crate::head::HeadConfig;
 use crate::init::fixed_table;
@@ -18,6 +18,7 @@ use crate::needs::Needs;
 use crate::network::Network;
 use crate::preprocess::{CutoutPreprocess, EmbeddingPreprocess, MagPreprocess};
 use crate::quantiles::quantiles;
+use crate::training_inputs::{Learned, TrainingInputs};
 
 /// The configuration of a network that can be trained. One training loop, [`Trainer`](super::Trainer), trains them all.
 pub trait Trainable: Clone + Debug + Serialize {
@@ -45,7 +46,7 @@ pub trait Trainable: Clone + Debug + Serialize {
     /// Sets the form of the redshift.
     fn set_head(&mut self, head: HeadKind);
 
-    /// Learns the scales of the inputs from `rows`.
+    /// Learns the scales of the inputs from `rows`, and what the inputs are like.
     ///
     /// # Errors
     /// [`Error::Torch`] if libtorch cannot compute.
@@ -119,6 +120,19 @@ impl Trainable for Config {
         if let Some(mags) = &rows.mags {
             self.preprocess.mag = MagPreprocess::whiten_of(mags)?;
         }
+        // A masked autoencoder predicts no redshifts.
+        if self.architecture != Architecture::Mae {
+            let noise = match &self.preprocess.cutout {
+                CutoutPreprocess::Asinh { softening, .. } => softening.clone(),
+                CutoutPreprocess::Identity { .. } => Vec::new(),
+            };
+            self.training_inputs = TrainingInputs::learn(Learned {
+                mags: rows.mags.as_ref(),
+                reference: self.needs().reference_place(),
+                cutouts: rows.cutouts.as_ref(),
+                noise: &noise,
+            })?;
+        }
         Ok(())
     }
 
@@ -182,9 +196,16 @@ impl Trainable for HeadConfig {
         if let Some(embeddings) = &rows.latents {
             self.preprocess.embedding = EmbeddingPreprocess::standardise_of(embeddings)?;
         }
-        if let Some(mags) = rows.mags.as_ref().filter(|_| !self.mags.is_empty()) {
+        let mags = rows.mags.as_ref().filter(|_| !self.mags.is_empty());
+        if let Some(mags) = mags {
             self.preprocess.mag = MagPreprocess::whiten_of(mags)?;
         }
+        self.training_inputs = TrainingInputs::learn(Learned {
+            mags,
+            reference: HeadConfig::needs(self).reference_place(),
+            cutouts: None,
+            noise: &[],
+        })?;
         Ok(())
     }
 

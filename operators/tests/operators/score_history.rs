@@ -7,7 +7,7 @@ use std::{
 
 use connectors::{
     committed::{self, replaced_since},
-    ledger::RowCounts,
+    ledger::{FlagCounts, RowCounts},
 };
 use hubbleflow_operators::{Metrics, Outcome, Score, Scored, Settled, Tally};
 use proptest::{option, prelude::*};
@@ -123,6 +123,7 @@ pub fn settled(drop: &str, outcome: Outcome) -> Settled {
         drop: drop.to_owned(),
         outcome,
         rows: RowCounts::default(),
+        flags: FlagCounts::default(),
         files: 0,
         tally: Tally::default(),
     }

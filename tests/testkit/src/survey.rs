@@ -91,6 +91,25 @@ pub fn long_survey() -> &'static Path {
     make_once(&SURVEY, "long-survey", command)
 }
 
+/// A survey of one drop, with as many galaxies as a training needs to learn what its rows are like.
+pub fn training_survey() -> &'static Path {
+    static SURVEY: OnceLock<PathBuf> = OnceLock::new();
+    let command = "sample HERE --px 32 --galaxies 1400 --drops 1 --bad-rows 0 --seed 11";
+    make_once(&SURVEY, "training-survey", command)
+}
+
+/// A model that was fine-tuned a little on [`training_survey`], and says what its training rows were like.
+pub fn trained_model() -> &'static Path {
+    static MODEL: OnceLock<PathBuf> = OnceLock::new();
+    let catalog = text(training_survey());
+    let command = format!("train finetune {catalog} --out HERE --training 0:0.9 {BRIEFLY}");
+    make_once(&MODEL, "trained-model", &command)
+}
+
+/// Flags of a training of seconds.
+pub const BRIEFLY: &str = "--depth 1 --branches encoder,magnitude --encoder frozen --head point --loss mse --epochs 1 \
+                           --batch 64 --threads 2 --learn-preprocess --validation 0.9:1 --test 1:1";
+
 /// Runs a command of the program once; `HERE` in it stands for the path that it makes.
 fn make_once(cell: &'static OnceLock<PathBuf>, name: &str, command: &str) -> &'static Path {
     cell.get_or_init(|| {

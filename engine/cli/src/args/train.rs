@@ -51,7 +51,8 @@ pub struct TrainArgs {
     /// A name for the model
     #[arg(long)]
     pub name: Option<String>,
-    /// Scale the inputs as the training rows suggest, instead of taking them as they are
+    /// Scale the inputs as the training rows suggest, instead of taking them as they are, and learn which rows to flag as
+    /// unlike them
     #[arg(long)]
     pub learn_preprocess: bool,
     /// Rows of a step

@@ -74,8 +74,12 @@ fn check(args: &RunArgs, watches: bool) -> Result<(), Error> {
 }
 
 fn describe(summary: &Summary) -> String {
+    let flagged = match summary.rows_flagged.is_empty() {
+        true => String::new(),
+        false => format!("; flagged: {}", summary.rows_flagged),
+    };
     format!(
-        "{} drops committed, {} failed: {} galaxies in {:.1} s ({:.0} a second, {} {})",
+        "{} drops committed, {} failed: {} galaxies in {:.1} s ({:.0} a second, {} {}){flagged}",
         summary.drops_committed,
         summary.drops_failed,
         summary.rows_written,

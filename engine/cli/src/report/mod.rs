@@ -2,6 +2,7 @@
 //!
 //! Everything on it comes from committed rows: the metrics as they are written, and counts in bins for the plots.
 mod chart;
+mod flags;
 mod histograms;
 mod plots;
 mod uncertainty;
@@ -60,6 +61,7 @@ fn page(
     let title = format!("Photometric redshifts in {}", escape(&status.output));
     let (head, charts) = (head(status, metrics, origins), charts(metrics, histograms));
     let (numbers, drops) = (numbers(&metrics.all), drops(status, metrics));
+    let flags = flags::table(status);
     let style = include_str!("page.css");
     format!(
         r#"<!DOCTYPE html>
@@ -79,6 +81,7 @@ fn page(
 <div class="charts">
 {charts}
 {drops}
+{flags}
 </div>
 </main>
 </body>
