@@ -34,6 +34,8 @@ pub use finish::finish;
 pub use flags::{BLANK_BAND, DELETED, FLAGS, Z_SPEC_IGNORED};
 pub use hash::{id_hash, part_of};
 pub use interval::{INTERVAL_BOUNDS, quantile_at};
-pub use model_column::{ModelColumn, Z_QUANTILES};
+pub use model_column::{ModelColumn, QUANTILE_LEVELS};
 pub use pieces::{Outcomes, Piece, pieces};
 pub use reject_reason::RejectReason;
+
+pub use crate::galaxy::reserved::Z_QUANTILES;
