@@ -25,7 +25,10 @@ use arrow::{
 use connectors::{
     Ledger, Location, Output,
     ledger::{Entry, EntryKind, RowCounts},
-    part::{DELETED, Folder, PartLabel, Piece, finish, part_of},
+    part::{
+        DELETED, Folder, INTERVAL_BOUNDS, PartLabel, Piece, QUANTILE_LEVELS, Z_QUANTILES, finish,
+        part_of,
+    },
 };
 use hubbleflow::{
     export::{ExportSettings, export},
@@ -239,13 +242,9 @@ fn rows(ids: &[i64], kind: Kind, is_first: bool) -> Result<RecordBatch> {
     if kind.quantiles {
         let z_phot = |id| 0.4 * random(id, 3);
         let of_ids = quantiles(ids.iter().map(|&id| known(id, z_phot(id))));
-        columns.push(("z_quantiles", of_ids, true));
-        for (name, width) in [
-            ("z_low68", -0.016),
-            ("z_high68", 0.016),
-            ("z_low95", -0.022),
-            ("z_high95", 0.022),
-        ] {
+        columns.push((Z_QUANTILES, of_ids, true));
+        let widths = [-0.016, 0.016, -0.022, 0.022];
+        for ((name, _level), width) in INTERVAL_BOUNDS.into_iter().zip(widths) {
             columns.push((name, floats(&|id| z_phot(id) + width), true));
         }
     }
@@ -256,9 +255,9 @@ fn rows(ids: &[i64], kind: Kind, is_first: bool) -> Result<RecordBatch> {
 fn with_levels(rows: &RecordBatch) -> Result<RecordBatch> {
     let levels = (1..=LEVELS).map(|level| level as f64 / (LEVELS + 1) as f64);
     let levels = serde_json::to_string(&levels.collect::<Vec<_>>())?;
-    let described = |field: &Arc<Field>| match field.name() == "z_quantiles" {
+    let described = |field: &Arc<Field>| match field.name() == Z_QUANTILES {
         true => {
-            let levels = Metadata::from_iter([("levels", levels.as_str())]);
+            let levels = Metadata::from_iter([(QUANTILE_LEVELS, levels.as_str())]);
             Arc::new(field.as_ref().clone().with_metadata(levels))
         }
         false => field.clone(),

@@ -23,7 +23,8 @@ use arrow::{
 };
 use connectors::{
     Ledger, Location, Output,
-    ledger::{Entry, EntryKind, FileRecord, FlagCounts, RowCounts},
+    ledger::{Entry, EntryKind, FileRecord, FlagCounts, LEVELS, RowCounts},
+    part::Z_QUANTILES,
 };
 use operators::{Outcome, Publish, Published, Score, Scorer, Settled, Tally, score::newest};
 use parquet::{arrow::ArrowWriter, file::properties::WriterProperties};
@@ -97,7 +98,7 @@ impl BenchOutput {
                 written: rows,
                 ..RowCounts::default()
             },
-            settings: serde_json::json!({"levels": levels}),
+            settings: serde_json::json!({LEVELS: levels}),
             ..Entry::abandoned(drop, "bench")
         };
         self.runtime.block_on(async {
@@ -156,7 +157,7 @@ fn parquet(ids: &[i64], seed: u64, levels: &[f64]) -> Result<Vec<u8>> {
         let values: ArrayRef = Arc::new(Float32Array::from_iter_values(ids.iter().flat_map(of)));
         let item = Arc::new(Field::new_list_field(DataType::Float32, false));
         let lists = FixedSizeListArray::try_new(item, levels.len() as i32, values, None)?;
-        columns.push(("z_quantiles", Arc::new(lists)));
+        columns.push((Z_QUANTILES, Arc::new(lists)));
     }
     let rows = RecordBatch::try_from_iter(columns)?;
     let groups = WriterProperties::builder().set_max_row_group_row_count(Some(131_072));

@@ -10,9 +10,7 @@ use testkit::{
     tree::{folder, text},
 };
 
-use crate::quantiles;
-
-const BOUNDS: [&str; 4] = ["z_low68", "z_high68", "z_low95", "z_high95"];
+use crate::quantiles::{self, BOUNDS};
 
 /// The calibration that `status` shows, with the number of its entry.
 fn calibration(out: &Path, as_of: &str) -> Value {

@@ -9,12 +9,14 @@ use testkit::{
     galaxy_rows::{
         galaxies_with_ids, int64, some_galaxies, with_column, without_column, write_parquet,
     },
-    outputs::committed,
+    outputs::{committed, ledger},
     program::Program,
     rows::{column, floats, ids, rows, z_phot},
     survey::{model, run_catalog, survey},
     tree::{assert_same, folder, text},
 };
+
+use crate::quantiles::BOUNDS;
 
 #[test]
 fn kept_values_stay_with_their_rows() {
@@ -126,13 +128,19 @@ fn a_kept_column_has_one_type_in_a_drop() {
         "drop-1/a.parquet; write it alike in both, or leave --keep out",
     ]);
     // A mistake that the command alone shows is a usage error, not a failed drop.
-    for (keep, said) in [
-        ("--keep z_phot", "of its own"),
-        ("--keep k --keep k", "twice"),
-    ] {
-        run().with(keep).ends(2).says(&[said]);
-    }
+    run().with("--keep k --keep k").ends(2).says(&["twice"]);
     run().ends(0);
+}
+
+#[test]
+fn a_column_of_the_output_cannot_be_kept() {
+    let out = folder();
+    for column in BOUNDS.into_iter().chain(["z_quantiles", "z_phot"]) {
+        let refused = run_catalog(survey(), &out).with(&format!("--keep {column}"));
+        let says = format!("--keep {column}: the output has a column of that name already");
+        refused.ends(2).says(&[&says, "of its own"]);
+    }
+    assert!(ledger(out.path()).is_empty());
 }
 
 #[test]

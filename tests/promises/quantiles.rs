@@ -18,7 +18,8 @@ use testkit::{
     tree::{assert_same, folder, text, write_file},
 };
 
-const BOUNDS: [&str; 4] = ["z_low68", "z_high68", "z_low95", "z_high95"];
+/// The columns of the bounds of intervals.
+pub const BOUNDS: [&str; 4] = ["z_low68", "z_high68", "z_low95", "z_high95"];
 const LEVELS: [f64; 3] = [0.1, 0.5, 0.975];
 
 /// A module of PyTorch, traced: an embedding, the redshift z = mag_r / 100, and the quantiles z - 0.1, z and z + 0.1.

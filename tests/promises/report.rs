@@ -1,5 +1,5 @@
 //! The report is one self-contained page, and shows the numbers of the metrics.
-use std::fs;
+use std::{fs, path::Path};
 
 use serde_json::Value;
 use testkit::{
@@ -87,17 +87,20 @@ fn the_report_is_one_page_with_its_plots() {
     );
 }
 
+/// The page on an output.
+fn report(out: &Path) -> String {
+    let file = out.join("_report.html");
+    Program::new(["report", &text(out), "--html", &text(&file)]).ends(0);
+    fs::read_to_string(&file).unwrap()
+}
+
 #[test]
 fn the_report_shows_intervals_and_distributions_where_there_are_some() {
     let (at, of_quantiles, of_points, catalog) = (folder(), folder(), folder(), folder());
     quantiles::model(at.path());
     quantiles::run(at.path(), of_quantiles.path()).ends(0);
     calibrated::run_bundled("--galaxies 600", catalog.path(), of_points.path());
-    let pages = [&of_quantiles, &of_points].map(|out| {
-        let file = out.path().join("_report.html");
-        Program::new(["report", &text(out.path()), "--html", &text(&file)]).ends(0);
-        fs::read_to_string(&file).unwrap()
-    });
+    let pages = [&of_quantiles, &of_points].map(|out| report(out.path()));
     for (shown, has) in [
         ("the distributions, added up", [true, false]),
         ("<h2>Probability integral transform</h2>", [true, false]),
@@ -121,6 +124,24 @@ fn the_report_shows_intervals_and_distributions_where_there_are_some() {
     pages.iter().for_each(|page| {
         elements(page);
     });
+}
+
+/// An output of a model with quantiles and, after `--model-change`, of a model without.
+#[test]
+fn the_report_tells_objects_of_two_kinds_of_models_apart() {
+    let (at, out) = (folder(), folder());
+    quantiles::model(at.path());
+    let with_quantiles = quantiles::run(at.path(), out.path());
+    with_quantiles.with("--drop drop-0001").ends(0);
+    run_catalog(survey(), &out).with("--model-change").ends(0);
+    let page = report(out.path());
+    let status = Program::new(["status", &text(out.path()), "--json"]).ends(0);
+    let by_drop = &status.json()["metrics"]["by_drop"];
+    let [with, without] = ["drop-0001", "drop-0002"].map(|drop| by_drop[drop]["n"].clone());
+    let shown =
+        format!("the distributions, added up: of {with} objects; the other {without} have none");
+    assert!(page.contains(&shown), "no {shown}");
+    elements(&page);
 }
 
 #[test]

@@ -55,7 +55,8 @@ fn a_failed_listing_is_retried() {
     deliver("b");
     fails.store(false, Ordering::SeqCst);
     wait_until_committed(out.path(), 2);
-    assert!(watch.has_said("the store answers again"));
+    // It has been said before the second drop was taken, but may not have been read from the pipe yet.
+    watch.wait_for_message("the store answers again");
     assert_eq!(stop_watch(watch), 2);
 }
 

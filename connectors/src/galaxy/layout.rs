@@ -7,28 +7,10 @@ use arrow::datatypes::{DataType, Field, FieldRef, Schema};
 
 use super::columns::{self, ColumnNames, index_of};
 use super::places::{Places, may_be_pixels};
-use super::reserved::{OBJECT, OF_EMBEDDINGS, PLACE, REFERENCE_MAG, ROW, ROW_GROUP};
+use super::reserved::{CARRIED, OF_EMBEDDINGS, ON_THE_WAY, OWN};
 use super::{
     Cutouts, Embeddings, FileKind, Galaxies, IdKind, Request, SchemaError, convert, kept, tensor,
 };
-
-/// Columns of the output that come from the catalog.
-const CARRIED: [&str; 4] = ["object_id", "ra", "dec", "z_spec"];
-/// Columns of the output that this program adds.
-const OWN: [&str; 10] = [
-    "_healpix_29",
-    "z_phot",
-    "z_low68",
-    "z_high68",
-    "z_low95",
-    "z_high95",
-    "z_quantiles",
-    "z_flags",
-    "model_id",
-    "drop",
-];
-/// Columns that rows have only on their way to the output.
-const ON_THE_WAY: [&str; 5] = [OBJECT, ROW_GROUP, ROW, PLACE, REFERENCE_MAG];
 
 /// Maps the columns of one file to [`Galaxies`].
 ///

@@ -9,7 +9,8 @@ use arrow::{
 };
 
 pub(super) use crate::galaxy::reserved::{
-    OBJECT, OF_EMBEDDINGS, PLACE, REFERENCE_MAG, ROW, ROW_GROUP,
+    OBJECT, OF_EMBEDDINGS, PLACE, REFERENCE_MAG, ROW, ROW_GROUP, Z_HIGH68, Z_HIGH95, Z_LOW68,
+    Z_LOW95, Z_QUANTILES,
 };
 
 /// A column of a batch.

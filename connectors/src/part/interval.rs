@@ -1,11 +1,13 @@
 //! The intervals that quantiles of a redshift give: the columns `z_low68 z_high68 z_low95 z_high95`.
 
+use super::columns::{Z_HIGH68, Z_HIGH95, Z_LOW68, Z_LOW95};
+
 /// The bounds of the intervals: the name of the column and the level of the quantile.
 pub const INTERVAL_BOUNDS: [(&str, f64); 4] = [
-    ("z_low68", 0.16),
-    ("z_high68", 0.84),
-    ("z_low95", 0.025),
-    ("z_high95", 0.975),
+    (Z_LOW68, 0.16),
+    (Z_HIGH68, 0.84),
+    (Z_LOW95, 0.025),
+    (Z_HIGH95, 0.975),
 ];
 
 /// The quantile at a level, from quantiles at `levels`, which ascend. A level between two of them gets the linear

@@ -11,10 +11,9 @@ use arrow::{
 };
 
 use super::{
-    columns::{OBJECT, OF_EMBEDDINGS, PLACE, ROW, ROW_GROUP},
+    columns::{OBJECT, OF_EMBEDDINGS, PLACE, ROW, ROW_GROUP, Z_QUANTILES},
     door::Folder,
     encoded::{ROW_GROUP_ROWS, WRITE_ROWS},
-    model_column::Z_QUANTILES,
     photoz,
     pieces::Piece,
 };

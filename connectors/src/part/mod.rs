@@ -37,6 +37,8 @@ pub use flags::{
 };
 pub use hash::{id_hash, part_of};
 pub use interval::{INTERVAL_BOUNDS, quantile_at};
-pub use model_column::{ModelColumn, Z_QUANTILES};
+pub use model_column::{ModelColumn, QUANTILE_LEVELS};
 pub use pieces::{Outcomes, Piece, pieces};
 pub use reject_reason::RejectReason;
+
+pub use crate::galaxy::reserved::Z_QUANTILES;

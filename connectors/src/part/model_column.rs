@@ -10,7 +10,7 @@ use arrow::{
 use half::f16;
 
 use super::{
-    columns::{Column, OF_EMBEDDINGS, named},
+    columns::{Column, OF_EMBEDDINGS, Z_QUANTILES, named},
     door::Door,
     flags::BELOW_ZERO,
     interval::{INTERVAL_BOUNDS, quantile_at},
@@ -22,10 +22,8 @@ pub(super) const Z_PHOT: &str = "z_phot";
 /// The name of the column of embeddings, which are long. They are stored in half precision, which is enough.
 pub(super) const EMBEDDING: &str = "embedding";
 
-/// The name of the column of quantiles of the redshift.
-pub const Z_QUANTILES: &str = "z_quantiles";
-/// The key of the levels of quantiles in the metadata of their field.
-const LEVELS: &str = "levels";
+/// The key of the levels of quantiles in the metadata of the field of [`Z_QUANTILES`]: a JSON array.
+pub const QUANTILE_LEVELS: &str = "levels";
 
 /// An output of a model for the rows of a chunk. Redshifts and their quantiles go to `photoz/`, other lists go to
 /// `embeddings/`.
@@ -165,7 +163,7 @@ impl ModelColumn {
                 if *is_stored {
                     let (field, lists) = named(self.name, self.lists(rows, is_there)?, true);
                     let levels = serde_json::Value::from(levels.as_slice()).to_string();
-                    let facts = Metadata::from_iter([(LEVELS, levels)]);
+                    let facts = Metadata::from_iter([(QUANTILE_LEVELS, levels)]);
                     let field = field.as_ref().clone().with_metadata(facts);
                     columns.push((Arc::new(field), lists));
                 }

@@ -8,9 +8,8 @@ use arrow::{
     error::ArrowError,
 };
 
-use super::{
-    columns::{REFERENCE_MAG, Source, column},
-    model_column::Z_QUANTILES,
+use super::columns::{
+    REFERENCE_MAG, Source, Z_HIGH68, Z_HIGH95, Z_LOW68, Z_LOW95, Z_QUANTILES, column,
 };
 use crate::galaxy::mag_column;
 
@@ -37,25 +36,25 @@ const PHOTOZ: [(&str, &str, &str, &str); 15] = [
         "predicted redshift",
     ),
     (
-        "z_low68",
+        Z_LOW68,
         "",
         "src.redshift.phot;stat.min",
         "lower bound of the interval that the model gives for 68% of the objects: the quantile at level 0.16",
     ),
     (
-        "z_high68",
+        Z_HIGH68,
         "",
         "src.redshift.phot;stat.max",
         "upper bound of the interval that the model gives for 68% of the objects: the quantile at level 0.84",
     ),
     (
-        "z_low95",
+        Z_LOW95,
         "",
         "src.redshift.phot;stat.min",
         "lower bound of the interval that the model gives for 95% of the objects: the quantile at level 0.025",
     ),
     (
-        "z_high95",
+        Z_HIGH95,
         "",
         "src.redshift.phot;stat.max",
         "upper bound of the interval that the model gives for 95% of the objects: the quantile at level 0.975",
@@ -176,5 +175,22 @@ fn ucd_of_mag(band: &str) -> &'static str {
         "r" => "phot.mag;em.opt.R",
         "i" | "z" | "y" => "phot.mag;em.opt.I",
         _ => "phot.mag",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::galaxy::check_kept;
+
+    #[test]
+    fn a_kept_column_cannot_have_the_name_of_a_column_of_the_output() {
+        for column in columns(Some("r")) {
+            let name = column.name;
+            let refused = check_kept(std::slice::from_ref(&name), Some("r"));
+            let refused = refused.expect_err(&name).to_string();
+            let says = format!("--keep {name}: the output has a column of that name already");
+            assert!(refused.starts_with(&says), "{refused}");
+        }
     }
 }

@@ -9,13 +9,13 @@ use arrow::{
 };
 
 use super::{
-    columns::{PLACE, Source, ascending, column, named, with_columns},
+    columns::{PLACE, Source, Z_QUANTILES, ascending, column, named, with_columns},
     door::Folder,
     embeddings,
     encoded::{EncodedFile, PartLabel},
     files::FileWriter,
     long_columns::LongColumns,
-    model_column::{Z_PHOT, Z_QUANTILES},
+    model_column::Z_PHOT,
     photoz::{self, PhotozColumn},
 };
 use crate::sky;

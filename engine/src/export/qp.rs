@@ -22,7 +22,7 @@ use arrow::{
 use connectors::{
     Error as StoreError, Location, Output,
     drop_writer::{PartWriter, WriteError},
-    part::Z_QUANTILES,
+    part::{QUANTILE_LEVELS, Z_QUANTILES},
 };
 use object_store::{Error as ObjectError, ObjectStoreExt};
 
@@ -183,7 +183,7 @@ fn common_levels(output: &Output, files: &[Source]) -> Result<Vec<f64>, OutputEr
 
 fn levels_of(schema: &SchemaRef) -> Option<Vec<f64>> {
     let field = schema.field_with_name(Z_QUANTILES).ok()?;
-    serde_json::from_str(field.metadata().get("levels")?).ok()
+    serde_json::from_str(field.metadata().get(QUANTILE_LEVELS)?).ok()
 }
 
 fn list_field(name: &str) -> Field {

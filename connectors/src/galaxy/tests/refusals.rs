@@ -148,6 +148,11 @@ fn a_column_that_cannot_be_kept_says_why() {
     for column in [
         &["_healpix_29"],
         &["z_phot"],
+        &["z_low68"],
+        &["z_high68"],
+        &["z_low95"],
+        &["z_high95"],
+        &["z_quantiles"],
         &["z_flags"],
         &["model_id"],
         &["drop"],

@@ -2,7 +2,7 @@
 use std::collections::BTreeMap;
 
 use operators::{
-    metrics::{Distribution, INTERVALS, dz},
+    metrics::{Distribution, INTERVALS, Slice, dz},
     score::CommittedRow,
 };
 
@@ -14,11 +14,11 @@ const Z_MAX: f64 = 10.0;
 pub const Z_SLICE: f64 = 0.02;
 /// Width of the slices of magnitude.
 pub const MAG_SLICE: f64 = 0.25;
-/// Width of the slices of magnitude that have a calibration.
-pub const MAG_BIN: f64 = 0.5;
 /// Width of the bins of dz; those beyond the limit are counted in the last bin.
 const DZ_BIN: f64 = 0.0002;
 const DZ_MAX: f64 = 2.0;
+/// The parts of an object that its distribution spreads over the bins of redshift. Whole parts add up alike in any order.
+pub const PARTS: u64 = 1_000_000_000;
 
 /// Counts by bin.
 pub type Counts = BTreeMap<i32, u64>;
@@ -32,10 +32,39 @@ pub struct Histograms {
     pub dz_by_z_spec: BTreeMap<i32, Counts>,
     /// By slices of the magnitude in the reference band: dz.
     pub dz_by_mag: BTreeMap<i32, Counts>,
-    /// By bins of redshift: the objects that are expected there, by their distributions.
-    pub expected: BTreeMap<i32, f64>,
-    /// By bins of the magnitude: half the width of the model's interval of 68%, in units of 1 + z_phot, in bins of dz.
-    pub half_width_by_mag: BTreeMap<i32, Counts>,
+    /// The objects that have a distribution.
+    pub with_distribution: u64,
+    /// By bins of redshift: the parts of these objects that are expected there, by their distributions.
+    pub expected: Counts,
+    /// By bins of the magnitude, as metrics have them: the widths of the intervals of 68%.
+    pub half_widths: BTreeMap<Slice, HalfWidths>,
+}
+
+/// Half the widths of intervals, in units of 1 + z_phot, in bins of dz.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct HalfWidths {
+    /// The intervals that models give.
+    pub given: Counts,
+    /// The intervals of all objects before calibration. An interval that the model does not give has no width.
+    pub all: Counts,
+}
+
+impl HalfWidths {
+    fn add(&mut self, z_phot: f32, given: Option<[f32; 2]>) {
+        let [low, high] = given.unwrap_or([z_phot; 2]).map(f64::from);
+        let half_width = (high - low) / 2.0 / (1.0 + f64::from(z_phot));
+        let width_bin = (half_width.min(DZ_MAX) / DZ_BIN).round() as i32;
+        *self.all.entry(width_bin).or_default() += 1;
+        if given.is_some() {
+            *self.given.entry(width_bin).or_default() += 1;
+        }
+    }
+
+    /// The median after calibration. A shift below 0 can turn an interval around. Such an interval holds nothing, so it has
+    /// no width.
+    pub fn calibrated(&self, shift: f64) -> f64 {
+        (quantile(&self.all, 0.5) + shift).max(0.0)
+    }
 }
 
 impl Histograms {
@@ -65,24 +94,23 @@ impl Histograms {
                 .entry(error)
                 .or_default() += 1;
         }
-        if let Some(distribution) = distribution {
-            self.add_distribution(row, z_phot, distribution);
+        // As in the calibration, no interval is as wide as a redshift of -1 asks for.
+        if let Some(mag) = row.mag_slice().filter(|_| z_phot > -1.0) {
+            let [of_68, _] = INTERVALS;
+            let given = distribution.and_then(|of| of.interval(of_68));
+            self.half_widths.entry(mag).or_default().add(z_phot, given);
+        }
+        if let Some(distribution) = distribution.filter(|of| of.is_whole) {
+            self.with_distribution += 1;
+            for (bin, parts) in parts(distribution) {
+                *self.expected.entry(bin).or_default() += parts;
+            }
         }
     }
 
-    fn add_distribution(&mut self, row: &CommittedRow, z_phot: f32, of: Distribution<'_>) {
-        let [of_68, _] = INTERVALS;
-        if let (Some([low, high]), Some(mag)) = (of.interval(of_68), row.mag()) {
-            let half_width = (high - low) / 2.0 / (1.0 + z_phot);
-            let width_bin = (f64::from(half_width).min(DZ_MAX) / DZ_BIN).round() as i32;
-            let of_mag = self.half_width_by_mag.entry(bin(f64::from(mag), MAG_BIN));
-            *of_mag.or_default().entry(width_bin).or_default() += 1;
-        }
-        if of.is_whole {
-            for (bin, probability) in probabilities(of) {
-                *self.expected.entry(bin).or_default() += probability;
-            }
-        }
+    /// The objects that have no distribution.
+    pub fn without_distribution(&self) -> u64 {
+        self.density.values().sum::<u64>() - self.with_distribution
     }
 
     /// The counts of one of the two redshifts.
@@ -95,17 +123,19 @@ impl Histograms {
     }
 }
 
-/// The probability that a distribution gives to each bin of redshift. The probabilities add up to 1: what lies beyond the
-/// outermost quantiles is in their bins.
-fn probabilities(of: Distribution<'_>) -> impl Iterator<Item = (i32, f64)> {
+/// The parts of an object that its distribution gives to each bin of redshift. They are differences of rounded sums, so they
+/// add up to [`PARTS`]. What lies beyond the outermost quantiles is in their bins.
+fn parts(of: Distribution<'_>) -> impl Iterator<Item = (i32, u64)> {
     let ends = [of.quantiles.first(), of.quantiles.last()];
     let [first, last] = ends.map(|z| z_bin(z.copied().unwrap_or_default()));
-    let mut before = 0.0;
+    let mut before = 0;
     (first..=last).map(move |bin| {
-        let up_to = match bin == last {
+        let probability = match bin == last {
             true => 1.0,
             false => of.pit((f64::from(bin + 1) * Z_BIN) as f32),
         };
+        // The interpolation between quantiles may fall by a rounding error.
+        let up_to = before.max((probability * PARTS as f64).round() as u64);
         (bin, up_to - std::mem::replace(&mut before, up_to))
     })
 }
@@ -137,27 +167,89 @@ pub fn quantile(counts: &Counts, part: f64) -> f64 {
 mod tests {
     use super::*;
 
+    const LEVELS: [f64; 3] = [0.16, 0.5, 0.84];
+
+    fn spread<'a>(levels: &'a [f64], quantiles: &'a [f32]) -> Distribution<'a> {
+        let is_whole = true;
+        Distribution {
+            levels,
+            quantiles,
+            is_whole,
+        }
+    }
+
     #[test]
     fn a_distribution_is_spread_over_the_bins_of_its_quantiles() {
-        let of = |levels, quantiles| {
-            let is_whole = true;
-            let spread = Distribution {
-                levels,
-                quantiles,
-                is_whole,
-            };
-            probabilities(spread).collect::<Vec<_>>()
-        };
+        let of = |levels, quantiles| parts(spread(levels, quantiles)).collect::<Vec<_>>();
         // The line through the quantiles rises by 0.2 in each bin of 0.005. A tenth lies beyond either end.
-        let spread = of(&[0.1, 0.5, 0.9], &[0.1, 0.11, 0.12]);
+        let found = of(&[0.1, 0.5, 0.9], &[0.1, 0.11, 0.12]);
         let expected = [0.3, 0.2, 0.2, 0.2, 0.1];
-        assert_eq!(spread.len(), expected.len());
-        for ((bin, found), (place, expected)) in spread.into_iter().zip((20..).zip(expected)) {
+        assert_eq!(found.len(), expected.len());
+        for ((bin, parts), (place, expected)) in found.into_iter().zip((20..).zip(expected)) {
             assert_eq!(bin, place);
-            assert!((found - expected).abs() < 1e-5, "{bin}: {found}");
+            let probability = parts as f64 / PARTS as f64;
+            assert!(
+                (probability - expected).abs() < 1e-5,
+                "{bin}: {probability}"
+            );
         }
-        assert_eq!(of(&[0.1, 0.9], &[0.2, 0.2]), [(40, 1.0)]);
-        let far: f64 = of(&[0.1, 0.9], &[-20.0, 20.0]).iter().map(|of| of.1).sum();
-        assert!((far - 1.0).abs() < 1e-9, "{far}");
+        assert_eq!(of(&[0.1, 0.9], &[0.2, 0.2]), [(40, PARTS)]);
+        let far: u64 = of(&[0.1, 0.9], &[-20.0, 20.0]).iter().map(|of| of.1).sum();
+        assert_eq!(far, PARTS);
+    }
+
+    /// Counts objects of a point model and of a quantile model, whose intervals are 0.2 (1 + z) wide, in this order.
+    fn mixed(order: impl Iterator<Item = u16>) -> Histograms {
+        let mut histograms = Histograms::default();
+        for object in order {
+            let z = 0.1 + 0.003 * f32::from(object);
+            let row = CommittedRow::predicted(1, z, Some(z + 0.01), Some(16.7), 0);
+            let quantiles = [-0.1, 0.0, 0.1].map(|error| z + error * (1.0 + z));
+            let distribution = spread(&LEVELS, &quantiles);
+            histograms.add(&row, (object % 3 == 0).then_some(distribution));
+        }
+        histograms
+    }
+
+    /// Regression: sums of floats depended on the order in which rows came.
+    #[test]
+    fn the_order_of_the_objects_does_not_matter() {
+        let counted = mixed(0..300);
+        assert_eq!(counted, mixed((0..300).rev()));
+        // 7 has no divisor in common with 300, so all objects are counted.
+        assert_eq!(counted, mixed((0..300).map(|object| object * 7 % 300)));
+        let parts: u64 = counted.expected.values().sum();
+        assert_eq!(parts, counted.with_distribution * PARTS);
+    }
+
+    #[test]
+    fn objects_without_a_distribution_are_told_apart() {
+        let counted = mixed(0..300);
+        let without = counted.without_distribution();
+        assert_eq!([counted.with_distribution, without], [100, 200]);
+        let [widths] = counted.half_widths.values().collect::<Vec<_>>()[..] else {
+            panic!("all objects have the same magnitude");
+        };
+        let all = |counts: &Counts| counts.values().sum::<u64>();
+        assert_eq!([all(&widths.given), all(&widths.all)], [100, 300]);
+        assert!((quantile(&widths.given, 0.5) - 0.1).abs() < 1e-9);
+        // Most objects have an interval by calibration alone.
+        assert!((widths.calibrated(0.03) - 0.03).abs() < 1e-9);
+    }
+
+    #[test]
+    fn an_interval_that_calibration_turns_around_has_no_width() {
+        let mut widths = HalfWidths::default();
+        widths.add(1.0, Some([0.9, 1.1]));
+        assert!((widths.calibrated(-0.02) - 0.03).abs() < 1e-9);
+        assert_eq!(widths.calibrated(-0.2), 0.0);
+    }
+
+    #[test]
+    fn a_redshift_of_minus_one_has_no_width() {
+        let mut histograms = Histograms::default();
+        let row = CommittedRow::predicted(1, -1.0, Some(0.1), Some(16.7), 0);
+        histograms.add(&row, Some(spread(&LEVELS, &[-1.1, -1.0, -0.9])));
+        assert!(histograms.half_widths.is_empty());
     }
 }

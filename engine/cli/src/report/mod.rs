@@ -20,6 +20,7 @@ use hubbleflow::{
 
 use crate::Error;
 use histograms::Histograms;
+use uncertainty::MagChart;
 
 /// Makes the page on an output, as it is now.
 ///
@@ -169,14 +170,10 @@ fn charts(metrics: &Metrics, histograms: &Histograms) -> String {
         format!("<section><h2>{title}</h2><p>{legend}</p>{chart}</section>")
     };
     let spread = r#"<i class="p"></i>running median, <span>band: 16 to 84 %</span><i class="o"></i>0.05<i class="f"></i>0.15"#;
-    let stacked = r#"<i class="e"></i>the distributions, added up"#;
-    let stacked = if histograms.expected.is_empty() {
-        ""
-    } else {
-        stacked
-    };
-    let of_redshifts =
-        format!(r#"Scored objects<i class="s"></i>z_spec<i class="p"></i>z_phot{stacked}"#);
+    let of_redshifts = format!(
+        r#"Scored objects<i class="s"></i>z_spec<i class="p"></i>z_phot{}"#,
+        stacked(histograms)
+    );
     let mut sections = vec![
         section(
             "Photo-z against spec-z",
@@ -218,6 +215,24 @@ fn charts(metrics: &Metrics, histograms: &Histograms) -> String {
     sections.join("\n")
 }
 
+/// The legend of the sum of all distributions, if there are some.
+fn stacked(histograms: &Histograms) -> String {
+    let [with, without] = [
+        histograms.with_distribution,
+        histograms.without_distribution(),
+    ];
+    let objects = |count| grouped(count as i64);
+    match (with, without) {
+        (0, _) => String::new(),
+        (_, 0) => r#"<i class="e"></i>the distributions, added up"#.to_owned(),
+        _ => format!(
+            r#"<i class="e"></i>the distributions, added up: of {} objects; the other {} have none"#,
+            objects(with),
+            objects(without)
+        ),
+    }
+}
+
 /// What there is to show of intervals and distributions: titles, legends and charts.
 fn intervals(
     metrics: &Metrics,
@@ -228,23 +243,26 @@ fn intervals(
         let legend = r#"<i class="p"></i>objects by the probability that their distribution gives to redshifts up to z_spec<i class="k"></i>flat, if the distributions are right, <span>band: two standard deviations by chance</span>"#;
         (title, legend.to_owned(), chart)
     });
-    let mut lines = r#"<i class="p"></i>calibrated"#.to_owned();
-    if !histograms.half_width_by_mag.is_empty() {
-        lines.insert_str(0, r#"<i class="s"></i>the model's own"#);
-    }
+    let lines = |chart: &MagChart| match chart.shows_own {
+        true => {
+            r#"<i class="s"></i>the model's own, of objects that have one<i class="p"></i>calibrated, of all objects"#
+        }
+        false => r#"<i class="p"></i>calibrated"#,
+    };
     let band = metrics.by_mag.band.as_deref().map(escape);
     let coverage = band.as_deref().and_then(|band| {
-        let chart = uncertainty::coverage(metrics, band)?;
+        let chart = uncertainty::coverage(metrics, histograms, band)?;
         let legend = format!(
-            r#"Objects whose z_spec lies in the interval of 68%, and in that of 95%{lines}<i class="k"></i>0.68 and 0.95"#
+            r#"Objects whose z_spec lies in the interval of 68%, and in that of 95%{}<i class="k"></i>0.68 and 0.95"#,
+            lines(&chart)
         );
-        Some((format!("Coverage by {band} magnitude"), legend, chart))
+        Some((format!("Coverage by {band} magnitude"), legend, chart.svg))
     });
     let width = band.as_deref().and_then(|band| {
         let chart = uncertainty::width(metrics, histograms, band)?;
-        let legend = format!("Half of the interval of 68%: its median over the objects{lines}");
+        let legend = format!("Half of the interval of 68%: its median{}", lines(&chart));
         let title = format!("Width of the intervals by {band} magnitude");
-        Some((title, legend, chart))
+        Some((title, legend, chart.svg))
     });
     [pit, coverage, width].into_iter().flatten()
 }

@@ -8,7 +8,7 @@ use operators::{
 
 use super::{
     chart::Chart,
-    histograms::{Counts, Histograms, MAG_SLICE, Z_BIN, Z_SLICE, quantile},
+    histograms::{Counts, Histograms, MAG_SLICE, PARTS, Z_BIN, Z_SLICE, quantile},
 };
 
 /// Cells of the density along a side, at most.
@@ -79,21 +79,17 @@ pub fn density(histograms: &Histograms) -> String {
     chart.finish("z_spec", "z_phot", "Photo-z against spec-z")
 }
 
-/// How many objects have which redshift: by their spectra, by their photo-z and, if the model gives distributions, by these.
+/// How many objects have which redshift: by their spectra, by their photo-z and, if they have some, by their
+/// distributions.
 pub fn n_of_z(histograms: &Histograms) -> String {
     let range = z_range(histograms);
     let step = ((range[1] - range[0]) / Z_BIN / 50.0).ceil().max(1.0) as i32;
-    let counted = |of: fn(&(i32, i32)) -> i32| -> Vec<(i32, f64)> {
-        let counts = histograms.redshifts(of).into_iter();
-        counts.map(|(bin, count)| (bin, count as f64)).collect()
-    };
-    let expected: Vec<(i32, f64)> = histograms.expected.clone().into_iter().collect();
     let lines = [
-        ("spec", counted(|bins| bins.0)),
-        ("phot", counted(|bins| bins.1)),
-        ("expected", expected),
+        ("spec", histograms.redshifts(|bins| bins.0), 1),
+        ("phot", histograms.redshifts(|bins| bins.1), 1),
+        ("expected", histograms.expected.clone(), PARTS),
     ];
-    let lines = lines.map(|(class, counts)| (class, coarse(&counts, step)));
+    let lines = lines.map(|(class, counts, of_object)| (class, coarse(&counts, step, of_object)));
     let all = lines.iter().flat_map(|(_, counts)| counts.values());
     let most = all.copied().fold(1.0, f64::max);
     let mut chart = Chart::new(range, [0.0, most * 1.06]);
@@ -110,13 +106,14 @@ pub fn n_of_z(histograms: &Histograms) -> String {
     chart.finish("redshift", "objects", "Redshift distribution")
 }
 
-/// Sums over `step` bins.
-fn coarse(counts: &[(i32, f64)], step: i32) -> BTreeMap<i32, f64> {
-    let mut sums = BTreeMap::new();
+/// The objects in each `step` bins, where an object counts `of_object`.
+fn coarse(counts: &Counts, step: i32, of_object: u64) -> BTreeMap<i32, f64> {
+    let mut sums = Counts::new();
     for (bin, count) in counts {
         *sums.entry(bin.div_euclid(step)).or_default() += count;
     }
-    sums
+    let objects = |(bin, sum)| (bin, sum as f64 / of_object as f64);
+    sums.into_iter().map(objects).collect()
 }
 
 /// The outline of a histogram, from its first edge on.
