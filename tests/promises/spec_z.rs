@@ -1,4 +1,5 @@
 //! A z_spec that is not a redshift reaches neither the output nor the metrics.
+use connectors::part::BELOW_ZERO;
 use testkit::{
     galaxy_rows::{some_galaxies, with_values, write_parquet},
     rejects::reject_reasons,
@@ -34,8 +35,10 @@ fn an_invalid_z_spec_does_not_reach_the_output() {
         (Some(-0.001), 0),
     ];
     for (id, (z, flag)) in ["1", "2", "3", "4", "5", "6"].iter().zip(expected) {
+        // The model of the tests is not trained, so its redshifts may be below 0.
+        let flags = flags_of(&photoz, id) & !BELOW_ZERO;
         assert_eq!(
-            (float_of(&photoz, id, "z_spec"), flags_of(&photoz, id)),
+            (float_of(&photoz, id, "z_spec"), flags),
             (z, flag),
             "object {id}"
         );

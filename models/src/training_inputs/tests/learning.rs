@@ -119,7 +119,8 @@ fn a_thousandth_of_the_rows_is_flagged() {
 #[test]
 fn cutouts_that_do_not_belong_to_the_magnitudes_are_flagged() {
     let inputs = learned(&cloud(20_000, 1));
-    let wrongs: [(&str, fn(Row) -> Row); 6] = [
+    type Change = fn(Row) -> Row;
+    let wrongs: [(&str, Change); 6] = [
         ("swapped bands", |mut row| {
             row.pixels.swap(0, 2);
             row
