@@ -239,14 +239,19 @@ fn rows(ids: &[i64], kind: Kind, is_first: bool) -> Result<RecordBatch> {
         ),
     ];
     let mut columns = columns.to_vec();
+    let z_phot = |id| 0.4 * random(id, 3);
     if kind.quantiles {
-        let z_phot = |id| 0.4 * random(id, 3);
         let of_ids = quantiles(ids.iter().map(|&id| known(id, z_phot(id))));
         columns.push((Z_QUANTILES, of_ids, true));
-        let widths = [-0.016, 0.016, -0.022, 0.022];
-        for ((name, _level), width) in INTERVAL_BOUNDS.into_iter().zip(widths) {
-            columns.push((name, floats(&|id| z_phot(id) + width), true));
-        }
+    }
+    let widths = [-0.016, 0.016, -0.022, 0.022];
+    for ((name, _level), width) in INTERVAL_BOUNDS.into_iter().zip(widths) {
+        let bound: ArrayRef = match kind.quantiles {
+            true => floats(&|id| z_phot(id) + width),
+            // A model that gives one number gives no interval.
+            false => Arc::new(Float32Array::new_null(ids.len())),
+        };
+        columns.push((name, bound, true));
     }
     with_levels(&RecordBatch::try_from_iter_with_nullable(columns)?)
 }

@@ -13,6 +13,7 @@ mod calibrated;
 mod chaos;
 mod checkpoints;
 mod columns;
+mod compare_cutouts;
 mod conformance;
 mod disk_full;
 mod duplicates;
