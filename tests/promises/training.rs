@@ -176,7 +176,7 @@ fn a_head_of_another_kind_begins_anew_and_the_training_says_so() {
     let [point, quantiles, back] = ["point", "quantiles", "back"].map(|name| dir.path().join(name));
     let from = |model: &Path, out: &Path, flags: &str| {
         let train = Program::new(["train", "finetune", &text(survey()), "--out", &text(out)]);
-        let same = "--epochs 1 --batch 16 --threads 1 --encoder frozen \
+        let same = "--epochs 4 --batch 16 --threads 1 --encoder frozen \
                     --training 0:0.7 --validation 0.7:0.85 --test 0.85:1";
         train.with(same).with(flags).args(["--from", &text(model)])
     };

@@ -28,10 +28,10 @@ const AXIS_RATIO_MIN: f64 = 0.12;
 pub struct GalaxyPart {
     /// Offset from the centre of the galaxy.
     pub offset: Position,
-    /// The profile, in units of the half-light radius.
+    /// The Gaussians from narrow to wide, in units of `scale_px`.
     pub profile: &'static [Component],
-    /// Half-light radius along the major axis, in px.
-    pub half_light_px: f64,
+    /// Unit of the profile along the major axis, in px: the half-light radius of disk and bulge.
+    pub scale_px: f64,
     /// The shape, with variance 1 along the major axis.
     pub shape: Covariance,
     /// Share of the light of the galaxy in ugriz.
@@ -62,14 +62,14 @@ impl Morphology {
         let mut disk = GalaxyPart {
             offset: Position::ORIGIN,
             profile: &EXPONENTIAL,
-            half_light_px: radius_px * (1.0 + 0.25 * bulge_share),
+            scale_px: radius_px * (1.0 + 0.25 * bulge_share),
             shape: Covariance::ellipse(axis_ratio, angle_rad),
             shares: bulge_shares.map(|share| 1.0 - share),
         };
         let bulge = GalaxyPart {
             offset: Position::ORIGIN,
             profile: &DE_VAUCOULEURS,
-            half_light_px: bulge_radius_px * (0.25 + 0.75 * bulge_share),
+            scale_px: bulge_radius_px * (0.25 + 0.75 * bulge_share),
             shape: Covariance::ellipse(0.35 + 0.65 * axis_ratio, angle_rad),
             shares: bulge_shares,
         };

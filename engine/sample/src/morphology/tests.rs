@@ -13,7 +13,7 @@ fn every_shape_can_be_drawn() {
     for shape in shapes_of([19.0, 17.0, 16.0, 15.5, 15.2]) {
         assert!((0.0..=1.0).contains(&shape.p_elliptical));
         for part in &shape.parts {
-            assert!(part.half_light_px > 0.05 && part.half_light_px < 200.0);
+            assert!(part.scale_px > 0.05 && part.scale_px < 200.0);
             assert!(part.shape.xx * part.shape.yy > part.shape.xy.powi(2));
         }
         for band in 0..5 {
@@ -32,7 +32,7 @@ fn red_galaxies_are_elliptical_and_bright_ones_are_large() {
     let blue = shapes_of([18.4, 17.4, 17.0, 16.8, 16.7]);
     let bright = shapes_of([15.4, 14.4, 14.0, 13.8, 13.7]);
     assert!(mean(&red, &|s| s.p_elliptical) > 2.0 * mean(&blue, &|s| s.p_elliptical));
-    let radius = |shape: &Morphology| shape.parts[0].half_light_px.ln();
+    let radius = |shape: &Morphology| shape.parts[0].scale_px.ln();
     let ratio = (mean(&bright, &radius) - mean(&blue, &radius)).exp();
     assert!((2.0..4.0).contains(&ratio), "{ratio}");
 }

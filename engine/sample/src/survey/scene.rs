@@ -55,7 +55,7 @@ impl SampleSurvey {
                     y_px: y_px + part.offset.y_px,
                 },
                 profile: part.profile,
-                scale_px: part.half_light_px,
+                scale_px: part.scale_px,
                 shape: part.shape,
                 fluxes_nmgy: std::array::from_fn(|band| fluxes[band] * part.shares[band]),
             })
