@@ -107,6 +107,14 @@ fn numbers_out_of_range_are_usage_errors() {
         ("sample MADE --px 2049", "a number from 8 to 2048"),
         ("sample MADE --px 3x", "a number from 8 to 2048"),
         (
+            "sample MADE --mag-noise 101",
+            "--mag-noise 101: give a number from 0 to 100",
+        ),
+        (
+            "sample MADE --mag-noise nan",
+            "--mag-noise NaN: give a number from 0 to 100",
+        ),
+        (
             "train pretrain CATALOG --out MADE --drop drop-9",
             "no drop drop-9",
         ),

@@ -8,6 +8,7 @@ use std::{
     time::Duration,
 };
 
+use connectors::ledger::FlagCounts;
 use hubbleflow::{
     Observer, Outcome, Progress, Published, Settled, Work, clock::clock, units::HumanBytes,
 };
@@ -174,13 +175,18 @@ fn describe_failure(drop: &str, reason: &str) -> String {
     format!("{drop}: FAILED: {reason}")
 }
 
+/// The rows by flag, as the end of a clause; nothing if no row is flagged.
+pub(crate) fn flagged(flags: &FlagCounts) -> String {
+    match flags.is_empty() {
+        true => String::new(),
+        false => format!("; flagged: {flags}"),
+    }
+}
+
 /// One line on a drop; a failed one has a line for each reason.
 fn describe(settled: &Settled) -> String {
     let (drop, rows, tally) = (&settled.drop, &settled.rows, &settled.tally);
-    let flagged = match settled.flags.is_empty() {
-        true => String::new(),
-        false => format!("; flagged: {}", settled.flags),
-    };
+    let flagged = flagged(&settled.flags);
     match &settled.outcome {
         Outcome::Committed(sequence) => format!(
             "{drop}: committed as {sequence}: {} rows read ({}), {} written, {} learned, {} rejected; {} files{flagged}; read {:.1} s, validate {:.1} s, infer {:.1} s, write {:.1} s",

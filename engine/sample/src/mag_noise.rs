@@ -34,11 +34,12 @@ const RELATIONS: [ErrorRelation; BANDS] = [
     relation(16.0, [-1.9391, 0.2457, 0.0217], 0.103),
 ];
 
-/// How far from its pivot a relation is followed, in mag. The parabolas were fitted to 3 mag.
+/// Beyond this distance from its pivot, in mag, an error stays the same. The parabolas were fitted to 3 mag.
 const REACH_MAG: f64 = 4.0;
 
 impl ErrorRelation {
-    /// The error at a magnitude, in mag, for a galaxy that is `deviates` standard deviations harder to measure than others.
+    /// The error at a magnitude, in mag. `deviates` says by how many standard deviations the galaxy is harder to measure than
+    /// the median galaxy.
     fn at(&self, mag: f64, deviates: f64) -> f64 {
         let from_pivot = (mag - self.pivot_mag).clamp(-REACH_MAG, REACH_MAG);
         let [constant, linear, quadratic] = self.log_error;

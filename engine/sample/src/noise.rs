@@ -44,11 +44,13 @@ impl Normals {
         normals
     }
 
-    /// Fills `deviates`. The last draw is taken even if no deviate is left for it.
-    pub fn fill(&mut self, deviates: &mut [f32]) {
+    /// This many deviates. The last draw is taken even if all of its deviates are left over.
+    pub fn white(&mut self, count: usize) -> Vec<f32> {
+        let mut deviates = vec![0.0; count];
         let (runs, rest) = deviates.as_chunks_mut::<NORMALS>();
         runs.iter_mut().for_each(|run| *run = self.draw());
         rest.copy_from_slice(&self.draw()[..rest.len()]);
+        deviates
     }
 
     /// Passes over this number of draws.

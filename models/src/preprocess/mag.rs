@@ -1,9 +1,10 @@
 //! The preprocessing of magnitudes.
 
 use serde::{Deserialize, Serialize};
-use tch::{Kind, TchError, Tensor};
+use tch::{TchError, Tensor};
 
-use super::transform::{one_each, rounded, transformed};
+use super::transform::{one_each, transformed};
+use super::whitening::{Whitening, whiten};
 
 /// The preprocessing of the magnitudes.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -54,29 +55,7 @@ impl MagPreprocess {
     /// # Ok::<(), hubbleflow_models::Error>(())
     /// ```
     pub fn whiten_of(mags: &Tensor) -> Result<Self, TchError> {
-        let mags = mags.f_to_kind(Kind::Double)?;
-        let centre = mags.f_mean_dim(0, false, None)?;
-        let deviations = mags.f_sub(&centre)?;
-        let rows = (mags.size()[0] - 1).max(1);
-        let covariance = deviations
-            .f_tr()?
-            .f_matmul(&deviations)?
-            .f_div_scalar(rows as f64)?;
-        // A hundredth of a magnitude is below the precision of photometry. It keeps the matrix invertible if two bands are
-        // equal.
-        let bands = mags.size2()?.1;
-        let floor = Tensor::f_eye(bands, (Kind::Double, mags.device()))?.f_mul_scalar(1e-4)?;
-        let factor = covariance.f_add(&floor)?.f_linalg_cholesky(false)?;
-        let inverse = factor.f_inverse()?;
-        let (mut mean, mut matrix) = (Vec::new(), Vec::new());
-        for row in 0..bands {
-            mean.push(rounded(centre.f_double_value(&[row])?));
-            let below = (0..bands).map(|column| match column <= row {
-                true => Ok(rounded(inverse.f_double_value(&[row, column])?)),
-                false => Ok(0.0),
-            });
-            matrix.push(below.collect::<Result<_, TchError>>()?);
-        }
+        let Whitening { mean, matrix } = Whitening::of(mags)?;
         Ok(Self::Whiten { mean, matrix })
     }
 
@@ -102,16 +81,11 @@ impl MagPreprocess {
     }
 }
 
-/// `matrix (mags - mean)`, for each row.
-pub(crate) fn whiten(mags: &Tensor, mean: &Tensor, matrix: &Tensor) -> Result<Tensor, TchError> {
-    mags.f_sub(mean)?.f_matmul(&matrix.f_tr()?)
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use tch::Device;
+    use tch::{Device, Kind};
 
     #[test]
     fn whitened_magnitudes_are_uncorrelated_with_a_variance_of_one() {

@@ -18,6 +18,7 @@ mod cutout;
 mod embedding;
 mod mag;
 mod transform;
+mod whitening;
 
 use serde::{Deserialize, Serialize};
 
@@ -25,8 +26,8 @@ pub use self::cutout::CutoutPreprocess;
 pub(crate) use self::cutout::asinh;
 pub use self::embedding::EmbeddingPreprocess;
 pub use self::mag::MagPreprocess;
-pub(crate) use self::mag::whiten;
 pub(crate) use self::transform::{one_each, rounded};
+pub(crate) use self::whitening::{Whitening, whiten};
 
 /// The preprocessing of each of the inputs.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

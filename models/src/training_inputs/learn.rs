@@ -2,9 +2,8 @@
 
 use tch::{TchError, Tensor};
 
-use super::whitening::Whitening;
 use super::{ApertureRange, MagRange, TrainingInputs};
-use crate::preprocess::rounded;
+use crate::preprocess::{Whitening, rounded};
 
 /// The smallest number of rows from which the inputs of a training are learned: of fewer, a thousandth is no row.
 pub const TRAINING_ROWS_MIN: i64 = 1000;
@@ -31,15 +30,11 @@ pub(crate) struct Learned<'a> {
 }
 
 impl TrainingInputs {
-    /// Learns from the inputs of a training. `None` if there are none, or fewer rows than [`TRAINING_ROWS_MIN`].
-    ///
-    /// A row with a number that is not finite teaches nothing.
+    /// Learns from the inputs of a training. `None` if fewer than [`TRAINING_ROWS_MIN`] rows have finite numbers alone; the
+    /// others teach nothing.
     pub(crate) fn learn(inputs: Learned<'_>) -> Result<Option<Self>, TchError> {
         let parts = [inputs.mags, inputs.cutouts].into_iter().flatten();
         let rows = parts.map(|part| part.size()[0]).min().unwrap_or(0);
-        if rows < TRAINING_ROWS_MIN {
-            return Ok(None);
-        }
         let side_px = inputs.cutouts.map_or(0, |cutouts| {
             let side = cutouts.size().last().copied().unwrap_or(0);
             APERTURE_PX.min(side as usize)
@@ -63,9 +58,12 @@ impl TrainingInputs {
         let is_finite = |vector: &&[f64]| vector.iter().all(|number| number.is_finite());
         let vectors = vectors.iter().map(Vec::as_slice).filter(is_finite);
         let vectors: Vec<&[f64]> = vectors.collect();
-        let Some(Whitening { mean, matrix }) = Whitening::learn(&vectors) else {
+        if (vectors.len() as i64) < TRAINING_ROWS_MIN {
             return Ok(None);
-        };
+        }
+        let table = Tensor::f_from_slice(&vectors.concat())?;
+        let table = table.f_view([vectors.len() as i64, -1])?;
+        let Whitening { mean, matrix } = Whitening::of_core(&table)?;
         let learned = Self {
             mags: inputs.mags.map(|_| MagRange {
                 reference: limits(&vectors, inputs.reference),

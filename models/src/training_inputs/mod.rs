@@ -21,7 +21,6 @@
 mod learn;
 #[cfg(test)]
 mod tests;
-mod whitening;
 
 use std::f64::consts::LN_10;
 

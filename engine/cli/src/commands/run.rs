@@ -9,6 +9,7 @@ use crate::{
     args::RunArgs,
     console::{json, print, tell},
     job::job,
+    progress::flagged,
     signals, supervise,
 };
 
@@ -74,10 +75,7 @@ fn check(args: &RunArgs, watches: bool) -> Result<(), Error> {
 }
 
 fn describe(summary: &Summary) -> String {
-    let flagged = match summary.rows_flagged.is_empty() {
-        true => String::new(),
-        false => format!("; flagged: {}", summary.rows_flagged),
-    };
+    let flagged = flagged(&summary.rows_flagged);
     format!(
         "{} drops committed, {} failed: {} galaxies in {:.1} s ({:.0} a second, {} {}){flagged}",
         summary.drops_committed,

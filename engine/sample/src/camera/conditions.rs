@@ -16,7 +16,7 @@ const SEEING_SCATTER_OF_A_BAND: f64 = 0.12;
 /// Displacement of a band against the others along each axis, in px. Its length is 0.1 px rms.
 const DISPLACEMENT_PX: f64 = 0.07;
 
-/// Mean and scatter of the sky that is left in a band, in units of the rms of a pixel of the sky.
+/// Mean and scatter of the rest of the sky in a band, in units of the rms of a pixel of the sky.
 const SKY_LEFT: [f64; 2] = [0.03, 0.05];
 
 /// The share of the observations that were resampled to another grid of pixels.
@@ -29,14 +29,14 @@ pub struct BandConditions {
     pub seeing: f64,
     /// Displacement against the galaxy's place.
     pub displacement: Position,
-    /// The sky that is left, in units of the rms of a pixel of the sky.
+    /// The rest of the sky after its subtraction, in units of the rms of a pixel of the sky.
     pub sky_left: f64,
     /// The shift by which the frame was resampled.
     pub resampled_by: Option<Position>,
 }
 
 impl BandConditions {
-    /// The usual seeing and nothing else.
+    /// The usual seeing, no displacement, no rest of the sky and white noise.
     #[cfg(test)]
     pub const USUAL: Self = Self {
         seeing: 1.0,

@@ -33,7 +33,7 @@ const STARS: f64 = 0.35;
 /// Within this distance the catalog would have taken a neighbour for a part of the galaxy, so most of its light is left out.
 const BLENDED_WITHIN_PX: f64 = 6.0;
 
-/// The share of the galaxies that have a companion, which is fainter and whose light is all there.
+/// The share of the galaxies that have a companion: a fainter galaxy beside them, with all of its light.
 const COMPANIONS: f64 = 0.15;
 
 /// By how much a companion is fainter than its galaxy, in mag.
@@ -43,7 +43,7 @@ const COMPANION_FAINTER: Range<f64> = 1.2..4.5;
 const COMPANION_PX: Range<f64> = 2.5..6.0;
 
 impl SampleSurvey {
-    /// The other stars and galaxies, in any order.
+    /// The other stars and galaxies in the frame of an object.
     pub fn neighbours(&self, object: u64, truth: &Truth) -> Vec<LightSource> {
         let mut rng = stream(self.seed, Purpose::Neighbours, object);
         let expected = PER_PX2 * (self.side_px * self.side_px) as f64;
