@@ -7,6 +7,7 @@
 //! _hubbleflow/metrics/<sequence, 20 digits>.json                the metrics up to an entry
 //! _hubbleflow/staging/<attempt>/<path>                          a file that is not committed yet
 //! _hubbleflow/checkpoints/<drop>/<name>                         results of splits of a drop that is not committed yet
+//! _hubbleflow/rendezvous/<number, 20 digits>.json                where the leader of a cluster can be reached
 //! _hubbleflow/check-<nonce>                                     a probe of the store, deleted at once
 //! ```
 
@@ -32,6 +33,9 @@ pub const CHECKPOINTS: &str = "_hubbleflow/checkpoints";
 pub(crate) const DIGEST_DIGITS: usize = 16;
 /// Files of attempts that are not committed yet.
 pub const STAGING: &str = "_hubbleflow/staging";
+
+/// Where the processes of a cluster meet.
+pub const RENDEZVOUS: &str = "_hubbleflow/rendezvous";
 
 /// The path of an entry of the ledger.
 /// ```

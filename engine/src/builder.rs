@@ -160,6 +160,11 @@ impl JobBuilder {
             Some(places) => places,
             None => Places::open(&self.catalog, &self.out, &self.store)?,
         };
+        let meeting_place = self
+            .settings
+            .cluster
+            .as_ref()
+            .map(|cluster| cluster.place(&places, &self.store));
         let model = match self.model {
             ModelSource::Loaded(model) => model,
             ModelSource::Directory(url) => {
@@ -173,6 +178,7 @@ impl JobBuilder {
             settings: self.settings,
             model,
             places,
+            meeting_place: meeting_place.transpose()?.flatten(),
             start: self.start,
             began: self.began,
             observer: self.observer,

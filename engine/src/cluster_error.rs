@@ -18,6 +18,30 @@ pub enum ClusterError {
         /// What the last try to reach it met.
         source: std::io::Error,
     },
+    /// Too few processes came together.
+    #[error(
+        "{came} of {wanted} processes came to {place} within {seconds} s ({source}); start the others with the same --rendezvous and --cluster-key, or give --gather more time"
+    )]
+    NotGathered {
+        /// The URL of the place where they meet.
+        place: String,
+        /// How many came, this one included.
+        came: usize,
+        /// How many the cluster needs.
+        wanted: usize,
+        /// How long they waited for each other.
+        seconds: u64,
+        /// What the last try met.
+        source: std::io::Error,
+    },
+    /// A process left while the others were waiting for the rest.
+    #[error("process {process} at {host} left before the cluster had started; start it again")]
+    LeftAtStart {
+        /// The process.
+        process: usize,
+        /// Its address.
+        host: String,
+    },
     /// A process answers at an address where the hosts file has another.
     #[error(
         "process {there} answers at {host}, where --hosts has process {expected}; give all processes the same hosts file"
@@ -40,10 +64,26 @@ pub enum ClusterError {
         /// Its values in JSON, here and there.
         values: [String; 2],
     },
+    /// The run was told to end before all processes had come.
+    #[error("told to end before the cluster had started")]
+    ToldToEnd,
     /// Another process has refused this one.
     #[error("{reason}")]
     Refused {
         /// What the other process said.
         reason: String,
     },
+}
+
+impl ClusterError {
+    /// Whether it may go better another time. A wrong key does not become right.
+    pub(crate) fn is_loss(&self) -> bool {
+        match self {
+            Self::LeftAtStart { .. } => true,
+            Self::NotJoined { source, .. } | Self::NotGathered { source, .. } => {
+                source.kind() != std::io::ErrorKind::PermissionDenied
+            }
+            _ => false,
+        }
+    }
 }

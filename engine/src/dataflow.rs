@@ -9,13 +9,13 @@ use timely::dataflow::{
     operators::{Concat, ConnectLoop, Feedback, vec::Map},
 };
 
-use crate::Job;
+use crate::stations::Stations;
 
 /// Builds the dataflow of a job on one worker. A drop leaves it when it is settled, and then the metrics with it.
 pub fn build<'s>(
     scope: Scope<'s, DropId>,
     drops: Option<Feed>,
-    job: &Job,
+    stations: &Stations,
     committer: &Committer,
     scorer: &Scorer,
     progress: &Progress,
@@ -24,16 +24,16 @@ pub fn build<'s>(
     let work = drops.clone().map(|drop| drop.work());
 
     let (around, handed_back) = scope.feedback(1);
-    let tasks = work.deal(handed_back, job.reader.splits_in_hand);
-    let (adopted, splits) = tasks.adopt(&job.checkpointer);
-    let galaxies = splits.read(&job.reader);
-    let judged = galaxies.validate(job.plan.rules.clone(), job.reader.clock);
-    let photoz = judged.infer(&job.inference).concat(adopted);
+    let tasks = work.deal(handed_back, stations.reader.splits_in_hand);
+    let (adopted, splits) = tasks.adopt(&stations.checkpointer);
+    let galaxies = splits.read(&stations.reader);
+    let judged = galaxies.validate(stations.plan.rules.clone(), stations.reader.clock);
+    let photoz = judged.infer(&stations.inference).concat(adopted);
     photoz.clone().hand_back().connect_loop(around);
 
     photoz.clone().show_progress(progress);
-    let parcels = photoz.checkpoint(&job.checkpointer);
-    let settled = parcels.write(&job.writer).commit(drops, committer);
+    let parcels = photoz.checkpoint(&stations.checkpointer);
+    let settled = parcels.write(&stations.writer).commit(drops, committer);
     let metrics = settled.clone().score(scorer);
     (settled, metrics.publish(scorer))
 }

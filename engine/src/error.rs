@@ -74,6 +74,9 @@ pub enum Error {
         /// Which process, and how it was lost.
         how: String,
     },
+    /// The cluster ends, to begin again at once with the processes that have come meanwhile.
+    #[error("more processes have come: the cluster begins again; what is committed stays")]
+    Regroup,
     /// No row of a catalog can be trained on.
     #[error("{catalog} has no galaxies to train on in these stretches{why}")]
     NoTrainingRows {
@@ -100,6 +103,15 @@ impl Error {
                 | Self::Connectors(connectors::Error::Url { .. })
                 | Self::Models(models::Error::Exists { .. })
         )
+    }
+
+    /// Whether another process of the cluster was lost, or did not come in time, so that this one should be started again.
+    pub fn is_loss(&self) -> bool {
+        match self {
+            Self::LostPeer { .. } => true,
+            Self::Cluster(error) => error.is_loss(),
+            _ => false,
+        }
     }
 
     /// The end of a worker.

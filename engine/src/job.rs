@@ -1,20 +1,18 @@
 //! A job that is ready to run: settings resolved, places opened, the model loaded.
 use std::{sync::Arc, time::Duration};
 
-use connectors::budget::Budget;
-use operators::{Checkpointer, Inference, Reader, Shutdown, Writer};
+use operators::Shutdown;
 use serde_json::{Map, Value};
-use tch::Device;
 use tokio::runtime::{Handle, Runtime};
 
 use crate::{
-    Error, Observer,
-    clock::clock,
-    cluster::Cluster,
+    ClusterError, Error, Observer,
+    cluster::{ClusterSettings, Joined, Joining, Place},
     model::LoadedModel,
     plan::{Places, Plan},
-    settings::{JobSettings, cores},
+    settings::JobSettings,
     start::Start,
+    stations::Stations,
     stop::Stop,
 };
 
@@ -22,27 +20,19 @@ use crate::{
 pub struct Job {
     /// What is read, and where it goes.
     pub(crate) plan: Arc<Plan>,
-    /// How rows are read.
-    pub(crate) reader: Reader,
-    /// How rows are predicted.
-    pub(crate) inference: Inference,
-    /// How results are stored before their drop is committed.
-    pub(crate) checkpointer: Checkpointer,
-    /// How predictions are written.
-    pub(crate) writer: Writer,
+    settings: JobSettings,
+    model: LoadedModel,
+    /// Where the processes meet, if they meet through a store.
+    meeting_place: Option<Place>,
     /// Asks the run to end early.
     pub(crate) stop: Stop,
-    /// Tells the operators that the process is about to leave.
-    pub(crate) shutdown: Shutdown,
-    /// The processes.
-    pub(crate) cluster: Cluster,
-    /// This start of the command, if a supervisor may start the command again.
+    /// This start of the command, if the command may be started again.
     pub(crate) start: Option<Start>,
     /// Where the model runs, as `cpu`.
     pub(crate) device: String,
     /// The model's arithmetic, as `fp32`.
     pub(crate) precision: String,
-    /// When the job was begun, by [`clock`].
+    /// When the job was begun, by [`clock`](crate::clock::clock).
     pub(crate) began: Duration,
     /// Receives what happens.
     pub(crate) observer: Arc<dyn Observer>,
@@ -70,6 +60,7 @@ pub(crate) struct JobParts {
     pub settings: JobSettings,
     pub model: LoadedModel,
     pub places: Places,
+    pub meeting_place: Option<Place>,
     pub start: Option<Start>,
     pub began: Duration,
     pub observer: Arc<dyn Observer>,
@@ -78,16 +69,12 @@ pub(crate) struct JobParts {
 }
 
 impl Job {
-    /// Whether this process plans and commits.
-    pub fn is_leader(&self) -> bool {
-        self.cluster.is_leader()
-    }
-
     pub(crate) fn new(parts: JobParts) -> Result<Self, Error> {
         let JobParts {
             settings,
             model,
             places,
+            meeting_place,
             start,
             began,
             observer,
@@ -95,63 +82,59 @@ impl Job {
             runtime,
         } = parts;
         settings.check()?;
-        let shutdown = Shutdown::default();
-        let plan = Arc::new(plan(&settings, &model, places)?);
-        let cluster = Cluster::new(settings.cluster.as_ref(), settings.workers as usize)?;
-        let workers = cluster.workers();
-        let cores = (cores() / cluster.processes_here()).max(1);
-        let threads = settings.threads(model.device, cores);
-        // A quarter is kept for predictions that wait to be written; the rest is for rows that wait to be predicted.
-        let held_bytes = settings.memory_bytes / 4;
-        let handle = runtime.handle().clone();
-        let reader = Reader {
-            catalog: plan.catalog.clone(),
-            budget: Budget::new(settings.memory_bytes - held_bytes),
-            runtime: handle.clone(),
-            splits_in_hand: splits_in_hand(model.device, threads, cores)
-                .div_ceil(workers)
-                .max(2),
-            shutdown: shutdown.clone(),
-            clock,
-        };
-        let checkpointer = Checkpointer {
-            checkpoints: plan.checkpoints(),
-            every: settings.checkpoint,
-            held_bytes: held_bytes / workers as u64,
-            budget: reader.budget.clone(),
-            shutdown: shutdown.clone(),
-            runtime: handle.clone(),
-            clock,
-        };
-        let writer = Writer {
-            output: plan.output.clone(),
-            model_id: plan.model_id.clone(),
-            reference_band: plan.reference_band.clone(),
-            held_bytes: held_bytes / workers as u64,
-            runtime: handle,
-            clock,
-        };
-        let (device, precision) = (model.device_name(), model.precision.to_string());
         Ok(Self {
-            reader,
-            inference: inference(model, &plan, threads)?,
-            checkpointer,
-            writer,
+            plan: Arc::new(plan(&settings, &model, places)?),
+            device: model.device_name(),
+            precision: model.precision.to_string(),
+            settings,
+            model,
+            meeting_place,
             stop,
-            shutdown,
-            plan,
-            cluster,
             start,
-            device,
-            precision,
             began,
             observer,
             runtime: Arc::new(runtime),
         })
     }
 
+    /// Waits for the other processes of the cluster, and makes ready to work with them. A run for which
+    /// nothing is left to do does not wait: the others may have done it and be gone.
+    ///
+    /// # Errors
+    /// [`Error::Cluster`] if they do not come together; the model's and the system's, for threads.
+    pub(crate) fn join(self, watches: bool) -> Result<(Stations, Joined), Error> {
+        let (shutdown, handle) = (Shutdown::default(), self.runtime.handle().clone());
+        let cluster = self.settings.cluster.as_ref();
+        let joining = Joining {
+            settings: cluster,
+            workers: self.settings.workers as usize,
+            agreement: self.agreement(),
+            place: self.meeting_place,
+            command: self.start.map(|start| start.command),
+            shutdown: shutdown.clone(),
+            observer: self.observer,
+        };
+        let plan = &self.plan;
+        let meets = cluster.is_some_and(|cluster| cluster.process().is_none());
+        let is_done = async || Ok::<_, Error>(!watches && meets && plan.is_done().await?);
+        let joined = handle.block_on(async {
+            if is_done().await? {
+                return joining.alone();
+            }
+            match joining.join(self.stop).await {
+                Err(Error::Cluster(ClusterError::NotGathered { .. })) if is_done().await? => {
+                    joining.alone()
+                }
+                joined => joined,
+            }
+        })?;
+        let process = (shutdown, joined.cluster.clone());
+        let stations = Stations::new(&self.settings, self.model, &self.plan, process, &handle)?;
+        Ok((stations, joined))
+    }
+
     /// What must be the same in all processes of a cluster.
-    pub(crate) fn agreement(&self) -> Map<String, Value> {
+    fn agreement(&self) -> Map<String, Value> {
         let plan = &self.plan;
         let mut agreement = plan.settings.clone();
         for (key, value) in [
@@ -164,8 +147,10 @@ impl Job {
         agreement.insert("drop".to_owned(), plan.drops.clone().into());
         agreement.insert("again".to_owned(), plan.again.into());
         agreement.insert("model_change".to_owned(), plan.model_change.into());
-        agreement.insert("workers".to_owned(), self.cluster.workers().into());
-        agreement.insert("processes".to_owned(), self.cluster.processes().into());
+        agreement.insert("workers".to_owned(), self.settings.workers.into());
+        let cluster = self.settings.cluster.as_ref();
+        let processes = cluster.map_or("1".to_owned(), ClusterSettings::sizes);
+        agreement.insert("processes".to_owned(), processes.into());
         agreement
     }
 }
@@ -187,23 +172,4 @@ fn plan(settings: &JobSettings, model: &LoadedModel, places: Places) -> Result<P
         keep("instructions", set.to_string().into());
     }
     Ok(plan)
-}
-
-/// Threads that run the model, each with a replica of its own.
-fn inference(model: LoadedModel, plan: &Plan, threads: usize) -> Result<Inference, Error> {
-    let others = (1..threads).map(|_| model.model.replica());
-    let mut replicas = others.collect::<Result<Vec<_>, _>>()?;
-    replicas.push(model.model);
-    let inference = Inference::new(replicas, &plan.wanted, plan.batch, clock)
-        .map_err(|error| Error::worker(format!("cannot start {threads} threads: {error}")))?;
-    Ok(inference.with_quantiles(plan.stores_quantiles))
-}
-
-/// How many splits a process has in hand: those that are computed, and one that is read meanwhile. Beside a GPU all cores
-/// read.
-fn splits_in_hand(device: Device, threads: usize, cores: usize) -> usize {
-    match device {
-        Device::Cpu => threads + 1,
-        _ => threads + cores,
-    }
 }

@@ -7,7 +7,7 @@ use object_store::ObjectStoreExt;
 use tch::Device;
 use tokio::runtime::Handle;
 
-use crate::{Error, settings::JobSettings};
+use crate::{ClusterSettings, Error, settings::JobSettings};
 
 /// A model on its device. Several jobs can share it.
 pub struct LoadedModel {
@@ -33,7 +33,8 @@ impl LoadedModel {
         let process = settings
             .cluster
             .as_ref()
-            .map_or(0, |cluster| cluster.process);
+            .and_then(ClusterSettings::process)
+            .unwrap_or(0);
         let device = settings.device.resolve(process)?;
         let fastest = match settings.instructions {
             Some(set) if !device.is_cuda() => Precision::fastest_with(set),

@@ -10,6 +10,17 @@ pub struct Work {
     pub bytes: u64,
 }
 
+/// A cluster whose processes have come together.
+#[derive(Clone, Debug)]
+pub struct Gathered {
+    /// The number of this process, from 0.
+    pub process: usize,
+    /// How many processes the cluster has.
+    pub processes: usize,
+    /// The command that the summary counts for, if the processes have met through a store. All of them know it.
+    pub command: Option<String>,
+}
+
 /// Receives what happens in a run. Every method does nothing unless it is overridden; `()` observes nothing.
 ///
 /// The run's own threads call these methods, so they should return quickly.
@@ -27,6 +38,11 @@ pub struct Work {
 /// }
 /// ```
 pub trait Observer: Send + Sync {
+    /// The processes of the cluster have come together.
+    fn gathered(&self, cluster: &Gathered) {
+        let _ = cluster;
+    }
+
     /// The run begins. `work` is `None` for a watch: nobody knows which drops arrive. `progress` counts from now on.
     fn begin(&self, work: Option<Work>, progress: &Progress) {
         let _ = (work, progress);

@@ -260,13 +260,13 @@ impl JobSettings {
             let max = BATCH_MAX;
             return Err(SettingsError::Batch { batch, max });
         }
-        match self.workers {
-            1..=WORKERS_MAX => Ok(()),
-            workers => Err(SettingsError::Workers {
-                workers,
-                max: WORKERS_MAX,
-            }),
+        let (workers, max) = (self.workers, WORKERS_MAX);
+        if !(1..=max).contains(&workers) {
+            return Err(SettingsError::Workers { workers, max });
         }
+        let workers = self.workers as usize;
+        let cluster = self.cluster.as_ref();
+        cluster.map_or(Ok(()), |cluster| cluster.check(workers))
     }
 
     /// Galaxies that a model on a device takes at a time.

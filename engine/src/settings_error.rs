@@ -150,6 +150,39 @@ pub enum SettingsError {
         /// Upper bound.
         max: u32,
     },
+    /// A process can be reached from other machines, and the cluster has no key.
+    #[error(
+        "{host} can be reached from other machines: give all processes a --cluster-key, which `hubbleflow cluster-key FILE` makes, or --insecure to let anyone in"
+    )]
+    NoClusterKey {
+        /// The address.
+        host: String,
+    },
+    /// The file with the cluster's key cannot be read.
+    #[error("--cluster-key {}: {source}", .file.display())]
+    ClusterKeyFile {
+        /// The file.
+        file: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// A file does not hold a key.
+    #[error(
+        "--cluster-key {}: no key of 32 bytes in base64; `hubbleflow cluster-key FILE` makes one", .file.display()
+    )]
+    ClusterKey {
+        /// The file.
+        file: PathBuf,
+    },
+    /// The place to meet lies in the catalog, or the catalog in it.
+    #[error("--rendezvous {url} and the catalog lie in each other; choose another place to meet")]
+    RendezvousInCatalog {
+        /// The URL of the place.
+        url: String,
+    },
+    /// Processes are to meet through a store, and no place is given.
+    #[error("the processes need a place to meet; give --rendezvous URL")]
+    NoRendezvous,
     /// A cluster has too many workers.
     #[error(
         "--processes {processes} of --workers {workers} each are more than {max} workers; take fewer of either"

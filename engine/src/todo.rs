@@ -25,6 +25,16 @@ pub struct Todo {
 }
 
 impl Plan {
+    /// Whether nothing is left to do now.
+    ///
+    /// # Errors
+    /// Those of the catalog and of the ledger, and of [`Plan::todo`].
+    pub(crate) async fn is_done(&self) -> Result<bool, Error> {
+        let listed_drops = self.catalog.list_drops().await?;
+        let ledger = Ledger::open(self.output.location()).await?;
+        Ok(self.todo(&ledger, listed_drops)?.pending.is_empty())
+    }
+
     /// The drops to take, in order, and those that have changed since they were committed.
     ///
     /// # Errors

@@ -61,7 +61,7 @@ fn a_lost_process_is_an_error_of_the_run() {
     };
     let job = Job::builder(&text(catalog.path()), &text(out.path()))
         .model(&text(model()))
-        .cluster(ClusterSettings { hosts, process: 0 })
+        .cluster(ClusterSettings::at_hosts(hosts, 0))
         .observer(losses.clone());
     let (tell, told) = mpsc::channel();
     std::thread::spawn(move || {

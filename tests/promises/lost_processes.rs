@@ -39,14 +39,14 @@ fn a_process_that_hangs_is_named_and_the_cluster_ends() {
         let hangs = processes.remove(hanging);
         hangs.signal("STOP");
         let survivor = processes.remove(0);
-        survivor.ends(1).says(&[
+        survivor.ends(75).says(&[
             &format!("process {hanging} at 127.0.0.1:"),
             "has not been heard of",
             "what is committed stays",
         ]);
         // The process that hung continues, and finds that its peer is gone.
         hangs.signal("CONT");
-        hangs.ends(1).says(&[&format!("process {}", 1 - hanging)]);
+        hangs.ends(75).says(&[&format!("process {}", 1 - hanging)]);
         assert_eq!(drops(out.path()), ["a"]);
     }
 }
@@ -56,7 +56,7 @@ fn a_process_that_dies_is_named_and_the_cluster_ends() {
     let (catalog, out) = (folder(), folder());
     let [leader, second] = idle_cluster(catalog.path(), out.path());
     second.signal("KILL");
-    leader.ends(1).says(&["process 1 at 127.0.0.1:"]);
+    leader.ends(75).says(&["process 1 at 127.0.0.1:"]);
 }
 
 #[test]

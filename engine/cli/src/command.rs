@@ -56,6 +56,12 @@ pub(crate) enum Command {
     /// Train a model on a catalog
     #[command(subcommand)]
     Train(TrainCommand),
+    /// Make the key that the processes of a cluster share
+    ClusterKey {
+        /// The file that it is written to, for its owner alone; without one it is printed
+        #[arg(value_parser = LocalPath)]
+        file: Option<PathBuf>,
+    },
     /// Time this machine
     #[command(subcommand)]
     Bench(BenchCommand),

@@ -4,6 +4,9 @@ use hubbleflow::SettingsError;
 use import::ImportError;
 use sample::SampleError;
 
+/// The exit code of a process that lost another one of its cluster: start it again (EX_TEMPFAIL of sysexits.h).
+pub const LOST: u8 = 75;
+
 /// An error of a command.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -53,8 +56,11 @@ impl Error {
         }
     }
 
-    /// The exit code: 2 for a usage error, 1 for the rest.
+    /// The exit code: 2 for a usage error, 75 if another process of the cluster was lost, 1 for the rest.
     pub fn exit_code(&self) -> u8 {
+        if matches!(self, Self::Hubbleflow(error) if error.is_loss()) {
+            return LOST;
+        }
         let is_usage = match self {
             Self::Usage(_) => true,
             Self::Hubbleflow(error) => error.is_usage(),

@@ -44,6 +44,7 @@ pub(crate) fn execute(command: Command) -> Result<u8, Error> {
         Command::Import(command) => runtime.block_on(import(command, &options)),
         Command::Model(command) => runtime.block_on(commands::model(command, &options)),
         Command::Train(command) => runtime.block_on(commands::train(command, &options)),
+        Command::ClusterKey { file } => commands::cluster_key(file.as_deref()),
         Command::Bench(command) => bench(command, &options, &runtime),
         Command::Demo(args) => demo(&args, &runtime),
     }

@@ -1,5 +1,7 @@
 //! The job that arguments describe.
-use hubbleflow::{Job, Stop, StoreOptions};
+use std::time::Duration;
+
+use hubbleflow::{ClusterSettings, Job, Stop, StoreOptions};
 use tokio::runtime::Runtime;
 
 use crate::{Error, args::RunArgs, progress::Console};
@@ -11,14 +13,22 @@ pub(crate) fn job(
     options: &StoreOptions,
     runtime: &Runtime,
 ) -> Result<Job, Error> {
+    let cluster = &args.cluster;
+    let settings = args.settings()?;
+    let is_elastic = settings
+        .cluster
+        .as_ref()
+        .is_some_and(ClusterSettings::is_elastic);
+    let earlier = cluster.earlier.as_ref();
+    let after = is_elastic.then(|| earlier.map_or(Duration::ZERO, |start| start.after));
     let mut builder = Job::builder(&args.catalog.catalog, &args.catalog.out)
         .model(&args.catalog.model()?)
-        .settings(args.settings()?)
+        .settings(settings)
         .store(options)
         .runtime(runtime.handle())
         .stop(stop.clone())
-        .observer(Console::default());
-    if let Some(start) = &args.supervised {
+        .observer(Console::new(after));
+    if let Some(start) = cluster.supervised.as_ref().or(earlier) {
         builder = builder.start(start.clone());
     }
     Ok(builder.build()?)

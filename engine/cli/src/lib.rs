@@ -5,6 +5,7 @@
 //!          args                  progress, train_progress     what people see
 //!                                signals, supervise           processes
 //! ```
+mod again;
 mod allocator;
 mod args;
 mod bench;

@@ -10,11 +10,12 @@ use std::{
 
 use connectors::ledger::FlagCounts;
 use hubbleflow::{
-    Observer, Outcome, Progress, Published, Settled, Work, clock::clock, units::HumanBytes,
+    Gathered, Observer, Outcome, Progress, Published, Settled, Work, clock::clock,
+    units::HumanBytes,
 };
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use crate::{console::tell, signals::asked, supervise::end_with_cluster};
+use crate::{again::remember, console::tell, signals::asked, supervise::lose_cluster};
 
 /// How often a terminal is redrawn, and how often a log gets a line.
 const REDRAW: Duration = Duration::from_millis(200);
@@ -26,11 +27,21 @@ const REASONS_MAX: usize = 5;
 /// Shows a run on standard error: a bar on a terminal, plain lines elsewhere.
 #[derive(Default)]
 pub(crate) struct Console {
+    /// How long the command had been running, if this process may start itself again.
+    after: Option<Duration>,
     bar: OnceLock<ProgressBar>,
     over: Arc<AtomicBool>,
 }
 
 impl Console {
+    /// Of a process that starts itself again when its cluster changes, `after` so much time of its command.
+    pub fn new(after: Option<Duration>) -> Self {
+        Self {
+            after,
+            ..Self::default()
+        }
+    }
+
     fn say(&self, line: String) {
         match self.bar.get() {
             Some(bar) => bar.suspend(|| tell(line)),
@@ -40,6 +51,18 @@ impl Console {
 }
 
 impl Observer for Console {
+    fn gathered(&self, cluster: &Gathered) {
+        if let Some(command) = &cluster.command {
+            self.say(format!(
+                "process {} of a cluster of {}",
+                cluster.process, cluster.processes
+            ));
+            if let Some(after) = self.after {
+                remember(command, cluster.processes, after);
+            }
+        }
+    }
+
     fn begin(&self, work: Option<Work>, progress: &Progress) {
         if work.is_some_and(|work| work.drops == 0) {
             tell("nothing to do: no drop is pending");
@@ -91,7 +114,7 @@ impl Observer for Console {
         tell(format_args!(
             "hubbleflow: {how}; this process ends too: what is committed stays, and the next start goes on"
         ));
-        end_with_cluster();
+        lose_cluster();
     }
 
     fn end(&self) {

@@ -17,7 +17,9 @@ use hubbleflow::{
 
 use crate::{
     Error,
+    again::start_again,
     console::tell,
+    error::LOST,
     signals::{ask_to_end, end_at_once},
 };
 
@@ -174,12 +176,22 @@ fn watch(mut processes: Processes, is_told: impl Fn() -> bool) -> Result<Option<
         .and_then(|code| u8::try_from(code).ok()))
 }
 
-/// Ends this process, whose cluster has come apart. Where it is supervised, the cluster is started again.
-pub fn end_with_cluster() -> ! {
+/// Ends this process, which cannot go on: 101 where it is supervised, and 1 elsewhere.
+pub fn crash() -> ! {
     end_at_once(match SUPERVISED.load(Ordering::Relaxed) {
         true => CRASHED.into(),
         false => 1,
     })
+}
+
+/// Ends this process, which has lost another process of its cluster, so that it is started again: by its supervisor, by
+/// itself if the cluster may change its size, or by whoever reads its exit code.
+pub fn lose_cluster() -> ! {
+    if SUPERVISED.load(Ordering::Relaxed) {
+        crash();
+    }
+    start_again(1);
+    end_at_once(LOST.into())
 }
 
 /// Ends this process when its standard input does: when whoever supervises it is gone.
@@ -194,7 +206,7 @@ pub fn end_with_supervisor() -> Result<(), Error> {
             .read(&mut byte)
             .is_ok_and(|bytes| bytes > 0)
         {}
-        end_with_cluster();
+        crash();
     };
     let thread = std::thread::Builder::new().spawn(wait);
     thread.map(|_| ()).map_err(Error::no_threads)

@@ -3,10 +3,11 @@
 //! Timely waits for ever for a process that is gone. The workers of this process look here between their steps, and the
 //! connections are shut down, so that the threads that read and write them end too.
 use std::{
-    net::{Shutdown, TcpStream},
     sync::{Arc, OnceLock},
     time::Duration,
 };
+
+use super::channel::Channel;
 
 /// How long to wait for a heartbeat to say which process is lost, after a connection broke.
 const REASON_PATIENCE: Duration = Duration::from_secs(1);
@@ -33,11 +34,8 @@ impl Lost {
     }
 
     /// Takes down a loss, and cuts the connections between workers.
-    pub fn lose(&self, how: &str, connections: &[TcpStream]) {
+    pub(super) fn lose(&self, how: &str, channels: &[Channel]) {
         self.0.get_or_init(|| how.to_owned());
-        for connection in connections {
-            // Fails only for a connection that is shut down already.
-            let _ = connection.shutdown(Shutdown::Both);
-        }
+        channels.iter().for_each(Channel::cut);
     }
 }

@@ -46,6 +46,9 @@ pub struct Summary {
     /// Whether the run was told to end before all was done.
     #[serde(skip)]
     pub is_stopped: bool,
+    /// Whether this process led. The other processes of a cluster do not count rows.
+    #[serde(skip)]
+    pub is_leader: bool,
 }
 
 impl Summary {

@@ -5,6 +5,7 @@ mod count;
 mod lead;
 mod prepare;
 mod process;
+mod receiving;
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
@@ -20,16 +21,18 @@ use timely::communication::WorkerGuards;
 use tokio::{runtime::Handle, sync::mpsc, task::JoinHandle};
 
 use crate::{
-    Error, Job, Observer, Stop, Watch,
+    Error, Job, Observer, Plan, Stop, Watch,
     clock::clock,
     cluster::Joined,
     start::{Start, nonce},
+    stations::Stations,
 };
 pub use count::Summary;
 use count::{Count, lock};
 use lead::Lead;
 use prepare::{Prepared, prepare};
 use process::{End, Process, Settle};
+use receiving::Receiving;
 
 /// How long drops in flight may take to be committed when the run is told to end. After that, finished results are stored.
 const SETTLE_MAX: Duration = Duration::from_secs(4);
@@ -69,42 +72,83 @@ fn go(mut job: Job, watch: Option<Watch>) -> Result<Summary, Error> {
 
 fn run(job: Job, watch: Option<Watch>) -> Result<Summary, Error> {
     let runtime = job.runtime.handle().clone();
-    let joined = job.cluster.connect(&job.agreement(), &job.observer)?;
-    let (nonce, began, start) = (nonce()?, job.began, job.start.clone());
-    let (run, since) = match &start {
-        Some(Start { command, after }) => (format!("{command}-{nonce}"), *after),
-        None => (nonce, Duration::ZERO),
+    let (began, start, stop) = (job.began, job.start.clone(), job.stop.clone());
+    let (observer, plan) = (job.observer.clone(), job.plan.clone());
+    let (device, precision) = (job.device.clone(), job.precision.clone());
+    let (stations, joined) = job.join(watch.is_some())?;
+    if joined.cluster.processes() > 1 {
+        observer.gathered(&joined.gathered());
+    }
+    let start = start_of(&joined, start);
+    let (nonce, since) = (
+        nonce()?,
+        start.as_ref().map_or(Duration::ZERO, |start| start.after),
+    );
+    let run = match &start {
+        Some(start) => format!("{}-{nonce}", start.command),
+        None => nonce,
     };
-    let leader = job.cluster.is_leader();
-    let prepared = match leader {
-        true => runtime.block_on(prepare(&job, &run, watch.is_some()))?,
-        false => Prepared::nothing(&job),
+    let is_leader = joined.cluster.is_leader();
+    let prepared = match is_leader {
+        true => {
+            let prepared = prepare(&plan, observer.as_ref(), &run, watch.is_some());
+            runtime.block_on(prepared)?
+        }
+        false => Prepared::nothing(&plan),
     };
     let count = Arc::new(Mutex::new(Count::before(&prepared.ledger, start.as_ref())));
-    let (device, precision) = (job.device.clone(), job.precision.clone());
-    let is_done = work(job, joined, prepared, watch, run, &count)?;
+    let around = Around {
+        stop,
+        observer,
+        runtime,
+        run,
+    };
+    let is_done = work(stations, joined, prepared, watch, around, &count)?;
     let mut summary = lock(&count).summary.clone();
-    summary.is_stopped = !is_done;
+    (summary.is_stopped, summary.is_leader) = (!is_done, is_leader);
     summary.seconds = (since + clock() - began).as_secs_f64();
     summary.galaxies_per_second = summary.rows_written as f64 / summary.seconds;
     (summary.device, summary.precision) = (device, precision);
     Ok(summary)
 }
 
+/// A start of a command that the processes have agreed on, or that a supervisor has told this one.
+fn start_of(joined: &Joined, told: Option<Start>) -> Option<Start> {
+    let Some(command) = joined.command.clone() else {
+        return told;
+    };
+    let after = told.map_or(Duration::ZERO, |start| start.after);
+    Some(Start { command, after })
+}
+
+/// What is around the dataflow of a run.
+struct Around {
+    stop: Stop,
+    observer: Arc<dyn Observer>,
+    runtime: Handle,
+    /// The first part of the names of this run's attempts.
+    run: String,
+}
+
 /// Takes all drops through the dataflow. Returns false if the run was told to end before that was done.
 fn work(
-    job: Job,
+    stations: Stations,
     joined: Joined,
     prepared: Prepared,
     watch: Option<Watch>,
-    run: String,
+    around: Around,
     count: &Arc<Mutex<Count>>,
 ) -> Result<bool, Error> {
-    let runtime = job.runtime.handle().clone();
-    let (leader, progress) = (job.cluster.is_leader(), Progress::default());
+    let Around {
+        stop,
+        observer,
+        runtime,
+        run,
+    } = around;
+    let (leader, progress) = (stations.cluster.is_leader(), Progress::default());
     // Every process sees the same drops settled. Only the leader reports them.
     let observer: Arc<dyn Observer> = match leader {
-        true => job.observer.clone(),
+        true => observer,
         false => Arc::new(()),
     };
     if leader {
@@ -113,20 +157,20 @@ fn work(
         observer.begin(work, &progress);
     }
     let ledger = Arc::new(tokio::sync::Mutex::new(prepared.ledger));
-    let committer = committer(&job, ledger.clone(), &runtime);
+    let committer = committer(&stations, ledger.clone(), &runtime);
     report_unpublished(
         prepared.unpublished,
         observer.as_ref(),
         count,
         &committer.unfinished,
     );
-    let scorer = scorer(&job, ledger.clone(), prepared.first, &runtime);
+    let scorer = scorer(&stations.plan, ledger.clone(), prepared.first, &runtime);
     let (feeder, feed) = feeder();
     let [(tell, told), (tell_watcher, settled)] = [(); 2].map(|()| mpsc::unbounded_channel());
     let (tell_scored, scored) = mpsc::unbounded_channel();
     let planning = leader.then(|| {
         let lead = Lead {
-            plan: job.plan.clone(),
+            plan: stations.plan.clone(),
             ledger,
             feeder,
             settled: [told, settled],
@@ -135,13 +179,13 @@ fn work(
             progress: progress.clone(),
             run,
             observer: observer.clone(),
-            stop: job.stop.clone(),
+            stop: stop.clone(),
         };
         lead.start(watch, prepared.pending, &runtime)
     });
-    let leaving = runtime.spawn(leave(job.stop.clone(), job.shutdown.clone()));
+    let leaving = runtime.spawn(leave(stop, stations.shutdown.clone()));
     let process = Process {
-        job,
+        stations,
         drops: Mutex::new(leader.then_some(feed)),
         committer,
         scorer,
@@ -155,12 +199,14 @@ fn work(
         lost: joined.lost.clone(),
         end: End::default(),
     };
-    let has_left = step_workers(process, joined)?;
+    let regroup = joined.regroup.clone();
+    let has_left = step_workers(process, joined, &runtime)?;
     leaving.abort();
-    if has_left {
-        return Ok(false);
+    match has_left {
+        true if regroup.is_asked() => Err(Error::Regroup),
+        true => Ok(false),
+        false => planning.map_or(Ok(true), |planning| wait_for(planning, &runtime)),
     }
-    planning.map_or(Ok(true), |planning| wait_for(planning, &runtime))
 }
 
 /// Waits for the planner. Returns whether it has taken all drops through.
@@ -179,14 +225,25 @@ async fn leave(mut stop: Stop, shutdown: Shutdown) {
 }
 
 /// Starts the workers, and waits for them. Returns whether they left before the dataflow was done.
-fn step_workers(process: Process, joined: Joined) -> Result<bool, Error> {
+fn step_workers(process: Process, joined: Joined, runtime: &Handle) -> Result<bool, Error> {
     let Joined {
         builders,
         guard,
         heartbeats,
         lost,
+        regroup,
+        reception,
+        ..
     } = joined;
-    let is_cluster = process.job.cluster.processes() > 1;
+    let is_cluster = process.stations.cluster.processes() > 1;
+    let reception = reception.map(|reception| {
+        let (ask_others, regroup) = (heartbeats.regroup(), regroup.clone());
+        let ask = move || {
+            ask_others();
+            regroup.ask();
+        };
+        Receiving::start(reception, ask, runtime)
+    });
     let process = Arc::new(process);
     let each = process.clone();
     let config = timely::WorkerConfig::default();
@@ -197,8 +254,9 @@ fn step_workers(process: Process, joined: Joined) -> Result<bool, Error> {
     let panicked = process.end.panicked.get().cloned();
     let has_left = process.end.has_left.load(Ordering::Relaxed);
     // The others leave too, and some of them earlier.
-    if (has_left && panicked.is_none()) || (is_cluster && process.job.shutdown.is_asked()) {
+    if (has_left && panicked.is_none()) || (is_cluster && process.stations.shutdown.is_asked()) {
         heartbeats.end();
+        reception.map(|reception| reception.end(runtime));
         return Ok(true);
     }
     // If another process is lost, its heartbeat says which; the workers only see that a connection broke.
@@ -215,20 +273,32 @@ fn step_workers(process: Process, joined: Joined) -> Result<bool, Error> {
     if let Some(panicked) = panicked {
         return Err(Error::worker(panicked));
     }
-    ended?;
-    heartbeats.end();
-    Ok(false)
+    match ended {
+        Err(_) if is_cluster => Err(Error::LostPeer {
+            how: "a connection to another process was lost".to_owned(),
+        }),
+        Err(error) => Err(error),
+        Ok(()) => {
+            heartbeats.end();
+            reception.map(|reception| reception.end(runtime));
+            Ok(false)
+        }
+    }
 }
 
-fn committer(job: &Job, ledger: Arc<tokio::sync::Mutex<Ledger>>, runtime: &Handle) -> Committer {
+fn committer(
+    stations: &Stations,
+    ledger: Arc<tokio::sync::Mutex<Ledger>>,
+    runtime: &Handle,
+) -> Committer {
     Committer {
-        output: job.plan.output.clone(),
+        output: stations.plan.output.clone(),
         ledger,
-        model_id: job.plan.model_id.clone(),
+        model_id: stations.plan.model_id.clone(),
         engine: env!("CARGO_PKG_VERSION").to_owned(),
-        settings: job.plan.settings.clone().into(),
+        settings: stations.plan.settings.clone().into(),
         unfinished: Unfinished::default(),
-        shutdown: job.shutdown.clone(),
+        shutdown: stations.shutdown.clone(),
         runtime: runtime.clone(),
     }
 }
@@ -256,13 +326,13 @@ fn report_unpublished(
 }
 
 fn scorer(
-    job: &Job,
+    plan: &Plan,
     ledger: Arc<tokio::sync::Mutex<Ledger>>,
     first: Vec<u64>,
     runtime: &Handle,
 ) -> Scorer {
     Scorer {
-        output: job.plan.output.clone(),
+        output: plan.output.clone(),
         ledger,
         first,
         runtime: runtime.clone(),

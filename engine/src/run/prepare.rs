@@ -5,7 +5,7 @@ use connectors::{Ledger, Unpublished};
 use operators::{publish, score};
 
 use crate::{
-    Error, Job, Work,
+    Error, Observer, Plan, Work,
     todo::{Pending, Todo},
 };
 
@@ -30,9 +30,9 @@ impl Prepared {
     }
 
     /// What is known to those who do not lead.
-    pub fn nothing(job: &Job) -> Self {
+    pub fn nothing(plan: &Plan) -> Self {
         Self {
-            ledger: Ledger::unread(job.plan.output.location()),
+            ledger: Ledger::unread(plan.output.location()),
             pending: Vec::new(),
             first: Vec::new(),
             unpublished: Vec::new(),
@@ -42,8 +42,12 @@ impl Prepared {
 
 /// Makes sure the output can take the job's results, ends what earlier runs left, and finds what is to be done: by a
 /// watch, whatever will come.
-pub(super) async fn prepare(job: &Job, run: &str, watches: bool) -> Result<Prepared, Error> {
-    let plan = &job.plan;
+pub(super) async fn prepare(
+    plan: &Plan,
+    observer: &dyn Observer,
+    run: &str,
+    watches: bool,
+) -> Result<Prepared, Error> {
     // Before the catalog: the drop of a checkpoint is there when the checkpoint is.
     let checkpoints = plan.output.list_checkpoints().await;
     // Before anything is written: a mistyped URL should not leave an output behind.
@@ -69,10 +73,10 @@ pub(super) async fn prepare(job: &Job, run: &str, watches: bool) -> Result<Prepa
                 warnings,
             } = plan.todo(&ledger, listed_drops)?;
             for warning in warnings {
-                job.observer.warn(&warning);
+                observer.warn(&warning);
             }
             for changed in changed {
-                job.observer.warn(&changed.to_string());
+                observer.warn(&changed.to_string());
             }
             pending
         }

@@ -18,7 +18,7 @@ use timely::{
 use tokio::sync::mpsc;
 
 use super::count::{Count, lock};
-use crate::{Job, Observer, clock::clock, cluster::Lost, dataflow};
+use crate::{Observer, clock::clock, cluster::Lost, dataflow, stations::Stations};
 
 /// How long a worker that waits for work does not look whether another worker has panicked.
 const PATIENCE: Duration = Duration::from_millis(500);
@@ -29,7 +29,7 @@ const LEAVE_MIN: Duration = Duration::from_secs(2);
 
 /// What the workers of this process share.
 pub(super) struct Process {
-    pub job: Job,
+    pub stations: Stations,
     /// Where the drops come from; the first worker of the cluster takes it.
     pub drops: Mutex<Option<Feed>>,
     pub committer: Committer,
@@ -55,10 +55,12 @@ impl Process {
     /// The whole work of one worker.
     pub fn work(&self, worker: &mut Worker) {
         let drops = lock(&self.drops).take_if(|_| worker.index() == 0);
-        let here = worker.index().is_multiple_of(self.job.cluster.workers());
+        let here = worker
+            .index()
+            .is_multiple_of(self.stations.cluster.workers());
         let (tell, settle) = (self.settle.clone(), self.settle.clone());
         let Self {
-            job,
+            stations,
             committer,
             scorer,
             progress,
@@ -66,7 +68,7 @@ impl Process {
         } = self;
         worker.dataflow(|scope| {
             let (settled, metrics) =
-                dataflow::build(scope, drops, job, committer, scorer, progress);
+                dataflow::build(scope, drops, stations, committer, scorer, progress);
             metrics.inspect(move |metrics| settle.scored(metrics));
             settled.broadcast().inspect(move |settled| {
                 if here {
@@ -83,14 +85,15 @@ impl Process {
 
     /// Whether the process was told to leave, and has stored its finished results or has run out of time.
     fn may_leave(&self) -> bool {
-        if !self.job.shutdown.is_asked() {
+        if !self.stations.shutdown.is_asked() {
             return false;
         }
         let leaves_at = *self.end.leaves_at.get_or_init(clock);
         let waited = clock() - leaves_at;
         // A process that leaves cuts the connections that the others still use.
-        let is_alone = self.job.cluster.processes() == 1;
-        waited >= LEAVE_MAX || (self.job.shutdown.is_idle() && (is_alone || waited >= LEAVE_MIN))
+        let is_alone = self.stations.cluster.processes() == 1;
+        waited >= LEAVE_MAX
+            || (self.stations.shutdown.is_idle() && (is_alone || waited >= LEAVE_MIN))
     }
 
     /// Steps a worker until its dataflow is done, or until a worker of this process has panicked or another process is

@@ -100,6 +100,16 @@ impl Program {
         Self(command)
     }
 
+    /// Has another program start it: `ip netns exec NAME`, for example. Variables set before are lost.
+    pub fn through(self, words: &[&str]) -> Self {
+        let mut command = with_clean_environment(Command::new(words[0]));
+        command
+            .args(&words[1..])
+            .arg(self.0.get_program())
+            .args(self.0.get_args());
+        Self(command)
+    }
+
     /// Starts the program, as a plain process.
     pub fn spawn(mut self) -> Child {
         self.0.spawn().expect("the program starts")

@@ -1,5 +1,6 @@
 //! The arguments of the commands as people type them, and the settings that they become.
 mod catalog;
+mod cluster;
 mod row;
 mod run;
 mod sample;

@@ -1,19 +1,16 @@
 //! How a job runs, and how a catalog is watched.
-use std::path::PathBuf;
-
 use clap::Args;
 use hubbleflow::{
-    ClusterSettings, JobSettings,
-    cluster::read_hosts,
+    JobSettings,
     settings::{BATCH_MAX, WORKERS_MAX},
-    start::Start,
     units::{HumanBytes, HumanDuration},
 };
 use models::device::{DeviceChoice, InstructionSet, PrecisionChoice};
 
 use super::{
     catalog::CatalogArgs,
-    values::{LocalPath, checkpoint, local, poll, threads},
+    cluster::ClusterArgs,
+    values::{checkpoint, poll, threads},
 };
 use crate::Error;
 
@@ -48,27 +45,9 @@ pub struct RunArgs {
     /// Workers of the dataflow in a process
     #[arg(long, value_name = "W", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=i64::from(WORKERS_MAX)))]
     pub workers: u32,
-    /// How often a local cluster is started again after one of its processes crashed
-    #[arg(long, default_value_t = 3)]
-    pub restarts: u32,
-    /// Run as a cluster of N processes on this machine
-    #[arg(long, value_name = "N", value_parser = local)]
-    pub local: Option<usize>,
-    /// How many processes the cluster has
-    #[arg(long, value_name = "N", requires = "process")]
-    pub processes: Option<usize>,
-    /// The number of this process, from 0
-    #[arg(long, value_name = "I", requires = "processes")]
-    pub process: Option<usize>,
-    /// A file with a line HOST:PORT for each process
-    #[arg(long, value_name = "FILE", requires = "processes", value_parser = LocalPath)]
-    pub hosts: Option<PathBuf>,
-    /// The lines of such a file, from a supervisor
-    #[arg(long, hide = true, value_name = "HOST:PORT", value_delimiter = ',')]
-    pub addresses: Vec<String>,
-    /// Started by a supervisor, for this command: ends when standard input does
-    #[arg(long, hide = true, value_name = "COMMAND@SECONDS")]
-    pub supervised: Option<Start>,
+    /// The cluster that this process belongs to.
+    #[command(flatten)]
+    pub cluster: ClusterArgs,
 }
 
 /// Arguments of `watch`.
@@ -101,31 +80,8 @@ impl RunArgs {
             checkpoint: self.checkpoint.0,
             threads: self.threads,
             workers: self.workers,
-            cluster: self.cluster()?,
+            cluster: self.cluster.settings()?,
         })
-    }
-
-    fn cluster(&self) -> Result<Option<ClusterSettings>, Error> {
-        let (Some(processes), Some(process)) = (self.processes, self.process) else {
-            return Ok(None);
-        };
-        let mut hosts = match &self.hosts {
-            _ if !self.addresses.is_empty() => self.addresses.clone(),
-            Some(file) => read_hosts(file)?,
-            None => {
-                return Err(Error::usage(
-                    "--process needs --hosts, a file with a line HOST:PORT for each process",
-                ));
-            }
-        };
-        if hosts.len() < processes || process >= processes {
-            return Err(Error::usage(format!(
-                "--process {process} of --processes {processes}, and --hosts names {} hosts; give each process a line HOST:PORT and a number below --processes",
-                hosts.len()
-            )));
-        }
-        hosts.truncate(processes);
-        Ok(Some(ClusterSettings { hosts, process }))
     }
 }
 

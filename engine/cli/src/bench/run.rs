@@ -57,7 +57,7 @@ pub(super) fn bench(
     runtime: &Runtime,
 ) -> Result<RunTiming, Error> {
     let mut args = bench.run;
-    if args.local.is_some() || args.processes.is_some() {
+    if args.cluster.local.is_some() || args.cluster.processes.is_some() {
         let reason = "bench run times one process: leave --local and --processes out";
         return Err(Error::Usage(reason.to_owned()));
     }

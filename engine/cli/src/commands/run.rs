@@ -1,11 +1,11 @@
 //! `hubbleflow run` and `hubbleflow watch`: in this process, or in a cluster of processes on this machine.
 use std::{ffi::OsString, time::Duration};
 
-use hubbleflow::{Places, Stop, StoreOptions, Summary, Watch};
+use hubbleflow::{ClusterError, Places, Stop, StoreOptions, Summary, Watch};
 use tokio::runtime::Runtime;
 
 use crate::{
-    Error,
+    Error, again,
     args::RunArgs,
     console::{json, print, tell},
     job::job,
@@ -25,22 +25,44 @@ pub(crate) fn run(
     runtime: &Runtime,
 ) -> Result<u8, Error> {
     check(args, watch.is_some())?;
-    if args.supervised.is_some() {
+    if args.cluster.supervised.is_some() {
         supervise::end_with_supervisor()?;
     }
     // Before anything begins, in a cluster too.
     Places::open(&args.catalog.catalog, &args.catalog.out, options)?;
-    if let (Some(processes), None) = (args.local, args.process) {
+    if let (Some(processes), None) = (args.cluster.local, args.cluster.process) {
         let ours: Vec<OsString> = std::env::args_os().skip(1).collect();
-        return supervise::supervise(&ours, processes.max(1), args.restarts, &[], Some(stop));
+        return supervise::supervise(
+            &ours,
+            processes.max(1),
+            args.cluster.restarts,
+            &[],
+            Some(stop),
+        );
     }
     end_on_panic();
     let job = job(args, stop, options, runtime)?;
-    let (leader, watches) = (job.is_leader(), watch.is_some());
-    let summary = match watch {
-        None => job.run()?,
-        Some(watch) => job.watch(watch)?,
+    let watches = watch.is_some();
+    let ran = match watch {
+        None => job.run(),
+        Some(watch) => job.watch(watch),
     };
+    let summary = match (ran, signals::asked()) {
+        (Ok(summary), _) => summary,
+        (Err(hubbleflow::Error::Cluster(ClusterError::ToldToEnd)), Some(signal)) => {
+            return Ok(128 + signal);
+        }
+        (Err(error), None) if args.cluster.supervised.is_none() => {
+            match &error {
+                hubbleflow::Error::Regroup => again::start_again(0),
+                error if error.is_loss() => again::start_again(1),
+                _ => (),
+            }
+            return Err(error.into());
+        }
+        (Err(error), _) => return Err(error.into()),
+    };
+    let leader = summary.is_leader;
     if leader {
         tell(describe(&summary));
         if args.catalog.json {
@@ -66,9 +88,10 @@ fn check(args: &RunArgs, watches: bool) -> Result<(), Error> {
             "--again is for run: a watch never takes a drop again; give run --drop NAME --again beside it",
         ));
     }
-    if args.local.is_some() && args.process.is_some() && args.supervised.is_none() {
+    let cluster = &args.cluster;
+    if cluster.local.is_some() && cluster.processes.is_some() && cluster.supervised.is_none() {
         return Err(Error::usage(
-            "--local starts processes, and --process is one of them: give one of the two",
+            "--local starts the processes of a cluster, and with --processes this is one of them: give one of the two",
         ));
     }
     Ok(())
@@ -109,8 +132,9 @@ fn end_on_panic() {
                 tell(
                     "hubbleflow: a connection to another process was lost; what is committed stays",
                 );
+                supervise::lose_cluster();
             }
-            supervise::end_with_cluster();
+            supervise::crash();
         }
     }));
 }
