@@ -97,7 +97,7 @@ def systemd(place):
 
 
 def slurm(place):
-    program(place / "srun", 'echo "srun $*" >>"$PLACE/calls"', 'exit "$CODE"')
+    program(place / "srun", 'printf "%s|" "$@" >>"$PLACE/calls"', 'echo >>"$PLACE/calls"', 'exit "$CODE"')
     program(place / "scontrol", 'echo "scontrol $*" >>"$PLACE/calls"')
     job = {"SLURM_JOB_ID": "7", "SLURM_NTASKS": "4", "SLURM_CPUS_PER_TASK": "16", "HOME": "/home/ann"}
     environment = {"PATH": f"{place}:/usr/bin:/bin", "PLACE": str(place), **job}
@@ -110,7 +110,7 @@ def slurm(place):
         now = {"CODE": str(code), "SLURM_RESTART_COUNT": str(restarts)}
         done = subprocess.run(words, env=environment | now, stdout=subprocess.DEVNULL)
         started, *queued = calls.read_text().splitlines()
-        assert started.endswith("run s3://sky/catalog --out s3://sky/my photoz --processes 4 --threads 16"), started
+        assert started.endswith("|run|s3://sky/catalog|--out|s3://sky/my photoz|--processes|4|--threads|16|"), started
         assert done.returncode == code, (code, done.returncode)
         assert queued == ["scontrol requeue 7"] * again, (code, restarts, queued)
 

@@ -27,7 +27,7 @@ if ! sinfo >/dev/null 2>&1; then
 fi
 
 # The stand-in notes what it was started with. In the job's first start it ends with the codes in TRY, one for each process;
-# "wait" waits for a signal. In later starts it ends with 0.
+# "kill" is killed, "slow" ends with 75 after two seconds, "wait" waits for a signal. In later starts it ends with 0.
 cat >"$place/hubbleflow" <<'STUB'
 #!/usr/bin/env bash
 note() { echo "$(date +%s) $SLURM_PROCID $*" >>"$TRY_PLACE/$SLURM_JOB_ID.notes"; }
@@ -36,8 +36,12 @@ note began "$@"
 read -ra codes <<<"$TRY"
 code=${codes[SLURM_PROCID]}
 ((${SLURM_RESTART_COUNT:-0} == 0)) || code=0
-[[ $code != wait ]] || for _ in {1..1200}; do sleep 0.1; done
-exit "$code"
+case $code in
+    kill) kill -9 $$ ;;
+    slow) sleep 2; exit 75 ;;
+    wait) for _ in {1..1200}; do sleep 0.1; done ;;
+    *) exit "$code" ;;
+esac
 STUB
 chmod +x "$place/hubbleflow"
 
@@ -60,13 +64,17 @@ fail() {
     exit 1
 }
 
-# Waits until job $1 has the state $2 after $3 restarts. Slurm holds back a job that is queued again for two minutes.
+# Waits until job $1 has the state $2 after $3 restarts.
 reaches() {
+    local state
     for _ in {1..600}; do
-        [[ $(field "$1" JobState) == "$2" && $(field "$1" Restarts) == "$3" ]] && return
+        state="$(field "$1" JobState), $(field "$1" Restarts) restarts"
+        [[ $state != "$2, $3 restarts" ]] || return 0
+        # A job that has ended changes no more; one that is queued again is PENDING.
+        [[ ! $state =~ ^(COMPLETED|FAILED|CANCELLED|TIMEOUT) ]] || break
         sleep 0.5
     done
-    fail "$1" "is $(field "$1" JobState) after $(field "$1" Restarts) restarts, not $2 after $3"
+    fail "$1" "is $state, not $2, $3 restarts"
 }
 
 # Waits until job $1 has $2 notes with the word $3.
@@ -84,15 +92,16 @@ ends() {
     job=$(submit "$1")
     reaches "$job" "$2" "$3"
     noted "$job" 2 began
+    noted "$job" 0 told
     [[ $2 != PENDING ]] || scancel "$job"
-    echo "exit codes $1: $2, $3 restarts"
+    echo "processes that end with $1: $2, $3 restarts"
 }
 
 ends '0 0' COMPLETED 0
 ends '1 1' FAILED 0
 ends '2 2' FAILED 0
 ends '0 3' FAILED 0
-ends '75 137' PENDING 1
+ends 'kill slow' PENDING 1
 
 job=$(submit '75 75')
 reaches "$job" PENDING 1
@@ -108,7 +117,8 @@ reaches "$job" CANCELLED 0
 noted "$job" 2 told
 echo 'scancel: the processes are told to end, and the job stays cancelled'
 
-job=$(submit 'wait wait' --time=1 --signal=TERM@30)
+# The script's own signal, 90 s before the limit.
+job=$(submit 'wait wait' --time=2)
 reaches "$job" PENDING 1
 noted "$job" 2 told
 [[ ! $(cat "$place/$job.log") =~ 'TIME LIMIT' ]] || fail "$job" 'ran into its time limit'
