@@ -32,6 +32,7 @@ mod id_types;
 mod import_images;
 mod import_models;
 mod incremental;
+mod launchers;
 mod library;
 mod lost_processes;
 mod lying_store;
