@@ -7,7 +7,6 @@ mod prepare;
 mod process;
 
 use std::{
-    panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, Mutex, atomic::Ordering},
     time::Duration,
 };
@@ -16,13 +15,13 @@ use connectors::{Ledger, Unpublished};
 use operators::{
     Committer, Progress, Scorer, Shutdown, Unfinished, commit::may_be_published_later, feed::feeder,
 };
-use timely::communication::WorkerGuards;
 use tokio::{runtime::Handle, sync::mpsc, task::JoinHandle};
 
 use crate::{
     Error, Job, Observer, Stop, Watch,
     clock::clock,
     cluster::Joined,
+    on_workers::join,
     start::{Start, nonce},
 };
 pub use count::Summary;
@@ -267,14 +266,4 @@ fn scorer(
         first,
         runtime: runtime.clone(),
     }
-}
-
-/// Waits for the workers of this process.
-fn join(guards: WorkerGuards<()>) -> Result<(), Error> {
-    let joined = catch_unwind(AssertUnwindSafe(|| guards.join()));
-    let results = joined.map_err(|_| Error::worker("a connection to another process was lost"))?;
-    results
-        .into_iter()
-        .collect::<Result<(), String>>()
-        .map_err(Error::worker)
 }
