@@ -1,9 +1,10 @@
 //! Work of one's own on the workers of a cluster, without a job.
 use std::{
-    panic::{AssertUnwindSafe, catch_unwind},
-    sync::Arc,
+    panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
+    sync::{Arc, OnceLock},
 };
 
+use operators::offload::panic_message;
 use serde_json::{Map, Value};
 use timely::{WorkerConfig, communication::WorkerGuards, worker::Worker};
 
@@ -47,8 +48,16 @@ pub fn on_workers<R: Send + 'static>(
         lost,
     } = cluster.connect(&agreement, &observer)?;
     let config = WorkerConfig::default();
-    let started =
-        timely::execute::execute_from(builders, guard, config, move |worker| work(worker));
+    let panicked = Arc::new(OnceLock::new());
+    let said = panicked.clone();
+    let started = timely::execute::execute_from(builders, guard, config, move |worker| {
+        let done = catch_unwind(AssertUnwindSafe(|| work(worker)));
+        // Timely takes the panic down without its message.
+        done.unwrap_or_else(|panic| {
+            said.get_or_init(|| panic_message(panic.as_ref()).to_owned());
+            resume_unwind(panic)
+        })
+    });
     let results = join(started.map_err(Error::worker)?);
     let reason = match &results {
         Ok(_) => None,
@@ -59,6 +68,9 @@ pub fn on_workers<R: Send + 'static>(
         return Err(Error::LostPeer {
             how: how.to_owned(),
         });
+    }
+    if let Some(said) = panicked.get() {
+        return Err(Error::worker(said.clone()));
     }
     let results = results?;
     heartbeats.end();
