@@ -11,6 +11,7 @@
 #   make deny      licences and sources of all dependencies
 #   make bench     timings of this machine (the model beside PyTorch: scripts/bench-inference.sh)
 #   make bench-peers the same job as others do it: PyTorch as CAI runs it, Ray Data, Daft (a download of up to 4 GB)
+#   make bench-collectives allreduce and its like beside Open MPI over TCP
 #   make install   PREFIX=/usr/local: bin/hubbleflow and lib/hubbleflow, which can be moved together
 #
 # Everything is built for release, together: dependencies are compiled once, and the tests run what users run.
@@ -21,7 +22,7 @@ PREFIX   ?= /usr/local
 TARGET   := $(or $(CARGO_TARGET_DIR),target)
 PYTHON   := .venv/bin/python
 
-.PHONY: demo build test chaos test-moto test-cuda test-torch bench bench-peers fuzz lint deny install clean
+.PHONY: demo build test chaos test-moto test-cuda test-torch bench bench-peers bench-collectives fuzz lint deny install clean
 .DEFAULT_GOAL := build
 
 build: .libtorch
@@ -58,6 +59,9 @@ bench: build
 
 bench-peers: build .venv-peers/ready
 	.venv-peers/bin/python examples/peers/bench.py $(TARGET)/release/hubbleflow models/pretrained/pcm-astromae
+
+bench-collectives: build .venv-mpi/ready
+	.venv-mpi/bin/python examples/peers/collectives.py $(TARGET)/release/hubbleflow
 
 # Without sanitizers stable Rust will do; memory is bounded all the same. Findings are in fuzz/artifacts, and what was tried
 # in fuzz/corpus.
@@ -106,6 +110,11 @@ install: build
 	.venv-peers/bin/python -m pip install --quiet --disable-pip-version-check --requirement $<
 	touch $@
 
+.venv-mpi/ready: examples/peers/requirements-mpi.txt
+	python3 -m venv .venv-mpi
+	.venv-mpi/bin/python -m pip install --quiet --disable-pip-version-check --requirement $<
+	touch $@
+
 clean:
-	rm -rf .demo .venv .venv-torch .venv-peers
+	rm -rf .demo .venv .venv-torch .venv-peers .venv-mpi
 	$(CARGO) clean

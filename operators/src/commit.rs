@@ -11,12 +11,16 @@ use connectors::{
 };
 use serde::{Deserialize, Serialize};
 use timely::dataflow::{
-    channels::pact::{Exchange, Pipeline},
+    channels::pact::Pipeline,
     operators::{Concat, vec::Map},
 };
 use tokio::{runtime::Handle, sync::Mutex};
 
-use crate::{Flow, Shutdown, Staged, Tally, gather::gather, offload::offload};
+use crate::{
+    Flow, Shutdown, Staged, Tally,
+    collectives::{Gather, Rank, Round},
+    offload::offload,
+};
 
 /// What committing needs; the first worker of the cluster settles all drops.
 #[derive(Clone, Debug)]
@@ -142,15 +146,14 @@ impl<'s> Commit<'s> for Flow<'s, Staged> {
         let told = plans
             .map(|plan| CommitInput::Plan(Box::new(plan)))
             .concat(self.map(CommitInput::Part));
-        let first = Exchange::new(|_: &CommitInput| 0);
-        let drops = gather(told, first, "Drops", |_| ());
+        let drops = told.gather_to(Rank::FIRST, Round::Time);
         let committer = committer.clone();
         // One at a time: numbers of the ledger follow the order of the drops.
         offload(drops, Pipeline, "Commit", 1, move |told, reply| {
             let of = committer.clone();
             committer.runtime.spawn(async move {
                 of.shutdown.begin();
-                if let Some(settled) = of.settle(told.items).await {
+                if let Some(settled) = of.settle(told).await {
                     reply.send(settled);
                 }
                 reply.finish();
@@ -162,9 +165,9 @@ impl<'s> Commit<'s> for Flow<'s, Staged> {
 
 impl Committer {
     /// Settles a drop by all that was told of it.
-    async fn settle(&self, told: Vec<CommitInput>) -> Option<Settled> {
+    async fn settle(&self, told: Vec<(Rank, CommitInput)>) -> Option<Settled> {
         let (mut plan, mut parts) = (None, Vec::new());
-        for told in told {
+        for (_, told) in told {
             match told {
                 CommitInput::Plan(told) => plan = Some(*told),
                 CommitInput::Part(part) => parts.push(part),

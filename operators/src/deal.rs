@@ -14,10 +14,14 @@ use connectors::checkpoint::{Task, Work};
 use serde::{Deserialize, Serialize};
 use timely::dataflow::{
     channels::pact::{Exchange, Pipeline},
-    operators::{Capability, Exchange as _, generic::Operator, vec::Map},
+    operators::{Capability, generic::Operator, vec::Map},
 };
 
-use crate::{DropId, Flow, Predictions, predictions::ChunkResult};
+use crate::{
+    DropId, Flow, Predictions,
+    collectives::{PointToPoint, Rank},
+    predictions::ChunkResult,
+};
 
 /// Deals tasks out.
 ///
@@ -96,12 +100,12 @@ impl<'s> Deal<'s> for Flow<'s, Work> {
             in_hand > 0,
             "in_hand is 0, so no split is ever dealt; set it to 1 or more"
         );
-        let workers = self.scope().worker().peers();
+        let ranks: Vec<Rank> = Rank::all(self.scope().worker()).collect();
         let back_to_first = Exchange::new(|_: &HandedBack| 0);
         let dealt = self.binary(handed_back, Pipeline, back_to_first, "Deal", move |_, _| {
             let mut waiting: VecDeque<(Capability<DropId>, Work)> = VecDeque::new();
             // A checkpoint may have more splits than a worker has in hand.
-            let mut free = vec![in_hand as i64; workers];
+            let mut free = vec![in_hand as i64; ranks.len()];
             move |work, handed_back, output| {
                 work.for_each_time(|time, data| {
                     let work = data.flat_map(|work| work.drain(..));
@@ -130,12 +134,11 @@ impl<'s> Deal<'s> for Flow<'s, Work> {
                         continue;
                     };
                     free[worker] -= task.splits() as i64;
-                    output.session(&*capability).give((worker as u64, task));
+                    output.session(&*capability).give((ranks[worker], task));
                 }
             }
         });
-        let dealt = dealt.exchange(|(worker, _)| *worker);
-        dealt.map(|(_, task)| task)
+        dealt.send().map(|dealt| dealt.item)
     }
 }
 

@@ -10,6 +10,7 @@
 //! settled as failed at its own time, and no other drop waits for it.
 pub mod adopt;
 pub mod checkpoint;
+pub mod collectives;
 pub mod commit;
 pub mod deal;
 pub mod feed;

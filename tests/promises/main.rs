@@ -8,6 +8,7 @@ mod bad_rows;
 mod bad_settings;
 mod bad_stores;
 mod bands;
+mod bench_collectives;
 mod bundled_model;
 mod calibrated;
 mod chaos;

@@ -128,7 +128,7 @@ fn start_all(
 }
 
 /// Ports that are free now; the processes bind them at once.
-fn free_ports(count: usize) -> std::io::Result<Vec<u16>> {
+pub(crate) fn free_ports(count: usize) -> std::io::Result<Vec<u16>> {
     let listeners: Vec<TcpListener> = (0..count)
         .map(|_| TcpListener::bind("127.0.0.1:0"))
         .collect::<Result<_, _>>()?;

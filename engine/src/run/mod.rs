@@ -8,7 +8,6 @@ mod process;
 mod receiving;
 
 use std::{
-    panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, Mutex, atomic::Ordering},
     time::Duration,
 };
@@ -17,13 +16,13 @@ use connectors::{Ledger, Unpublished};
 use operators::{
     Committer, Progress, Scorer, Shutdown, Unfinished, commit::may_be_published_later, feed::feeder,
 };
-use timely::communication::WorkerGuards;
 use tokio::{runtime::Handle, sync::mpsc, task::JoinHandle};
 
 use crate::{
     Error, Job, Observer, Plan, Stop, Watch,
     clock::clock,
     cluster::Joined,
+    on_workers::join,
     start::{Start, nonce},
     stations::Stations,
 };
@@ -278,7 +277,7 @@ fn step_workers(process: Process, joined: Joined, runtime: &Handle) -> Result<bo
             how: "a connection to another process was lost".to_owned(),
         }),
         Err(error) => Err(error),
-        Ok(()) => {
+        Ok(_) => {
             heartbeats.end();
             reception.map(|reception| reception.end(runtime));
             Ok(false)
@@ -337,14 +336,4 @@ fn scorer(
         first,
         runtime: runtime.clone(),
     }
-}
-
-/// Waits for the workers of this process.
-fn join(guards: WorkerGuards<()>) -> Result<(), Error> {
-    let joined = catch_unwind(AssertUnwindSafe(|| guards.join()));
-    let results = joined.map_err(|_| Error::worker("a connection to another process was lost"))?;
-    results
-        .into_iter()
-        .collect::<Result<(), String>>()
-        .map_err(Error::worker)
 }

@@ -9,12 +9,12 @@ use std::{
 };
 
 use operators::{
-    Committer, Progress, Published, Scorer, Settled, feed::Feed, offload::panic_message,
+    Committer, Progress, Published, Scorer, Settled,
+    collectives::{BroadcastFrom, Rank},
+    feed::Feed,
+    offload::panic_message,
 };
-use timely::{
-    dataflow::operators::{Inspect, vec::Broadcast},
-    worker::Worker,
-};
+use timely::{dataflow::operators::Inspect, worker::Worker};
 use tokio::sync::mpsc;
 
 use super::count::{Count, lock};
@@ -70,7 +70,7 @@ impl Process {
             let (settled, metrics) =
                 dataflow::build(scope, drops, stations, committer, scorer, progress);
             metrics.inspect(move |metrics| settle.scored(metrics));
-            settled.broadcast().inspect(move |settled| {
+            settled.broadcast_from(Rank::FIRST).inspect(move |settled| {
                 if here {
                     tell.one(settled);
                 }

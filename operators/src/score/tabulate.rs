@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use differential_dataflow::VecCollection;
 use serde::{Deserialize, Serialize};
 use timely::dataflow::{
-    channels::pact::{Exchange, Pipeline},
+    channels::pact::Pipeline,
     operators::{Capability, Concat, generic::Operator, vec::Map},
 };
 use twox_hash::XxHash3_64;
@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     DropId, Flow,
-    gather::gather,
+    collectives::{Gather, Rank, Round},
     metrics::{
         COMPLETE_EVERY, ConformalScores, Distribution, IntervalSums, Metrics, Numbers, Scores,
         Slice,
@@ -126,11 +126,10 @@ pub fn tabulate<'s>(
     let inputs = changes
         .concat(sums)
         .concat(failures.map(ScoreInput::Unread));
-    let first = Exchange::new(|_: &ScoreInput| 0);
-    let inputs = gather(inputs, first, "Sums", |_| ());
+    let inputs = inputs.gather_to(Rank::FIRST, Round::Time);
     let mut metrics = RunningMetrics::default();
     inputs.flat_map(move |inputs| {
-        let scored = metrics.take(inputs.items);
+        let scored = metrics.take(inputs.into_iter().map(|(_, input)| input));
         unread.set(!metrics.unread.is_empty());
         scored
     })
@@ -180,7 +179,7 @@ struct RunningMetrics {
 
 impl RunningMetrics {
     /// Takes the inputs of a change and returns its metrics, or `None` if the inputs hold no change.
-    fn take(&mut self, inputs: Vec<ScoreInput>) -> Option<Scored> {
+    fn take(&mut self, inputs: impl IntoIterator<Item = ScoreInput>) -> Option<Scored> {
         let mut change = None;
         let mut touched = BTreeSet::new();
         self.unread.clear();

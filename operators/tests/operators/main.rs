@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 mod calibration;
 mod checkpoint;
+mod collectives;
 mod commit;
 mod deal;
 mod feed;

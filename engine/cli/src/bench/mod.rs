@@ -1,4 +1,5 @@
-//! Time this machine: the model, reading and exchanging alone, and a whole run.
+//! Time this machine: the model, reading, exchanging and collectives alone, and a whole run.
+mod collectives;
 mod exchange;
 mod machine;
 mod model;
@@ -15,6 +16,7 @@ use hubbleflow::StoreOptions;
 
 use crate::{Error, console::show};
 
+pub use collectives::CollectivesArgs;
 pub use exchange::ExchangeArgs;
 pub use model::ModelArgs;
 pub use read::ReadArgs;
@@ -29,6 +31,8 @@ pub enum BenchCommand {
     Read(ReadArgs),
     /// Exchanging alone: predictions between workers, as bytes
     Exchange(ExchangeArgs),
+    /// Collectives alone: what a round takes, by the size of its messages, between processes of this machine over TCP
+    Collectives(CollectivesArgs),
     /// A whole run, from this catalog to committed predictions, and the model's share of it
     Run(Box<RunBench>),
 }
@@ -46,6 +50,10 @@ pub fn bench(
         BenchCommand::Model(args) => show(args.json, &model::bench(&args, options, runtime)?),
         BenchCommand::Read(args) => show(args.json, &read::bench(&args, options, runtime)?),
         BenchCommand::Exchange(args) => show(args.json, &exchange::bench(&args)?),
+        BenchCommand::Collectives(args) => match collectives::bench(&args)? {
+            Some(timings) => show(args.json, &timings),
+            None => Ok(()),
+        },
         BenchCommand::Run(args) => {
             let json = args.run.catalog.json;
             show(json, &run::bench(*args, options, runtime)?)
