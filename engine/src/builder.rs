@@ -1,14 +1,14 @@
 //! Puts a job together.
 use std::{sync::Arc, time::Duration};
 
-use connectors::StoreOptions;
+use connectors::{Location, StoreOptions};
 use models::Model;
 use tokio::runtime::{Handle, Runtime};
 
 use crate::{
     Error, Job, Observer, SettingsError,
     clock::clock,
-    cluster::ClusterSettings,
+    cluster::{ClusterSettings, Meeting, Place},
     job::{JobParts, JobRuntime},
     model::LoadedModel,
     plan::Places,
@@ -160,11 +160,10 @@ impl JobBuilder {
             Some(places) => places,
             None => Places::open(&self.catalog, &self.out, &self.store)?,
         };
-        let meeting_place = self
-            .settings
-            .cluster
-            .as_ref()
-            .map(|cluster| cluster.place(&places, &self.store));
+        let meeting_place = match &self.settings.cluster {
+            Some(cluster) => meeting_place(cluster, &places, &self.store)?,
+            None => None,
+        };
         let model = match self.model {
             ModelSource::Loaded(model) => model,
             ModelSource::Directory(url) => {
@@ -178,7 +177,7 @@ impl JobBuilder {
             settings: self.settings,
             model,
             places,
-            meeting_place: meeting_place.transpose()?.flatten(),
+            meeting_place,
             start: self.start,
             began: self.began,
             observer: self.observer,
@@ -186,4 +185,27 @@ impl JobBuilder {
             runtime,
         })
     }
+}
+
+/// Opens the place where the processes meet; `None` if they know each other's addresses. No request is sent yet.
+///
+/// # Errors
+/// [`Error`] for a URL that cannot be understood, or that lies in the catalog, where a folder is a drop.
+fn meeting_place(
+    cluster: &ClusterSettings,
+    places: &Places,
+    options: &StoreOptions,
+) -> Result<Option<Place>, Error> {
+    let Meeting::Rendezvous { url, .. } = &cluster.meeting else {
+        return Ok(None);
+    };
+    let Some(url) = url else {
+        return Ok(Some(Place::Below(places.out.clone())));
+    };
+    let location = Location::open(url, options)?;
+    if location.overlaps(&places.catalog) {
+        let url = location.url;
+        return Err(SettingsError::RendezvousInCatalog { url }.into());
+    }
+    Ok(Some(Place::At(location)))
 }

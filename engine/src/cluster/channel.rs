@@ -103,7 +103,14 @@ impl Reading {
     fn read(&mut self, mut socket: &TcpStream, to: &mut [u8]) -> Result<usize> {
         while self.read == self.plain.len() {
             if let Some(length) = self.frame_length() {
-                self.open(length)?;
+                // Most frames fit where they are wanted.
+                match to.get_mut(..length) {
+                    Some(to) => match self.open(length, to)? {
+                        0 => continue,
+                        bytes => return Ok(bytes),
+                    },
+                    None => self.open_aside(length)?,
+                }
                 continue;
             }
             self.came.copy_within(self.begin..self.end, 0);
@@ -128,13 +135,20 @@ impl Reading {
         (came.len() >= LENGTH_BYTES + length).then_some(length)
     }
 
-    fn open(&mut self, length: usize) -> Result<()> {
+    /// Decrypts the frame of this length that comes next. Returns how many bytes of `to` it has filled.
+    fn open(&mut self, length: usize, to: &mut [u8]) -> Result<usize> {
         let begin = self.begin + LENGTH_BYTES;
         self.begin = begin + length;
-        self.plain.resize(length, 0);
-        let sealed = &self.came[begin..][..length];
-        let plain = self.cipher.open(sealed, &mut self.plain)?;
-        (self.read, _) = (0, self.plain.truncate(plain));
+        self.cipher.open(&self.came[begin..][..length], to)
+    }
+
+    /// Decrypts it to where it waits to be read.
+    fn open_aside(&mut self, length: usize) -> Result<()> {
+        let mut plain = std::mem::take(&mut self.plain);
+        plain.resize(length, 0);
+        let bytes = self.open(length, &mut plain)?;
+        plain.truncate(bytes);
+        (self.plain, self.read) = (plain, 0);
         Ok(())
     }
 }
@@ -183,5 +197,81 @@ impl Stream for Channel {
 
     fn shutdown(&self, how: Shutdown) -> Result<()> {
         self.socket.shutdown(how)
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::net::TcpListener;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::cluster::noise::pair_of_ciphers;
+
+    /// The two ends of an encrypted connection.
+    fn pair() -> [Channel; 2] {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let near = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let far = listener.accept().unwrap().0;
+        let [of_near, of_far] = pair_of_ciphers();
+        [
+            Channel::new(near, Some(of_near)),
+            Channel::new(far, Some(of_far)),
+        ]
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(20))]
+        #[test]
+        fn what_is_written_is_read_however_it_is_cut(
+            writes in prop::collection::vec(0_usize..200_000, 1..8),
+            reads in prop::collection::vec(1_usize..100_000, 1..8),
+        ) {
+            let [mut near, mut far] = pair();
+            let total: usize = writes.iter().sum();
+            let sent: Vec<u8> = (0..total).map(|n| (n * 31 % 251) as u8).collect();
+            let bytes = sent.clone();
+            let writing = std::thread::spawn(move || {
+                let mut rest = &bytes[..];
+                for count in writes {
+                    let (now, later) = rest.split_at(count);
+                    near.write_all(now).unwrap();
+                    rest = later;
+                }
+                Stream::shutdown(&near, Shutdown::Write).unwrap();
+                near
+            });
+            let mut came = Vec::<u8>::new();
+            for count in reads.iter().cycle() {
+                let mut to = vec![0; *count];
+                match far.read(&mut to).unwrap() {
+                    0 => break,
+                    bytes => came.extend(&to[..bytes]),
+                }
+            }
+            writing.join().unwrap();
+            prop_assert_eq!(came, sent);
+        }
+    }
+
+    #[test]
+    fn a_wait_that_ends_within_a_frame_loses_nothing() {
+        let [near, mut far] = pair();
+        far.set_read_timeout(Duration::from_millis(20)).unwrap();
+        let mut frame = Vec::new();
+        let sealed = near.sealed.as_ref().unwrap();
+        lock(&sealed.writing)
+            .0
+            .seal(b"galaxies", &mut frame)
+            .unwrap();
+        let mut to = [0; 64];
+        for part in frame.chunks(5) {
+            assert!(far.read(&mut to).is_err());
+            (&*near.socket).write_all(part).unwrap();
+        }
+        assert_eq!(far.read(&mut to).unwrap(), 8);
+        assert_eq!(&to[..8], b"galaxies");
     }
 }

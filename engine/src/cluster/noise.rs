@@ -85,12 +85,22 @@ impl Cipher {
     }
 }
 
+/// The ciphers of both ends of a connection, for tests.
+#[cfg(test)]
+pub(super) fn pair_of_ciphers() -> [[Cipher; 2]; 2] {
+    let key = ClusterKey::generate().expect("there are random numbers");
+    tests::shake([&key, &key], [b"", b""]).expect("both have the key")
+}
+
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 
-    fn shake(keys: [&ClusterKey; 2], prologues: [&[u8]; 2]) -> Result<[[Cipher; 2]; 2], Error> {
+    pub(super) fn shake(
+        keys: [&ClusterKey; 2],
+        prologues: [&[u8]; 2],
+    ) -> Result<[[Cipher; 2]; 2], Error> {
         let mut near = begin(keys[0], prologues[0], true)?;
         let mut far = begin(keys[1], prologues[1], false)?;
         let (mut message, mut payload) = ([0; HANDSHAKE_BYTES], [0; HANDSHAKE_BYTES]);

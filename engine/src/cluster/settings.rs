@@ -1,10 +1,8 @@
 //! The settings of a cluster.
 use std::{ops::RangeInclusive, time::Duration};
 
-use connectors::{Location, StoreOptions};
-
-use super::{Place, key::ClusterKey};
-use crate::{Error, Places, SettingsError};
+use super::key::ClusterKey;
+use crate::SettingsError;
 
 /// Upper bound on the workers of all processes together.
 const WORKERS_MAX: usize = 4096;
@@ -124,29 +122,6 @@ impl ClusterSettings {
                 format!("{}..{}", processes.start(), processes.end())
             }
             _ => self.processes_max().to_string(),
-        }
-    }
-
-    /// Opens the place where the processes meet; `None` if they know each other's addresses. No request is sent yet.
-    ///
-    /// # Errors
-    /// [`Error`] for a URL that cannot be understood, or that lies in the catalog, where a folder is a drop.
-    pub(crate) fn place(
-        &self,
-        places: &Places,
-        options: &StoreOptions,
-    ) -> Result<Option<Place>, Error> {
-        match &self.meeting {
-            Meeting::Hosts { .. } => Ok(None),
-            Meeting::Rendezvous { url: None, .. } => Ok(Some(Place::Below(places.out.clone()))),
-            Meeting::Rendezvous { url: Some(url), .. } => {
-                let location = Location::open(url, options)?;
-                if location.overlaps(&places.catalog) {
-                    let url = location.url;
-                    return Err(SettingsError::RendezvousInCatalog { url }.into());
-                }
-                Ok(Some(Place::At(location)))
-            }
         }
     }
 

@@ -138,22 +138,17 @@ fn work(
     around: Around,
     count: &Arc<Mutex<Count>>,
 ) -> Result<bool, Error> {
-    let Around {
-        stop,
-        observer,
-        runtime,
-        run,
-    } = around;
+    let (stop, runtime, run) = (around.stop, around.runtime, around.run);
     let (leader, progress) = (stations.cluster.is_leader(), Progress::default());
     // Every process sees the same drops settled. Only the leader reports them.
     let observer: Arc<dyn Observer> = match leader {
-        true => observer,
+        true => around.observer,
         false => Arc::new(()),
     };
+    // Nobody knows what a watch will find.
+    let found = watch.is_none().then(|| prepared.work());
     if leader {
-        // Nobody knows what a watch will find.
-        let work = watch.is_none().then(|| prepared.work());
-        observer.begin(work, &progress);
+        observer.begin(found, &progress);
     }
     let ledger = Arc::new(tokio::sync::Mutex::new(prepared.ledger));
     let committer = committer(&stations, ledger.clone(), &runtime);
@@ -167,21 +162,19 @@ fn work(
     let (feeder, feed) = feeder();
     let [(tell, told), (tell_watcher, settled)] = [(); 2].map(|()| mpsc::unbounded_channel());
     let (tell_scored, scored) = mpsc::unbounded_channel();
-    let planning = leader.then(|| {
-        let lead = Lead {
-            plan: stations.plan.clone(),
-            ledger,
-            feeder,
-            settled: [told, settled],
-            scored,
-            unfinished: committer.unfinished.clone(),
-            progress: progress.clone(),
-            run,
-            observer: observer.clone(),
-            stop: stop.clone(),
-        };
-        lead.start(watch, prepared.pending, &runtime)
-    });
+    let lead = Lead {
+        plan: stations.plan.clone(),
+        ledger,
+        feeder,
+        settled: [told, settled],
+        scored,
+        unfinished: committer.unfinished.clone(),
+        progress: progress.clone(),
+        run,
+        observer: observer.clone(),
+        stop: stop.clone(),
+    };
+    let planning = leader.then(|| lead.start(watch, prepared.pending, &runtime));
     let leaving = runtime.spawn(leave(stop, stations.shutdown.clone()));
     let process = Process {
         stations,
