@@ -9,56 +9,77 @@ use std::{
 
 use hubbleflow::{clock::clock, start::Start};
 
+use crate::console::tell;
+
 /// What a process tells itself when it starts again.
 const OURS: [&str; 2] = ["--earlier", "--left"];
 
-/// What the running cluster is, if it may change its size.
-static NOW: Mutex<Option<Now>> = Mutex::new(None);
+/// The cluster of this process, if it may change its size.
+static CLUSTER: Mutex<Option<ElasticCluster>> = Mutex::new(None);
 
+/// A cluster that may change its size, as one of its processes knows it.
 #[derive(Clone)]
-struct Now {
-    command: String,
-    processes: usize,
+pub(crate) struct ElasticCluster {
+    /// The command that the summary counts for, once the processes have met.
+    pub command: Option<String>,
     /// How long the command had been running when this process was started.
-    after: Duration,
+    pub after: Duration,
+    /// How many processes there are, once they have met.
+    pub processes: Option<usize>,
 }
 
-/// Keeps in mind which command this process would be started again for.
-pub(crate) fn remember(command: &str, processes: usize, after: Duration) {
-    *NOW.lock().unwrap_or_else(PoisonError::into_inner) = Some(Now {
-        command: command.to_owned(),
-        processes,
-        after,
-    });
+/// Keeps in mind that this process may start itself again.
+pub(crate) fn remember(cluster: ElasticCluster) {
+    *CLUSTER.lock().unwrap_or_else(PoisonError::into_inner) = Some(cluster);
+}
+
+/// Adds what a process knows once it has met the others.
+pub(crate) fn has_met(command: &str, processes: usize) {
+    let mut cluster = CLUSTER.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(cluster) = cluster.as_mut() {
+        cluster.command = Some(command.to_owned());
+        cluster.processes = Some(processes);
+    }
 }
 
 /// Starts this program again in place of this process, if its cluster may change its size; `lost` of its processes are
 /// gone. Returns only if it cannot be done.
 pub(crate) fn start_again(lost: usize) {
-    let now = NOW.lock().unwrap_or_else(PoisonError::into_inner).take();
-    let (Some(now), Ok(program)) = (now, std::env::current_exe()) else {
+    let cluster = CLUSTER
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .take();
+    let (Some(cluster), Ok(program)) = (cluster, std::env::current_exe()) else {
         return;
     };
-    let start = Start {
-        command: now.command,
-        after: now.after + clock(),
+    let failed = Command::new(program)
+        .args(words_without(&OURS))
+        .args(said_again(cluster, lost))
+        .exec();
+    tell(format_args!("hubbleflow: cannot start again: {failed}"));
+}
+
+/// What the new start is told. A process that has not met the others begins as it did before.
+fn said_again(cluster: ElasticCluster, lost: usize) -> Vec<String> {
+    let (Some(command), Some(processes)) = (cluster.command, cluster.processes) else {
+        return Vec::new();
     };
-    let left = now.processes.saturating_sub(lost).max(1);
-    let mut words = std::env::args_os().skip(1);
-    let mut kept: Vec<OsString> = Vec::new();
+    let after = cluster.after + clock();
+    let left = processes.saturating_sub(lost).max(1);
+    let said = [Start { command, after }.to_string(), left.to_string()];
+    let said = OURS.iter().zip(said);
+    said.flat_map(|(name, value)| [(*name).to_owned(), value])
+        .collect()
+}
+
+/// The arguments of this process, without these options and their values.
+fn words_without(options: &[&str]) -> Vec<OsString> {
+    let (mut words, mut kept) = (std::env::args_os().skip(1), Vec::new());
     while let Some(word) = words.next() {
-        match OURS.iter().any(|ours| word == **ours) {
+        match options.iter().any(|option| word == **option) {
             true => drop(words.next()),
             false => kept.push(word),
         }
     }
-    let failed = Command::new(program)
-        .args(kept)
-        .args(
-            OURS.iter()
-                .zip([start.to_string(), left.to_string()])
-                .flat_map(|(name, value)| [(*name).to_owned(), value]),
-        )
-        .exec();
-    crate::console::tell(format_args!("hubbleflow: cannot start again: {failed}"));
+    kept
 }

@@ -4,7 +4,12 @@ use std::time::Duration;
 use hubbleflow::{ClusterSettings, Job, Stop, StoreOptions};
 use tokio::runtime::Runtime;
 
-use crate::{Error, args::RunArgs, progress::Console};
+use crate::{
+    Error,
+    again::{ElasticCluster, remember},
+    args::RunArgs,
+    progress::Console,
+};
 
 /// Builds the job that the arguments describe.
 pub(crate) fn job(
@@ -15,19 +20,21 @@ pub(crate) fn job(
 ) -> Result<Job, Error> {
     let cluster = &args.cluster;
     let settings = args.settings()?;
-    let is_elastic = settings
-        .cluster
-        .as_ref()
-        .is_some_and(ClusterSettings::is_elastic);
-    let earlier = cluster.earlier.as_ref();
-    let after = is_elastic.then(|| earlier.map_or(Duration::ZERO, |start| start.after));
+    let (earlier, elastic) = (cluster.earlier.as_ref(), settings.cluster.as_ref());
+    if elastic.is_some_and(ClusterSettings::is_elastic) {
+        remember(ElasticCluster {
+            command: earlier.map(|start| start.command.clone()),
+            after: earlier.map_or(Duration::ZERO, |start| start.after),
+            processes: cluster.left,
+        });
+    }
     let mut builder = Job::builder(&args.catalog.catalog, &args.catalog.out)
         .model(&args.catalog.model()?)
         .settings(settings)
         .store(options)
         .runtime(runtime.handle())
         .stop(stop.clone())
-        .observer(Console::new(after));
+        .observer(Console::default());
     if let Some(start) = cluster.supervised.as_ref().or(earlier) {
         builder = builder.start(start.clone());
     }

@@ -15,7 +15,7 @@ use hubbleflow::{
 };
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use crate::{again::remember, console::tell, signals::asked, supervise::lose_cluster};
+use crate::{again::has_met, console::tell, signals::asked, supervise::lose_cluster};
 
 /// How often a terminal is redrawn, and how often a log gets a line.
 const REDRAW: Duration = Duration::from_millis(200);
@@ -27,21 +27,11 @@ const REASONS_MAX: usize = 5;
 /// Shows a run on standard error: a bar on a terminal, plain lines elsewhere.
 #[derive(Default)]
 pub(crate) struct Console {
-    /// How long the command had been running, if this process may start itself again.
-    after: Option<Duration>,
     bar: OnceLock<ProgressBar>,
     over: Arc<AtomicBool>,
 }
 
 impl Console {
-    /// Of a process that starts itself again when its cluster changes, `after` so much time of its command.
-    pub fn new(after: Option<Duration>) -> Self {
-        Self {
-            after,
-            ..Self::default()
-        }
-    }
-
     fn say(&self, line: String) {
         match self.bar.get() {
             Some(bar) => bar.suspend(|| tell(line)),
@@ -57,9 +47,7 @@ impl Observer for Console {
                 "process {} of a cluster of {}",
                 cluster.process, cluster.processes
             ));
-            if let Some(after) = self.after {
-                remember(command, cluster.processes, after);
-            }
+            has_met(command, cluster.processes);
         }
     }
 

@@ -371,3 +371,105 @@ pub(super) async fn receive(door: &mut Door, agreement: &Map<String, Value>, roo
         }
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use connectors::Location;
+    use futures::future::join_all;
+
+    use super::*;
+    use crate::cluster::mesh::Connecting;
+
+    /// A process that meets others at a place, and connects with them. Returns its number and the number of processes.
+    async fn meet(
+        rendezvous: Rendezvous,
+        processes: RangeInclusive<usize>,
+        key: ClusterKey,
+        patience: Duration,
+    ) -> Result<(usize, usize), Error> {
+        let address = "127.0.0.1:0".parse().unwrap();
+        let mut door = Door::open(address, Some(key.clone())).await.unwrap();
+        let agreement = Map::new();
+        let gathering = Gathering {
+            rendezvous: &rendezvous,
+            processes,
+            addresses: vec![format!("127.0.0.1:{}", door.port)],
+            agreement: &agreement,
+            earlier: None,
+            key: Some(&key),
+            observer: &(),
+            patience,
+            deadline: clock() + patience,
+        };
+        let gathered = gathering.gather(&mut door).await?;
+        let connecting = Connecting {
+            roster: gathered.roster,
+            agreement: &agreement,
+            key: Some(&key),
+            observer: &(),
+            patience,
+            deadline: clock() + patience,
+        };
+        let (_mesh, roster) = connecting.connect(&mut door).await?;
+        Ok((roster.process, roster.addresses.len()))
+    }
+
+    fn place() -> (tempfile::TempDir, Rendezvous) {
+        let folder = tempfile::tempdir().unwrap();
+        let location = Location::open(folder.path().to_str().unwrap(), &Vec::new()).unwrap();
+        (folder, Rendezvous::at(location))
+    }
+
+    /// Some processes of this number meet.
+    async fn meet_all(
+        count: usize,
+        processes: RangeInclusive<usize>,
+        patience: Duration,
+    ) -> Vec<(usize, usize)> {
+        let (_folder, rendezvous) = place();
+        let key = ClusterKey::generate().unwrap();
+        let meetings = (0..count).map(|_| {
+            tokio::spawn(meet(
+                rendezvous.clone(),
+                processes.clone(),
+                key.clone(),
+                patience,
+            ))
+        });
+        let met = join_all(meetings).await.into_iter();
+        let mut met: Vec<_> = met.map(|met| met.unwrap().unwrap()).collect();
+        met.sort();
+        met
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn eight_processes_meet_in_a_moment_and_each_gets_a_number() {
+        let began = clock();
+        let met = meet_all(8, 8..=8, Duration::from_secs(60)).await;
+        let took = clock() - began;
+        assert_eq!(met, (0..8).map(|process| (process, 8)).collect::<Vec<_>>());
+        println!("eight processes have met after {took:?}");
+        // Beside other tests, too.
+        assert!(took < Duration::from_secs(10), "{took:?}");
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn of_a_range_those_begin_that_have_come() {
+        let met = meet_all(3, 2..=8, Duration::from_secs(3)).await;
+        assert_eq!(met, [(0, 3), (1, 3), (2, 3)]);
+    }
+
+    #[tokio::test]
+    async fn with_another_key_nobody_meets() {
+        let (_folder, rendezvous) = place();
+        let meeting = || {
+            let key = ClusterKey::generate().unwrap();
+            meet(rendezvous.clone(), 2..=2, key, Duration::from_secs(2))
+        };
+        for met in join_all([meeting(), meeting()]).await {
+            let error = met.unwrap_err();
+            assert!(error.to_string().contains("of 2 processes came"), "{error}");
+        }
+    }
+}

@@ -55,7 +55,7 @@ pub(crate) fn run(
         (Err(error), None) if args.cluster.supervised.is_none() => {
             match &error {
                 hubbleflow::Error::Regroup => again::start_again(0),
-                error if error.is_loss() => again::start_again(1),
+                hubbleflow::Error::LostPeer { .. } => again::start_again(1),
                 _ => (),
             }
             return Err(error.into());
