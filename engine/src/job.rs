@@ -110,7 +110,7 @@ impl Job {
             workers: self.settings.workers as usize,
             agreement: self.agreement(),
             place: self.meeting_place,
-            command: self.start.map(|start| start.command),
+            start: self.start,
             shutdown: shutdown.clone(),
             observer: self.observer,
         };

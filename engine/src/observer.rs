@@ -1,6 +1,8 @@
 //! What a run tells whoever started it.
 use operators::{Progress, Published, Settled};
 
+use crate::start::Start;
+
 /// The drops that a run has to do.
 #[derive(Clone, Copy, Debug)]
 pub struct Work {
@@ -18,7 +20,7 @@ pub struct Gathered {
     /// How many processes the cluster has.
     pub processes: usize,
     /// The command that the summary counts for, if the processes have met through a store. All of them know it.
-    pub command: Option<String>,
+    pub start: Option<Start>,
 }
 
 /// Receives what happens in a run. Every method does nothing unless it is overridden; `()` observes nothing.

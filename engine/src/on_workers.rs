@@ -48,7 +48,7 @@ pub fn on_workers<R: Send + 'static>(
             ("purpose".to_owned(), Value::from(purpose)),
             ("workers".to_owned(), Value::from(workers)),
         ]),
-        command: None,
+        start: None,
         shutdown: Shutdown::default(),
         observer: Arc::new(()),
     };

@@ -1,15 +1,35 @@
 //! One of the starts of a command: a supervisor starts a cluster again when one of its processes crashes.
 use std::{fmt, str::FromStr, time::Duration};
 
-use crate::Error;
+use serde::{Deserialize, Serialize};
+
+use crate::{Error, clock::clock};
 
 /// A start of a command, written `COMMAND@SECONDS`.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Start {
     /// The command's unique name; the attempts of all its starts begin with it.
     pub command: String,
-    /// How long the command had been running.
+    /// How long the command had been running when this process began.
     pub after: Duration,
+}
+
+impl Start {
+    /// What another process is told: how long the command has been running now.
+    pub(crate) fn told(&self) -> Self {
+        Self {
+            command: self.command.clone(),
+            after: self.after + clock(),
+        }
+    }
+
+    /// What another process has just told.
+    pub(crate) fn heard(self) -> Self {
+        Self {
+            command: self.command,
+            after: self.after.saturating_sub(clock()),
+        }
+    }
 }
 
 impl fmt::Display for Start {

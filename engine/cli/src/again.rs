@@ -4,7 +4,6 @@ use std::{
     os::unix::process::CommandExt,
     process::Command,
     sync::{Mutex, PoisonError},
-    time::Duration,
 };
 
 use hubbleflow::{clock::clock, start::Start};
@@ -21,9 +20,7 @@ static CLUSTER: Mutex<Option<ElasticCluster>> = Mutex::new(None);
 #[derive(Clone)]
 pub(crate) struct ElasticCluster {
     /// The command that the summary counts for, once the processes have met.
-    pub command: Option<String>,
-    /// How long the command had been running when this process was started.
-    pub after: Duration,
+    pub start: Option<Start>,
     /// How many processes there are, once they have met.
     pub processes: Option<usize>,
 }
@@ -34,10 +31,10 @@ pub(crate) fn remember(cluster: ElasticCluster) {
 }
 
 /// Adds what a process knows once it has met the others.
-pub(crate) fn has_met(command: &str, processes: usize) {
+pub(crate) fn has_met(start: &Start, processes: usize) {
     let mut cluster = CLUSTER.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(cluster) = cluster.as_mut() {
-        cluster.command = Some(command.to_owned());
+        cluster.start = Some(start.clone());
         cluster.processes = Some(processes);
     }
 }
@@ -61,10 +58,11 @@ pub(crate) fn start_again(lost: usize) {
 
 /// What the new start is told. A process that has not met the others begins as it did before.
 fn said_again(cluster: ElasticCluster, lost: usize) -> Vec<String> {
-    let (Some(command), Some(processes)) = (cluster.command, cluster.processes) else {
+    let (Some(Start { command, after }), Some(processes)) = (cluster.start, cluster.processes)
+    else {
         return Vec::new();
     };
-    let after = cluster.after + clock();
+    let after = after + clock();
     let left = processes.saturating_sub(lost).max(1);
     let said = [Start { command, after }.to_string(), left.to_string()];
     let said = OURS.iter().zip(said);

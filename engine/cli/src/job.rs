@@ -1,6 +1,4 @@
 //! The job that arguments describe.
-use std::time::Duration;
-
 use hubbleflow::{ClusterSettings, Job, Stop, StoreOptions};
 use tokio::runtime::Runtime;
 
@@ -23,8 +21,7 @@ pub(crate) fn job(
     let (earlier, elastic) = (cluster.earlier.as_ref(), settings.cluster.as_ref());
     if elastic.is_some_and(ClusterSettings::is_elastic) {
         remember(ElasticCluster {
-            command: earlier.map(|start| start.command.clone()),
-            after: earlier.map_or(Duration::ZERO, |start| start.after),
+            start: earlier.cloned(),
             processes: cluster.left,
         });
     }

@@ -42,12 +42,12 @@ impl Console {
 
 impl Observer for Console {
     fn gathered(&self, cluster: &Gathered) {
-        if let Some(command) = &cluster.command {
+        if let Some(start) = &cluster.start {
             self.say(format!(
                 "process {} of a cluster of {}",
                 cluster.process, cluster.processes
             ));
-            has_met(command, cluster.processes);
+            has_met(start, cluster.processes);
         }
     }
 

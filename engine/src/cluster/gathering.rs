@@ -8,26 +8,23 @@ use serde_json::{Map, Value};
 use tokio::time::timeout;
 
 use super::{
-    door::{Door, Guest},
+    door::Door,
     greeting::{Answer, Earlier, Greeting, agree},
-    hello::{Epoch, Hello, Purpose},
+    hello::{Hello, Purpose},
     key::ClusterKey,
     line::{Line, in_time},
     mesh::Roster,
     rendezvous::{Invitation, Rendezvous},
 };
-use crate::{ClusterError, Error, Observer, clock::clock, start::nonce};
+use crate::{ClusterError, Error, Observer, clock::clock, start::Start};
 
-const RETRY: Duration = Duration::from_millis(50);
+pub(super) const RETRY: Duration = Duration::from_millis(50);
 /// How often a leader tells those who wait that it is there, and looks whether another leads meanwhile.
-const EVERY: Duration = Duration::from_secs(1);
+pub(super) const EVERY: Duration = Duration::from_secs(1);
 /// How long those who wait do not hear of their leader before they give it up.
 const SILENCE_MAX: Duration = Duration::from_secs(8);
 /// How long a leader that can be reached, and does not prove the key, is tried again.
 const UNPROVEN_MAX: Duration = Duration::from_secs(5);
-/// After a loss: how long the cluster waits for all that are left, and how long for one more once they have come.
-const LEFT_MAX: Duration = Duration::from_secs(10);
-const SETTLE: Duration = Duration::from_secs(1);
 
 /// How the processes of a cluster come together.
 pub(super) struct Gathering<'a> {
@@ -51,12 +48,12 @@ pub(super) struct Gathered {
     /// The number of the leader's invitation.
     pub number: u64,
     /// The command that the summary counts for.
-    pub command: String,
+    pub start: Start,
 }
 
 /// What a leader tells those who wait.
 #[derive(Serialize, Deserialize)]
-enum News {
+pub(super) enum News {
     /// The others have not come yet.
     Wait,
     /// The cluster runs, and takes no more.
@@ -64,15 +61,8 @@ enum News {
     Begin {
         process: usize,
         addresses: Vec<Vec<String>>,
-        command: String,
+        start: Start,
     },
-}
-
-/// A process that waits to begin.
-struct Waiting {
-    line: Line,
-    addresses: Vec<String>,
-    earlier: Option<Earlier>,
 }
 
 /// Why a leader's invitation led to nothing.
@@ -141,7 +131,7 @@ impl Gathering<'_> {
                 News::Begin {
                     process,
                     addresses,
-                    command,
+                    start,
                 } => {
                     let epoch = invitation.epoch;
                     return Ok(Gathered {
@@ -151,7 +141,7 @@ impl Gathering<'_> {
                             addresses,
                         },
                         number,
-                        command,
+                        start: start.heard(),
                     });
                 }
             }
@@ -187,187 +177,13 @@ impl Gathering<'_> {
         Ok(line)
     }
 
-    /// Leads, with an invitation of this number. Returns `None` if another process does.
-    async fn lead(&self, number: u64, door: &mut Door) -> Result<Option<Gathered>, Error> {
-        let epoch = Epoch::mint()?;
-        let invitation = Invitation {
-            epoch,
-            addresses: self.addresses.clone(),
-        };
-        if !self.rendezvous.invite(number, &invitation).await? {
-            return Ok(None);
-        }
-        let (mut waiting, mut came) = (Vec::<Waiting>::new(), clock());
-        let mut told = clock();
-        while !self.is_complete(&waiting, came) {
-            if let Ok(guest) = timeout(RETRY, door.next()).await
-                && guest.hello.epoch == epoch
-                && guest.hello.purpose == Purpose::Join
-                && let Some(process) = self.welcome(guest, epoch).await
-            {
-                waiting.push(process);
-                came = clock();
-            }
-            if clock() - told < EVERY {
-                continue;
-            }
-            told = clock();
-            waiting = tell_all(waiting, &News::Wait).await;
-            if self.rendezvous.is_overtaken(number).await? {
-                return Ok(None);
-            }
-            if clock() >= self.deadline && waiting.len() + 1 < *self.processes.start() {
-                self.rendezvous.clear(number).await?;
-                let source = io::Error::new(io::ErrorKind::TimedOut, strangers(door.strangers()));
-                return Err(self.too_few(waiting.len() + 1, source).into());
-            }
-        }
-        self.rendezvous.clear(number - 1).await?;
-        self.begin(epoch, number, waiting).await.map(Some)
-    }
-
-    /// Takes in a process that wants to join, unless its settings differ.
-    async fn welcome(&self, guest: Guest, epoch: Epoch) -> Option<Waiting> {
-        let Guest {
-            greeting, mut line, ..
-        } = guest;
-        let answer = Answer {
-            process: 0,
-            epoch,
-            agreement: self.agreement.clone(),
-            refusal: None,
-        };
-        // Where it cannot be told, it is gone.
-        in_time(line.tell(&answer)).await.ok()?;
-        if let Err(error) = agree([0, 1], self.agreement, &greeting.agreement) {
-            self.observer.warn(&format!(
-                "a process that wanted to join was refused: {error}"
-            ));
-            return None;
-        }
-        Some(Waiting {
-            line,
-            addresses: greeting.addresses,
-            earlier: greeting.earlier,
-        })
-    }
-
-    /// Whether all have come that this start of the cluster waits for; the last one at `came`.
-    fn is_complete(&self, waiting: &[Waiting], came: Duration) -> bool {
-        let (here, now) = (waiting.len() + 1, clock());
-        let (min, max) = (*self.processes.start(), *self.processes.end());
-        if here >= max || min == max {
-            return here >= max;
-        }
-        let others = waiting
-            .iter()
-            .filter_map(|process| process.earlier.as_ref());
-        let earlier = others.chain(&self.earlier).map(|earlier| earlier.processes);
-        let began = self.deadline - self.patience;
-        here >= min
-            && match earlier.max() {
-                None => now >= self.deadline,
-                Some(left) => (here >= left && now >= came + SETTLE) || now >= began + LEFT_MAX,
-            }
-    }
-
-    /// Tells each process its number. One that cannot be told is missed when the processes connect.
-    async fn begin(
-        &self,
-        epoch: Epoch,
-        number: u64,
-        waiting: Vec<Waiting>,
-    ) -> Result<Gathered, Error> {
-        let others = waiting
-            .iter()
-            .filter_map(|process| process.earlier.as_ref());
-        let mut commands = others
-            .chain(&self.earlier)
-            .filter_map(|earlier| earlier.command.clone());
-        let command = match commands.next() {
-            Some(command) => command,
-            None => nonce()?,
-        };
-        let others = waiting.iter().map(|process| process.addresses.clone());
-        let addresses: Vec<_> = [self.addresses.clone()].into_iter().chain(others).collect();
-        for (process, other) in (1..).zip(waiting) {
-            let mut line = other.line;
-            let begin = News::Begin {
-                process,
-                addresses: addresses.clone(),
-                command: command.clone(),
-            };
-            // Where it fails, the process is gone, and is missed when the processes connect.
-            let _ = in_time(line.tell(&begin)).await;
-        }
-        Ok(Gathered {
-            roster: Roster {
-                epoch,
-                process: 0,
-                addresses,
-            },
-            number,
-            command,
-        })
-    }
-
-    fn too_few(&self, came: usize, source: io::Error) -> ClusterError {
+    pub(super) fn too_few(&self, came: usize, source: io::Error) -> ClusterError {
         ClusterError::NotGathered {
             place: self.rendezvous.url(),
             came,
             wanted: *self.processes.start(),
             seconds: self.patience.as_secs(),
             source,
-        }
-    }
-}
-
-/// What is said of those who did not prove the key.
-fn strangers(count: u64) -> String {
-    match count {
-        0 => "no other process came".to_owned(),
-        count => format!(
-            "{count} connections were ended, since the other side did not prove the cluster's key or did not greet in time"
-        ),
-    }
-}
-
-/// Tells all who wait; returns those who are still there.
-async fn tell_all(waiting: Vec<Waiting>, news: &News) -> Vec<Waiting> {
-    let mut still = Vec::with_capacity(waiting.len());
-    for mut process in waiting {
-        if in_time(process.line.tell(news)).await.is_ok() && process.line.is_connected() {
-            still.push(process);
-        }
-    }
-    still
-}
-
-/// Answers processes that come while the cluster runs, until it is dropped: all numbers are taken, so they try again, and
-/// join the next start of the cluster. Returns when such a process is there and the cluster has `room` for more.
-pub(super) async fn receive(door: &mut Door, agreement: &Map<String, Value>, room: usize) {
-    loop {
-        let Guest {
-            hello,
-            greeting,
-            mut line,
-        } = door.next().await;
-        if hello.purpose != Purpose::Join {
-            continue;
-        }
-        let answer = Answer {
-            process: 0,
-            epoch: hello.epoch,
-            agreement: agreement.clone(),
-            refusal: None,
-        };
-        let told = in_time(async {
-            line.tell(&answer).await?;
-            line.tell(&News::Complete).await
-        });
-        let agrees = agree([0, 1], agreement, &greeting.agreement).is_ok();
-        if told.await.is_ok() && agrees && room > 0 {
-            return;
         }
     }
 }

@@ -3,7 +3,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::hello::Epoch;
-use crate::ClusterError;
+use crate::{ClusterError, start::Start};
 
 /// What the process that dials says.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -23,8 +23,8 @@ pub(super) struct Greeting {
 pub struct Earlier {
     /// How many processes of that start are left, this one included.
     pub processes: usize,
-    /// The command that the summary counts for, as [`Start`](crate::start::Start) writes it.
-    pub command: Option<String>,
+    /// The command that the summary counts for.
+    pub start: Start,
 }
 
 /// What the other process answers.

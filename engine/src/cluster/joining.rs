@@ -18,7 +18,7 @@ use super::{
     rendezvous::Rendezvous,
     starting,
 };
-use crate::{ClusterError, Error, Observer, SettingsError, Stop, clock::clock};
+use crate::{ClusterError, Error, Observer, SettingsError, Stop, clock::clock, start::Start};
 
 /// How long processes that have come together may take to connect.
 const CONNECT_MAX: Duration = Duration::from_secs(15);
@@ -34,7 +34,7 @@ pub(crate) struct Joining<'a> {
     /// The settings that all processes must agree on.
     pub agreement: Map<String, Value>,
     /// The command that the summary counts for, if it was started before.
-    pub command: Option<String>,
+    pub start: Option<Start>,
     /// Is asked to end the run when the cluster is to begin again.
     pub shutdown: Shutdown,
     /// Receives what happens.
@@ -142,10 +142,12 @@ impl Joining<'_> {
             processes: processes.clone(),
             addresses: address::addresses(advertise, door.port, is_open)?,
             agreement: &self.agreement,
-            earlier: left.map(|processes| Earlier {
-                processes,
-                command: self.command.clone(),
-            }),
+            earlier: left
+                .zip(self.start.as_ref())
+                .map(|(processes, start)| Earlier {
+                    processes,
+                    start: start.told(),
+                }),
             key: settings.key.as_ref(),
             observer: self.observer.as_ref(),
             patience: settings.gather,
@@ -154,7 +156,7 @@ impl Joining<'_> {
         let Gathered {
             roster,
             number,
-            command,
+            start,
         } = gathering.gather(&mut door).await?;
         let connecting = Connecting {
             roster,
@@ -181,7 +183,7 @@ impl Joining<'_> {
         });
         let workers = self.workers;
         let mut joined = self.start(Cluster { roster, workers }, mesh, reception)?;
-        joined.command = Some(command);
+        joined.start = Some(start);
         Ok(joined)
     }
 
@@ -231,7 +233,7 @@ impl Joining<'_> {
             lost,
             reception,
             regroup,
-            command: None,
+            start: None,
         })
     }
 }

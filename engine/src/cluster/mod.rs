@@ -4,7 +4,7 @@
 //! ```text
 //! settings   key, hosts                 what a user says
 //! joining ──► members                   a process joins; who is there
-//! rendezvous ◄── gathering              they find each other through a store: one leads and gathers the others
+//! rendezvous ◄── gathering, leading     they find each other through a store: one leads and gathers the others
 //! mesh ──► line, greeting, hello        they connect, each with each: prove the key, greet, agree
 //! door, address                         where a process listens, and who gets in
 //! channel ──► noise, message_bound      a connection, encrypted and bounded
@@ -20,6 +20,7 @@ mod hello;
 mod hosts;
 mod joining;
 mod key;
+mod leading;
 mod line;
 mod lost;
 mod members;
@@ -41,7 +42,7 @@ use operators::Shutdown;
 use serde_json::{Map, Value};
 use timely::communication::AllocatorBuilder;
 
-use crate::Error;
+use crate::{Error, start::Start};
 use door::Door;
 use heartbeat::Heartbeats;
 use rendezvous::Rendezvous;
@@ -72,7 +73,7 @@ pub(crate) struct Joined {
     /// Asks the cluster to begin again, at another size.
     pub regroup: Regroup,
     /// The command that the summary counts for, if the processes have met through a store.
-    pub command: Option<String>,
+    pub start: Option<Start>,
 }
 
 impl Joined {
@@ -81,7 +82,7 @@ impl Joined {
         crate::Gathered {
             process: self.cluster.roster.process,
             processes: self.cluster.processes(),
-            command: self.command.clone(),
+            start: self.start.clone(),
         }
     }
 }
@@ -118,7 +119,7 @@ pub(crate) struct Reception {
 impl Reception {
     /// Answers processes that come. Returns when one waits and the cluster has room for it.
     pub async fn receive(&mut self) {
-        gathering::receive(&mut self.door, &self.agreement, self.room).await;
+        leading::receive(&mut self.door, &self.agreement, self.room).await;
     }
 
     /// Removes the invitation: the cluster is over.

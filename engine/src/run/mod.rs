@@ -19,12 +19,8 @@ use operators::{
 use tokio::{runtime::Handle, sync::mpsc, task::JoinHandle};
 
 use crate::{
-    Error, Job, Observer, Plan, Stop, Watch,
-    clock::clock,
-    cluster::Joined,
-    on_workers::join,
-    start::{Start, nonce},
-    stations::Stations,
+    Error, Job, Observer, Plan, Stop, Watch, clock::clock, cluster::Joined, on_workers::join,
+    start::nonce, stations::Stations,
 };
 pub use count::Summary;
 use count::{Count, lock};
@@ -78,7 +74,8 @@ fn run(job: Job, watch: Option<Watch>) -> Result<Summary, Error> {
     if joined.cluster.processes() > 1 {
         observer.gathered(&joined.gathered());
     }
-    let start = start_of(&joined, start);
+    // What the processes have agreed on, or what a supervisor has told this one.
+    let start = joined.start.clone().or(start);
     let (nonce, since) = (
         nonce()?,
         start.as_ref().map_or(Duration::ZERO, |start| start.after),
@@ -109,15 +106,6 @@ fn run(job: Job, watch: Option<Watch>) -> Result<Summary, Error> {
     summary.galaxies_per_second = summary.rows_written as f64 / summary.seconds;
     (summary.device, summary.precision) = (device, precision);
     Ok(summary)
-}
-
-/// A start of a command that the processes have agreed on, or that a supervisor has told this one.
-fn start_of(joined: &Joined, told: Option<Start>) -> Option<Start> {
-    let Some(command) = joined.command.clone() else {
-        return told;
-    };
-    let after = told.map_or(Duration::ZERO, |start| start.after);
-    Some(Start { command, after })
 }
 
 /// What is around the dataflow of a run.
