@@ -195,15 +195,22 @@ mod tests {
     use futures::future::join_all;
 
     use super::*;
-    use crate::cluster::mesh::Connecting;
+    use crate::cluster::mesh::{Connecting, Mesh};
 
-    /// A process that meets others at a place, and connects with them. Returns its number and the number of processes.
+    /// A process that has met others at a place, and is connected with them.
+    struct Met {
+        roster: Roster,
+        _mesh: Mesh,
+        _door: Door,
+    }
+
+    /// Has a process meet others.
     async fn meet(
         rendezvous: Rendezvous,
         processes: RangeInclusive<usize>,
         key: ClusterKey,
         patience: Duration,
-    ) -> Result<(usize, usize), Error> {
+    ) -> Result<Met, Error> {
         let address = "127.0.0.1:0".parse().unwrap();
         let mut door = Door::open(address, Some(key.clone())).await.unwrap();
         let agreement = Map::new();
@@ -227,8 +234,12 @@ mod tests {
             patience,
             deadline: clock() + patience,
         };
-        let (_mesh, roster) = connecting.connect(&mut door).await?;
-        Ok((roster.process, roster.addresses.len()))
+        let (mesh, roster) = connecting.connect(&mut door).await?;
+        Ok(Met {
+            roster,
+            _mesh: mesh,
+            _door: door,
+        })
     }
 
     fn place() -> (tempfile::TempDir, Rendezvous) {
@@ -237,7 +248,7 @@ mod tests {
         (folder, Rendezvous::at(location))
     }
 
-    /// Some processes of this number meet.
+    /// Has `count` processes meet. Returns the number of each, and how many processes it knows.
     async fn meet_all(
         count: usize,
         processes: RangeInclusive<usize>,
@@ -254,9 +265,14 @@ mod tests {
             ))
         });
         let met = join_all(meetings).await.into_iter();
-        let mut met: Vec<_> = met.map(|met| met.unwrap().unwrap()).collect();
-        met.sort();
-        met
+        // One that goes is missed by those that still connect.
+        let met: Vec<Met> = met.map(|met| met.unwrap().unwrap()).collect();
+        let rosters = met.iter().map(|met| &met.roster);
+        let mut numbers: Vec<_> = rosters
+            .map(|roster| (roster.process, roster.addresses.len()))
+            .collect();
+        numbers.sort();
+        numbers
     }
 
     #[tokio::test(flavor = "multi_thread")]
@@ -284,7 +300,7 @@ mod tests {
             meet(rendezvous.clone(), 2..=2, key, Duration::from_secs(2))
         };
         for met in join_all([meeting(), meeting()]).await {
-            let error = met.unwrap_err();
+            let error = met.err().unwrap();
             assert!(error.to_string().contains("of 2 processes came"), "{error}");
         }
     }
