@@ -109,7 +109,7 @@ mod tests {
 
     #[test]
     fn a_message_of_gigabytes_or_to_no_worker_of_this_process_is_refused() {
-        for (targets, length) in [(2..3, 4_500_000_000), (0..1, 8), (3..2, 8), (2..9, 8)] {
+        for (targets, length) in [(2..3, 4_500_000_000), (0..1, 8), (3..3, 8), (2..9, 8)] {
             let stream = message(targets, length, 0);
             assert!(MessageBound::new(2..4).follow(&stream).is_err());
         }

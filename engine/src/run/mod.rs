@@ -233,10 +233,15 @@ fn step_workers(process: Process, joined: Joined, runtime: &Handle) -> Result<bo
     let ended = join(started.map_err(Error::worker)?);
     let panicked = process.end.panicked.get().cloned();
     let has_left = process.end.has_left.load(Ordering::Relaxed);
+    let leave_cluster = || {
+        heartbeats.end();
+        if let Some(reception) = reception {
+            reception.end(runtime);
+        }
+    };
     // The others leave too, and some of them earlier.
     if (has_left && panicked.is_none()) || (is_cluster && process.stations.shutdown.is_asked()) {
-        heartbeats.end();
-        reception.map(|reception| reception.end(runtime));
+        leave_cluster();
         return Ok(true);
     }
     // If another process is lost, its heartbeat says which; the workers only see that a connection broke.
@@ -259,8 +264,7 @@ fn step_workers(process: Process, joined: Joined, runtime: &Handle) -> Result<bo
         }),
         Err(error) => Err(error),
         Ok(_) => {
-            heartbeats.end();
-            reception.map(|reception| reception.end(runtime));
+            leave_cluster();
             Ok(false)
         }
     }
