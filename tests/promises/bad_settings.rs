@@ -30,7 +30,6 @@ fn mistakes_in_the_command_are_usage_errors() {
         ("--column colour=g_r", "colour"),
         ("--mag-min 30 --mag-max 20", "--mag-min 30"),
         ("--drop drop-9", "no drop drop-9; it has: drop-1, drop-2"),
-        ("--processes 2", "--process"),
         (
             "--local 2 --processes 2 --process 0 --hosts /dev/null",
             "--local",

@@ -95,7 +95,7 @@ impl Cluster {
             process.kill();
             // The process has finished, has failed because its peer is gone, or was killed.
             let ended = process.wait();
-            assert!(matches!(ended.code, 0 | 1 | 101 | -9), "{}", ended.stderr);
+            assert!(matches!(ended.code, 0 | 75 | 101 | -9), "{}", ended.stderr);
         }
     }
 }
