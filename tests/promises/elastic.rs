@@ -102,29 +102,36 @@ fn a_cluster_goes_on_after_a_loss_and_takes_newcomers_in() {
 /// Processes of which one is killed every few seconds and started again, until the survey is through.
 #[test]
 fn killed_again_and_again_a_cluster_loses_no_row() {
-    kill_again_and_again(4, Duration::from_secs(3), Duration::from_secs(20));
+    let (every, until) = (Duration::from_secs(3), Duration::from_secs(20));
+    kill_again_and_again(eventful_survey(), 4, every, until);
 }
 
 /// `cargo test --release --test promises -- --ignored --nocapture five_minutes`
 #[test]
 #[ignore = "takes five minutes"]
 fn eight_processes_killed_for_five_minutes() {
-    kill_again_and_again(8, Duration::from_secs(5), Duration::from_secs(300));
+    let catalog = folder();
+    let sample = Program::new(["sample", &text(catalog.path())]);
+    sample.with("--galaxies 300000 --drops 20 --px 32").ends(0);
+    let (every, until) = (Duration::from_secs(7), Duration::from_secs(300));
+    kill_again_and_again(catalog.path(), 8, every, until);
 }
 
 /// Kills one of `count` processes `every` so often `until` so much time has passed, then lets them come to an end.
-fn kill_again_and_again(count: usize, every: Duration, until: Duration) {
-    let (out, alone) = (folder(), undisturbed_run(eventful_survey(), STORED_OFTEN));
+fn kill_again_and_again(catalog: &Path, count: usize, every: Duration, until: Duration) {
+    let (out, began) = (folder(), clock());
+    let alone = undisturbed_run(catalog, STORED_OFTEN);
+    println!("undisturbed: {:?}", clock() - began);
     let flags = format!("--processes 2..{count} --gather 20s");
-    let run = || process(eventful_survey(), out.path(), &flags).start();
+    let run = || process(catalog, out.path(), &flags).start();
     let mut processes: Vec<Running> = (0..count).map(|_| run()).collect();
     let (mut seeded, began, mut kills) = (Seeded(7), clock(), 0);
     let mut committed_at = Vec::new();
     while clock() - began < until && processes.iter_mut().any(|process| !process.has_ended()) {
         std::thread::sleep(every);
         let victim = seeded.below(0..count);
+        kills += u32::from(!processes[victim].has_ended());
         processes[victim].kill();
-        kills += 1;
         processes[victim] = run();
         committed_at.push(committed_drops(out.path()).len());
     }
