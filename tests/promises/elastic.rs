@@ -23,7 +23,7 @@ fn process(catalog: &Path, out: &Path, flags: &str) -> Program {
 #[test]
 fn a_cluster_begins_with_what_has_come() {
     let (out, alone) = (folder(), undisturbed_run(survey(), STORED_OFTEN));
-    let run = || process(survey(), out.path(), "--processes 2..8 --gather 3s").start();
+    let run = || process(survey(), out.path(), "--processes 2..8 --gather 15s").start();
     let processes = [run(), run(), run()];
     for process in processes {
         process.ends(0).says(&["of a cluster of 3"]);

@@ -103,7 +103,8 @@ fn what_a_dead_cluster_has_left_is_in_nobodys_way() {
 fn processes_that_disagree_do_not_start_together() {
     let out = folder();
     let process = |batch| {
-        let run = run_catalog(survey(), &out).with("--processes 2 --threads 1 --gather 5s --batch");
+        let run =
+            run_catalog(survey(), &out).with("--processes 2 --threads 1 --gather 20s --batch");
         run.args([batch]).start()
     };
     let first = process("64");
