@@ -8,7 +8,7 @@ use tokio::runtime::{Handle, Runtime};
 use crate::{
     Error, Job, Observer, SettingsError,
     clock::clock,
-    cluster::{ClusterSettings, Meeting, Place},
+    cluster::{ClusterSettings, Meeting, Rendezvous},
     job::{JobParts, JobRuntime},
     model::LoadedModel,
     plan::Places,
@@ -160,8 +160,8 @@ impl JobBuilder {
             Some(places) => places,
             None => Places::open(&self.catalog, &self.out, &self.store)?,
         };
-        let meeting_place = match &self.settings.cluster {
-            Some(cluster) => meeting_place(cluster, &places, &self.store)?,
+        let rendezvous = match &self.settings.cluster {
+            Some(cluster) => rendezvous(cluster, &places, &self.store)?,
             None => None,
         };
         let model = match self.model {
@@ -177,7 +177,7 @@ impl JobBuilder {
             settings: self.settings,
             model,
             places,
-            meeting_place,
+            rendezvous,
             start: self.start,
             began: self.began,
             observer: self.observer,
@@ -191,21 +191,21 @@ impl JobBuilder {
 ///
 /// # Errors
 /// [`Error`] for a URL that cannot be understood, or that lies in the catalog, where a folder is a drop.
-fn meeting_place(
+fn rendezvous(
     cluster: &ClusterSettings,
     places: &Places,
     options: &StoreOptions,
-) -> Result<Option<Place>, Error> {
+) -> Result<Option<Rendezvous>, Error> {
     let Meeting::Rendezvous { url, .. } = &cluster.meeting else {
         return Ok(None);
     };
     let Some(url) = url else {
-        return Ok(Some(Place::Below(places.out.clone())));
+        return Ok(Some(Rendezvous::below(places.out.clone())));
     };
     let location = Location::open(url, options)?;
     if location.overlaps(&places.catalog) {
         let url = location.url;
         return Err(SettingsError::RendezvousInCatalog { url }.into());
     }
-    Ok(Some(Place::At(location)))
+    Ok(Some(Rendezvous::at(location)))
 }

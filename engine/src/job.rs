@@ -7,7 +7,7 @@ use tokio::runtime::{Handle, Runtime};
 
 use crate::{
     ClusterError, Error, Observer,
-    cluster::{ClusterSettings, Joined, Joining, Place},
+    cluster::{ClusterSettings, Joined, Joining, Rendezvous},
     model::LoadedModel,
     plan::{Places, Plan},
     settings::JobSettings,
@@ -23,7 +23,7 @@ pub struct Job {
     settings: JobSettings,
     model: LoadedModel,
     /// Where the processes meet, if they meet through a store.
-    meeting_place: Option<Place>,
+    rendezvous: Option<Rendezvous>,
     /// Asks the run to end early.
     pub(crate) stop: Stop,
     /// This start of the command, if the command may be started again.
@@ -60,7 +60,7 @@ pub(crate) struct JobParts {
     pub settings: JobSettings,
     pub model: LoadedModel,
     pub places: Places,
-    pub meeting_place: Option<Place>,
+    pub rendezvous: Option<Rendezvous>,
     pub start: Option<Start>,
     pub began: Duration,
     pub observer: Arc<dyn Observer>,
@@ -74,7 +74,7 @@ impl Job {
             settings,
             model,
             places,
-            meeting_place,
+            rendezvous,
             start,
             began,
             observer,
@@ -88,7 +88,7 @@ impl Job {
             precision: model.precision.to_string(),
             settings,
             model,
-            meeting_place,
+            rendezvous,
             stop,
             start,
             began,
@@ -109,7 +109,7 @@ impl Job {
             settings: cluster,
             workers: self.settings.workers as usize,
             agreement: self.agreement(),
-            place: self.meeting_place,
+            rendezvous: self.rendezvous,
             start: self.start,
             shutdown: shutdown.clone(),
             observer: self.observer,

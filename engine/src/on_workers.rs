@@ -43,7 +43,7 @@ pub fn on_workers<R: Send + 'static>(
     let joining = Joining {
         settings,
         workers,
-        place: None,
+        rendezvous: None,
         agreement: Map::from_iter([
             ("purpose".to_owned(), Value::from(purpose)),
             ("workers".to_owned(), Value::from(workers)),

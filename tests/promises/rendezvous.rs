@@ -84,7 +84,7 @@ fn what_a_dead_cluster_has_left_is_in_nobodys_way() {
     let place = out.path().join(PLACE);
     write_file(
         place.join("00000000000000000001.json"),
-        r#"{"epoch":7,"addresses":["127.0.0.1:1"]}"#,
+        r#"{"generation":7,"addresses":["127.0.0.1:1"]}"#,
     );
     write_file(place.join("00000000000000000002.json"), "");
     let first = || run_catalog(survey(), &out).with("--processes 2 --threads 1");

@@ -30,7 +30,7 @@ pub(crate) fn remember(cluster: ElasticCluster) {
     *CLUSTER.lock().unwrap_or_else(PoisonError::into_inner) = Some(cluster);
 }
 
-/// Adds what a process knows once it has met the others.
+/// Keeps in mind the command and the size of the cluster, once the processes have met.
 pub(crate) fn has_met(start: &Start, processes: usize) {
     let mut cluster = CLUSTER.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(cluster) = cluster.as_mut() {
@@ -40,7 +40,7 @@ pub(crate) fn has_met(start: &Start, processes: usize) {
 }
 
 /// Starts this program again in place of this process, if its cluster may change its size; `lost` of its processes are
-/// gone. Returns only if it cannot be done.
+/// gone. Returns only if the program cannot be started.
 pub(crate) fn start_again(lost: usize) {
     let cluster = CLUSTER
         .lock()

@@ -58,7 +58,7 @@ pub(crate) enum Command {
     Train(TrainCommand),
     /// Make the key that the processes of a cluster share
     ClusterKey {
-        /// The file that it is written to, for its owner alone; without one it is printed
+        /// The new file that holds the key, readable by its owner only [default: print the key]
         #[arg(value_parser = LocalPath)]
         file: Option<PathBuf>,
     },

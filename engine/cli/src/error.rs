@@ -4,7 +4,8 @@ use hubbleflow::SettingsError;
 use import::ImportError;
 use sample::SampleError;
 
-/// The exit code of a process that lost another one of its cluster: start it again (EX_TEMPFAIL of sysexits.h).
+/// The exit code of a process that has lost another process of its cluster, and should be started again: EX_TEMPFAIL of
+/// sysexits.h.
 pub const LOST: u8 = 75;
 
 /// An error of a command.

@@ -5,8 +5,8 @@ use crate::{Error, SettingsError};
 
 const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
-/// The address to listen at of a process that has this line in the hosts file. A name that means this machine alone is
-/// taken as it is; for any other name the process listens at all its addresses, since a name may mean another address here.
+/// The address at which a process with this line in the hosts file listens: a loopback address or an IP address as the
+/// line has it. For a name the process listens at all addresses, since a name may mean another address on this machine.
 ///
 /// # Errors
 /// [`SettingsError::NoClusterKey`] for an address that others can reach, unless the cluster `is_open` to them.
@@ -44,11 +44,11 @@ pub(super) fn to_advertise(advertise: Option<&str>, is_open: bool) -> Result<Soc
     }
 }
 
-/// The addresses under which others may reach a process that listens at a port: the advertised one, or all of this
-/// machine's, those of the machine alone last.
+/// The addresses under which others may reach a process that listens at a port: the advertised address, or all addresses
+/// of this machine, the loopback address last.
 ///
 /// # Errors
-/// [`Error::Io`] if the system does not say which it has.
+/// [`Error::Io`] if the system does not list its addresses.
 pub(super) fn addresses(
     advertise: Option<&str>,
     port: u16,
@@ -88,7 +88,7 @@ pub(super) fn port_of(host: &str) -> Option<u16> {
 }
 
 fn everywhere(port: u16) -> SocketAddr {
-    // A machine without IPv6 refuses the other one.
+    // A machine without IPv6 refuses to bind an IPv6 address.
     let any = match std::net::TcpListener::bind((Ipv6Addr::UNSPECIFIED, 0)) {
         Ok(_) => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
         Err(_) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),

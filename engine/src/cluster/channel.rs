@@ -1,4 +1,4 @@
-//! A connection between two processes that know each other: encrypted if the cluster has a key, else as it is.
+//! A connection between two processes that have greeted each other: encrypted if the cluster has a key, else in clear.
 use std::{
     io::{ErrorKind, Read, Result, Write},
     net::{Shutdown, TcpStream},
@@ -11,7 +11,7 @@ use timely::communication::allocator::zero_copy::stream::Stream;
 
 use super::{
     message_bound::MessageBound,
-    noise::{Cipher, FRAME_BYTES_MAX, LENGTH_BYTES, PLAIN_BYTES_MAX},
+    noise::{Cipher, FRAME_BYTES_MAX, LENGTH_BYTES},
 };
 
 /// A connection between two processes. Clones are the same connection: timely reads on one and writes on another.
@@ -99,11 +99,11 @@ impl Channel {
 }
 
 impl Reading {
-    /// Reads plain bytes. A wait that ends without a whole frame loses nothing of it.
+    /// Reads plain bytes. If the wait ends before a whole frame has come, the bytes of the frame are kept.
     fn read(&mut self, mut socket: &TcpStream, to: &mut [u8]) -> Result<usize> {
         while self.read == self.plain.len() {
             if let Some(length) = self.frame_length() {
-                // Most frames fit where they are wanted.
+                // Most frames fit into the reader's own buffer.
                 match to.get_mut(..length) {
                     Some(to) => match self.open(length, to)? {
                         0 => continue,
@@ -128,21 +128,21 @@ impl Reading {
         Ok(bytes)
     }
 
-    /// The length of the frame that comes next, if all of it is here.
+    /// The length of the next frame, if the whole frame is here.
     fn frame_length(&self) -> Option<usize> {
         let came = &self.came[self.begin..self.end];
         let length = usize::from(u16::from_le_bytes(*came.first_chunk()?));
         (came.len() >= LENGTH_BYTES + length).then_some(length)
     }
 
-    /// Decrypts the frame of this length that comes next. Returns how many bytes of `to` it has filled.
+    /// Decrypts the next frame, which has this length. Returns the number of plain bytes in `to`.
     fn open(&mut self, length: usize, to: &mut [u8]) -> Result<usize> {
         let begin = self.begin + LENGTH_BYTES;
         self.begin = begin + length;
         self.cipher.open(&self.came[begin..][..length], to)
     }
 
-    /// Decrypts it to where it waits to be read.
+    /// Decrypts the next frame, which has this length, and keeps the plain bytes for later reads.
     fn open_aside(&mut self, length: usize) -> Result<()> {
         let mut plain = std::mem::take(&mut self.plain);
         plain.resize(length, 0);
@@ -174,9 +174,7 @@ impl Write for Channel {
         let mut writing = lock(&sealed.writing);
         let (cipher, frames) = &mut *writing;
         frames.clear();
-        for plain in bytes.chunks(PLAIN_BYTES_MAX) {
-            cipher.seal(plain, frames)?;
-        }
+        cipher.seal(bytes, frames)?;
         (&*self.socket).write_all(frames)?;
         Ok(bytes.len())
     }
@@ -200,27 +198,26 @@ impl Stream for Channel {
     }
 }
 
+/// The two ends of an encrypted connection, for tests.
+#[cfg(test)]
+pub(super) fn pair() -> [Channel; 2] {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("there are ports");
+    let address = listener.local_addr().expect("the listener is bound");
+    let near = TcpStream::connect(address).expect("the listener listens");
+    let (far, _) = listener.accept().expect("the near end connects");
+    let [of_near, of_far] = super::noise::pair_of_ciphers();
+    [
+        Channel::new(near, Some(of_near)),
+        Channel::new(far, Some(of_far)),
+    ]
+}
+
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use std::net::TcpListener;
-
     use proptest::prelude::*;
 
     use super::*;
-    use crate::cluster::noise::pair_of_ciphers;
-
-    /// The two ends of an encrypted connection.
-    fn pair() -> [Channel; 2] {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let near = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-        let far = listener.accept().unwrap().0;
-        let [of_near, of_far] = pair_of_ciphers();
-        [
-            Channel::new(near, Some(of_near)),
-            Channel::new(far, Some(of_far)),
-        ]
-    }
 
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(20))]

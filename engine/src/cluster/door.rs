@@ -1,10 +1,10 @@
-//! Where a process of a cluster is reached: it lets in whoever proves the key and greets in time.
+//! Accepts connections of other processes: a process gets in if it proves the key and greets in time.
 //!
-//! Greetings go on side by side, each bounded in time and size. If too many are under way, the oldest is ended: a process
-//! of the cluster needs a moment, so whoever fills the door with connections does not keep it out for long.
+//! Greetings go on side by side, each bounded in time and size. If too many are under way, the oldest is ended. A greeting
+//! of the cluster takes a moment only, so a flood of connections does not keep the processes of the cluster out for long.
 use std::{
     collections::VecDeque,
-    io::Result,
+    io::{Error, ErrorKind, Result},
     net::SocketAddr,
     sync::{
         Arc,
@@ -33,19 +33,20 @@ const PAUSE: Duration = Duration::from_millis(50);
 
 /// A process that has greeted.
 pub(super) struct Guest {
-    /// Who it says it is.
+    /// Its hello.
     pub hello: Hello,
-    /// What else it says.
+    /// Its greeting.
     pub greeting: Greeting,
     /// The connection.
     pub line: Line,
 }
 
-/// A listening process. It listens until this is dropped.
+/// A socket that listens until the door is dropped.
 pub(super) struct Door {
     guests: mpsc::Receiver<Guest>,
-    /// The port that it listens at.
+    /// The port of the socket.
     pub port: u16,
+    /// Connections whose other side did not prove the key, or did not greet in time.
     strangers: Arc<AtomicU64>,
     /// Ends with the door.
     _porter: JoinSet<()>,
@@ -80,9 +81,15 @@ impl Door {
         }
     }
 
-    /// How many connections were ended because the other side did not prove the key, or did not greet in time.
-    pub fn strangers(&self) -> u64 {
-        self.strangers.load(Ordering::Relaxed)
+    /// Why a process that was waited for has not come, as far as the door can tell.
+    pub fn nobody_came(&self) -> Error {
+        let said = match self.strangers.load(Ordering::Relaxed) {
+            0 => "no connection came".to_owned(),
+            count => format!(
+                "{count} connections were ended, since the other side did not prove the cluster's key or did not greet in time"
+            ),
+        };
+        Error::new(ErrorKind::TimedOut, said)
     }
 }
 

@@ -1,8 +1,8 @@
-//! How the processes of a cluster come together through a store: one leads and gathers the others, who wait to hear
-//! their numbers.
+//! How the processes of a cluster come together through a store: one process leads and gathers the others, and the others
+//! wait for their numbers.
 use std::{io, ops::RangeInclusive, time::Duration};
 
-use futures::future::select_ok;
+use futures::{StreamExt, stream::FuturesUnordered};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use tokio::time::timeout;
@@ -19,9 +19,9 @@ use super::{
 use crate::{ClusterError, Error, Observer, clock::clock, start::Start};
 
 pub(super) const RETRY: Duration = Duration::from_millis(50);
-/// How often a leader tells those who wait that it is there, and looks whether another leads meanwhile.
+/// How often a leader tells the waiting processes that it is there, and checks whether another process leads meanwhile.
 pub(super) const EVERY: Duration = Duration::from_secs(1);
-/// How long those who wait do not hear of their leader before they give it up.
+/// How long a leader may be silent before the waiting processes give the leader up.
 const SILENCE_MAX: Duration = Duration::from_secs(8);
 /// How long a leader that can be reached, and does not prove the key, is tried again.
 const UNPROVEN_MAX: Duration = Duration::from_secs(5);
@@ -43,7 +43,7 @@ pub(super) struct Gathering<'a> {
 }
 
 /// The processes that have come together.
-pub(super) struct Gathered {
+pub(super) struct GatheredProcesses {
     pub roster: Roster,
     /// The number of the leader's invitation.
     pub number: u64,
@@ -51,13 +51,14 @@ pub(super) struct Gathered {
     pub start: Start,
 }
 
-/// What a leader tells those who wait.
+/// What a leader tells the waiting processes.
 #[derive(Serialize, Deserialize)]
 pub(super) enum News {
     /// The others have not come yet.
     Wait,
     /// The cluster runs, and takes no more.
     Complete,
+    /// All have come. The process that hears this has this number, and all processes have these addresses.
     Begin {
         process: usize,
         addresses: Vec<Vec<String>>,
@@ -67,19 +68,20 @@ pub(super) enum News {
 
 /// Why a leader's invitation led to nothing.
 enum Failed {
-    /// It is gone, or does not answer.
+    /// The leader is gone, or does not answer: this process may lead.
     Gone(io::Error),
-    /// It was told so, or gave up: look for the newest invitation again.
+    /// The leader has all processes that it takes, or ended the connection: look for the newest invitation again.
     Again(io::Error),
+    /// The settings of the leader and of this process differ.
     Refused(ClusterError),
 }
 
 impl Gathering<'_> {
-    /// Comes together with the others, as the leader or as one of those who wait.
+    /// Comes together with the others, as the leader or as a waiting process.
     ///
     /// # Errors
     /// [`ClusterError::NotGathered`] if too few come in time; errors of the store.
-    pub async fn gather(&self, door: &mut Door) -> Result<Gathered, Error> {
+    pub async fn gather(&self, door: &mut Door) -> Result<GatheredProcesses, Error> {
         // The number of the invitation that was tried last, and when it was tried for the first time.
         let mut tried: Option<(u64, Duration)> = None;
         loop {
@@ -115,8 +117,12 @@ impl Gathering<'_> {
         }
     }
 
-    /// Dials a leader and waits to hear from it who begins.
-    async fn join(&self, number: u64, invitation: &Invitation) -> Result<Gathered, Failed> {
+    /// Dials a leader, and waits until the leader begins.
+    async fn join(
+        &self,
+        number: u64,
+        invitation: &Invitation,
+    ) -> Result<GatheredProcesses, Failed> {
         let mut line = self.dial(invitation).await?;
         loop {
             let news = timeout(SILENCE_MAX, line.hear()).await;
@@ -133,10 +139,10 @@ impl Gathering<'_> {
                     addresses,
                     start,
                 } => {
-                    let epoch = invitation.epoch;
-                    return Ok(Gathered {
+                    let generation = invitation.generation;
+                    return Ok(GatheredProcesses {
                         roster: Roster {
-                            epoch,
+                            generation,
                             process,
                             addresses,
                         },
@@ -152,16 +158,11 @@ impl Gathering<'_> {
         let hello = Hello {
             purpose: Purpose::Join,
             is_sealed: self.key.is_some(),
-            epoch: invitation.epoch,
+            generation: invitation.generation,
             from: 0,
             to: 0,
         };
-        if invitation.addresses.is_empty() {
-            return Err(Failed::Gone(io::ErrorKind::AddrNotAvailable.into()));
-        }
-        let addresses = invitation.addresses.iter();
-        let dialled = addresses.map(|address| Box::pin(Line::dial(address, hello, self.key)));
-        let (mut line, _) = select_ok(dialled).await.map_err(Failed::Gone)?;
+        let mut line = self.dial_any(&invitation.addresses, hello).await?;
         let greeting = Greeting {
             agreement: self.agreement.clone(),
             addresses: self.addresses.clone(),
@@ -172,9 +173,26 @@ impl Gathering<'_> {
             line.hear::<Answer>().await
         });
         let answer = answer.await.map_err(Failed::Again)?;
-        // It has no number yet; the message names it as the one that comes next.
+        // This process has no number yet; the message calls it process 1.
         agree([1, 0], self.agreement, &answer.agreement).map_err(Failed::Refused)?;
         Ok(line)
+    }
+
+    /// Dials all addresses of a leader at once, and takes the connection that is there first. If there is none, the error of
+    /// an address where somebody without the key answers says more than those of addresses where nobody is.
+    async fn dial_any(&self, addresses: &[String], hello: Hello) -> Result<Line, Failed> {
+        let dialled = addresses.iter();
+        let dialled = dialled.map(|address| Line::dial(address, hello, self.key));
+        let mut dialled: FuturesUnordered<_> = dialled.collect();
+        let mut failed = io::Error::from(io::ErrorKind::AddrNotAvailable);
+        while let Some(line) = dialled.next().await {
+            match line {
+                Ok(line) => return Ok(line),
+                Err(error) if failed.kind() != io::ErrorKind::PermissionDenied => failed = error,
+                Err(_) => (),
+            }
+        }
+        Err(Failed::Gone(failed))
     }
 
     pub(super) fn too_few(&self, came: usize, source: io::Error) -> ClusterError {
@@ -265,7 +283,7 @@ mod tests {
             ))
         });
         let met = join_all(meetings).await.into_iter();
-        // One that goes is missed by those that still connect.
+        // A process that ends is missed by the processes that still connect.
         let met: Vec<Met> = met.map(|met| met.unwrap().unwrap()).collect();
         let rosters = met.iter().map(|met| &met.roster);
         let mut numbers: Vec<_> = rosters

@@ -2,7 +2,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::hello::Epoch;
+use super::hello::Generation;
 use crate::{ClusterError, start::Start};
 
 /// What the process that dials says.
@@ -18,10 +18,10 @@ pub(super) struct Greeting {
     pub earlier: Option<Earlier>,
 }
 
-/// What a process knows of the start of a cluster before this one.
+/// What a process knows of the generation before this one.
 #[derive(Clone, Debug, Serialize, Deserialize, PartialEq)]
 pub struct Earlier {
-    /// How many processes of that start are left, this one included.
+    /// How many processes of that generation are left, this process included.
     pub processes: usize,
     /// The command that the summary counts for.
     pub start: Start,
@@ -33,7 +33,7 @@ pub(super) struct Answer {
     /// The number of the answering process.
     pub process: usize,
     /// The start of the cluster that the answering process belongs to.
-    pub epoch: Epoch,
+    pub generation: Generation,
     /// Its settings.
     pub agreement: Map<String, Value>,
     /// Why the process that dials may not join.

@@ -25,7 +25,8 @@ const MISSED_MAX: u32 = 8;
 const LEFT_EARLY: &str = "has left before the last drop was settled";
 
 const BEAT: u8 = b'.';
-/// The last beat: the process has done its part, and may go. It counts once this process has done its part too.
+/// The last beat: the process has done its part, and may go. A goodbye before this process has done its own part is a
+/// loss.
 const GOODBYE: u8 = b'!';
 /// The cluster is to begin again, at another size.
 const REGROUP: u8 = b'+';
@@ -156,7 +157,7 @@ fn listen(from: &mut impl Read, over: &AtomicBool, regroup: &dyn Fn()) -> Option
     ))
 }
 
-/// Waits for this process to do its part, after another has done its own: what is left is on its way to the workers.
+/// Waits until this process has done its part, after another process has: the last messages are on their way.
 fn wait_until_over(over: &AtomicBool) -> Option<String> {
     let mut waited = Duration::ZERO;
     while !over.load(Ordering::SeqCst) {
@@ -172,15 +173,8 @@ fn wait_until_over(over: &AtomicBool) -> Option<String> {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use std::net::{TcpListener, TcpStream};
-
     use super::*;
-
-    fn pair() -> [Channel; 2] {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let near = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-        [near, listener.accept().unwrap().0].map(|socket| Channel::new(socket, None))
-    }
+    use crate::cluster::channel::pair;
 
     /// What a listener makes of another process that does this, when all is over or not.
     fn heard(is_over: bool, of: impl FnOnce(Channel) + Send + 'static) -> Option<String> {
@@ -199,7 +193,7 @@ mod tests {
         assert_eq!(heard(true, goodbye), None);
     }
 
-    /// It ended the watching, and the others waited for ever.
+    /// An early goodbye ended the watching, and the other processes waited for ever.
     #[test]
     fn a_process_that_says_goodbye_early_is_lost() {
         let stays = |mut far: Channel| {

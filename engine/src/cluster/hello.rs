@@ -1,5 +1,5 @@
 //! The first bytes on a connection between two processes. They are sent in clear and hold nothing to keep secret, and the
-//! handshake of the encryption covers them: whoever changes them is found out.
+//! handshake of the encryption covers these bytes, so a change of the bytes is noticed.
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
@@ -10,12 +10,13 @@ const MAGIC: [u8; 4] = *b"HFC1";
 /// Bytes of a hello.
 pub(super) const HELLO_BYTES: usize = 4 + 1 + 1 + 16 + 2 + 2;
 
-/// One start of a cluster: random, so that no process of an earlier start has it.
+/// A generation of a cluster: the processes of one start. The number is random, so no process of an earlier generation
+/// has the same number.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Epoch(u128);
+pub(super) struct Generation(u128);
 
-impl Epoch {
-    /// Makes a new one.
+impl Generation {
+    /// Makes a new generation.
     pub fn mint() -> Result<Self, Error> {
         let mut bytes = [0; 16];
         getrandom::fill(&mut bytes)
@@ -24,7 +25,7 @@ impl Epoch {
     }
 }
 
-impl fmt::Display for Epoch {
+impl fmt::Display for Generation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:032x}", self.0)
     }
@@ -48,11 +49,11 @@ pub(super) struct Hello {
     pub purpose: Purpose,
     /// Whether the greetings that follow are encrypted.
     pub is_sealed: bool,
-    /// The start of the cluster; the default if the process does not know it yet.
-    pub epoch: Epoch,
+    /// The generation of the cluster; the default if the process does not know the generation yet.
+    pub generation: Generation,
     /// The process that dials; 0 if it has no number yet.
     pub from: u16,
-    /// The process that it wants to reach.
+    /// The process that is dialled.
     pub to: u16,
 }
 
@@ -67,7 +68,7 @@ impl Hello {
             Purpose::Heartbeats => 2,
         };
         bytes[5] = u8::from(self.is_sealed);
-        bytes[6..22].copy_from_slice(&self.epoch.0.to_le_bytes());
+        bytes[6..22].copy_from_slice(&self.generation.0.to_le_bytes());
         bytes[22..24].copy_from_slice(&self.from.to_le_bytes());
         bytes[24..].copy_from_slice(&self.to.to_le_bytes());
         bytes
@@ -85,14 +86,14 @@ impl Hello {
         if [m0, m1, m2, m3] != MAGIC || is_sealed > 1 {
             return None;
         }
-        let (epoch, ranks) = rest.split_first_chunk::<16>()?;
+        let (generation, ranks) = rest.split_first_chunk::<16>()?;
         let &[from0, from1, to0, to1] = ranks else {
             return None;
         };
         Some(Self {
             purpose,
             is_sealed: is_sealed == 1,
-            epoch: Epoch(u128::from_le_bytes(*epoch)),
+            generation: Generation(u128::from_le_bytes(*generation)),
             from: u16::from_le_bytes([from0, from1]),
             to: u16::from_le_bytes([to0, to1]),
         })
@@ -109,9 +110,9 @@ mod tests {
         #[test]
         fn a_hello_is_read_as_it_was_written(
             purpose in prop_oneof![Just(Purpose::Join), Just(Purpose::Workers), Just(Purpose::Heartbeats)],
-            (is_sealed, epoch, from, to) in any::<(bool, u128, u16, u16)>(),
+            (is_sealed, generation, from, to) in any::<(bool, u128, u16, u16)>(),
         ) {
-            let hello = Hello { purpose, is_sealed, epoch: Epoch(epoch), from, to };
+            let hello = Hello { purpose, is_sealed, generation: Generation(generation), from, to };
             prop_assert_eq!(Hello::from_bytes(&hello.to_bytes()), Some(hello));
         }
 

@@ -1,7 +1,6 @@
 //! How a process joins its cluster: it finds the others, connects with them, and starts the heartbeats.
-use std::{sync::Arc, time::Duration};
+use std::{net::SocketAddr, ops::RangeInclusive, sync::Arc, time::Duration};
 
-use connectors::Location;
 use operators::Shutdown;
 use serde_json::{Map, Value};
 
@@ -9,7 +8,7 @@ use super::{
     ClusterSettings, Joined, Meeting, Reception, Regroup, address,
     channel::Channel,
     door::Door,
-    gathering::{Gathered, Gathering},
+    gathering::{GatheredProcesses, Gathering},
     greeting::Earlier,
     heartbeat::{Heartbeats, Listener},
     lost::Lost,
@@ -29,8 +28,8 @@ pub(crate) struct Joining<'a> {
     pub settings: Option<&'a ClusterSettings>,
     /// Workers in each process.
     pub workers: usize,
-    /// The place to meet, if the processes meet through a store.
-    pub place: Option<Place>,
+    /// Where the processes meet, if they meet through a store.
+    pub rendezvous: Option<Rendezvous>,
     /// The settings that all processes must agree on.
     pub agreement: Map<String, Value>,
     /// The command that the summary counts for, if it was started before.
@@ -39,14 +38,6 @@ pub(crate) struct Joining<'a> {
     pub shutdown: Shutdown,
     /// Receives what happens.
     pub observer: Arc<dyn Observer>,
-}
-
-/// A place where processes meet.
-pub(crate) enum Place {
-    /// A place of its own.
-    At(Location),
-    /// A folder of an output.
-    Below(Location),
 }
 
 impl Joining<'_> {
@@ -76,22 +67,22 @@ impl Joining<'_> {
     }
 
     async fn come_together(&self) -> Result<Joined, Error> {
-        let (settings, place) = match (self.settings, &self.place) {
-            (None, _) => return self.alone(),
-            (Some(settings), place) => (settings, place),
+        let Some(settings) = self.settings else {
+            return self.alone();
         };
-        match (&settings.meeting, place) {
-            (Meeting::Hosts { hosts, process }, _) => {
-                self.join_hosts(settings, hosts, *process).await
+        match &settings.meeting {
+            Meeting::Hosts { hosts, process } => self.join_hosts(settings, hosts, *process).await,
+            Meeting::Rendezvous {
+                processes,
+                advertise,
+                left,
+                ..
+            } => {
+                let gathered = self.gather(settings, processes, advertise.as_deref(), *left);
+                let (gathered, door) = gathered.await?;
+                self.join_gathered(settings, processes, gathered, door)
+                    .await
             }
-            (Meeting::Rendezvous { .. }, Some(place)) => {
-                let rendezvous = match place {
-                    Place::At(location) => Rendezvous::at(location.clone()),
-                    Place::Below(output) => Rendezvous::below(output.clone()),
-                };
-                self.meet(settings, rendezvous).await
-            }
-            (Meeting::Rendezvous { .. }, None) => Err(SettingsError::NoRendezvous.into()),
         }
     }
 
@@ -103,70 +94,56 @@ impl Joining<'_> {
     ) -> Result<Joined, Error> {
         let address = address::at_host(&hosts[process], settings.is_open()).await?;
         let mut door = self.open(settings, address).await?;
-        let connecting = Connecting {
-            roster: Roster {
-                epoch: Default::default(),
-                process,
-                addresses: hosts.iter().map(|host| vec![host.clone()]).collect(),
-            },
-            agreement: &self.agreement,
-            key: settings.key.as_ref(),
-            observer: self.observer.as_ref(),
-            patience: settings.gather,
-            deadline: clock() + settings.gather,
+        let roster = Roster {
+            generation: Default::default(),
+            process,
+            addresses: hosts.iter().map(|host| vec![host.clone()]).collect(),
         };
+        let connecting = self.connecting(settings, roster, settings.gather);
         let (mesh, roster) = connecting.connect(&mut door).await?;
-        let workers = self.workers;
-        self.start(Cluster { roster, workers }, mesh, None)
+        self.start(self.cluster(roster), mesh, None)
     }
 
-    async fn meet(
+    /// Comes together with the others through a store. Returns the door that others may knock at, too.
+    async fn gather(
         &self,
         settings: &ClusterSettings,
-        rendezvous: Rendezvous,
-    ) -> Result<Joined, Error> {
-        let Meeting::Rendezvous {
-            processes,
-            advertise,
-            left,
-            ..
-        } = &settings.meeting
-        else {
-            return Err(SettingsError::NoRendezvous.into());
-        };
-        let (advertise, is_open) = (advertise.as_deref(), settings.is_open());
+        processes: &RangeInclusive<usize>,
+        advertise: Option<&str>,
+        left: Option<usize>,
+    ) -> Result<(GatheredProcesses, Door), Error> {
+        let is_open = settings.is_open();
         let address = address::to_advertise(advertise, is_open)?;
         let mut door = self.open(settings, address).await?;
+        let earlier = left.zip(self.start.as_ref());
         let gathering = Gathering {
-            rendezvous: &rendezvous,
+            rendezvous: self.rendezvous()?,
             processes: processes.clone(),
             addresses: address::addresses(advertise, door.port, is_open)?,
             agreement: &self.agreement,
-            earlier: left
-                .zip(self.start.as_ref())
-                .map(|(processes, start)| Earlier {
-                    processes,
-                    start: start.told(),
-                }),
+            earlier: earlier.map(|(processes, start)| Earlier {
+                processes,
+                start: start.told(),
+            }),
             key: settings.key.as_ref(),
             observer: self.observer.as_ref(),
             patience: settings.gather,
             deadline: clock() + settings.gather,
         };
-        let Gathered {
-            roster,
-            number,
-            start,
-        } = gathering.gather(&mut door).await?;
-        let connecting = Connecting {
-            roster,
-            agreement: &self.agreement,
-            key: settings.key.as_ref(),
-            observer: self.observer.as_ref(),
-            patience: CONNECT_MAX,
-            deadline: clock() + CONNECT_MAX,
-        };
-        // All were there a moment ago: one that does not connect now is lost.
+        let gathered = gathering.gather(&mut door).await?;
+        Ok((gathered, door))
+    }
+
+    /// Connects with the processes that have come together. All were there a moment ago: a process that does not connect
+    /// now is lost.
+    async fn join_gathered(
+        &self,
+        settings: &ClusterSettings,
+        processes: &RangeInclusive<usize>,
+        gathered: GatheredProcesses,
+        mut door: Door,
+    ) -> Result<Joined, Error> {
+        let connecting = self.connecting(settings, gathered.roster, CONNECT_MAX);
         let connected = connecting.connect(&mut door).await;
         let (mesh, roster) = connected.map_err(|error| match error {
             Error::Cluster(error) => Error::LostPeer {
@@ -174,24 +151,47 @@ impl Joining<'_> {
             },
             error => error,
         })?;
-        let reception = (roster.process == 0).then(|| Reception {
-            room: processes.end() - roster.addresses.len(),
-            agreement: self.agreement.clone(),
-            rendezvous,
-            number,
-            door,
-        });
-        let workers = self.workers;
-        let mut joined = self.start(Cluster { roster, workers }, mesh, reception)?;
-        joined.start = Some(start);
+        let reception = match roster.process {
+            0 => Some(Reception {
+                room: processes.end() - roster.addresses.len(),
+                agreement: self.agreement.clone(),
+                rendezvous: self.rendezvous()?.clone(),
+                number: gathered.number,
+                door,
+            }),
+            _ => None,
+        };
+        let mut joined = self.start(self.cluster(roster), mesh, reception)?;
+        joined.start = Some(gathered.start);
         Ok(joined)
     }
 
-    async fn open(
-        &self,
-        settings: &ClusterSettings,
-        address: std::net::SocketAddr,
-    ) -> Result<Door, Error> {
+    fn rendezvous(&self) -> Result<&Rendezvous, SettingsError> {
+        self.rendezvous.as_ref().ok_or(SettingsError::NoRendezvous)
+    }
+
+    fn cluster(&self, roster: Roster) -> Cluster {
+        let workers = self.workers;
+        Cluster { roster, workers }
+    }
+
+    fn connecting<'a>(
+        &'a self,
+        settings: &'a ClusterSettings,
+        roster: Roster,
+        patience: Duration,
+    ) -> Connecting<'a> {
+        Connecting {
+            roster,
+            agreement: &self.agreement,
+            key: settings.key.as_ref(),
+            observer: self.observer.as_ref(),
+            patience,
+            deadline: clock() + patience,
+        }
+    }
+
+    async fn open(&self, settings: &ClusterSettings, address: SocketAddr) -> Result<Door, Error> {
         let opened = Door::open(address, settings.key.clone()).await;
         opened.map_err(|source| Error::io(format!("listening at {address}"), source))
     }

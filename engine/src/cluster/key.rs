@@ -8,12 +8,13 @@ use crate::{Error, SettingsError};
 
 /// Bytes of a key.
 pub(super) const KEY_BYTES: usize = 32;
-/// Upper bound on the size of the file that holds it.
+/// Upper bound on the size of a key file.
 const FILE_BYTES_MAX: u64 = 1 << 10;
 
-/// The key that the processes of a cluster share: 32 random bytes, written in base64. Whoever has it may join.
+/// The key that the processes of a cluster share: 32 random bytes, written in base64. A process with the key may
+/// join.
 ///
-/// Nothing prints it but [`ClusterKey::to_base64`].
+/// Only [`ClusterKey::to_base64`] shows the key.
 /// ```
 /// use hubbleflow::cluster::ClusterKey;
 ///
@@ -42,7 +43,7 @@ impl ClusterKey {
     /// Reads the key in a file.
     ///
     /// # Errors
-    /// [`SettingsError`] for a file that cannot be read, or that holds no key. The message never holds what is in the file.
+    /// [`SettingsError`] for a file that cannot be read, or that holds no key. The message never shows the content of the file.
     pub fn read(file: &Path) -> Result<Self, SettingsError> {
         let text =
             read_text(file, FILE_BYTES_MAX).map_err(|source| SettingsError::ClusterKeyFile {

@@ -1,4 +1,4 @@
-//! The leader's side of a gathering: it invites, takes in who comes, and tells all when to begin.
+//! The leader's side of a gathering: the leader invites, takes processes in, and tells all when to begin.
 use std::{io, time::Duration};
 
 use serde_json::{Map, Value};
@@ -6,9 +6,9 @@ use tokio::time::timeout;
 
 use super::{
     door::{Door, Guest},
-    gathering::{EVERY, Gathered, Gathering, News, RETRY},
+    gathering::{EVERY, GatheredProcesses, Gathering, News, RETRY},
     greeting::{Answer, Earlier, agree},
-    hello::{Epoch, Purpose},
+    hello::{Generation, Purpose},
     line::{Line, in_time},
     mesh::Roster,
     rendezvous::Invitation,
@@ -19,7 +19,7 @@ use crate::{
     start::{Start, nonce},
 };
 
-/// After a loss: how long the cluster waits for all that are left, and how long for one more once they have come.
+/// After a loss: how long the cluster waits for all processes that are left, and then for one more.
 const LEFT_MAX: Duration = Duration::from_secs(10);
 const SETTLE: Duration = Duration::from_secs(1);
 
@@ -36,10 +36,10 @@ impl Gathering<'_> {
         &self,
         number: u64,
         door: &mut Door,
-    ) -> Result<Option<Gathered>, Error> {
-        let epoch = Epoch::mint()?;
+    ) -> Result<Option<GatheredProcesses>, Error> {
+        let generation = Generation::mint()?;
         let invitation = Invitation {
-            epoch,
+            generation,
             addresses: self.addresses.clone(),
         };
         if !self.rendezvous.invite(number, &invitation).await? {
@@ -49,9 +49,9 @@ impl Gathering<'_> {
         let mut told = clock();
         while !self.is_complete(&waiting, came) {
             if let Ok(guest) = timeout(RETRY, door.next()).await
-                && guest.hello.epoch == epoch
+                && guest.hello.generation == generation
                 && guest.hello.purpose == Purpose::Join
-                && let Some(process) = self.welcome(guest, epoch).await
+                && let Some(process) = self.welcome(guest, generation).await
             {
                 waiting.push(process);
                 came = clock();
@@ -66,27 +66,20 @@ impl Gathering<'_> {
             }
             if clock() >= self.deadline && waiting.len() + 1 < *self.processes.start() {
                 self.rendezvous.clear(number).await?;
-                let source = io::Error::new(io::ErrorKind::TimedOut, strangers(door.strangers()));
-                return Err(self.too_few(waiting.len() + 1, source).into());
+                return Err(self.too_few(waiting.len() + 1, door.nobody_came()).into());
             }
         }
         self.rendezvous.clear(number - 1).await?;
-        self.begin(epoch, number, waiting).await.map(Some)
+        self.begin(generation, number, waiting).await.map(Some)
     }
 
     /// Takes in a process that wants to join, unless its settings differ.
-    async fn welcome(&self, guest: Guest, epoch: Epoch) -> Option<Waiting> {
+    async fn welcome(&self, guest: Guest, generation: Generation) -> Option<Waiting> {
         let Guest {
             greeting, mut line, ..
         } = guest;
-        let answer = Answer {
-            process: 0,
-            epoch,
-            agreement: self.agreement.clone(),
-            refusal: None,
-        };
-        // Where it cannot be told, it is gone.
-        in_time(line.tell(&answer)).await.ok()?;
+        // A process that cannot be told is gone.
+        answer(&mut line, generation, self.agreement).await.ok()?;
         if let Err(error) = agree([0, 1], self.agreement, &greeting.agreement) {
             self.observer.warn(&format!(
                 "a process that wanted to join was refused: {error}"
@@ -100,17 +93,22 @@ impl Gathering<'_> {
         })
     }
 
-    /// Whether all have come that this start of the cluster waits for; the last one at `came`.
+    /// What this process and the waiting processes know of an earlier generation of the cluster.
+    fn earlier_of<'a>(&'a self, waiting: &'a [Waiting]) -> impl Iterator<Item = &'a Earlier> {
+        let others = waiting
+            .iter()
+            .filter_map(|process| process.earlier.as_ref());
+        others.chain(&self.earlier)
+    }
+
+    /// Whether the cluster may begin. The last process came at `came`.
     fn is_complete(&self, waiting: &[Waiting], came: Duration) -> bool {
         let (here, now) = (waiting.len() + 1, clock());
         let (min, max) = (*self.processes.start(), *self.processes.end());
         if here >= max || min == max {
             return here >= max;
         }
-        let others = waiting
-            .iter()
-            .filter_map(|process| process.earlier.as_ref());
-        let earlier = others.chain(&self.earlier).map(|earlier| earlier.processes);
+        let earlier = self.earlier_of(waiting).map(|earlier| earlier.processes);
         let began = self.deadline - self.patience;
         here >= min
             && match earlier.max() {
@@ -119,18 +117,15 @@ impl Gathering<'_> {
             }
     }
 
-    /// Tells each process its number. One that cannot be told is missed when the processes connect.
+    /// Tells each process its number.
     async fn begin(
         &self,
-        epoch: Epoch,
+        generation: Generation,
         number: u64,
         waiting: Vec<Waiting>,
-    ) -> Result<Gathered, Error> {
-        let others = waiting
-            .iter()
-            .filter_map(|process| process.earlier.as_ref());
-        let starts = others.chain(&self.earlier).map(|earlier| &earlier.start);
-        // All of one cluster know the same command; of several clusters the one that has been running longest goes on.
+    ) -> Result<GatheredProcesses, Error> {
+        let starts = self.earlier_of(&waiting).map(|earlier| &earlier.start);
+        // All processes of a cluster know the same command. Processes of several clusters go on with the oldest command.
         let start = match starts.max_by_key(|start| start.after) {
             Some(start) => start.clone().heard(),
             None => Start {
@@ -147,12 +142,12 @@ impl Gathering<'_> {
                 addresses: addresses.clone(),
                 start: start.told(),
             };
-            // Where it fails, the process is gone, and is missed when the processes connect.
+            // A process that cannot be told is gone, and is missed when the processes connect.
             let _ = in_time(line.tell(&begin)).await;
         }
-        Ok(Gathered {
+        Ok(GatheredProcesses {
             roster: Roster {
-                epoch,
+                generation,
                 process: 0,
                 addresses,
             },
@@ -162,17 +157,22 @@ impl Gathering<'_> {
     }
 }
 
-/// What is said of those who did not prove the key.
-fn strangers(count: u64) -> String {
-    match count {
-        0 => "no other process came".to_owned(),
-        count => format!(
-            "{count} connections were ended, since the other side did not prove the cluster's key or did not greet in time"
-        ),
-    }
+/// Answers a process that wants to join. Its greeting says whether the settings of both agree.
+async fn answer(
+    line: &mut Line,
+    generation: Generation,
+    agreement: &Map<String, Value>,
+) -> io::Result<()> {
+    let answer = Answer {
+        process: 0,
+        generation,
+        agreement: agreement.clone(),
+        refusal: None,
+    };
+    in_time(line.tell(&answer)).await
 }
 
-/// Tells all who wait; returns those who are still there.
+/// Tells all waiting processes; returns the processes that are still there.
 async fn tell_all(waiting: Vec<Waiting>, news: &News) -> Vec<Waiting> {
     let mut still = Vec::with_capacity(waiting.len());
     for mut process in waiting {
@@ -183,8 +183,8 @@ async fn tell_all(waiting: Vec<Waiting>, news: &News) -> Vec<Waiting> {
     still
 }
 
-/// Answers processes that come while the cluster runs, until it is dropped: all numbers are taken, so they try again, and
-/// join the next start of the cluster. Returns when such a process is there and the cluster has `room` for more.
+/// Answers processes that come while the cluster runs: all numbers are taken, so these processes try again, and join the
+/// next start of the cluster. Returns when such a process is there and the cluster has `room` for more processes.
 pub(super) async fn receive(door: &mut Door, agreement: &Map<String, Value>, room: usize) {
     loop {
         let Guest {
@@ -195,18 +195,9 @@ pub(super) async fn receive(door: &mut Door, agreement: &Map<String, Value>, roo
         if hello.purpose != Purpose::Join {
             continue;
         }
-        let answer = Answer {
-            process: 0,
-            epoch: hello.epoch,
-            agreement: agreement.clone(),
-            refusal: None,
-        };
-        let told = in_time(async {
-            line.tell(&answer).await?;
-            line.tell(&News::Complete).await
-        });
-        let agrees = agree([0, 1], agreement, &greeting.agreement).is_ok();
-        if told.await.is_ok() && agrees && room > 0 {
+        let answered = answer(&mut line, hello.generation, agreement).await.is_ok();
+        let told = answered && in_time(line.tell(&News::Complete)).await.is_ok();
+        if told && room > 0 && agree([0, 1], agreement, &greeting.agreement).is_ok() {
             return;
         }
     }

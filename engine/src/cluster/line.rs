@@ -1,5 +1,5 @@
-//! A connection while its two processes greet each other: nothing is told to a process, and no room is made for what it
-//! says, before it has proved that it has the cluster's key.
+//! A connection while its two processes greet each other. Before the other process has proved the cluster's key, this
+//! process tells it nothing, and allocates nothing for it.
 use std::{
     future::Future,
     io::{Error, ErrorKind, Result},
@@ -16,12 +16,12 @@ use super::{
     channel::Channel,
     hello::{HELLO_BYTES, Hello},
     key::ClusterKey,
-    noise::{self, Cipher, HANDSHAKE_BYTES, PLAIN_BYTES_MAX, unproven},
+    noise::{self, Cipher, HANDSHAKE_BYTES, unproven},
 };
 
-/// How long one side waits for the other to connect, or to say what is its turn to say.
-pub(super) const GREETING: Duration = Duration::from_secs(5);
-/// Upper bound on the bytes of what is said at a time.
+/// How long a process waits for another process to connect, or to answer.
+const GREETING: Duration = Duration::from_secs(5);
+/// Upper bound on the bytes of a message.
 const SAID_BYTES_MAX: u32 = 1 << 20;
 
 /// A connection on which the two processes greet each other.
@@ -31,7 +31,7 @@ pub(super) struct Line {
     ciphers: Option<[Cipher; 2]>,
 }
 
-/// Waits for the other side, and not for long.
+/// Waits for the other side, at most [`GREETING`] long.
 pub(super) async fn in_time<T>(said: impl Future<Output = Result<T>>) -> Result<T> {
     let waited = tokio::time::timeout(GREETING, said).await;
     waited.unwrap_or_else(|_| Err(ErrorKind::TimedOut.into()))
@@ -60,7 +60,7 @@ impl Line {
     /// Answers a process that has dialled.
     ///
     /// # Errors
-    /// For what is no hello, and for a process that does not have the key.
+    /// If the process sends no hello, or does not prove the key.
     pub async fn answer(mut socket: TcpStream, key: Option<&ClusterKey>) -> Result<(Hello, Self)> {
         socket.set_nodelay(true)?;
         let mut bytes = [0; HELLO_BYTES];
@@ -74,7 +74,7 @@ impl Line {
         Ok((hello, Self { socket, ciphers }))
     }
 
-    /// Says something.
+    /// Sends a message.
     pub async fn tell(&mut self, said: &impl Serialize) -> Result<()> {
         let text = serde_json::to_vec(said)?;
         let length = u32::try_from(text.len()).map_err(|_| ErrorKind::InvalidInput)?;
@@ -83,13 +83,11 @@ impl Line {
             return self.socket.write_all(&bytes).await;
         };
         let mut frames = Vec::new();
-        for plain in bytes.chunks(PLAIN_BYTES_MAX) {
-            cipher.seal(plain, &mut frames)?;
-        }
+        cipher.seal(&bytes, &mut frames)?;
         self.socket.write_all(&frames).await
     }
 
-    /// Hears what the other side says. Room is made as it comes.
+    /// Receives a message. Memory is allocated as the bytes come.
     pub async fn hear<T: DeserializeOwned>(&mut self) -> Result<T> {
         let said = match self.ciphers {
             None => self.hear_plain().await?,
@@ -109,7 +107,7 @@ impl Line {
         }
     }
 
-    /// Whatever is said begins with a frame of its own.
+    /// Each message begins with a frame of its own.
     async fn hear_sealed(&mut self) -> Result<Vec<u8>> {
         let mut said = self.open_frame().await?;
         let length = said.first_chunk::<4>().ok_or(ErrorKind::InvalidData)?;
@@ -159,7 +157,7 @@ fn checked(length: u32) -> Result<usize> {
     }
 }
 
-/// Of the side that dials.
+/// The handshake of the side that dials.
 async fn prove(socket: &mut TcpStream, prologue: &[u8], key: &ClusterKey) -> Result<[Cipher; 2]> {
     let mut handshake = noise::begin(key, prologue, true)?;
     let mut message = [0; HANDSHAKE_BYTES];
@@ -174,8 +172,8 @@ async fn prove(socket: &mut TcpStream, prologue: &[u8], key: &ClusterKey) -> Res
     Cipher::pair(handshake)
 }
 
-/// Of the side that answers. The first message proves the key; it may be a recorded one, and then nothing that follows
-/// can be decrypted.
+/// The handshake of the side that answers. The first message proves the key. Somebody may have recorded this message and
+/// sent it again; then nothing that follows can be decrypted.
 async fn demand_proof(
     socket: &mut TcpStream,
     prologue: &[u8],
@@ -194,13 +192,13 @@ async fn demand_proof(
     Cipher::pair(handshake)
 }
 
-/// What it means when the other side ends a connection during the handshake.
+/// Explains why the other side ended a connection during the handshake.
 fn no_key(error: Error) -> Error {
     match error.kind() {
         ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset | ErrorKind::BrokenPipe => {
             Error::new(
                 ErrorKind::PermissionDenied,
-                "it ended the connection before it proved that it has the cluster's key; give all processes the same --cluster-key",
+                "the other side ended the connection before it proved that it has the cluster's key; give all processes the same --cluster-key",
             )
         }
         _ => error,

@@ -53,7 +53,7 @@ impl Cluster {
     pub(super) fn alone(workers: usize) -> Self {
         Self {
             roster: Roster {
-                epoch: Default::default(),
+                generation: Default::default(),
                 process: 0,
                 addresses: vec![vec!["localhost:0".to_owned()]],
             },

@@ -12,14 +12,14 @@ use super::{
     channel::Channel,
     door::{Door, Guest},
     greeting::{Answer, Greeting, agree},
-    hello::{Epoch, Hello, Purpose},
+    hello::{Generation, Hello, Purpose},
     key::ClusterKey,
     line::{Line, in_time},
 };
 use crate::{ClusterError, Error, Observer, clock::clock};
 
 const RETRY: Duration = Duration::from_millis(50);
-/// How often a process that waits for others looks whether those that have come are still there.
+/// How often a waiting process checks whether the processes that have come are still there.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// How long a process with other settings may be a stranger's mistake: the cluster starts if all others come meanwhile.
 const GRACE: Duration = Duration::from_secs(3);
@@ -27,8 +27,8 @@ const GRACE: Duration = Duration::from_secs(3);
 /// Who belongs to a cluster, and which of them this process is.
 #[derive(Clone, Debug)]
 pub(super) struct Roster {
-    /// The start of the cluster. The default if only process 0 knows it yet.
-    pub epoch: Epoch,
+    /// The generation of the cluster. The default if only process 0 knows the generation yet.
+    pub generation: Generation,
     /// The number of this process.
     pub process: usize,
     /// Where each process can be reached: each of its addresses, `HOST:PORT`.
@@ -68,11 +68,11 @@ impl Connecting<'_> {
             heartbeats: none(),
         };
         if self.roster.process > 0 {
-            // The first one tells which start of the cluster this is.
-            let (channel, epoch) = self.dial(0, Purpose::Workers).await?;
-            (mesh.workers[0], self.roster.epoch) = (Some(channel), epoch);
-        } else if self.roster.epoch == Epoch::default() {
-            self.roster.epoch = Epoch::mint()?;
+            // The first process tells the generation.
+            let (channel, generation) = self.dial(0, Purpose::Workers).await?;
+            (mesh.workers[0], self.roster.generation) = (Some(channel), generation);
+        } else if self.roster.generation == Generation::default() {
+            self.roster.generation = Generation::mint()?;
         }
         let me = self.roster.process;
         let wanted =
@@ -89,8 +89,8 @@ impl Connecting<'_> {
         Ok((mesh, self.roster))
     }
 
-    /// Dials a process until it answers. Returns the start of the cluster that it belongs to, too.
-    async fn dial(&self, peer: usize, purpose: Purpose) -> Result<(Channel, Epoch), Error> {
+    /// Dials a process until the process answers. Returns the generation of that process, too.
+    async fn dial(&self, peer: usize, purpose: Purpose) -> Result<(Channel, Generation), Error> {
         loop {
             let mut failed = IoError::from(ErrorKind::AddrNotAvailable);
             for address in &self.roster.addresses[peer] {
@@ -98,7 +98,7 @@ impl Connecting<'_> {
                     Ok((line, answer)) => {
                         self.check(peer, address, &answer)?;
                         let channel = line.into_channel();
-                        return Ok((channel.map_err(starting)?, answer.epoch));
+                        return Ok((channel.map_err(starting)?, answer.generation));
                     }
                     Err(error) => failed = error,
                 }
@@ -119,7 +119,7 @@ impl Connecting<'_> {
         let hello = Hello {
             purpose,
             is_sealed: self.key.is_some(),
-            epoch: self.roster.epoch,
+            generation: self.roster.generation,
             from: rank(self.roster.process),
             to: rank(peer),
         };
@@ -170,14 +170,7 @@ impl Connecting<'_> {
                 return Err(error.into());
             }
             if clock() >= self.deadline {
-                let strangers = match door.strangers() {
-                    0 => "it did not connect".to_owned(),
-                    count => format!(
-                        "it did not connect; {count} connections were ended, since the other side did not prove the cluster's key or did not greet in time"
-                    ),
-                };
-                let source = IoError::new(ErrorKind::TimedOut, strangers);
-                return Err(self.missing(missing, source).into());
+                return Err(self.missing(missing, door.nobody_came()).into());
             }
         }
         Ok(())
@@ -205,7 +198,7 @@ impl Connecting<'_> {
         }
     }
 
-    /// Takes in a process that has greeted, or tells it why not.
+    /// Takes in a process that has greeted, or tells the process why not.
     async fn accept(&self, guest: Guest, mesh: &mut Mesh) -> Result<(), ClusterError> {
         let Guest {
             hello,
@@ -213,9 +206,11 @@ impl Connecting<'_> {
             mut line,
         } = guest;
         let (peer, process) = (usize::from(hello.from), self.roster.process);
-        let is_first = process == 0 && hello.epoch == Epoch::default();
-        if hello.purpose == Purpose::Join || (hello.epoch != self.roster.epoch && !is_first) {
-            // It belongs to another start of the cluster. It dials again, in case that this one belongs to that start soon.
+        let is_first = process == 0 && hello.generation == Generation::default();
+        if hello.purpose == Purpose::Join
+            || (hello.generation != self.roster.generation && !is_first)
+        {
+            // The other process belongs to another generation. It dials again, in case that this process joins its generation.
             return Ok(());
         }
         let agreed = agree([process, peer], self.agreement, &greeting.agreement);
@@ -233,7 +228,7 @@ impl Connecting<'_> {
         });
         let answer = Answer {
             process,
-            epoch: self.roster.epoch,
+            generation: self.roster.generation,
             agreement: self.agreement.clone(),
             refusal,
         };
@@ -245,7 +240,7 @@ impl Connecting<'_> {
         }
         agreed?;
         if let (Some(place), Ok(()), None) = (place, told, answer.refusal) {
-            // Where it fails, the other side finds out, and dials again.
+            // On an error the other side finds the connection closed, and dials again.
             *place = line.into_channel().ok();
         }
         Ok(())
@@ -294,6 +289,8 @@ fn starting(source: IoError) -> Error {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use tokio::task::JoinHandle;
+
     use super::*;
 
     /// Process `process` of three, of which the first listens at this port.
@@ -306,7 +303,7 @@ mod tests {
         let addresses = [port, 1, 1].map(|port| vec![format!("127.0.0.1:{port}")]);
         Connecting {
             roster: Roster {
-                epoch: Epoch::default(),
+                generation: Generation::default(),
                 process,
                 addresses: addresses.into(),
             },
@@ -318,18 +315,24 @@ mod tests {
         }
     }
 
+    /// Starts the first process, without settings to agree on. Returns its port, and the error that it ends with.
+    async fn start_leader() -> (u16, JoinHandle<Error>) {
+        let address = "127.0.0.1:0".parse().unwrap();
+        let mut door = Door::open(address, None).await.unwrap();
+        let port = door.port;
+        let leader = tokio::spawn(async move {
+            let agreement = Map::new();
+            let connected = connecting(0, port, &agreement).connect(&mut door).await;
+            connected.map(|_| ()).unwrap_err()
+        });
+        (port, leader)
+    }
+
     /// The second of two processes with one number took the place of the first, and the leader's own number was a panic.
     #[tokio::test]
     async fn a_number_that_is_taken_or_the_leaders_own_is_refused() {
-        let mut door = Door::open("127.0.0.1:0".parse().unwrap(), None)
-            .await
-            .unwrap();
-        let (port, agreement) = (door.port, Map::new());
-        let ours = agreement.clone();
-        let leader = tokio::spawn(async move {
-            let connected = connecting(0, port, &ours).connect(&mut door).await;
-            connected.map(|_| ()).unwrap_err()
-        });
+        let (port, leader) = start_leader().await;
+        let agreement = Map::new();
         let join = async |process| {
             let other = connecting(process, port, &agreement);
             let address = format!("127.0.0.1:{port}");
@@ -347,7 +350,7 @@ mod tests {
                     .contains(&format!("process {taken} "))
             );
         }
-        // One that has gone may come back.
+        // A process that has gone may come back.
         drop(first);
         tokio::time::sleep(Duration::from_millis(50)).await;
         assert_eq!(join(1).await.0, None);
@@ -357,21 +360,13 @@ mod tests {
     /// One wrong greeting ended the start.
     #[tokio::test]
     async fn a_process_with_other_settings_stops_the_start_only_if_no_other_comes() {
-        let mut door = Door::open("127.0.0.1:0".parse().unwrap(), None)
-            .await
-            .unwrap();
-        let (port, agreement) = (door.port, Map::new());
-        let ours = agreement.clone();
         let began = clock();
-        let leader = tokio::spawn(async move {
-            let connected = connecting(0, port, &ours).connect(&mut door).await;
-            connected.map(|_| ()).unwrap_err()
-        });
+        let (port, leader) = start_leader().await;
         let other = Map::from_iter([("batch".to_owned(), 32.into())]);
         let stranger = connecting(1, port, &other);
         let address = format!("127.0.0.1:{port}");
         let (_, answer) = stranger.greet(&address, 0, Purpose::Workers).await.unwrap();
-        assert_eq!(answer.agreement, agreement);
+        assert_eq!(answer.agreement, Map::new());
         let error = leader.await.unwrap();
         assert!(clock() - began >= GRACE);
         assert!(

@@ -4,7 +4,7 @@
 //! ```text
 //! settings   key, hosts                 what a user says
 //! joining ──► members                   a process joins; who is there
-//! rendezvous ◄── gathering, leading     they find each other through a store: one leads and gathers the others
+//! rendezvous ◄── gathering, leading     they find each other through a store: one process gathers the others
 //! mesh ──► line, greeting, hello        they connect, each with each: prove the key, greet, agree
 //! door, address                         where a process listens, and who gets in
 //! channel ──► noise, message_bound      a connection, encrypted and bounded
@@ -45,15 +45,15 @@ use timely::communication::AllocatorBuilder;
 use crate::{Error, start::Start};
 use door::Door;
 use heartbeat::Heartbeats;
-use rendezvous::Rendezvous;
 
 #[cfg(fuzzing)]
 pub use door::fuzz_greeting;
 pub use hosts::read_hosts;
-pub(crate) use joining::{Joining, Place};
+pub(crate) use joining::Joining;
 pub use key::ClusterKey;
 pub(crate) use lost::Lost;
 pub(crate) use members::Cluster;
+pub(crate) use rendezvous::Rendezvous;
 pub use settings::{ClusterSettings, Meeting};
 
 /// A process that has joined its cluster.
@@ -117,14 +117,14 @@ pub(crate) struct Reception {
 }
 
 impl Reception {
-    /// Answers processes that come. Returns when one waits and the cluster has room for it.
+    /// Answers processes that come. Returns when a process waits for which the cluster has room.
     pub async fn receive(&mut self) {
         leading::receive(&mut self.door, &self.agreement, self.room).await;
     }
 
     /// Removes the invitation: the cluster is over.
     pub async fn close(self) {
-        // What is left is removed by the next cluster.
+        // The next cluster removes an invitation that is left.
         let _ = self.rendezvous.clear(self.number).await;
     }
 }

@@ -16,7 +16,7 @@ const PATTERN: &str = "Noise_NNpsk0_25519_AESGCM_BLAKE2s";
 pub(super) const HANDSHAKE_BYTES: usize = 32 + PROOF_BYTES;
 const PROOF_BYTES: usize = 16;
 /// Upper bound on the plain bytes of a frame.
-pub(super) const PLAIN_BYTES_MAX: usize = u16::MAX as usize - PROOF_BYTES;
+const PLAIN_BYTES_MAX: usize = u16::MAX as usize - PROOF_BYTES;
 /// Upper bound on the bytes of a frame, with its length.
 pub(super) const FRAME_BYTES_MAX: usize = LENGTH_BYTES + u16::MAX as usize;
 /// Bytes of the length of a frame.
@@ -46,8 +46,9 @@ pub(super) fn begin(
     begun.map_err(unproven)
 }
 
-/// One direction of an encrypted connection. A number counts its frames, so that none is left out, repeated or moved.
-#[derive(Clone)]
+/// One direction of an encrypted connection. A number counts the frames, so that no frame is left out, repeated or moved.
+/// Two frames with one number would give the plain bytes away, so only tests may clone a cipher.
+#[cfg_attr(test, derive(Clone))]
 pub(super) struct Cipher {
     keys: Arc<StatelessTransportState>,
     frames: u64,
@@ -61,8 +62,13 @@ impl Cipher {
         Ok([keys.clone(), keys].map(|keys| Self { keys, frames: 0 }))
     }
 
-    /// Appends the frame of at most [`PLAIN_BYTES_MAX`] bytes to `frames`.
+    /// Appends the frames of these bytes to `frames`.
     pub fn seal(&mut self, plain: &[u8], frames: &mut Vec<u8>) -> Result<(), Error> {
+        let mut parts = plain.chunks(PLAIN_BYTES_MAX);
+        parts.try_for_each(|part| self.seal_frame(part, frames))
+    }
+
+    fn seal_frame(&mut self, plain: &[u8], frames: &mut Vec<u8>) -> Result<(), Error> {
         let length = u16::try_from(plain.len() + PROOF_BYTES)
             .map_err(|_| Error::from(ErrorKind::InvalidInput))?;
         frames.extend_from_slice(&length.to_le_bytes());
@@ -76,8 +82,7 @@ impl Cipher {
         Ok(())
     }
 
-    /// Decrypts what follows the length of a frame. Returns how many bytes of `plain` it has filled; `plain` must have
-    /// room for as many bytes as the frame has.
+    /// Decrypts a frame without its length. Returns the number of plain bytes; `plain` must be as long as the frame.
     pub fn open(&mut self, sealed: &[u8], plain: &mut [u8]) -> Result<usize, Error> {
         let opened = self.keys.read_message(self.frames, sealed, plain);
         self.frames += 1;

@@ -9,21 +9,21 @@ use futures::{StreamExt, TryStreamExt};
 use object_store::ObjectStoreExt;
 use serde::{Deserialize, Serialize};
 
-use super::hello::Epoch;
+use super::hello::Generation;
 use crate::Error;
 
 /// Where the leader of a start of the cluster can be reached.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Invitation {
     /// The start of the cluster.
-    pub epoch: Epoch,
+    pub generation: Generation,
     /// The leader's addresses, `HOST:PORT`.
     pub addresses: Vec<String>,
 }
 
 /// A place in a store where the processes of a cluster meet.
 #[derive(Clone, Debug)]
-pub(super) struct Rendezvous {
+pub(crate) struct Rendezvous {
     location: Location,
     /// The folder of the invitations, relative to the location.
     folder: &'static str,
@@ -65,7 +65,7 @@ impl Rendezvous {
     ///
     /// # Errors
     /// Errors of the store; an invitation that cannot be read is as good as one whose process is gone.
-    pub async fn newest(&self) -> Result<Option<(u64, Option<Invitation>)>, Error> {
+    pub(super) async fn newest(&self) -> Result<Option<(u64, Option<Invitation>)>, Error> {
         let Some(number) = self.numbers().await?.into_iter().max() else {
             return Ok(None);
         };
@@ -78,7 +78,7 @@ impl Rendezvous {
     ///
     /// # Errors
     /// Errors of the store.
-    pub async fn invite(&self, number: u64, invitation: &Invitation) -> Result<bool, Error> {
+    pub(super) async fn invite(&self, number: u64, invitation: &Invitation) -> Result<bool, Error> {
         let text = serde_json::to_vec(invitation).expect("invariant: an invitation is plain data");
         let name = self.name(number);
         if self.location.create(&name, text).await? {

@@ -26,7 +26,7 @@ impl Receiving {
         let task = async move {
             let wait = async {
                 reception.receive().await;
-                // Whoever comes and is told to wait comes again.
+                // A process that finds the cluster complete tries again each second.
                 while clock() - began < WORK_MIN {
                     reception.receive().await;
                 }
@@ -49,7 +49,7 @@ impl Receiving {
     /// Ends when the cluster does.
     pub fn end(self, runtime: &Handle) {
         drop(self.over);
-        // What it has not removed is removed by the next cluster.
+        // The next cluster removes an invitation that is left.
         let _ = runtime.block_on(self.task);
     }
 }

@@ -92,12 +92,7 @@ impl Program {
     /// Limits the size of the files that the program may write, as a full disk does. Variables set before are lost.
     pub fn with_file_size_limit_kib(self, kib: u32) -> Self {
         let script = format!("trap '' XFSZ; ulimit -f {kib}; exec \"$0\" \"$@\"");
-        let mut command = with_clean_environment(Command::new("/bin/bash"));
-        command
-            .args(["-c", &script])
-            .arg(self.0.get_program())
-            .args(self.0.get_args());
-        Self(command)
+        self.through(&["/bin/bash", "-c", &script])
     }
 
     /// Has another program start it: `ip netns exec NAME`, for example. Variables set before are lost.

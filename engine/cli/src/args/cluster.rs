@@ -43,8 +43,8 @@ pub struct ClusterArgs {
     /// How often a local cluster is started again after one of its processes crashed
     #[arg(long, default_value_t = 3)]
     pub restarts: u32,
-    /// How many processes the cluster has: 4, or 2..8 for one that begins with what has come, goes on after a loss, and takes
-    /// newcomers in
+    /// How many processes the cluster has: 4, or 2..8 for a cluster that begins with the processes that have come, goes on
+    /// after a loss, and takes newcomers in
     #[arg(long, value_name = "N")]
     pub processes: Option<Sizes>,
     /// The number of this process, from 0; with --hosts
@@ -56,17 +56,18 @@ pub struct ClusterArgs {
     /// Where the processes meet, in any store, if there is no --hosts [default: a place below --out]
     #[arg(long, value_name = "URL", requires = "processes")]
     pub rendezvous: Option<String>,
-    /// Where the others can reach this process, if it is not any address of this machine; with a port, it listens there
+    /// The address under which the others reach this process, if not an address of this machine. With a port, this process
+    /// listens at the port
     #[arg(long, value_name = "HOST[:PORT]", requires = "processes")]
     pub advertise: Option<String>,
     /// How long processes wait for each other at the start [default: 60s, of a range 30s]
     #[arg(long, value_name = "DURATION", requires = "processes")]
     pub gather: Option<HumanDuration>,
-    /// The file with the key that all processes have: it encrypts what they say, and keeps others out. `hubbleflow
-    /// cluster-key FILE` makes one
+    /// The file with the key of the cluster. The key encrypts all connections between processes, and keeps strangers out.
+    /// `hubbleflow cluster-key FILE` makes a key
     #[arg(long, value_name = "FILE", value_parser = LocalPath)]
     pub cluster_key: Option<PathBuf>,
-    /// Let other machines connect although there is no --cluster-key. Whoever reaches a process may then join
+    /// Let other machines connect without a --cluster-key. Anybody who reaches a process may then join
     #[arg(long)]
     pub insecure: bool,
     /// The lines of a hosts file, from a supervisor
