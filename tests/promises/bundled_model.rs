@@ -1,7 +1,8 @@
 //! The bundled model predicts galaxies that it has not seen, in float32 and in bfloat16.
 use serde_json::json;
 use testkit::{
-    program::Program,
+    program::{Program, program},
+    python::run_script,
     rows::{floats, rows},
     tree::{folder, text},
 };
@@ -49,4 +50,36 @@ fn the_bundled_model_is_the_whole_network() {
     assert_eq!(shown["parameters"], 15_902_337, "{shown}");
     let branches = ["encoder", "inception", "magnitude"];
     assert_eq!(shown["branches"], json!(branches), "{shown}");
+}
+
+/// The numbers of a row of a table in Markdown, without their percent signs.
+fn numbers_of(table: &str, row: &str) -> Vec<f64> {
+    let begins = format!("| {row} |");
+    let line = table.lines().find(|line| line.starts_with(&begins));
+    let cells = line.unwrap_or_else(|| panic!("no row {row} in {table}"));
+    let numbers = cells
+        .split(['|', '%'])
+        .map(|cell| cell.trim().replace(',', ""));
+    numbers.filter_map(|cell| cell.parse().ok()).collect()
+}
+
+/// The columns of `scripts/show_flags.py`: rows, blank band, outside training, flux mismatch, below zero, any, sigma_nmad.
+#[test]
+fn the_bundled_model_flags_what_it_was_not_trained_on() {
+    let catalog = folder();
+    let sample = "--galaxies 400 --parents test --seed 7 --px 32 --drops 1 --corrections 0";
+    let made = Program::new(["sample", &text(catalog.path())]);
+    made.with(sample).ends(0);
+    let program = text(&program());
+    let words = [program.as_str(), "bundled", &text(catalog.path())];
+    let table = run_script(".venv", "../../scripts/show_flags.py", words);
+    let of = |row: &str| numbers_of(&table, row);
+    let [usual, shuffled] = ["as it is", "shuffled"].map(of);
+    assert!(usual[0] > 350.0 && usual[5] < 2.0, "{table}");
+    assert!(shuffled[6] > 1.02 * usual[6], "{table}");
+    assert!(of("one band blank")[1] == 100.0, "{table}");
+    assert!(of("at r 19")[2] == 100.0, "{table}");
+    for spoilt in ["blank sky", "counts", "bands reversed", "saturated stars"] {
+        assert!(of(spoilt)[5] > 95.0, "{spoilt}: {table}");
+    }
 }

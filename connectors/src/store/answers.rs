@@ -21,6 +21,8 @@ struct CheckedService(HttpClient);
 
 impl HttpConnector for CheckedConnector {
     fn connect(&self, options: &ClientOptions) -> object_store::Result<HttpClient> {
+        // reqwest takes the library for TLS that the process names. A program that has named another keeps it.
+        let _already_named = rustls::crypto::ring::default_provider().install_default();
         let client = self.0.connect(options)?;
         Ok(HttpClient::new(CheckedService(client)))
     }
