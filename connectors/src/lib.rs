@@ -41,7 +41,10 @@ pub use catalog::{
     split::{self, Split},
 };
 pub use error::Error;
-pub use file::cut::{self, Cut, RowGroupShape};
+pub use file::{
+    cut::{self, Cut, RowGroupShape},
+    read_footer,
+};
 pub use ledger::{Ledger, seal};
 pub use listing::{
     drop_listing::{DropBy, DropListing},

@@ -45,6 +45,7 @@ mod quantiles;
 mod recovery;
 mod reference_band;
 mod rendezvous;
+mod replay;
 mod report;
 mod same_answer;
 mod settings;

@@ -36,8 +36,9 @@ use self::{
     fetch::ObjectReader,
 };
 use crate::{
-    Error,
+    Error, Location,
     galaxy::{Layout, Request, kept},
+    store::object_ref::ObjectRef,
 };
 
 /// Upper bound on the rows for each byte of a file. Files of ids that count up have a thousandth of it.
@@ -142,10 +143,7 @@ impl File {
         if possible && total <= bytes.saturating_mul(ROWS_PER_BYTE_MAX) && !self.chunks_overlap() {
             return Ok(());
         }
-        Err(Error::Corrupt {
-            object: self.name(),
-            reason: "its footer has impossible numbers of rows or bytes".to_owned(),
-        })
+        Err(impossible(self.name()))
     }
 
     /// Whether two column chunks that are read share bytes.
@@ -162,9 +160,7 @@ impl File {
     }
 
     fn total_rows(&self) -> u64 {
-        let groups = self.metadata.metadata().row_groups().iter();
-        let rows = groups.map(|group| u64::try_from(group.num_rows()).unwrap_or(u64::MAX));
-        rows.fold(0, u64::saturating_add)
+        rows_of(self.metadata.metadata())
     }
 
     /// Maps the columns to those of galaxies. Returns `None` if the file has no rows and not these columns.
@@ -325,6 +321,37 @@ impl File {
             .page_index_for_row_group(group)
             .page_locations(leaf)
             .cloned()
+    }
+}
+
+/// The number of rows of a footer. Negative numbers count as endless.
+fn rows_of(footer: &ParquetMetaData) -> u64 {
+    let groups = footer.row_groups().iter();
+    let rows = groups.map(|group| u64::try_from(group.num_rows()).unwrap_or(u64::MAX));
+    rows.fold(0, u64::saturating_add)
+}
+
+/// Reads the footer of an object, with the offset index of its pages. A damaged index is left out.
+///
+/// # Errors
+/// [`Error::Corrupt`] if the object is not Parquet, [`Error::Changed`], or errors of the store.
+pub async fn read_footer(
+    location: &Location,
+    object: &ObjectRef,
+) -> Result<ParquetMetaData, Error> {
+    let reader = ObjectReader::new(location, object)?;
+    let footer = footer::read(&reader, object.bytes, true).await;
+    let footer = footer.map_err(|error| corrupt(&reader, error))?;
+    match rows_of(&footer) <= object.bytes.saturating_mul(ROWS_PER_BYTE_MAX) {
+        true => Ok(footer),
+        false => Err(impossible(reader.name())),
+    }
+}
+
+fn impossible(object: String) -> Error {
+    Error::Corrupt {
+        object,
+        reason: "its footer has impossible numbers of rows or bytes".to_owned(),
     }
 }
 

@@ -8,7 +8,7 @@ use object_store::ObjectMeta;
 const DATE: &str = "modified ";
 
 /// The ETag of an object, or its date if the store gives no ETag.
-pub(crate) fn version(meta: &ObjectMeta) -> String {
+pub fn version(meta: &ObjectMeta) -> String {
     let given = meta
         .e_tag
         .as_deref()

@@ -1,5 +1,5 @@
 //! The job that arguments describe.
-use hubbleflow::{ClusterSettings, Job, Stop, StoreOptions};
+use hubbleflow::{ClusterSettings, Job, Places, Stop, StoreOptions};
 use tokio::runtime::Runtime;
 
 use crate::{
@@ -9,9 +9,10 @@ use crate::{
     progress::Console,
 };
 
-/// Builds the job that the arguments describe.
+/// Builds the job that the arguments describe, between the places that they name or `places`.
 pub(crate) fn job(
     args: &RunArgs,
+    places: Option<Places>,
     stop: &Stop,
     options: &StoreOptions,
     runtime: &Runtime,
@@ -32,6 +33,9 @@ pub(crate) fn job(
         .runtime(runtime.handle())
         .stop(stop.clone())
         .observer(Console::default());
+    if let Some(places) = places {
+        builder = builder.places(places);
+    }
     if let Some(start) = cluster.supervised.as_ref().or(earlier) {
         builder = builder.start(start.clone());
     }

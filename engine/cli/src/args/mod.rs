@@ -7,7 +7,7 @@ mod sample;
 mod train;
 mod values;
 
-pub use catalog::CatalogArgs;
+pub use catalog::{CatalogArgs, DropBy};
 pub use row::BandArgs;
 pub use run::{RunArgs, WatchArgs};
 pub use sample::{SampleArgs, SampleCommand};

@@ -2,8 +2,10 @@
 mod collectives;
 mod exchange;
 mod machine;
+mod memory_curve;
 mod model;
 mod read;
+mod replay;
 mod rounds;
 mod run;
 mod table;

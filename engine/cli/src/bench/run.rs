@@ -2,16 +2,28 @@
 use std::time::Duration;
 
 use clap::Args;
+use connectors::galaxy::ColumnNames;
 use hubbleflow::{
-    Stopper, StoreOptions, Summary, clock::clock, model::model_directory, settings::cores,
-    units::HumanBytes,
+    Places, SettingsError, Stopper, StoreOptions, Summary, clock::clock, model::model_directory,
+    settings::cores, units::HumanBytes,
 };
 use models::Precision;
 use serde::Serialize;
 use tokio::runtime::Runtime;
 
-use super::{machine::Machine, model::rounds, table::table, usage::usage};
-use crate::{Error, args::RunArgs, job::job};
+use super::{
+    machine::Machine,
+    memory_curve::{Drawing, MemoryCurve},
+    model::rounds,
+    replay::{Choice, ReplayedCatalog, replay},
+    table::table,
+    usage::usage,
+};
+use crate::{
+    Error,
+    args::{DropBy, RunArgs},
+    job::job,
+};
 
 /// How long the model alone is timed, after the run.
 const MODEL_TIME: Duration = Duration::from_secs(5);
@@ -26,6 +38,10 @@ pub struct RunBench {
     /// As those of `run`.
     #[command(flatten)]
     pub(super) run: RunArgs,
+    /// Read about this many bytes: the catalog again and again, each time under new ids, or its first files [default: the
+    /// catalog once, as it is]
+    #[arg(long, conflicts_with = "limit")]
+    bytes: Option<HumanBytes>,
 }
 
 /// What a run took, from the start of the process to the last commit.
@@ -46,8 +62,22 @@ pub struct RunTiming {
     pub model_share: f64,
     /// The most memory that it held.
     pub peak_rss_bytes: u64,
+    /// What was replayed, with `--bytes`.
+    #[serde(flatten)]
+    pub replayed: Option<Replayed>,
     /// What it ran on.
     pub machine: Machine,
+}
+
+/// A catalog that was replayed.
+#[derive(Clone, Debug, Serialize)]
+pub struct Replayed {
+    /// The bytes of all passes, by the files of the catalog as they are stored.
+    pub bytes: u64,
+    /// How often the catalog was read.
+    pub passes: u64,
+    /// The memory that the process held over time.
+    pub memory: MemoryCurve,
 }
 
 /// Runs a job in this process, then times the model alone.
@@ -66,7 +96,18 @@ pub(super) fn bench(
     if args.catalog.out.is_empty() {
         args.catalog.out = temporary.path().join("out").display().to_string();
     }
-    let summary = job(&args, &Stopper::new().1, options, runtime)?.run()?;
+    let drawing = Drawing::begin();
+    let (places, mut replayed) = match bench.bytes {
+        Some(bytes) => {
+            let (places, replayed) = places(&mut args, bytes.0, options, runtime)?;
+            (Some(places), Some(replayed))
+        }
+        None => (None, None),
+    };
+    let summary = job(&args, places, &Stopper::new().1, options, runtime)?.run()?;
+    if let Some(replayed) = &mut replayed {
+        replayed.memory = drawing.end();
+    }
     let (wall, used) = (clock(), usage());
     let settings = args.settings()?;
     let device = args.device.resolve(0)?;
@@ -83,9 +124,39 @@ pub(super) fn bench(
         model_cpu_seconds,
         model_share: model_cpu_seconds / cpu_seconds,
         peak_rss_bytes: used.peak_rss_bytes,
+        replayed,
         machine: Machine::here(),
         summary,
     })
+}
+
+/// The places of a run that replays its catalog. Its drops are then those of the replay.
+fn places(
+    args: &mut RunArgs,
+    bytes: u64,
+    options: &StoreOptions,
+    runtime: &Runtime,
+) -> Result<(Places, Replayed), Error> {
+    let Places { catalog, out } = Places::open(&args.catalog.catalog, &args.catalog.out, options)?;
+    if catalog.overlaps(&out) {
+        let (catalog, out) = (catalog.url, out.url);
+        return Err(SettingsError::OutputInCatalog { catalog, out }.into());
+    }
+    let names = ColumnNames::parse(&args.catalog.rows.column);
+    let choice = Choice {
+        drop_by: args.catalog.drop_by.into(),
+        drops: std::mem::take(&mut args.catalog.drop),
+        names: names.map_err(|error| Error::Usage(error.to_string()))?,
+    };
+    args.catalog.drop_by = DropBy::Child;
+    let catalog = runtime.block_on(ReplayedCatalog::new(catalog, choice, bytes))?;
+    let replayed = Replayed {
+        bytes: catalog.bytes(),
+        passes: catalog.passes(),
+        memory: MemoryCurve::default(),
+    };
+    let catalog = replay(catalog);
+    Ok((Places { catalog, out }, replayed))
 }
 
 impl std::fmt::Display for RunTiming {
@@ -99,7 +170,7 @@ impl std::fmt::Display for RunTiming {
             self.threads,
             summary.device
         );
-        let rows = [
+        let mut rows = vec![
             ("machine", self.machine.to_string()),
             (
                 "galaxies",
@@ -114,6 +185,12 @@ impl std::fmt::Display for RunTiming {
             ("of it the model's", model),
             ("peak memory", HumanBytes(self.peak_rss_bytes).to_string()),
         ];
+        if let Some(replayed) = &self.replayed {
+            let Replayed { bytes, passes, .. } = replayed;
+            let replay = format!("{} in {passes} passes", HumanBytes(*bytes));
+            rows.push(("replayed", replay));
+            rows.push(("memory over time", replayed.memory.to_string()));
+        }
         table(f, &rows)
     }
 }

@@ -41,7 +41,7 @@ pub(crate) fn run(
         );
     }
     end_on_panic();
-    let job = job(args, stop, options, runtime)?;
+    let job = job(args, None, stop, options, runtime)?;
     let watches = watch.is_some();
     let ran = match watch {
         None => job.run(),
