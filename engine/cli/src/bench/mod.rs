@@ -1,4 +1,5 @@
-//! Time this machine: the model, reading, exchanging and collectives alone, and a whole run.
+//! Time this machine: the model, reading, exchanging and collectives alone, a whole run, and runs at many settings.
+mod around;
 mod collectives;
 mod exchange;
 mod machine;
@@ -6,6 +7,7 @@ mod model;
 mod read;
 mod rounds;
 mod run;
+mod sweep;
 mod table;
 mod usage;
 
@@ -16,11 +18,13 @@ use hubbleflow::StoreOptions;
 
 use crate::{Error, console::show};
 
+pub use around::Around;
 pub use collectives::CollectivesArgs;
 pub use exchange::ExchangeArgs;
 pub use model::ModelArgs;
 pub use read::ReadArgs;
 pub use run::RunBench;
+pub use sweep::SweepArgs;
 
 /// What is timed.
 #[derive(Subcommand)]
@@ -35,6 +39,9 @@ pub enum BenchCommand {
     Collectives(CollectivesArgs),
     /// A whole run, from this catalog to committed predictions, and the model's share of it
     Run(Box<RunBench>),
+    /// Whole runs at many settings: sizes of the data, of splits and of batches, and numbers of processes, as CAI varied
+    /// them
+    Sweep(Box<SweepArgs>),
 }
 
 /// Times what `command` names, and prints what it took.
@@ -43,6 +50,7 @@ pub enum BenchCommand {
 /// Those of what is timed.
 pub fn bench(
     command: BenchCommand,
+    around: &Around,
     options: &StoreOptions,
     runtime: &Runtime,
 ) -> Result<u8, Error> {
@@ -58,6 +66,7 @@ pub fn bench(
             let json = args.run.catalog.json;
             show(json, &run::bench(*args, options, runtime)?)
         }
+        BenchCommand::Sweep(args) => return sweep::bench(&args, around, options, runtime),
     };
     shown.map(|()| 0)
 }
