@@ -68,6 +68,11 @@ impl Inference {
         })
     }
 
+    /// The threads that run the model.
+    pub fn threads(&self) -> usize {
+        self.threads.replicas.len()
+    }
+
     /// Sets whether lists of quantiles are stored.
     pub fn with_quantiles(self, are_stored: bool) -> Self {
         Self {

@@ -9,6 +9,7 @@ mod bad_settings;
 mod bad_stores;
 mod bands;
 mod bench_collectives;
+mod bench_sweep;
 mod bundled_model;
 mod calibrated;
 mod chaos;

@@ -5,6 +5,7 @@ readers.py write FOLDER    writes catalogs below FOLDER: the same galaxies in ev
 readers.py quantiles OUT   counts z_quantiles of photoz/, and adds up the second of each list
 readers.py metrics OUT     computes the metrics with polars from OUT/photoz and OUT/specz
 readers.py checked FOLDER  writes a drop whose pages have checksums
+readers.py csv FILE        reads a CSV file with pyarrow, and prints its lines as JSON
 """
 import json
 import pathlib
@@ -15,6 +16,7 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.csv
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 import qp
@@ -252,6 +254,10 @@ def checked(folder):
          compression="none", use_dictionary=False, write_page_checksum=True)
 
 
+def lines(file):
+    json.dump(pyarrow.csv.read_csv(file, parse_options=pyarrow.csv.ParseOptions(newlines_in_values=True)).to_pylist(), sys.stdout)
+
+
 def save(table, folder, catalog, drop, **options):
     path = pathlib.Path(folder, catalog, drop)
     path.mkdir(parents=True, exist_ok=True)
@@ -259,4 +265,5 @@ def save(table, folder, catalog, drop, **options):
 
 
 if __name__ == "__main__":
-    {"read": read, "write": write, "checked": checked, "quantiles": quantiles, "metrics": metrics}[sys.argv[1]](sys.argv[2])
+    commands = {"read": read, "write": write, "checked": checked, "quantiles": quantiles, "metrics": metrics, "csv": lines}
+    commands[sys.argv[1]](sys.argv[2])

@@ -1,23 +1,34 @@
 //! One match over the commands.
+use std::path::PathBuf;
+
 use hubbleflow::{Stop, Watch};
 use tokio::runtime::Runtime;
 
 use crate::{
-    Error, allocator, bench::bench, command::Command, commands, demo::demo, import_command::import,
-    parse::store_options, signals, threads,
+    Error, allocator,
+    bench::{Around, BenchCommand, bench},
+    command::{Cli, Command},
+    commands,
+    demo::demo,
+    import_command::import,
+    parse::store_options,
+    signals, threads,
 };
 
 /// Carries out a command; returns its exit code.
-pub(crate) fn execute(command: Command) -> Result<u8, Error> {
+pub(crate) fn execute(Cli { command, settings }: Cli) -> Result<u8, Error> {
     // Before there are threads, each of which would take a heap of its own, and would be ended by a signal.
     let stop = match command {
+        Command::Bench(BenchCommand::Sweep(_)) => {
+            Some(signals::stop_on_signals(signals::OF_A_SWEEP)?)
+        }
         Command::Bench(_) | Command::Export(_) => {
             allocator::give_back();
             None
         }
         Command::Run(_) | Command::Watch(_) => {
             allocator::give_back();
-            Some(signals::stop_on_signals()?)
+            Some(signals::stop_on_signals(signals::OF_A_RUN)?)
         }
         _ => None,
     };
@@ -45,7 +56,10 @@ pub(crate) fn execute(command: Command) -> Result<u8, Error> {
         Command::Model(command) => runtime.block_on(commands::model(command, &options)),
         Command::Train(command) => runtime.block_on(commands::train(command, &options)),
         Command::ClusterKey { file } => commands::cluster_key(file.as_deref()),
-        Command::Bench(command) => bench(command, &options, &runtime),
+        Command::Bench(command) => {
+            let settings = settings.map(PathBuf::into_os_string);
+            bench(command, &Around { settings, stop }, &options, &runtime)
+        }
         Command::Demo(args) => demo(&args, &runtime),
     }
 }

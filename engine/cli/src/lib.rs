@@ -1,7 +1,7 @@
 //! The program `hubbleflow`: arguments, the environment, the terminal, signals and processes around the library.
 //!
 //! ```text
-//! main ── parse ── command ── execute ── commands, demo, bench, import, report
+//! main ── parse ── command ── execute ── commands, demo, bench, import, report ── page
 //!          args                  progress, train_progress     what people see
 //!                                signals, supervise           processes
 //! ```
@@ -19,6 +19,7 @@ mod execute;
 mod import_command;
 mod job;
 mod mkl;
+mod page;
 mod parse;
 mod progress;
 mod report;
@@ -40,7 +41,7 @@ pub fn main() -> u8 {
     clock();
     let result = parse::parse(std::env::args_os().collect()).and_then(|cli| {
         console::start_logging();
-        execute::execute(cli.command)
+        execute::execute(cli)
     });
     match result {
         Ok(code) => code,

@@ -9,6 +9,27 @@ use crate::{Error, console::tell};
 /// The signals that ask a process to end, and their names.
 const ASK: [(libc::c_int, &str); 2] = [(libc::SIGTERM, "SIGTERM"), (libc::SIGINT, "SIGINT")];
 
+/// What is said of the signals.
+#[derive(Clone, Copy)]
+pub struct Notices {
+    /// After the first signal.
+    pub first: &'static str,
+    /// After the second signal.
+    pub second: &'static str,
+}
+
+/// What a run or a watch says of the signals.
+pub const OF_A_RUN: Notices = Notices {
+    first: "ending within 10 s; finished results are stored first (in a cluster, tell all processes); a second signal ends at once",
+    second: "ending; what is committed stays, and the next start goes on",
+};
+
+/// What a sweep says of the signals.
+pub const OF_A_SWEEP: Notices = Notices {
+    first: "ending within 10 s; the run that is measured is ended first, and its output is removed; a second signal ends at once",
+    second: "ending; the output of the last run is left in the folder for temporary files",
+};
+
 /// The first signal that came, or 0.
 static ASKED: AtomicI32 = AtomicI32::new(0);
 
@@ -24,20 +45,16 @@ pub fn asked() -> Option<u8> {
 ///
 /// # Errors
 /// [`Error::Io`] where no thread can be started.
-pub fn stop_on_signals() -> Result<Stop, Error> {
+pub fn stop_on_signals(notices: Notices) -> Result<Stop, Error> {
     let signals = hold_back();
     let (stopper, stop) = Stopper::new();
     let wait_for_both = move || {
         let (signal, name) = wait(&signals);
         ASKED.store(signal, Ordering::Relaxed);
-        tell(format_args!(
-            "{name}: ending within 10 s; finished results are stored first (in a cluster, tell all processes); a second signal ends at once"
-        ));
+        tell(format_args!("{name}: {}", notices.first));
         stopper.stop();
         let (signal, name) = wait(&signals);
-        tell(format_args!(
-            "{name} again: ending; what is committed stays, and the next start goes on"
-        ));
+        tell(format_args!("{name} again: {}", notices.second));
         end_at_once(128 + signal);
     };
     let thread = std::thread::Builder::new().spawn(wait_for_both);

@@ -36,6 +36,11 @@ pub struct Summary {
     pub seconds: f64,
     /// Rows written by seconds.
     pub galaxies_per_second: f64,
+    /// Seconds in which a thread of the model had a batch, summed over the threads of all processes, for the drops that this
+    /// start committed. Two threads that predict for a second make two.
+    pub infer_seconds: f64,
+    /// Threads of this process that run the model.
+    pub model_threads: usize,
     /// Where the model ran.
     pub device: String,
     /// Its arithmetic.
@@ -98,6 +103,7 @@ impl Count {
         if let Outcome::Committed(_) = settled.outcome {
             self.committed(&settled.rows, Some(&settled.flags));
             self.summary.rows_adopted += settled.tally.adopted_rows;
+            self.summary.infer_seconds += settled.tally.infer_seconds;
         }
     }
 

@@ -85,6 +85,7 @@ fn run(job: Job, watch: Option<Watch>) -> Result<Summary, Error> {
         None => nonce,
     };
     let is_leader = joined.cluster.is_leader();
+    let model_threads = stations.inference.threads();
     let prepared = match is_leader {
         true => {
             let prepared = prepare(&plan, observer.as_ref(), &run, watch.is_some());
@@ -104,6 +105,7 @@ fn run(job: Job, watch: Option<Watch>) -> Result<Summary, Error> {
     (summary.is_stopped, summary.is_leader) = (!is_done, is_leader);
     summary.seconds = (since + clock() - began).as_secs_f64();
     summary.galaxies_per_second = summary.rows_written as f64 / summary.seconds;
+    summary.model_threads = model_threads;
     (summary.device, summary.precision) = (device, precision);
     Ok(summary)
 }

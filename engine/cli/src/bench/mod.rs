@@ -1,4 +1,5 @@
-//! Time this machine: the model, reading, exchanging and collectives alone, and a whole run.
+//! Time this machine: the model, reading, exchanging and collectives alone, a whole run, and runs at many settings.
+mod around;
 mod collectives;
 mod exchange;
 mod machine;
@@ -8,6 +9,7 @@ mod read;
 mod replay;
 mod rounds;
 mod run;
+mod sweep;
 mod table;
 mod usage;
 
@@ -18,11 +20,13 @@ use hubbleflow::StoreOptions;
 
 use crate::{Error, console::show};
 
+pub use around::Around;
 pub use collectives::CollectivesArgs;
 pub use exchange::ExchangeArgs;
 pub use model::ModelArgs;
 pub use read::ReadArgs;
 pub use run::RunBench;
+pub use sweep::SweepArgs;
 
 /// What is timed.
 #[derive(Subcommand)]
@@ -37,6 +41,9 @@ pub enum BenchCommand {
     Collectives(CollectivesArgs),
     /// A whole run, from this catalog to committed predictions, and the model's share of it
     Run(Box<RunBench>),
+    /// Whole runs at many settings: sizes of the data, of splits and of batches, and numbers of processes, as CAI varied
+    /// them
+    Sweep(Box<SweepArgs>),
 }
 
 /// Times what `command` names, and prints what it took.
@@ -45,6 +52,7 @@ pub enum BenchCommand {
 /// Those of what is timed.
 pub fn bench(
     command: BenchCommand,
+    around: &Around,
     options: &StoreOptions,
     runtime: &Runtime,
 ) -> Result<u8, Error> {
@@ -60,6 +68,7 @@ pub fn bench(
             let json = args.run.catalog.json;
             show(json, &run::bench(*args, options, runtime)?)
         }
+        BenchCommand::Sweep(args) => return sweep::bench(&args, around, options, runtime),
     };
     shown.map(|()| 0)
 }

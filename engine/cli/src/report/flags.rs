@@ -2,7 +2,7 @@
 use connectors::{ledger::FlagCounts, part::FLAGS};
 use hubbleflow::status::{DropStatus, Status};
 
-use super::{escape, grouped};
+use crate::page::{escape, grouped};
 
 /// A row for each drop with flagged rows, and one for all; nothing if no row is flagged.
 pub(super) fn table(status: &Status) -> String {

@@ -1,7 +1,6 @@
 //! `hubbleflow report`: one page that needs nothing else, on how good the predictions are.
 //!
 //! Everything on it comes from committed rows: the metrics as they are written, and counts in bins for the plots.
-mod chart;
 mod flags;
 mod histograms;
 mod plots;
@@ -18,7 +17,10 @@ use hubbleflow::{
     status::{DropStatus, Status, status},
 };
 
-use crate::Error;
+use crate::{
+    Error,
+    page::{self, escape, grouped, section},
+};
 use histograms::Histograms;
 use uncertainty::MagChart;
 
@@ -45,7 +47,7 @@ pub async fn report(out: &str, options: &StoreOptions) -> Result<String, Error> 
     let counted = tokio::task::spawn_blocking(count).await;
     let counted = counted.expect("counting does not panic: what cannot be read is an error");
     let histograms = counted.map_err(|reason| unreadable(out, reason))?;
-    Ok(page(&status, metrics, &origins, &histograms))
+    Ok(report_page(&status, metrics, &origins, &histograms))
 }
 
 fn unreadable(out: &str, reason: String) -> Error {
@@ -53,7 +55,7 @@ fn unreadable(out: &str, reason: String) -> Error {
     hubbleflow::Error::from(OutputError::Unreadable { out, reason }).into()
 }
 
-fn page(
+fn report_page(
     status: &Status,
     metrics: &Metrics,
     origins: &BTreeSet<String>,
@@ -63,31 +65,10 @@ fn page(
     let (head, charts) = (head(status, metrics, origins), charts(metrics, histograms));
     let (numbers, drops) = (numbers(&metrics.all), drops(status, metrics));
     let flags = flags::table(status);
-    let style = include_str!("page.css");
-    format!(
-        r#"<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{title}</title>
-<style>
-{style}</style>
-</head>
-<body>
-<main>
-<h1>{title}</h1>
-{head}
-{numbers}
-<div class="charts">
-{charts}
-{drops}
-{flags}
-</div>
-</main>
-</body>
-</html>
-"#
+    page::page(
+        &title,
+        &format!("{head}\n{numbers}"),
+        &format!("{charts}\n{drops}\n{flags}"),
     )
 }
 
@@ -159,16 +140,10 @@ fn numbers(all: &Numbers) -> String {
     let cards = cards
         .into_iter()
         .chain(cards_of_intervals.into_iter().flatten());
-    let cards: String = cards
-        .map(|(name, value)| format!("<div><b>{value}</b><span>{name}</span></div>"))
-        .collect();
-    format!(r#"<div class="numbers">{cards}</div>"#)
+    page::cards(cards)
 }
 
 fn charts(metrics: &Metrics, histograms: &Histograms) -> String {
-    let section = |title: &str, legend: &str, chart: String| {
-        format!("<section><h2>{title}</h2><p>{legend}</p>{chart}</section>")
-    };
     let spread = r#"<i class="p"></i>running median, <span>band: 16 to 84 %</span><i class="o"></i>0.05<i class="f"></i>0.15"#;
     let of_redshifts = format!(
         r#"Scored objects<i class="s"></i>z_spec<i class="p"></i>z_phot{}"#,
@@ -178,38 +153,38 @@ fn charts(metrics: &Metrics, histograms: &Histograms) -> String {
         section(
             "Photo-z against spec-z",
             r#"Objects a cell, on a logarithmic scale<i class="k"></i>one to one<i class="o"></i>|dz| = 0.05<i class="f"></i>0.15"#,
-            plots::density(histograms),
+            &plots::density(histograms),
         ),
         section(
             "Redshift distribution",
             &of_redshifts,
-            plots::n_of_z(histograms),
+            &plots::n_of_z(histograms),
         ),
         section(
             "Error against spec-z",
             spread,
-            plots::dz_against_z_spec(histograms),
+            &plots::dz_against_z_spec(histograms),
         ),
     ];
     if let Some(band) = metrics.by_mag.band.as_deref().map(escape) {
         let title = format!("Error against {band} magnitude");
         let chart = plots::dz_against_mag(histograms, &band);
-        sections.push(section(&title, spread, chart));
+        sections.push(section(&title, spread, &chart));
     }
     sections.extend(
         intervals(metrics, histograms)
-            .map(|(title, legend, chart)| section(&title, &legend, chart)),
+            .map(|(title, legend, chart)| section(&title, &legend, &chart)),
     );
     sections.extend([
         section(
             "The sky: objects",
             "Scored objects a tile (HEALPix order 5, 3.4 square degrees)",
-            plots::sky_of_counts(metrics),
+            &plots::sky_of_counts(metrics),
         ),
         section(
             "The sky: bias",
             r#"Mean dz a tile of ten objects or more<i class="s"></i>too far<i class="p"></i>too near"#,
-            plots::sky_of_bias(metrics),
+            &plots::sky_of_bias(metrics),
         ),
     ]);
     sections.join("\n")
@@ -296,25 +271,4 @@ fn drops(status: &Status, metrics: &Metrics) -> String {
 <tbody>
 {rows}{all}</tbody></table></section>"#
     )
-}
-
-/// A number with its thousands apart.
-fn grouped(number: i64) -> String {
-    let digits = number.to_string();
-    let mut text = String::new();
-    for (place, digit) in digits.chars().enumerate() {
-        if place > 0 && (digits.len() - place).is_multiple_of(3) {
-            text.push('\u{202f}');
-        }
-        text.push(digit);
-    }
-    text
-}
-
-/// Text as HTML.
-fn escape(text: &str) -> String {
-    text.replace('&', "&amp;")
-        .replace('<', "&lt;")
-        .replace('>', "&gt;")
-        .replace('"', "&quot;")
 }

@@ -6,10 +6,8 @@ use operators::{
     metrics::{Numbers, OUTLIER_LIMITS},
 };
 
-use super::{
-    chart::Chart,
-    histograms::{Counts, Histograms, MAG_SLICE, PARTS, Z_BIN, Z_SLICE, quantile},
-};
+use super::histograms::{Counts, Histograms, MAG_SLICE, PARTS, Z_BIN, Z_SLICE, quantile};
+use crate::page::Chart;
 
 /// Cells of the density along a side, at most.
 const CELLS: i32 = 70;

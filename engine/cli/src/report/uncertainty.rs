@@ -5,10 +5,10 @@ use operators::{
 };
 
 use super::{
-    chart::Chart,
     histograms::{Counts, HalfWidths, Histograms, quantile},
     plots::steps,
 };
+use crate::page::Chart;
 
 /// Objects that make a bin of magnitude worth showing.
 const ENOUGH: i64 = 50;

@@ -13,6 +13,8 @@ const BOTTOM: f64 = 46.0;
 pub struct Chart {
     x: [f64; 2],
     y: [f64; 2],
+    /// Where x is named, and by what; `None` for round numbers.
+    x_ticks: Option<Vec<(f64, String)>>,
     marks: String,
 }
 
@@ -23,7 +25,16 @@ impl Chart {
         Self {
             x: wide(x),
             y: wide(y),
+            x_ticks: None,
             marks: String::new(),
+        }
+    }
+
+    /// The same chart with names at these x, in place of round numbers.
+    pub fn with_x_ticks(self, ticks: Vec<(f64, String)>) -> Self {
+        Self {
+            x_ticks: Some(ticks),
+            ..self
         }
     }
 
@@ -62,6 +73,14 @@ impl Chart {
         self.mark(format!(r#"<path d="{path}Z" class="{class}"/>"#));
     }
 
+    /// A dot at a point, which says `title` when it is pointed at.
+    pub fn dot(&mut self, x: f64, y: f64, title: &str) {
+        let (x, y) = self.at(x, y);
+        self.mark(format!(
+            r#"<circle cx="{x:.1}" cy="{y:.1}" r="3.5" class="dot"><title>{title}</title></circle>"#
+        ));
+    }
+
     fn path(&self, points: &[(f64, f64)]) -> String {
         let mut path = String::new();
         for (place, &(x, y)) in points.iter().enumerate() {
@@ -82,7 +101,8 @@ impl Chart {
         let (left, bottom) = self.at(self.x[0], self.y[0]);
         let (right, top) = self.at(self.x[1], self.y[1]);
         let mut axes = String::new();
-        for (value, label) in ticks(self.x) {
+        let x_ticks = self.x_ticks.clone();
+        for (value, label) in x_ticks.unwrap_or_else(|| ticks(self.x)) {
             let (x, _) = self.at(value, self.y[0]);
             let _ = write!(
                 axes,
