@@ -39,7 +39,7 @@ const STAGE: &str = "the stage of all Lambdas: their start, download, model and 
 const MACHINE: &str = "the whole state machine";
 const COLUMN: &str = "the column Inference Time, of torch's profiler";
 const LOOP: &str = "the loop over batches of data in memory, repeated";
-const RATE: &str = "bits by the time above";
+const RATE: &str = "bits by the seconds of the same run, which the source does not give";
 
 const BY_SIZE: &str =
     "code/Anomaly Detection/Plots/Cloud for CosmicAI(CURRENT - vary datasize).csv";

@@ -25,7 +25,8 @@ fn head(sweep: &Sweep) -> String {
     let device = sweep.device();
     let mut head = format!(
         "<p>Model {}, {device}; {}; hubbleflow {}. Each point is {} whole runs, each in a process of its own: from its start, \
-         through loading the model, to the last commit. A point differs in one setting from: {}.</p>",
+         through loading the model, to the last commit. A chart varies one setting and holds the others at: {}. The numbers \
+         below are of that point.</p>",
         escape(&sweep.model),
         escape(&sweep.machine.to_string()),
         env!("CARGO_PKG_VERSION"),
@@ -61,7 +62,6 @@ fn head(sweep: &Sweep) -> String {
         ("wall seconds", number("wall_seconds", 1.0, 2)),
         ("galaxies a second", number("galaxies_per_second", 1.0, 0)),
         ("Mbit a second", number("bits_per_second", 1e-6, 1)),
-        ("CPU seconds", number("cpu_seconds", 1.0, 1)),
         ("peak MB", number("peak_rss_bytes", 1e-6, 0)),
         ("% idle of the model", number("model_idle_share", 100.0, 1)),
     ])
@@ -69,15 +69,11 @@ fn head(sweep: &Sweep) -> String {
 
 /// A row for each point.
 fn points(sweep: &Sweep) -> String {
-    let head = columns(&sweep.rates).into_iter().map(str::to_owned);
     let rows = sweep.points.iter();
     let rows = rows.map(|point| cells(point, &sweep.rates));
-    table(
-        "All points",
-        "Medians of the repeats, and of the wall time its ends",
-        head.collect(),
-        rows,
-    )
+    let table = table("plain", &columns(&sweep.rates), rows);
+    let what = "Medians of the repeats, and of the wall time its ends";
+    wide("All points", what, &table)
 }
 
 /// Why runs failed, if some did.
@@ -94,21 +90,21 @@ fn failures(sweep: &Sweep) -> String {
     if failed.is_empty() {
         return String::new();
     }
-    let head = ["point", "reason"].map(str::to_owned);
+    let table = table("plain text", &["point", "reason"], failed);
     let what = "The figures of these points are those of their other runs, if there are any";
-    table("Failed runs", what, head.into(), failed)
+    wide("Failed runs", what, &table)
 }
 
 /// CAI's figures, and why they are no ranking.
 fn published() -> String {
-    const WHAT: &str = "Staylor et al. 2025, <i>Scalable Cosmic AI Inference using Cloud Serverless Computing</i>, \
-        arXiv:2501.06249; the table is of figures from its abstract and from its repository, UVA-MLSys/AI-for-Astronomy at \
-        ba033be. <b>They are no measurements of this machine, and they differ from those above in more than the program:</b> \
-        the hardware (up to 517 Lambda functions at a time); the weights (a checkpoint of AstroMAE of their own, run by eager \
-        PyTorch in float32); the data (cutouts of 32 pixels, cut into files of the partition size beforehand); what is timed \
-        (a column says so); and what is kept (timings, no predictions). Hubbleflow’s runs read Parquet, and write and commit \
-        their predictions within the time. A GB of CAI’s is about 1.06 billion bytes of tensors.";
-    let head = [
+    const WHAT: &str = "Staylor et al. 2025, <em>Scalable Cosmic AI Inference using Cloud Serverless Computing</em>, \
+        arXiv:2501.06249: figures from its abstract, and from its repository UVA-MLSys/AI-for-Astronomy at ba033be. <b>They \
+        are no measurements of this machine, and they differ from those above in more than the program:</b> in the hardware \
+        (up to 517 Lambda functions at a time); in the weights (a checkpoint of AstroMAE of their own, run by eager PyTorch in \
+        float32); in the data (cutouts of 32 pixels, cut into files of the partition size beforehand); in what is timed, \
+        which the numbers below the table say; and in what is kept (timings, no predictions). Hubbleflow’s runs read \
+        Parquet, and write and commit their predictions within the time. A GB of CAI’s is some 1.06 billion bytes of tensors.";
+    const COLUMNS: [&str; 11] = [
         "varied",
         "on",
         "GB",
@@ -118,18 +114,38 @@ fn published() -> String {
         "seconds",
         "Mbit/s",
         "$",
-        "what is timed",
+        "timed",
         "source",
     ];
-    let head = head.map(str::to_owned);
-    let rows = PUBLISHED.iter().map(published_cells);
-    table("What CAI has published", WHAT, head.into(), rows)
+    let mut notes = Vec::new();
+    let rows: Vec<_> = PUBLISHED
+        .iter()
+        .map(|of| published_cells(of, &mut notes))
+        .collect();
+    let notes: String = notes
+        .iter()
+        .map(|note| format!("<li>{}</li>", escape(note)))
+        .collect();
+    let table = table("plain", &COLUMNS, rows);
+    wide(
+        "What CAI has published",
+        WHAT,
+        &format!("{table}<ol>{notes}</ol>"),
+    )
 }
 
-fn published_cells(of: &Published) -> Vec<String> {
+fn published_cells(of: &Published, notes: &mut Vec<&'static str>) -> Vec<String> {
     let whole = |number: Option<u32>| number.map_or_else(String::new, |it| it.to_string());
     let number = |number: Option<f64>, decimals: usize| {
         number.map_or_else(String::new, |it| format!("{it:.decimals$}"))
+    };
+    let mut note = |text: &'static str| {
+        let place = notes.iter().position(|note| *note == text);
+        let place = place.unwrap_or_else(|| {
+            notes.push(text);
+            notes.len() - 1
+        });
+        (place + 1).to_string()
     };
     vec![
         of.experiment.to_owned(),
@@ -141,28 +157,27 @@ fn published_cells(of: &Published) -> Vec<String> {
         number(of.seconds, 1),
         number(of.bits_per_second.map(|bits| bits * 1e-6), 1),
         number(of.cost, 2),
-        of.timed.to_owned(),
-        of.source.to_owned(),
+        note(of.timed),
+        note(of.source),
     ]
 }
 
-/// A table as wide as the page. `what` is HTML; cells are text.
-fn table(
-    title: &str,
-    what: &str,
-    head: Vec<String>,
-    rows: impl IntoIterator<Item = Vec<String>>,
-) -> String {
-    let row = |cells: Vec<String>, tag: &str| {
+/// A section as wide as the page. `what` is HTML.
+fn wide(title: &str, what: &str, content: &str) -> String {
+    format!(r#"<section class="wide"><h2>{title}</h2><p>{what}</p>{content}</section>"#)
+}
+
+/// A table of text.
+fn table(class: &str, head: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> String {
+    let row = |cells: &[String]| {
         let cells = cells.iter();
-        let cells = cells.map(|cell| format!("<{tag}>{}</{tag}>", escape(cell)));
-        format!("<tr>{}</tr>", cells.collect::<String>())
+        let cells = cells.map(|cell| format!("<td>{}</td>", escape(cell)));
+        format!("<tr>{}</tr>\n", cells.collect::<String>())
     };
-    let head = row(head, "th");
-    let rows: Vec<String> = rows.into_iter().map(|cells| row(cells, "td")).collect();
+    let head = head.iter().map(|name| format!("<th>{}</th>", escape(name)));
+    let head: String = head.collect();
+    let rows: String = rows.into_iter().map(|cells| row(&cells)).collect();
     format!(
-        "<section class=\"wide\"><h2>{title}</h2><p>{what}</p>\n<table class=\"plain\"><thead>{head}</thead>\n<tbody>\n{}\n\
-         </tbody></table></section>",
-        rows.join("\n")
+        "<table class=\"{class}\"><thead><tr>{head}</tr></thead>\n<tbody>\n{rows}</tbody></table>"
     )
 }

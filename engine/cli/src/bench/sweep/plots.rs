@@ -22,7 +22,7 @@ const SHOWN: [Shown; 4] = [
     Shown {
         name: "wall_seconds",
         title: "Wall time",
-        unit: "s",
+        unit: "seconds",
         scale: 1.0,
         most: None,
     },
