@@ -19,7 +19,8 @@ pub enum Precision {
 }
 
 impl Precision {
-    /// The fastest precision on a device: bfloat16 on a GPU and on a CPU that multiplies bfloat16, else float32.
+    /// The fastest precision on a device: bfloat16 on a GPU and on a CPU that multiplies bfloat16 faster than float32, else
+    /// float32.
     ///
     /// ```
     /// use hubbleflow_models::Precision;
@@ -29,10 +30,13 @@ impl Precision {
         if device.is_cuda() {
             return Precision::Bf16;
         }
-        Self::fastest_with(InstructionSet::fastest_for(Kind::BFloat16))
+        match InstructionSet::fastest_for(Kind::BFloat16).favours_bfloat16() {
+            true => Precision::Bf16,
+            false => Precision::Fp32,
+        }
     }
 
-    /// The fastest precision on a CPU with these instructions.
+    /// The fastest precision on most CPUs with these instructions, so that all machines of a cluster find the same.
     ///
     /// ```
     /// use hubbleflow_models::{InstructionSet, Precision};
