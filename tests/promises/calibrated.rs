@@ -73,20 +73,23 @@ fn assert_calibrated(out: &Path, exported: &RecordBatch, calibration: &Value) ->
     taken
 }
 
-/// Makes a survey and runs the bundled model on it, which is a point model.
-pub fn run_bundled(sample: &str, catalog: &Path, out: &Path) {
+/// Makes a survey and runs a point model on it. The model's weights are initial ones: its residuals are wide.
+pub fn run_point_model(sample: &str, catalog: &Path, out: &Path) {
+    let model = folder();
+    let made = Program::new(["model", "init", &text(model.path())]);
+    made.with("--depth 1").ends(0);
     let made = Program::new(["sample", &text(catalog)]);
     made.with("--px 64 --corrections 0.1 --withdrawals 0.05")
         .with(sample)
         .ends(0);
-    Program::on("run", &text(catalog), &text(out), Path::new("bundled")).ends(0);
+    Program::on("run", &text(catalog), &text(out), model.path()).ends(0);
 }
 
 #[test]
 fn an_export_of_a_point_model_has_calibrated_intervals() {
     let (catalog, out, to) = (folder(), folder(), folder());
     let sample = "--galaxies 900 --drops 2 --without-spec-z 0.3 --specz-drops 1";
-    run_bundled(sample, catalog.path(), out.path());
+    run_point_model(sample, catalog.path(), out.path());
     for (as_of, name) in [("", "now"), ("--as-of drop-0001", "before")] {
         let exported = export(out.path(), &to.path().join(name), as_of);
         let calibration = calibration(out.path(), as_of);
@@ -135,7 +138,7 @@ fn an_export_shifts_the_intervals_of_the_model() {
 fn without_spec_z_there_is_no_calibrated_interval() {
     let (catalog, out, to) = (folder(), folder(), folder());
     let sample = "--galaxies 20 --drops 1 --without-spec-z 1.0 --specz-drops 0";
-    run_bundled(sample, catalog.path(), out.path());
+    run_point_model(sample, catalog.path(), out.path());
     let exported = export(out.path(), &to.path().join("now"), "");
     assert_eq!(
         calibration(out.path(), "")["all"],

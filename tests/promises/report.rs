@@ -99,7 +99,7 @@ fn the_report_shows_intervals_and_distributions_where_there_are_some() {
     let (at, of_quantiles, of_points, catalog) = (folder(), folder(), folder(), folder());
     quantiles::model(at.path());
     quantiles::run(at.path(), of_quantiles.path()).ends(0);
-    calibrated::run_bundled("--galaxies 600", catalog.path(), of_points.path());
+    calibrated::run_point_model("--galaxies 600", catalog.path(), of_points.path());
     let pages = [&of_quantiles, &of_points].map(|out| report(out.path()));
     for (shown, has) in [
         ("the distributions, added up", [true, false]),
