@@ -149,7 +149,7 @@ fn a_size_is_the_first_rows_of_the_catalog_and_a_size_that_is_not_there_fails_al
     let (place, temporary) = (folder(), folder());
     let [csv, html] = files(&place);
     let flags = format!(
-        "--sizes 2.05MB,100MB,all --split-bytes 25MB --batch 128 --processes 1 --repeats 1 --json --csv {} --html {}",
+        "--sizes 2050kB,100MB,all --split-bytes 25MB --batch 128 --processes 1 --repeats 1 --json --csv {} --html {}",
         text(&csv),
         text(&html)
     );
