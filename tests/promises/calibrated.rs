@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use testkit::{
     program::Program,
     rows::{floats, ids, rows, strings},
+    survey::trained_model,
     tree::{folder, text},
 };
 
@@ -73,16 +74,13 @@ fn assert_calibrated(out: &Path, exported: &RecordBatch, calibration: &Value) ->
     taken
 }
 
-/// Makes a survey and runs a point model on it. The model's weights are initial ones: its residuals are wide.
+/// Makes a survey and runs a point model on it.
 pub fn run_point_model(sample: &str, catalog: &Path, out: &Path) {
-    let model = folder();
-    let made = Program::new(["model", "init", &text(model.path())]);
-    made.with("--depth 1").ends(0);
     let made = Program::new(["sample", &text(catalog)]);
     made.with("--px 64 --corrections 0.1 --withdrawals 0.05")
         .with(sample)
         .ends(0);
-    Program::on("run", &text(catalog), &text(out), model.path()).ends(0);
+    Program::on("run", &text(catalog), &text(out), trained_model()).ends(0);
 }
 
 #[test]
