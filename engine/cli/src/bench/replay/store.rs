@@ -1,6 +1,7 @@
 //! A replayed catalog as an object store: each object is a file of the catalog, and a tail that is made when it is read.
 use std::{collections::BTreeSet, fmt, ops::Range, sync::Arc};
 
+use bytes::Bytes;
 use connectors::{Error as ConnectorsError, ObjectRef, etag};
 use futures::{FutureExt, StreamExt, TryStreamExt, future::BoxFuture, stream, stream::BoxStream};
 use object_store::{
@@ -52,28 +53,37 @@ impl ReplayStore {
         &self,
         object: Object,
         range: Range<u64>,
-    ) -> Result<BoxStream<'static, Result<bytes::Bytes>>, ConnectorsError> {
+    ) -> Result<GetResultPayload, ConnectorsError> {
         let file = &self.0.original(object).object;
-        let mut body = stream::empty().boxed();
-        if range.start < file.bytes && !range.is_empty() {
-            let of_file = range.start..range.end.min(file.bytes);
-            body = self.of_file(file, of_file).await?;
+        let of_file = range.start..range.end.min(file.bytes);
+        if range.end <= file.bytes && !range.is_empty() {
+            // As the store has it: a file of this machine is read at once.
+            return Ok(self.of_file(file, of_file).await?.payload);
+        }
+        let mut pieces = Vec::new();
+        if !of_file.is_empty() {
+            let answer = self.of_file(file, of_file).await?;
+            pieces.push(
+                answer
+                    .bytes()
+                    .await
+                    .map_err(|source| self.store_failed(file, source))?,
+            );
         }
         if range.end > file.bytes {
             let tail = self.0.tail(object).await?;
             let range = range.start.max(file.bytes)..range.end;
-            let pieces = tail.read(range, self.0.first_id(object));
-            let pieces = pieces.map_err(|error| self.0.corrupt(object, &error))?;
-            body = body.chain(stream::iter(pieces).map(Ok)).boxed();
+            let made = tail.read(range, self.0.first_id(object));
+            pieces.extend(made.map_err(|error| self.0.corrupt(object, &error))?);
         }
-        Ok(body)
+        Ok(stream_of(pieces))
     }
 
     async fn of_file(
         &self,
         file: &ObjectRef,
         range: Range<u64>,
-    ) -> Result<BoxStream<'static, Result<bytes::Bytes>>, ConnectorsError> {
+    ) -> Result<GetResult, ConnectorsError> {
         let (place, options) = (
             &self.0.place,
             GetOptions {
@@ -84,41 +94,42 @@ impl ReplayStore {
         let answer = place
             .store
             .get_opts(&place.path(&file.path)?, options)
-            .await;
-        let answer = answer.map_err(|source| ConnectorsError::Store {
-            object: place.url_of(&file.path),
-            source,
-        })?;
+            .await
+            .map_err(|source| self.store_failed(file, source))?;
         let found = etag::version(&answer.meta);
-        let is_other = file
-            .etag
-            .as_ref()
-            .is_some_and(|listed| etag::differ(listed, &found));
-        if is_other || answer.meta.size != file.bytes {
+        let is_other = |listed: &String| etag::differ(listed, &found);
+        if file.etag.as_ref().is_some_and(is_other) || answer.meta.size != file.bytes {
             return Err(ConnectorsError::Changed {
                 object: place.url_of(&file.path),
             });
         }
-        Ok(answer.into_stream())
+        Ok(answer)
+    }
+
+    fn store_failed(&self, file: &ObjectRef, source: Error) -> ConnectorsError {
+        ConnectorsError::Store {
+            object: self.0.place.url_of(&file.path),
+            source,
+        }
     }
 }
 
 /// An answer. Without a body it says by another ETag that the object has changed.
-fn answer(
-    mut meta: ObjectMeta,
-    range: Range<u64>,
-    body: Option<BoxStream<'static, Result<bytes::Bytes>>>,
-) -> GetResult {
+fn answer(mut meta: ObjectMeta, range: Range<u64>, body: Option<GetResultPayload>) -> GetResult {
     if body.is_none() {
         meta.e_tag = Some("\"changed\"".to_owned());
     }
     GetResult {
-        payload: GetResultPayload::Stream(body.unwrap_or_else(|| stream::empty().boxed())),
+        payload: body.unwrap_or_else(|| stream_of(Vec::new())),
         meta,
         range,
         attributes: Default::default(),
         extensions: Default::default(),
     }
+}
+
+fn stream_of(pieces: Vec<Bytes>) -> GetResultPayload {
+    GetResultPayload::Stream(stream::iter(pieces).map(Ok).boxed())
 }
 
 fn failed(error: impl std::error::Error + Send + Sync + 'static) -> Error {

@@ -2,7 +2,7 @@
 use std::ops::Range;
 
 use connectors::Location;
-use object_store::ObjectStoreExt;
+use object_store::{GetOptions, GetRange, GetResultPayload, ObjectStoreExt};
 use proptest::prelude::*;
 use testkit::{LaidOut, galaxies, memory, parquet, put};
 
@@ -20,6 +20,38 @@ async fn replay_of(rows: i64, laid_out: LaidOut) -> Location {
 async fn range(replay: &Location, range: Range<u64>) -> bytes::Bytes {
     let path = replay.path(PATH).unwrap();
     replay.store.get_range(&path, range).await.unwrap()
+}
+
+/// Such a range came as a stream of small pieces, which took some hundred megabytes of the heap.
+#[tokio::test]
+async fn a_range_of_a_local_file_is_read_from_the_file() {
+    let laid_out = LaidOut {
+        row_group_rows: 300,
+        page_rows: 50,
+        offset_index: true,
+    };
+    let (folder, file) = (
+        tempfile::tempdir().unwrap(),
+        parquet(&galaxies(0..1000), laid_out),
+    );
+    std::fs::create_dir(folder.path().join("drop")).unwrap();
+    std::fs::write(folder.path().join("drop/a.parquet"), &file).unwrap();
+    let place = Location::open(&folder.path().display().to_string(), &[]).unwrap();
+    let replay = replayed(&place, 100_000_000).await;
+    let get = async |range| {
+        let options = GetOptions {
+            range: Some(GetRange::Bounded(range)),
+            ..Default::default()
+        };
+        let path = replay.path(PATH).unwrap();
+        replay.store.get_opts(&path, options).await.unwrap()
+    };
+    let answer = get(7..3000).await;
+    assert!(matches!(answer.payload, GetResultPayload::File(..)));
+    assert!(answer.bytes().await.unwrap() == file[7..3000]);
+    let end = file.len();
+    let across = get(end as u64 - 10..end as u64 + 10).await;
+    assert!(across.bytes().await.unwrap()[..10] == file[end - 10..]);
 }
 
 proptest! {
