@@ -6,11 +6,12 @@
 #   make test-moto the conformance suite against moto, an S3 of another make
 #   make test-cuda tests that need a GPU, with PyTorch's libraries for it (a download of up to 3 GB)
 #   make test-torch imports of files that PyTorch itself saved (a download of up to 3 GB)
+#   make test-peers that the other tools of bench-peers predict the same (a download of up to 4 GB)
 #   make fuzz      input of each kind, made by a fuzzer for a minute (FUZZ_SECONDS=600)
 #   make lint      format, order of the source, clippy, documentation
 #   make deny      licences and sources of all dependencies
 #   make bench     timings of this machine (the model beside PyTorch: scripts/bench-inference.sh)
-#   make bench-peers the same job as others do it: PyTorch as CAI runs it, Ray Data, Daft (a download of up to 4 GB)
+#   make bench-peers the same job by other tools: PyTorch, OpenVINO, Ray Data, Daft (a download of up to 4 GB)
 #   make bench-collectives allreduce and its like beside Open MPI over TCP
 #   make install   PREFIX=/usr/local: bin/hubbleflow and lib/hubbleflow, which can be moved together
 #
@@ -22,7 +23,7 @@ PREFIX   ?= /usr/local
 TARGET   := $(or $(CARGO_TARGET_DIR),target)
 PYTHON   := .venv/bin/python
 
-.PHONY: demo build test chaos test-moto test-cuda test-torch bench bench-peers bench-collectives fuzz lint deny install clean
+.PHONY: demo build test chaos test-moto test-cuda test-torch test-peers bench bench-peers bench-collectives fuzz lint deny install clean
 .DEFAULT_GOAL := build
 
 build: .libtorch
@@ -53,6 +54,9 @@ test-torch: build .venv-torch/ready
 test-cuda: build .venv-torch/ready
 	LD_LIBRARY_PATH=$$(echo $(CURDIR)/.venv-torch/lib/python3*/site-packages/torch/lib) \
 		$(CARGO) test --release --workspace --lib cuda:: -- --ignored --test-threads=1
+
+test-peers: build .venv-peers/ready
+	.venv-peers/bin/python examples/peers/check.py $(TARGET)/release/hubbleflow
 
 bench: build
 	scripts/bench.sh $(TARGET)/release/hubbleflow
@@ -116,5 +120,5 @@ install: build
 	touch $@
 
 clean:
-	rm -rf .demo .venv .venv-torch .venv-peers .venv-mpi
+	rm -rf .demo .venv .venv-torch .venv-peers .venv-mpi .peers
 	$(CARGO) clean

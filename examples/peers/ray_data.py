@@ -1,37 +1,33 @@
-"""Predict with Ray Data: read Parquet, an actor that holds the network, write Parquet. `python ray_data.py CATALOG MODEL OUT`
+"""Predict with Ray Data: read Parquet, an actor that holds the network, write Parquet. `python ray_data.py CATALOG FORM OUT`
 
 One actor uses all cores. Several actors with one thread each were slower.
 """
 
-import glob
 import os
 import sys
 
 import pyarrow as pa
 import ray
-import torch
 
-from network import MAGS, fixed, load, tensors
+from catalog import columns, config_of, parquet_files, place
+from forms import Form
 
-catalog, model, out = sys.argv[1:]
-cores = int(os.environ["PEER_CORES"])
+catalog, form, out = sys.argv[1:]
+form = os.path.abspath(form)
 
 
 class Predict:
     def __init__(self):
-        torch.set_num_threads(cores)
-        self.network = load(model)
+        self.form = Form(form)
 
     def __call__(self, table):
-        table = fixed(table)
-        with torch.no_grad():
-            z_phot = self.network(*tensors(table))
-        return pa.table({"object_id": table["object_id"], "z_phot": z_phot.numpy()})
+        return pa.table({"object_id": table["object_id"], "z_phot": self.form(table)})
 
 
-ray.init(num_cpus=cores, include_dashboard=False, log_to_driver=False)
-files = sorted(glob.glob(f"{os.path.abspath(catalog)}/**/*.parquet", recursive=True))
-galaxies = ray.data.read_parquet(files, columns=["object_id", "cutout", *MAGS])
+ray.init(num_cpus=len(os.sched_getaffinity(0)), include_dashboard=False, log_to_driver=False)
+where, files = parquet_files(catalog)
+galaxies = ray.data.read_parquet(files, filesystem=where, columns=["object_id", *columns(config_of(form))])
 # The actor reserves no core. On a machine with one core, the readers could not run otherwise.
-predict = dict(batch_size=512, batch_format="pyarrow", compute=ray.data.ActorPoolStrategy(size=1), num_cpus=0)
-galaxies.map_batches(Predict, **predict).write_parquet(os.path.abspath(out))
+predict = dict(batch_size=1024, batch_format="pyarrow", compute=ray.data.ActorPoolStrategy(size=1), num_cpus=0)
+to, path = place(out)
+galaxies.map_batches(Predict, **predict).write_parquet(path, filesystem=to)

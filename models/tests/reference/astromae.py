@@ -64,14 +64,15 @@ class Block(nn.Module):
 
     def convolve(self, conv, x, places):
         batch, n, channels = x.shape
-        if places is None:
-            places = torch.arange(self.grid**2).expand(batch, -1)
         sky = torch.zeros(batch, channels, self.grid**2, dtype=x.dtype)
         sky = sky.scatter(2, places[:, None].expand(-1, channels, -1), x.transpose(1, 2))
         y = conv(sky.view(batch, channels, self.grid, self.grid)).flatten(2)
         return y.gather(2, places[:, None].expand(-1, y.shape[1], -1)).transpose(1, 2)
 
     def local(self, x, places):
+        if places is None:
+            sky = x.transpose(1, 2).unflatten(2, (self.grid, self.grid))
+            return self.PCM(sky).flatten(2).transpose(1, 2)
         hidden = self.convolve(self.PCM[0], x, places)
         hidden = self.PCM[2](self.PCM[1](hidden.transpose(1, 2)[..., None]))[..., 0].transpose(1, 2)
         return self.convolve(self.PCM[3], hidden, places)
@@ -109,10 +110,10 @@ class InceptionBlock(nn.Module):
 
 
 class Inception(nn.Module):
-    def __init__(self, width):
+    def __init__(self, bands=5, mags=5, grid=4):
         super().__init__()
-        self.conv2d_init = nn.Conv2d(5, 32, 1)
-        dense = [nn.Linear(5, 1024)]
+        self.conv2d_init = nn.Conv2d(bands, 32, 1)
+        dense = [nn.Linear(mags, 1024)]
         for _ in range(4):
             dense += [nn.ReLU(), nn.Linear(1024, 1024)]
         self.magnitude_block = nn.Sequential(*dense)
@@ -127,16 +128,16 @@ class Inception(nn.Module):
             nn.AvgPool2d(2),
             InceptionBlock(32, 4, last=True),
             nn.Flatten(),
-            nn.Linear(width, 1096),
+            nn.Linear(12 * grid**2, 1096),
             nn.ReLU(),
             nn.Linear(1096, 1096),
         )
 
 
 class PatchEmbed(nn.Module):
-    def __init__(self, width):
+    def __init__(self, width, bands=5):
         super().__init__()
-        self.proj = nn.Conv2d(5, width, 8, 8)
+        self.proj = nn.Conv2d(bands, width, 8, 8)
 
     def forward(self, x):
         return self.proj(x).flatten(2).transpose(1, 2)
@@ -153,12 +154,12 @@ def position_table(width=192, grid=4):
 
 
 class Trunk(nn.Module):
-    def __init__(self, depth=12, heads=3, kind="pcm", kernel=1, group=48, width=192):
+    def __init__(self, depth=12, heads=3, kind="pcm", kernel=1, group=48, width=192, bands=5, grid=4):
         super().__init__()
         self.cls_token = nn.Parameter(torch.zeros(1, 1, width))
-        self.pos_embed = nn.Parameter(position_table(width), requires_grad=False)
-        self.patch_embed = PatchEmbed(width)
-        self.blocks = nn.ModuleList(Block(width, heads, kind == "pcm", kernel, group) for _ in range(depth))
+        self.pos_embed = nn.Parameter(position_table(width, grid), requires_grad=False)
+        self.patch_embed = PatchEmbed(width, bands)
+        self.blocks = nn.ModuleList(Block(width, heads, kind == "pcm", kernel, group, grid) for _ in range(depth))
 
     def tokens(self, cutouts, places=None):
         x = self.patch_embed(cutouts) + self.pos_embed[:, 1:]
@@ -195,11 +196,11 @@ def pinball(q, z_spec, levels):
 class AstroMAE(Trunk):
     """Gives redshifts, or quantiles if the last layer has an output for each of several levels."""
 
-    def __init__(self, width=192, levels=1, **kwargs):
-        super().__init__(width=width, **kwargs)
+    def __init__(self, width=192, levels=1, bands=5, mags=5, grid=4, **kwargs):
+        super().__init__(width=width, bands=bands, grid=grid, **kwargs)
         self.fc_norm = nn.LayerNorm(width, eps=1e-6)
         self.head = nn.Linear(width, width)
-        self.inception_model = Inception(width)
+        self.inception_model = Inception(bands, mags, grid)
         self.vit_block = nn.Sequential(nn.Linear(width, 1096), nn.ReLU(), nn.Linear(1096, 1096))
         self.concat_block = nn.Sequential(nn.Linear(3216, 1024), nn.ReLU(), nn.Linear(1024, levels))
 
