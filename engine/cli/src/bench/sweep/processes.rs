@@ -41,8 +41,10 @@ fn page_bytes() -> u64 {
 mod tests {
     use std::{
         process::{Command, Stdio},
-        time::{Duration, Instant},
+        time::Duration,
     };
+
+    use hubbleflow::clock::clock;
 
     use super::*;
 
@@ -53,10 +55,10 @@ mod tests {
         let mut shell = Command::new("sh");
         let shell = shell.args(["-c", script]).stdin(Stdio::piped()).spawn();
         let mut shell = shell.unwrap();
-        let until = Instant::now() + Duration::from_secs(60);
+        let until = clock() + Duration::from_secs(60);
         let held = loop {
             let held = resident_bytes(shell.id()).unwrap();
-            if held > 32 << 20 || Instant::now() > until {
+            if held > 32 << 20 || clock() > until {
                 break held;
             }
             std::thread::sleep(Duration::from_millis(10));
