@@ -10,7 +10,7 @@ import contextlib
 import itertools
 import os
 import pathlib
-import shutil
+import signal
 import socket
 import statistics
 import subprocess
@@ -56,6 +56,8 @@ def main():
         for precision in args.precisions
         if precision in BEST[library]
     }
+    # A program that is being measured ends with this one.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     for table in args.tables.split(","):
         began = time.perf_counter()
         TABLES[table](args)
@@ -130,6 +132,7 @@ def bench_programs(args, title, commands, cores, out):
         for (tool, precision), command in commands.items():
             to = f"{out}/{number}-{tool}-{precision}".replace(" ", "-").lower()
             taken[tool, precision].append(measure([*command, to], cores))
+            print(f"{title}, {number + 1}: {tool}, {precision}, {taken[tool, precision][-1].wall_s:.1f} s", file=sys.stderr)
             found = predicted(to)
             assert found.keys() == exact.keys(), f"{tool}: {len(found)} predictions, not {len(exact)}"
             far = max(abs(found[row] - exact[row]) for row in exact)

@@ -1,8 +1,10 @@
 """Wall time, CPU time and peak memory of a command and all its processes."""
 
+import contextlib
 import glob
 import os
 import pathlib
+import signal
 import subprocess
 import sys
 import tempfile
@@ -52,10 +54,15 @@ def measure(command, cores):
         started = subprocess.Popen(command, start_new_session=True, stdout=log, stderr=log)
         watcher = threading.Thread(target=watch, args=(started.pid, seen, over))
         watcher.start()
-        code = started.wait()
-        wall = time.perf_counter() - began
-        over.set()
-        watcher.join()
+        try:
+            code = started.wait()
+            wall = time.perf_counter() - began
+        finally:
+            over.set()
+            watcher.join()
+            # Whatever is left, also if this program is interrupted.
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(started.pid, signal.SIGKILL)
         if code:
             log.seek(0)
             sys.exit(f"{' '.join(command)} ended with {code}:\n{log.read().decode()}")
