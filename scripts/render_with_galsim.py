@@ -16,14 +16,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-SIDE_PX, SCALE_ARCSEC = 32, 0.396
-FWHM_ARCSEC = np.array([1.39, 1.23, 1.20, 1.13, 1.08])
+from sdss import EXTINCTION, FWHM_ARCSEC, NMGY_PER_DN, SCALE_ARCSEC
+
+SIDE_PX = 32
 # FWHM of the core of the PSF, of which the wings have a third of the light, in units of the whole's.
 CORE = 2.3548 / 2.4969
-EXTINCTION = np.array([4.239, 3.303, 2.285, 1.698, 1.263])
 GAIN = np.array([1.6, 3.8, 4.7, 5.2, 4.7])
 DARK_VARIANCE = np.array([10.0, 4.0, 2.0, 6.0, 2.0])
-NMGY_PER_DN = np.array([0.0101, 0.0038, 0.0050, 0.0068, 0.0330])
 SKY_MAG_ARCSEC2 = np.array([22.15, 21.85, 20.85, 20.2, 19.05])
 BULGE_MINUS_DISK_MAG = np.array([-0.55, -0.20, 0.0, 0.08, 0.14])
 NEIGHBOURS = 6.0 * (SIDE_PX / 64) ** 2

@@ -17,14 +17,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from sdss import EXTINCTION, FWHM_ARCSEC, NMGY_PER_DN, SCALE_ARCSEC
+
 R_MAX = 17.85
 FLAGS = {"BLANK_BAND": 4, "OUTSIDE_TRAINING": 8, "FLUX_MISMATCH": 16, "BELOW_ZERO": 32}
-# Of the SDSS, in ugriz: the rms of the sky in nanomaggies a pixel, nanomaggies a count, the extinction for an E(B-V) of 1.
+# The rms of the SDSS's sky in ugriz, in nanomaggies a pixel.
 SKY = np.array([0.048, 0.018, 0.029, 0.046, 0.173])
-COUNT = np.array([0.0101, 0.0038, 0.0050, 0.0068, 0.0330])
-EXTINCTION = np.array([4.239, 3.303, 2.285, 1.698, 1.263])
-# A point source: medians of the full width at half maximum, and the share and the width of the wings.
-FWHM_PX, WINGS, WINGS_WIDTH = np.array([1.39, 1.23, 1.20, 1.13, 1.08]) / 0.396, 0.35, 2.1
+# A point source: its width, and the share and the width of its wings.
+FWHM_PX, WINGS, WINGS_WIDTH = FWHM_ARCSEC / SCALE_ARCSEC, 0.35, 2.1
 # An r of 14 saturates about here.
 FULL_WELL = 150.0
 
@@ -53,7 +53,7 @@ def one_band_blank(rng, mags, cutouts, ebv) -> Rows:
 
 def counts(rng, mags, cutouts, ebv) -> Rows:
     """In counts of the camera instead of nanomaggies."""
-    return mags, cutouts / COUNT[:, None, None], ebv
+    return mags, cutouts / NMGY_PER_DN[:, None, None], ebv
 
 
 def bands_reversed(rng, mags, cutouts, ebv) -> Rows:

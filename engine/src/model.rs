@@ -36,10 +36,7 @@ impl LoadedModel {
             .and_then(ClusterSettings::process)
             .unwrap_or(0);
         let device = settings.device.resolve(process)?;
-        let fastest = match settings.instructions {
-            Some(set) if !device.is_cuda() => Precision::fastest_with(set),
-            _ => Precision::fastest(device),
-        };
+        let fastest = Precision::fastest(device, settings.instructions);
         let dir = runtime.block_on(model_directory(url, options))?;
         let precision = models::precision(&dir.path, settings.precision, fastest)?;
         let set = settings.instructions.unwrap_or(precision.instructions());

@@ -85,7 +85,7 @@ impl InstructionSet {
     pub(crate) fn favours_bfloat16(self) -> bool {
         match self {
             Self::Amx => true,
-            Self::Avx512Bf16 => !is_made_by_intel(),
+            Self::Avx512Bf16 => is_made_by_amd(),
             _ => false,
         }
     }
@@ -100,21 +100,13 @@ impl InstructionSet {
     }
 }
 
-/// Whether the processor says that Intel made it.
-#[cfg(target_arch = "x86_64")]
-fn is_made_by_intel() -> bool {
-    // SAFETY: every processor of this architecture has the instruction and its leaf 0. (Newer Rust calls it safe.)
-    #[allow(unused_unsafe)]
-    let name = unsafe { std::arch::x86_64::__cpuid(0) };
-    [name.ebx, name.edx, name.ecx]
-        .map(u32::to_le_bytes)
-        .concat()
-        == b"GenuineIntel"
-}
-
-#[cfg(not(target_arch = "x86_64"))]
-fn is_made_by_intel() -> bool {
-    false
+/// Whether AMD made the processor: no other maker has the instructions SSE4a.
+fn is_made_by_amd() -> bool {
+    #[cfg(target_arch = "x86_64")]
+    let has_sse4a = is_x86_feature_detected!("sse4a");
+    #[cfg(not(target_arch = "x86_64"))]
+    let has_sse4a = false;
+    has_sse4a
 }
 
 impl fmt::Display for InstructionSet {

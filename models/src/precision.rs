@@ -20,34 +20,24 @@ pub enum Precision {
 
 impl Precision {
     /// The fastest precision on a device: bfloat16 on a GPU and on a CPU that multiplies bfloat16 faster than float32, else
-    /// float32.
-    ///
-    /// ```
-    /// use hubbleflow_models::Precision;
-    /// assert_eq!(Precision::fastest(tch::Device::Cuda(0)), Precision::Bf16);
-    /// ```
-    pub fn fastest(device: Device) -> Self {
-        if device.is_cuda() {
-            return Precision::Bf16;
-        }
-        match InstructionSet::fastest_for(Kind::BFloat16).favours_bfloat16() {
-            true => Precision::Bf16,
-            false => Precision::Fp32,
-        }
-    }
-
-    /// The fastest precision on most CPUs with these instructions, so that all machines of a cluster find the same.
+    /// float32. With `instructions` it follows from them alone, so that all machines of a cluster find the same.
     ///
     /// ```
     /// use hubbleflow_models::{InstructionSet, Precision};
-    /// assert_eq!(Precision::fastest_with(InstructionSet::Avx2), Precision::Fp32);
-    /// assert_eq!(Precision::fastest_with(InstructionSet::Amx), Precision::Bf16);
+    /// use tch::Device;
+    /// assert_eq!(Precision::fastest(Device::Cuda(0), None), Precision::Bf16);
+    /// assert_eq!(Precision::fastest(Device::Cpu, Some(InstructionSet::Avx2)), Precision::Fp32);
+    /// assert_eq!(Precision::fastest(Device::Cpu, Some(InstructionSet::Amx)), Precision::Bf16);
     /// ```
-    pub fn fastest_with(instructions: InstructionSet) -> Self {
-        if instructions >= InstructionSet::Avx512Bf16 {
-            Precision::Bf16
-        } else {
-            Precision::Fp32
+    pub fn fastest(device: Device, instructions: Option<InstructionSet>) -> Self {
+        let favours_bfloat16 = match instructions {
+            _ if device.is_cuda() => true,
+            Some(set) => set >= InstructionSet::Avx512Bf16,
+            None => InstructionSet::fastest_for(Kind::BFloat16).favours_bfloat16(),
+        };
+        match favours_bfloat16 {
+            true => Precision::Bf16,
+            false => Precision::Fp32,
         }
     }
 

@@ -9,7 +9,7 @@ use crate::{Error, console::tell};
 /// The signals that ask a process to end, and their names.
 const ASK: [(libc::c_int, &str); 2] = [(libc::SIGTERM, "SIGTERM"), (libc::SIGINT, "SIGINT")];
 
-/// What is said of the signals.
+/// Lines that people read after a signal.
 #[derive(Clone, Copy)]
 pub struct Notices {
     /// After the first signal.
@@ -18,13 +18,13 @@ pub struct Notices {
     pub second: &'static str,
 }
 
-/// What a run or a watch says of the signals.
+/// The lines of a run and of a watch.
 pub const OF_A_RUN: Notices = Notices {
     first: "ending within 10 s; finished results are stored first (in a cluster, tell all processes); a second signal ends at once",
     second: "ending; what is committed stays, and the next start goes on",
 };
 
-/// What a sweep says of the signals.
+/// The lines of a sweep.
 pub const OF_A_SWEEP: Notices = Notices {
     first: "ending within 10 s; the run that is measured is ended first, and its output is removed; a second signal ends at once",
     second: "ending; the output of the last run is left in the folder for temporary files",

@@ -1,9 +1,9 @@
-//! What a timing may have to know of the program around it.
+//! Parts of the program that a timing needs.
 use std::ffi::OsString;
 
 use hubbleflow::Stop;
 
-/// What a timing may have to know of the program around it.
+/// Parts of the program that a timing needs.
 #[derive(Default)]
 pub struct Around {
     /// The file of settings that was given.

@@ -8,6 +8,8 @@ use std::{
 use hubbleflow::{clock::clock, units::HumanBytes};
 use serde::Serialize;
 
+use super::usage::resident_bytes;
+
 /// The points of a curve, at most. A longer curve loses every other point.
 const POINTS_MAX: usize = 200;
 /// The time between two points at first.
@@ -47,7 +49,7 @@ fn draw(ended: &Receiver<()>) -> MemoryCurve {
     let (mut curve, mut interval) = (MemoryCurve::default(), INTERVAL);
     loop {
         let goes_on = ended.recv_timeout(interval) == Err(RecvTimeoutError::Timeout);
-        if let Some(bytes) = resident_bytes() {
+        if let Some(bytes) = resident_bytes(std::process::id()) {
             curve.0.push((clock().as_secs_f64(), bytes));
         }
         if !goes_on {
@@ -58,15 +60,6 @@ fn draw(ended: &Receiver<()>) -> MemoryCurve {
             interval *= 2;
         }
     }
-}
-
-/// The memory that this process holds now.
-fn resident_bytes() -> Option<u64> {
-    let pages = std::fs::read_to_string("/proc/self/statm").ok()?;
-    let pages: u64 = pages.split(' ').nth(1)?.parse().ok()?;
-    // SAFETY: the call takes and returns numbers.
-    let page_bytes = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
-    Some(pages * u64::try_from(page_bytes).ok()?)
 }
 
 impl MemoryCurve {

@@ -96,7 +96,7 @@ pub(super) fn bench(
     models::single_threaded();
     let device = args.device.resolve(0)?;
     let dir = runtime.block_on(model_directory(&bundled::resolve_url(&args.dir)?, options))?;
-    let precision = models::precision(&dir.path, args.precision, Precision::fastest(device))?;
+    let precision = models::precision(&dir.path, args.precision, Precision::fastest(device, None))?;
     let model = models::load(&dir.path, device, precision)?;
     let time = Duration::from_secs_f64(args.seconds.min(1e6));
     let asked = |number: Option<u32>| number.map(|number| number as usize);

@@ -5,7 +5,7 @@ use clap::Args;
 use connectors::galaxy::ColumnNames;
 use hubbleflow::{
     Places, SettingsError, Stopper, StoreOptions, Summary, clock::clock, model::model_directory,
-    settings::cores, units::HumanBytes,
+    units::HumanBytes,
 };
 use models::Precision;
 use serde::Serialize;
@@ -50,8 +50,6 @@ pub struct RunTiming {
     /// What it did.
     #[serde(flatten)]
     pub summary: Summary,
-    /// Threads that ran the model.
-    pub threads: usize,
     /// By the clock.
     pub wall_seconds: f64,
     /// Of all its threads.
@@ -111,14 +109,15 @@ pub(super) fn bench(
     let (wall, used) = (clock(), usage());
     let settings = args.settings()?;
     let device = args.device.resolve(0)?;
-    let precision = args.precision.or(Precision::fastest(device));
     let dir = runtime.block_on(model_directory(&args.catalog.model()?, options))?;
-    let model = models::load(&dir.path, device, precision)?;
+    let fastest = Precision::fastest(device, settings.instructions);
+    let precision = models::precision(&dir.path, settings.precision, fastest)?;
+    let instructions = settings.instructions.unwrap_or(precision.instructions());
+    let model = models::load_with(&dir.path, device, precision, instructions)?;
     let rounds = rounds(model.as_ref(), 1, settings.batch(device), MODEL_TIME)?;
     let model_cpu_seconds = rounds.cpu_seconds_a_galaxy() * summary.rows_written as f64;
     let cpu_seconds = used.cpu.as_secs_f64();
     Ok(RunTiming {
-        threads: settings.threads(device, cores()),
         wall_seconds: wall.as_secs_f64(),
         cpu_seconds,
         model_cpu_seconds,
@@ -167,7 +166,7 @@ impl std::fmt::Display for RunTiming {
             self.model_cpu_seconds,
             100.0 * self.model_share,
             summary.precision,
-            self.threads,
+            summary.model_threads,
             summary.device
         );
         let mut rows = vec![

@@ -1,4 +1,4 @@
-//! What this process and this thread have taken.
+//! Time and memory of processes and threads.
 use std::time::Duration;
 
 /// What this process has taken since it was started, all threads together.
@@ -36,6 +36,15 @@ fn of(whom: libc::c_int) -> Usage {
         cpu: time(used.ru_utime) + time(used.ru_stime),
         peak_rss_bytes: used.ru_maxrss as u64 * unit,
     }
+}
+
+/// The bytes of memory that a process holds now. `None` if the system does not say.
+pub fn resident_bytes(process: u32) -> Option<u64> {
+    let pages = std::fs::read_to_string(format!("/proc/{process}/statm")).ok()?;
+    let resident: u64 = pages.split(' ').nth(1)?.parse().ok()?;
+    // SAFETY: the call takes and returns numbers.
+    let page_bytes = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
+    Some(resident * u64::try_from(page_bytes).ok()?)
 }
 
 /// The time that this thread has computed.

@@ -32,7 +32,8 @@ pub(crate) async fn model(command: ModelCommand, options: &StoreOptions) -> Resu
         } => {
             let device = device.resolve(0)?;
             let dir = directory(&dir, options).await?;
-            let precision = models::precision(&dir.path, precision, Precision::fastest(device))?;
+            let precision =
+                models::precision(&dir.path, precision, Precision::fastest(device, None))?;
             let checked = models::check(&dir.path, device, precision)?;
             print(&checked)?;
             if !checked.finite {

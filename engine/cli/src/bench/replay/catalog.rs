@@ -124,7 +124,7 @@ impl ReplayedCatalog {
         start..start + count
     }
 
-    /// What a store says of an object. The ETag is made of what decides its bytes.
+    /// The place, size and ETag of an object. The ETag names the pass, the first id and the ETag of the file.
     ///
     /// # Errors
     /// [`ConnectorsError::Url`] if its path is not valid.
@@ -154,7 +154,7 @@ impl ReplayedCatalog {
         object.pass * self.ids + self.original(object).rows.start
     }
 
-    /// What follows the bytes of the file in an object.
+    /// The tail of an object: the bytes after those of the file.
     ///
     /// # Errors
     /// Those of the store and of damaged files; [`ConnectorsError::Changed`].

@@ -48,7 +48,7 @@ impl Original {
     }
 }
 
-/// What is appended to a file in the first pass, or in each later pass.
+/// The tail of a file in the first pass, or in each later pass.
 ///
 /// # Errors
 /// Those of Parquet's writer, or a message that says why the rows can have no new ids.

@@ -196,7 +196,7 @@ impl ObjectStore for ReplayStore {
 
     fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
         let folder = prefix.unwrap_or(&self.0.place.prefix);
-        // What lies above the catalog has nothing but the catalog.
+        // Folders above the catalog hold the catalog alone.
         let folder = match folder.prefix_matches(&self.0.place.prefix) {
             true => self.0.relative(folder),
             false if self.0.place.prefix.prefix_matches(folder) => "",

@@ -21,7 +21,7 @@ use super::{
 /// The number of rows of a page, at most.
 const PAGE_ROWS: u64 = 20_000;
 
-/// What is appended to a file.
+/// Bytes that are appended to a file.
 #[derive(Debug)]
 pub struct Tail {
     columns: Vec<NewColumn>,

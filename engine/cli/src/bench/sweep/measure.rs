@@ -11,7 +11,7 @@ use std::{
 
 use hubbleflow::{Stop, clock::clock};
 
-use super::processes::resident_bytes;
+use super::processes::resident_bytes_of_all;
 use crate::{Error, bench::usage::children_cpu, signals::ask_to_end};
 
 /// How often a run is looked at: whether it has ended, and what it holds.
@@ -100,7 +100,7 @@ fn watch(child: &mut Child, stop: Option<&Stop>) -> Result<(ExitStatus, Option<u
         if let Some(status) = ended.map_err(|source| Error::io("watching a run", source))? {
             return Ok((status, peak));
         }
-        peak = peak.max(resident_bytes(child.id()));
+        peak = peak.max(resident_bytes_of_all(child.id()));
         match deadline {
             None if is_told() => {
                 ask_to_end(child.id());

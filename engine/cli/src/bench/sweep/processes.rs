@@ -1,20 +1,16 @@
 //! The memory of a process and of those that it has started, as Linux tells it.
 use std::fs;
 
+use crate::bench::usage::resident_bytes;
+
 /// The resident bytes of a process and of all that it has started, added up. `None` if the system does not say.
 ///
 /// Pages that processes share count for each of them.
-pub(super) fn resident_bytes(process: u32) -> Option<u64> {
-    let own = resident_bytes_of_one(process)?;
-    // Those that have ended meanwhile hold nothing.
+pub(super) fn resident_bytes_of_all(process: u32) -> Option<u64> {
+    let own = resident_bytes(process)?;
+    // Processes that have ended meanwhile hold nothing.
     let children = children(process)?.into_iter();
-    Some(own + children.filter_map(resident_bytes).sum::<u64>())
-}
-
-fn resident_bytes_of_one(process: u32) -> Option<u64> {
-    let pages = fs::read_to_string(format!("/proc/{process}/statm")).ok()?;
-    let resident = pages.split(' ').nth(1)?.parse::<u64>().ok()?;
-    Some(resident * page_bytes())
+    Some(own + children.filter_map(resident_bytes_of_all).sum::<u64>())
 }
 
 /// The processes that the first thread of a process has started: the thread that supervises a cluster.
@@ -27,12 +23,6 @@ fn children(process: u32) -> Option<Vec<u32>> {
             .filter_map(|id| id.parse().ok())
             .collect(),
     )
-}
-
-fn page_bytes() -> u64 {
-    // SAFETY: sysconf only reads.
-    let bytes = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
-    u64::try_from(bytes).unwrap_or(4096)
 }
 
 #[cfg(test)]
@@ -57,7 +47,7 @@ mod tests {
         let mut shell = shell.unwrap();
         let until = clock() + Duration::from_secs(60);
         let held = loop {
-            let held = resident_bytes(shell.id()).unwrap();
+            let held = resident_bytes_of_all(shell.id()).unwrap();
             if held > 32 << 20 || clock() > until {
                 break held;
             }
@@ -70,6 +60,6 @@ mod tests {
 
     #[test]
     fn a_process_that_is_gone_holds_nothing() {
-        assert_eq!(resident_bytes(u32::MAX), None);
+        assert_eq!(resident_bytes_of_all(u32::MAX), None);
     }
 }
