@@ -117,7 +117,7 @@ pub trait Infer<'s> {
     /// Runs the model beside the workers. The memory of a chunk is given back when its predictions leave.
     ///
     /// # Panics
-    /// On the worker, if the model panics: a panic is a fault of the program, not of a drop.
+    /// On the worker, if the model panics or its device has failed: such a fault is not of a drop, and would end every chunk.
     fn infer(self, inference: &Inference) -> Flow<'s, Predictions>;
 }
 
@@ -162,8 +162,8 @@ struct Predicted {
 enum Fault {
     /// The model returned this error.
     Model(Error),
-    /// The model panicked with this message.
-    Panic(String),
+    /// No other chunk can be predicted either: the model panicked, or its device has failed.
+    Ended(String),
 }
 
 impl Inference {
@@ -253,8 +253,11 @@ impl ChunkInFlight {
         // Nothing that a panic leaves half done is used again: the run stops.
         let wanted = &inference.wanted;
         let outcome = match caught(|| inference.threads.predict(galaxies, rows, wanted)) {
-            Ok(predicted) => predicted.map_err(Fault::Model),
-            Err(panic) => Err(Fault::Panic(panic)),
+            Ok(predicted) => predicted.map_err(|error| match error {
+                Error::Device(failed) => Fault::Ended(format!("the model stopped: {failed}")),
+                error => Fault::Model(error),
+            }),
+            Err(panic) => Err(Fault::Ended(format!("the model panicked: {panic}"))),
         };
         let seconds = ((inference.clock)() - began).as_secs_f64();
         let mut predicted = self
@@ -290,9 +293,9 @@ impl ChunkInFlight {
                 reply.send(predictions);
             }
             Err(Fault::Model(error)) => reply.send(Predictions::missing(&judged.rows, &error)),
-            Err(Fault::Panic(message)) => {
+            Err(Fault::Ended(message)) => {
                 let object = &judged.rows.split.object.path;
-                reply.lose(format!("the model panicked on rows of {object}: {message}"));
+                reply.lose(format!("rows of {object}: {message}"));
                 return;
             }
         }

@@ -206,8 +206,8 @@ fn a_model_that_answers_for_too_few_rows_fails_its_split() {
     assert!(chunks.len() == 1 && chunks[0].pieces.is_err(), "{chunks:?}");
 }
 
-#[test]
-fn a_model_that_panics_stops_the_worker_and_is_named() {
+/// The message of a worker that stops because of what a model does with magnitude 20, in the second of three files.
+fn stopped_at_20(at_20: fn() -> Result<Vec<f32>, Error>) -> String {
     let survey = Survey::new();
     for object in 0..3_i64 {
         survey.put(
@@ -215,18 +215,30 @@ fn a_model_that_panics_stops_the_worker_and_is_named() {
             &[Row::with_mag_r(object, 10.0 * (object + 1) as f32)],
         );
     }
-    let panics_at_20 = |mags: &[f32]| {
-        assert!(mags[0] != 20.0, "no galaxy is that faint");
-        tenth(mags)
+    let answer = move |mags: &[f32]| match mags[0] == 20.0 {
+        true => at_20(),
+        false => tenth(mags),
     };
     let run = catch_unwind(AssertUnwindSafe(|| {
-        predicted(&survey, inference(2, 8, panics_at_20))
+        predicted(&survey, inference(2, 8, answer))
     }));
-    let message = *run.unwrap_err().downcast::<String>().unwrap();
+    *run.unwrap_err().downcast::<String>().unwrap()
+}
+
+#[test]
+fn a_model_that_panics_stops_the_worker_and_is_named() {
+    let message = stopped_at_20(|| panic!("no galaxy is that faint"));
     let words = [
         "model panicked",
         "drop/1.parquet",
         "no galaxy is that faint",
     ];
+    assert!(words.iter().all(|word| message.contains(word)), "{message}");
+}
+
+#[test]
+fn a_device_that_has_failed_stops_the_worker() {
+    let message = stopped_at_20(|| Err(Error::Device("cuda:0 has failed".to_owned())));
+    let words = ["drop/1.parquet", "cuda:0 has failed"];
     assert!(words.iter().all(|word| message.contains(word)), "{message}");
 }
