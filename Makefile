@@ -5,6 +5,7 @@
 #   make chaos     two hundred clusters killed at random moments
 #   make test-moto the conformance suite against moto, an S3 of another make
 #   make test-cuda tests that need a GPU, with PyTorch's libraries for it (a download of up to 3 GB)
+#   make test-kernels the kernels for GPUs in an interpreter, and whether the compiled ones are of these sources (up to 3 GB)
 #   make test-torch imports of files that PyTorch itself saved (a download of up to 3 GB)
 #   make test-peers that the other tools of bench-peers predict the same (a download of up to 4 GB)
 #   make fuzz      input of each kind, made by a fuzzer for a minute (FUZZ_SECONDS=600)
@@ -23,7 +24,7 @@ PREFIX   ?= /usr/local
 TARGET   := $(or $(CARGO_TARGET_DIR),target)
 PYTHON   := .venv/bin/python
 
-.PHONY: demo build test chaos test-moto test-cuda test-torch test-peers bench bench-peers bench-collectives fuzz lint deny install clean
+.PHONY: demo build test chaos test-moto test-cuda test-kernels test-torch test-peers kernels bench bench-peers bench-collectives fuzz lint deny install clean
 .DEFAULT_GOAL := build
 
 build: .libtorch
@@ -54,6 +55,18 @@ test-torch: build .venv-torch/ready
 test-cuda: build .venv-torch/ready
 	LD_LIBRARY_PATH=$$(echo $(CURDIR)/.venv-torch/lib/python3*/site-packages/torch/lib) \
 		$(CARGO) test --release --workspace --lib cuda:: -- --ignored --test-threads=1
+
+kernels: .venv-kernels/ready
+	.venv-kernels/bin/python models/kernels/compile.py
+
+test-kernels: .venv-kernels/ready
+	for kernels in encoder inception; do \
+		TRITON_INTERPRET=1 .venv-kernels/bin/python models/kernels/check_$$kernels.py || exit 1; \
+	done
+	.venv-kernels/bin/python models/kernels/compile.py $(TARGET)/kernels
+	diff -rq models/kernels/compiled $(TARGET)/kernels/kernels/compiled && \
+		diff -q models/src/cuda/compiled.rs $(TARGET)/kernels/src/cuda/compiled.rs || \
+		{ echo 'The committed kernels are not what their sources give. Run `make kernels` and commit what it writes.'; exit 1; }
 
 test-peers: build .venv-peers/ready
 	.venv-peers/bin/python examples/peers/check.py $(TARGET)/release/hubbleflow
@@ -114,11 +127,16 @@ install: build
 	.venv-peers/bin/python -m pip install --quiet --disable-pip-version-check --requirement $<
 	touch $@
 
+.venv-kernels/ready: models/kernels/requirements.txt
+	python3 -m venv .venv-kernels
+	.venv-kernels/bin/python -m pip install --quiet --disable-pip-version-check --requirement $<
+	touch $@
+
 .venv-mpi/ready: examples/peers/requirements-mpi.txt
 	python3 -m venv .venv-mpi
 	.venv-mpi/bin/python -m pip install --quiet --disable-pip-version-check --requirement $<
 	touch $@
 
 clean:
-	rm -rf .demo .venv .venv-torch .venv-peers .venv-mpi .peers
+	rm -rf .demo .venv .venv-torch .venv-kernels .venv-peers .venv-mpi .peers
 	$(CARGO) clean

@@ -17,11 +17,12 @@ use tch::{Device, Kind, Tensor};
 
 use crate::checkpoint::Checkpoint;
 use crate::config::{Branch, Config};
-use crate::cuda::{self, Lane};
+use crate::cuda;
 use crate::directory::Directory;
 use crate::error::Error;
 use crate::fast::{Backend, FoldedNetwork};
 use crate::inputs::Inputs;
+use crate::lane::Lane;
 use crate::model::{self, Model};
 use crate::needs::Needs;
 use crate::network::{Network, Taps};
@@ -158,11 +159,13 @@ impl Model for AstroMae {
             return Ok(of_no_galaxies(wanted)?);
         }
         let _guard = tch::no_grad_guard();
+        if let Some(lane) = &self.lane {
+            let inputs = inputs.checked_as_they_are(&self.needs)?;
+            let dereddening = inputs.dereddening(&self.needs)?;
+            return lane.forward(&inputs, &dereddening, wanted);
+        }
         let inputs = inputs.checked(&self.needs)?;
-        Ok(match &self.lane {
-            Some(lane) => lane.forward(&inputs, wanted)?,
-            None => self.folded.outputs(&inputs, wanted)?,
-        })
+        Ok(self.folded.outputs(&inputs, wanted)?)
     }
 
     fn replica(&self) -> Result<Box<dyn Model>, Error> {

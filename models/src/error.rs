@@ -125,7 +125,7 @@ pub enum Error {
     /// The model does not give the output that it is asked for.
     #[error("{0}")]
     Outputs(String),
-    /// A device, a precision or instructions that are unknown or not available.
+    /// A device, a precision or instructions that are unknown or not available, or a device that has failed for good.
     #[error("{0}")]
     Device(String),
     /// libtorch refused an operation. The usual reason is that memory is short.

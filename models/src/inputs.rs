@@ -80,32 +80,55 @@ impl Inputs {
     /// # Ok::<(), hubbleflow_models::Error>(())
     /// ```
     pub fn dereddened(mut self, needs: &Needs) -> Result<Self, Error> {
-        let Some(cutouts) = self.cutouts.take_if(|_| !needs.dereddening.is_empty()) else {
-            return Ok(self);
-        };
-        let ebv = self.ebv.take();
-        let ebv = ebv.ok_or_else(|| Error::Inputs("it needs E(B-V)".to_owned()))?;
-        let batch = cutouts.size()[0];
-        if ebv.size() != [batch] || ebv.kind() != Kind::Float {
-            return Err(misshapen("ebv", &format!("[{batch}]"), &ebv));
+        let factors = self.dereddening(needs)?;
+        if let (Some(cutouts), Some(factors)) = (&self.cutouts, factors) {
+            let factors = factors.f_unsqueeze(-1)?.f_unsqueeze(-1)?;
+            self.cutouts = Some(aligned(cutouts.f_mul(&factors)?)?);
+            self.ebv = None;
         }
-        // One by one, so that a factor has the same bits in any batch.
-        let ebv = Vec::<f32>::try_from(&ebv)?;
-        let of_galaxy = |&ebv: &f32| needs.dereddening_factors(ebv);
-        let factors: Vec<f32> = ebv.iter().flat_map(of_galaxy).collect();
-        let factors = Tensor::f_from_slice(&factors)?.f_reshape([batch, -1, 1, 1])?;
-        self.cutouts = Some(aligned(cutouts.f_mul(&factors)?)?);
         Ok(self)
     }
 
-    /// Takes the inputs in `needs`, checks their shapes, crops cutouts to their side, and corrects them for dust if the model does.
+    /// The factors, `[batch, band]`, that correct the cutouts for the dust of the Milky Way, if the model does.
+    ///
+    /// # Errors
+    /// [`Error::Inputs`] if E(B-V) is missing or of other galaxies.
+    pub(crate) fn dereddening(&self, needs: &Needs) -> Result<Option<Tensor>, Error> {
+        let cutouts = self.cutouts.as_ref();
+        let Some(cutouts) = cutouts.filter(|_| !needs.dereddening.is_empty()) else {
+            return Ok(None);
+        };
+        let ebv = self.ebv.as_ref();
+        let ebv = ebv.ok_or_else(|| Error::Inputs("it needs E(B-V)".to_owned()))?;
+        let batch = cutouts.size()[0];
+        if ebv.size() != [batch] || ebv.kind() != Kind::Float {
+            return Err(misshapen("ebv", &format!("[{batch}]"), ebv));
+        }
+        // One by one, so that a factor has the same bits in any batch.
+        let ebv = Vec::<f32>::try_from(ebv)?;
+        let of_galaxy = |&ebv: &f32| needs.dereddening_factors(ebv);
+        let factors: Vec<f32> = ebv.iter().flat_map(of_galaxy).collect();
+        Ok(Some(
+            Tensor::f_from_slice(&factors)?.f_reshape([batch, -1])?,
+        ))
+    }
+
+    /// Takes the inputs in `needs` as [`Self::checked_as_they_are`] does, and corrects cutouts for dust if the model does.
+    ///
+    /// # Errors
+    /// [`Error::Inputs`] if an input is missing or has another shape.
+    pub(crate) fn checked(&self, needs: &Needs) -> Result<Inputs, Error> {
+        self.checked_as_they_are(needs)?.dereddened(needs)
+    }
+
+    /// Takes the inputs in `needs`, checks their shapes, and crops cutouts to their side.
     ///
     /// The results begin at a multiple of 64 bytes, because the last bits of a product can depend on it. Tensors that
     /// begin elsewhere are copied.
     ///
     /// # Errors
     /// [`Error::Inputs`] if an input is missing or has another shape.
-    pub(crate) fn checked(&self, needs: &Needs) -> Result<Inputs, Error> {
+    pub(crate) fn checked_as_they_are(&self, needs: &Needs) -> Result<Inputs, Error> {
         let cutouts = match (&self.cutouts, &needs.cutouts) {
             (_, None) => None,
             (None, Some(_)) => return Err(Error::Inputs("it needs cutouts".to_owned())),
@@ -119,7 +142,7 @@ impl Inputs {
             ebv: self.ebv.as_ref().map(Tensor::shallow_clone),
         };
         checked.agree()?;
-        checked.dereddened(needs)
+        Ok(checked)
     }
 
     /// The inputs with these names, in this order.

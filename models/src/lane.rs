@@ -9,9 +9,9 @@
 
 use tch::{Device, Kind, TchError, Tensor};
 
-use super::shim::{Entered, Stream, pinned};
+use crate::cuda::{Entered, Stream, pinned, wait};
 use crate::error::Error;
-use crate::fast::FoldedNetwork;
+use crate::fast::{Cutouts, FoldedNetwork};
 use crate::inputs::Inputs;
 use crate::needs::Needs;
 use crate::output::ModelOutput;
@@ -19,9 +19,12 @@ use crate::output::ModelOutput;
 /// A network that is captured on a stream.
 #[derive(Debug)]
 pub(crate) struct Lane {
+    device: usize,
     stream: Stream,
     /// The cutouts and magnitudes of one part, which the graph reads.
     cutouts: Option<Tensor>,
+    /// What the cutouts are multiplied with, `[batch, band]`, if the model corrects them for dust.
+    dereddening: Option<Tensor>,
     mags: Option<Tensor>,
     /// The outputs of one part, which the graph writes.
     outputs: Vec<(ModelOutput, Tensor)>,
@@ -47,9 +50,17 @@ impl Lane {
             zeros(&[rows, bands, px, px])
         });
         let cutouts = cutouts.transpose()?;
+        let factors = || zeros(&[rows, needs.dereddening.len() as i64]);
+        let dereddening = (!needs.dereddening.is_empty()).then(factors).transpose()?;
         let mags = || zeros(&[rows, needs.mags.len() as i64]);
         let mags = needs.mags_required.then(mags).transpose()?;
-        let forward = || network.forward_rows(cutouts.as_ref(), mags.as_ref(), outputs);
+        let forward = || {
+            let cutouts = cutouts.as_ref().map(|flux| Cutouts {
+                flux,
+                dereddening: dereddening.as_ref(),
+            });
+            network.forward_rows(cutouts, mags.as_ref(), outputs)
+        };
         let stream = Stream::new(device)?;
         let on = stream.enter()?;
         // Libraries set things up at their first calls, which is not allowed during a capture.
@@ -60,18 +71,41 @@ impl Lane {
         let captured = on.capture(forward)?;
         drop(on);
         Ok(Self {
+            device,
             stream,
             cutouts,
+            dereddening,
             mags,
             outputs: outputs.iter().cloned().zip(captured).collect(),
             rows,
         })
     }
 
-    /// Predicts `wanted`, float32 on the host, from inputs that were checked.
+    /// Predicts `wanted`, float32 on the host, from inputs that were checked, and the factors for their dust.
+    ///
+    /// # Errors
+    /// [`Error::Device`] if the GPU has failed for good, [`Error::Torch`] if it can go on with other inputs.
     pub(crate) fn forward(
         &self,
         inputs: &Inputs,
+        dereddening: &Option<Tensor>,
+        wanted: &[ModelOutput],
+    ) -> Result<Vec<Tensor>, Error> {
+        let made = self.replay(inputs, dereddening, wanted);
+        made.map_err(|error| match wait(self.device) {
+            Ok(()) => Error::Torch(error),
+            Err(_failed) => Error::Device(format!(
+                "cuda:{} has failed, and takes no more work: {error}; start the run again, on another GPU if it \
+                 fails again",
+                self.device
+            )),
+        })
+    }
+
+    fn replay(
+        &self,
+        inputs: &Inputs,
+        dereddening: &Option<Tensor>,
         wanted: &[ModelOutput],
     ) -> Result<Vec<Tensor>, TchError> {
         let batch = inputs.batch();
@@ -82,6 +116,7 @@ impl Lane {
         for first in (0..batch).step_by(self.rows as usize) {
             let rows = self.rows.min(batch - first);
             feed(&on, &self.cutouts, &inputs.cutouts, first, rows)?;
+            feed(&on, &self.dereddening, dereddening, first, rows)?;
             feed(&on, &self.mags, &inputs.mags, first, rows)?;
             on.replay()?;
             for (place, output) in places.iter().zip(wanted) {

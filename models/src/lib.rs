@@ -32,6 +32,7 @@ pub mod init;
 mod inputs;
 mod inspect;
 mod instruction_set;
+mod lane;
 mod layers;
 pub mod layout;
 mod load;

@@ -1,19 +1,20 @@
-//! CUDA, on machines that have it: its half of libtorch, which is opened at run time, and lanes to compute in.
+//! CUDA, on machines that have it: its half of libtorch, which is opened at run time, streams, and kernels.
 //!
 //! | file | purpose |
 //! |---|---|
 //! | `gpu.rs` | opens libtorch_cuda, counts GPUs |
 //! | `library.rs` | opens libraries |
 //! | `shim.rs`, `shim.cpp` | streams, graphs and pinned memory |
-//! | `lane.rs` | the network on a stream |
+//! | `kernels.rs`, `compiled.rs` | kernels of our own |
 
+mod compiled;
 mod gpu;
-mod lane;
+mod kernels;
 mod library;
 mod shim;
 #[cfg(test)]
 mod tests;
 
 pub(crate) use self::gpu::{count, device};
-pub(crate) use self::lane::Lane;
-pub(crate) use self::shim::pinned;
+pub(crate) use self::kernels::{Argument, Kernels};
+pub(crate) use self::shim::{Entered, Stream, pinned, wait};

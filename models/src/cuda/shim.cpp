@@ -48,6 +48,15 @@ char *hubbleflow_cuda_exact() {
     });
 }
 
+// Waits for all work of a device. After a failure for good, such as an access to memory that is not there, every call ends with
+// the error of the first.
+char *hubbleflow_cuda_wait(int device) {
+    return error_of([&] {
+        c10::cuda::CUDAGuard on(static_cast<c10::DeviceIndex>(device));
+        C10_CUDA_CHECK(cudaDeviceSynchronize());
+    });
+}
+
 // Makes a lane, after waiting for the device's default stream, which copies the weights.
 char *hubbleflow_lane_new(int device, Lane **lane) {
     return error_of([&] {
@@ -101,5 +110,37 @@ char *hubbleflow_cuda_pinned(const int64_t *shape, size_t dimensions, at::Tensor
 }
 
 void hubbleflow_lane_free(Lane *lane) { delete lane; }
+
+// Ten times the first number of a device's compute capability, plus the second: 90 for an H200.
+char *hubbleflow_cuda_capability(int device, int *capability) {
+    return error_of([&] {
+        int major = 0, minor = 0;
+        C10_CUDA_CHECK(cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device));
+        C10_CUDA_CHECK(cudaDeviceGetAttribute(&minor, cudaDevAttrComputeCapabilityMinor, device));
+        *capability = 10 * major + minor;
+    });
+}
+
+// Loads the kernel with this name from a module, a cubin or the text of a PTX with a zero at its end, for good. It may use
+// so many bytes of shared memory.
+char *hubbleflow_kernel_new(int device, const void *module, const char *name, int shared_bytes, cudaKernel_t *kernel) {
+    return error_of([&] {
+        c10::cuda::CUDAGuard on(static_cast<c10::DeviceIndex>(device));
+        cudaLibrary_t library;
+        C10_CUDA_CHECK(cudaLibraryLoadData(&library, module, nullptr, nullptr, 0, nullptr, nullptr, 0));
+        C10_CUDA_CHECK(cudaLibraryGetKernel(kernel, library, name));
+        auto function = reinterpret_cast<const void *>(*kernel);
+        C10_CUDA_CHECK(cudaFuncSetAttribute(function, cudaFuncAttributeMaxDynamicSharedMemorySize, shared_bytes));
+    });
+}
+
+// Sends a kernel to the stream of this thread.
+char *hubbleflow_kernel_launch(cudaKernel_t kernel, int x, int y, int threads, int shared_bytes, void **arguments) {
+    return error_of([&] {
+        auto function = reinterpret_cast<const void *>(kernel);
+        cudaStream_t stream = c10::cuda::getCurrentCUDAStream().stream();
+        C10_CUDA_CHECK(cudaLaunchKernel(function, dim3(x, y), dim3(threads), arguments, shared_bytes, stream));
+    });
+}
 
 }

@@ -1,6 +1,6 @@
 //! The functions of `shim.cpp`, a library that the program contains and opens after libtorch_cuda.
 
-use std::ffi::{CStr, CString, c_int, c_void};
+use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::mem::transmute_copy;
 use std::ptr;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
@@ -17,6 +17,8 @@ const LIBRARY: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/cuda_shim.so"))
 type CLane = c_void;
 /// A `CUDAStreamGuard`.
 type CGuard = c_void;
+/// A `cudaKernel_t`.
+type CKernel = c_void;
 
 /// The functions of the library, once it is open.
 struct Shim {
@@ -29,6 +31,17 @@ struct Shim {
     lane_replay: unsafe extern "C" fn(*mut CLane) -> CError,
     lane_wait: unsafe extern "C" fn(*mut CLane) -> CError,
     lane_free: unsafe extern "C" fn(*mut CLane),
+    wait: unsafe extern "C" fn(c_int) -> CError,
+    capability: unsafe extern "C" fn(c_int, *mut c_int) -> CError,
+    kernel_new: unsafe extern "C" fn(
+        c_int,
+        *const c_void,
+        *const c_char,
+        c_int,
+        *mut *mut CKernel,
+    ) -> CError,
+    kernel_launch:
+        unsafe extern "C" fn(*mut CKernel, c_int, c_int, c_int, c_int, *mut *mut c_void) -> CError,
     copy: unsafe extern "C" fn(*mut CTensor, *const CTensor) -> CError,
     pinned: unsafe extern "C" fn(*const i64, usize, *mut *mut CTensor) -> CError,
 }
@@ -67,6 +80,10 @@ fn load() -> Result<Shim, String> {
             lane_replay: function(library, c"hubbleflow_lane_replay")?,
             lane_wait: function(library, c"hubbleflow_lane_wait")?,
             lane_free: function(library, c"hubbleflow_lane_free")?,
+            wait: function(library, c"hubbleflow_cuda_wait")?,
+            capability: function(library, c"hubbleflow_cuda_capability")?,
+            kernel_new: function(library, c"hubbleflow_kernel_new")?,
+            kernel_launch: function(library, c"hubbleflow_kernel_launch")?,
             copy: function(library, c"hubbleflow_cuda_copy")?,
             pinned: function(library, c"hubbleflow_cuda_pinned")?,
         })
@@ -118,7 +135,7 @@ fn exclusive() -> MutexGuard<'static, ()> {
 }
 
 /// A stream of a GPU, and the graph that is captured on it.
-pub(super) struct Stream(*mut CLane);
+pub(crate) struct Stream(*mut CLane);
 
 // SAFETY: CUDA's objects belong to no thread. A `&Stream` is not passed to other threads, because `Stream` is not `Sync`.
 unsafe impl Send for Stream {}
@@ -131,7 +148,7 @@ impl std::fmt::Debug for Stream {
 
 impl Stream {
     /// Makes a stream of the GPU with this number, once all earlier work on the GPU's default stream is done.
-    pub(super) fn new(device: usize) -> Result<Self, TchError> {
+    pub(crate) fn new(device: usize) -> Result<Self, TchError> {
         let mut lane = ptr::null_mut();
         let _exclusive = exclusive();
         // SAFETY: `lane` is written if there is no error.
@@ -140,7 +157,7 @@ impl Stream {
     }
 
     /// Sends this thread's work to the stream, until the result is dropped.
-    pub(super) fn enter(&self) -> Result<Entered<'_>, TchError> {
+    pub(crate) fn enter(&self) -> Result<Entered<'_>, TchError> {
         let mut guard = ptr::null_mut();
         // SAFETY: the stream is open, and `guard` is written if there is no error.
         checked(unsafe { (opened().lane_enter)(self.0, &mut guard) })?;
@@ -160,14 +177,14 @@ impl Drop for Stream {
 }
 
 /// While this lives, the work of its thread goes to the stream.
-pub(super) struct Entered<'a> {
+pub(crate) struct Entered<'a> {
     stream: &'a Stream,
     guard: *mut CGuard,
 }
 
 impl Entered<'_> {
     /// Records what `work` asks of the stream, to be replayed. Nothing is computed yet.
-    pub(super) fn capture<T>(
+    pub(crate) fn capture<T>(
         &self,
         work: impl FnOnce() -> Result<T, TchError>,
     ) -> Result<T, TchError> {
@@ -182,20 +199,20 @@ impl Entered<'_> {
     }
 
     /// Computes what was captured.
-    pub(super) fn replay(&self) -> Result<(), TchError> {
+    pub(crate) fn replay(&self) -> Result<(), TchError> {
         // SAFETY: the stream is open.
         checked(unsafe { (opened().lane_replay)(self.stream.0) })
     }
 
     /// Sleeps until all work of the stream is done.
-    pub(super) fn wait(&self) -> Result<(), TchError> {
+    pub(crate) fn wait(&self) -> Result<(), TchError> {
         // SAFETY: the stream is open.
         checked(unsafe { (opened().lane_wait)(self.stream.0) })
     }
 
     /// Copies one tensor to another, in the order of the stream. If the host's tensor is pinned, this returns before the copy
     /// is done. Both tensors must live until [`Self::wait`] returns.
-    pub(super) fn copy(&self, to: &Tensor, from: &Tensor) -> Result<(), TchError> {
+    pub(crate) fn copy(&self, to: &Tensor, from: &Tensor) -> Result<(), TchError> {
         let (to, from) = (to.as_ptr().cast_mut().cast(), from.as_ptr().cast());
         // SAFETY: both are tensors that live through the call. libtorch keeps pinned memory until it is read.
         checked(unsafe { (opened().copy)(to, from) })
@@ -208,6 +225,64 @@ impl Drop for Entered<'_> {
         // thread stays on the stream, which does no harm.
         let _ = checked(unsafe { (opened().lane_leave)(self.guard) });
     }
+}
+
+/// A kernel that is loaded on a GPU, for good.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Symbol(*mut CKernel);
+
+// SAFETY: CUDA's kernels belong to no thread, and nothing changes one after it was loaded.
+unsafe impl Send for Symbol {}
+// SAFETY: as above.
+unsafe impl Sync for Symbol {}
+
+impl Symbol {
+    /// Loads the function with this name from a cubin, or from the text of a PTX with a zero byte at its end.
+    pub(super) fn load(
+        device: usize,
+        module: &[u8],
+        function: &CStr,
+        shared_bytes: c_int,
+    ) -> Result<Self, TchError> {
+        let mut kernel = ptr::null_mut();
+        let (module, name) = (module.as_ptr().cast(), function.as_ptr());
+        // SAFETY: the module is whole, the driver copies it, and `kernel` is written if there is no error.
+        checked(unsafe {
+            (opened().kernel_new)(device as c_int, module, name, shared_bytes, &mut kernel)
+        })?;
+        Ok(Self(kernel))
+    }
+
+    /// Sends the kernel to this thread's stream: `x` times `y` blocks of threads.
+    ///
+    /// # Safety
+    /// The arguments must be those of the kernel.
+    pub(super) unsafe fn launch(
+        self,
+        [x, y]: [c_int; 2],
+        threads: c_int,
+        shared_bytes: c_int,
+        arguments: &mut [*mut c_void],
+    ) -> Result<(), TchError> {
+        let arguments = arguments.as_mut_ptr();
+        // SAFETY: the kernel is loaded, CUDA reads the arguments before this returns, and the caller vouches for them.
+        checked(unsafe { (opened().kernel_launch)(self.0, x, y, threads, shared_bytes, arguments) })
+    }
+}
+
+/// Waits for all work of a GPU. If it has failed for good, this says how.
+pub(crate) fn wait(device: usize) -> Result<(), TchError> {
+    let _exclusive = exclusive();
+    // SAFETY: the function takes any number, and gives an error for one that is no GPU's.
+    checked(unsafe { (opened().wait)(device as c_int) })
+}
+
+/// Ten times the first number of a GPU's compute capability, plus the second.
+pub(super) fn capability(device: usize) -> Result<i32, TchError> {
+    let mut capability = 0;
+    // SAFETY: `capability` is written if there is no error.
+    checked(unsafe { (opened().capability)(device as c_int, &mut capability) })?;
+    Ok(capability)
 }
 
 /// Allocates a tensor of float32 on the host that a GPU can read and write directly.

@@ -1,13 +1,21 @@
 //! Tests that need CUDA's libraries or a GPU: `make test-cuda`.
 #![allow(clippy::unwrap_used)]
 
+use std::path::Path;
 use std::thread;
 
-use tch::Tensor;
+use sha2::{Digest, Sha256};
+use tch::{Kind, Tensor};
 
-use super::{gpu, shim};
+use super::compiled::{ANY_GPU, HOPPER, SOURCES};
+use super::{Kernels, gpu, shim};
+use crate::checkpoint::Checkpoint;
 use crate::device::DeviceChoice;
-use crate::{AstroMae, Config, Inputs, Model, Precision, init};
+use crate::directory::Directory;
+use crate::fast::{Backend, FoldedNetwork};
+use crate::lane::Lane;
+use crate::preprocess::CutoutPreprocess;
+use crate::{AstroMae, Config, Inputs, Model, ModelOutput, Precision, init};
 
 #[test]
 #[ignore = "needs PyTorch's CUDA libraries"]
@@ -45,6 +53,78 @@ fn a_lane_predicts_what_the_plain_network_does() {
             .fold(0.0, f32::max);
         assert!(furthest < off, "{precision}: {furthest}");
     }
+}
+
+/// What a network of `config` predicts on a lane, in bfloat16 by `kernels` or by libtorch's operators.
+fn on_a_lane(config: &Config, kernels: Option<Kernels>) -> Vec<f32> {
+    let dir = tempfile::tempdir().unwrap();
+    init::init(dir.path(), config, "").unwrap();
+    let directory = Directory::read(dir.path()).unwrap();
+    let weights = Checkpoint::parse(&directory.weights_path, &directory.weights, config).unwrap();
+    let gpu = DeviceChoice::Cuda(None).resolve(0).unwrap();
+    let on = Backend::new(gpu, Kind::BFloat16);
+    let network = FoldedNetwork::with_kernels(&weights, config, on, kernels).unwrap();
+    let (needs, outputs) = (config.needs(), [ModelOutput::ZPhot]);
+    let lane = Lane::new(&network, 0, &needs, &outputs).unwrap();
+    let inputs = init::inputs(1100, &needs).unwrap();
+    let dereddening = inputs.dereddening(&needs).unwrap();
+    let made = lane.forward(&inputs, &dereddening, &outputs).unwrap();
+    Vec::try_from(&made[0]).unwrap()
+}
+
+#[test]
+#[ignore = "needs a GPU"]
+fn kernels_compute_what_operators_do() {
+    let changes: [fn(&mut Config); 5] = [
+        |_| (),
+        |config| config.cutout_px = 48,
+        |config| config.cutout_px = 64,
+        |config| config.bands = ["g", "r"].map(String::from).to_vec(),
+        |config| {
+            config.preprocess.cutout = CutoutPreprocess::Asinh {
+                dereddening: vec![4.2, 3.3, 2.3, 1.7, 1.3],
+                softening: vec![0.05, 0.03, 0.05, 0.07, 0.2],
+                scale: vec![0.9, 1.3, 1.3, 1.3, 1.1],
+            }
+        },
+    ];
+    for preset in ["astromae", "astromae-plain", "astromae-pcm3"] {
+        for (n, change) in changes.iter().enumerate() {
+            let mut config = Config::preset(preset).unwrap();
+            config.encoder.depth = 2;
+            change(&mut config);
+            let plain = on_a_lane(&config, None);
+            let spread = plain.iter().fold(0_f32, |most, z| most.max(z.abs()));
+            for set in [&HOPPER, &ANY_GPU] {
+                let kernels = Kernels::of_set(0, set).unwrap();
+                let made = on_a_lane(&config, Some(kernels));
+                let pairs = made.iter().zip(&plain);
+                let off = pairs.map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+                assert!(
+                    off < 0.05 * spread,
+                    "{preset}, change {n}: {off} of {spread}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn the_kernels_are_compiled_from_their_sources() {
+    let mut digest = Sha256::new();
+    for source in ["functions.py", "encoder.py", "inception.py", "compile.py"] {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/kernels");
+        digest.update(std::fs::read(Path::new(folder).join(source)).unwrap());
+    }
+    let found: String = digest
+        .finalize()
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    assert_eq!(
+        found, SOURCES,
+        "the sources of the kernels changed: run `make kernels`"
+    );
 }
 
 #[test]

@@ -14,7 +14,7 @@ use tch::{Device, Kind, TchError, Tensor};
 
 use super::activation::Activation;
 use super::backend::Backend;
-use super::block::{Channels, FoldedBlock};
+use super::block::{BlockLayers, Channels, FoldedBlock};
 use super::linear::FoldedLinear;
 use super::picture::Colours;
 use super::weight::{Affine, Weight, exact};
@@ -232,14 +232,8 @@ fn folded_block(
         pcm_group: 1,
     };
     let channels = Channels(Tensor::f_arange(width as i64, (Kind::Int64, Device::Cpu))?);
-    FoldedBlock::new(
-        &Checkpoint::of(scaled),
-        path,
-        &encoder,
-        config.grid(),
-        &channels,
-        on,
-    )
+    let layers = BlockLayers::read(&Checkpoint::of(scaled), path, &encoder, config.grid())?;
+    Ok(FoldedBlock::new(&layers, encoder.heads, &channels, on)?)
 }
 
 /// The class token and the positions of a backbone alone.

@@ -3,6 +3,7 @@
 use tch::{Device, Kind, TchError, Tensor};
 
 use super::weight::Weight;
+use crate::cuda::Kernels;
 use crate::instruction_set::InstructionSet;
 use crate::threads::batch;
 
@@ -35,6 +36,14 @@ impl Backend {
     /// The same numbers and device by libtorch's operators, also on a CPU.
     pub(super) fn by_libtorch(self) -> Self {
         Self { set: None, ..self }
+    }
+
+    /// Kernels of our own for its GPU and its numbers, if there are some.
+    pub(super) fn kernels(self) -> Result<Option<Kernels>, TchError> {
+        match (self.device, self.kind) {
+            (Device::Cuda(gpu), Kind::BFloat16) => Kernels::load(gpu),
+            _ => Ok(None),
+        }
     }
 
     /// Upper bound on the galaxies that go through the network together.

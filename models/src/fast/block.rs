@@ -14,6 +14,45 @@ use crate::error::Error;
 /// The order of the encoder's channels: the number of each channel in the checkpoint.
 pub(super) struct Channels(pub(super) Tensor);
 
+/// The layers of a block, with its layer normalisations folded in.
+#[derive(Debug)]
+pub(super) struct BlockLayers {
+    pub(super) qkv: Affine,
+    pub(super) pcm: Option<PcmLayers>,
+    pub(super) proj: Affine,
+    pub(super) fc1: Affine,
+    pub(super) fc2: Affine,
+}
+
+impl BlockLayers {
+    /// Reads the block at `path` of a transformer on `grid` by `grid` patches.
+    pub(super) fn read(
+        c: &Checkpoint,
+        path: &str,
+        encoder: &EncoderConfig,
+        grid: usize,
+    ) -> Result<Self, Error> {
+        let layer = |name: &str| Affine::read(c, &format!("{path}.{name}"));
+        let norm = |n| format!("{path}.norm{n}");
+        let pcm = match encoder.kind {
+            EncoderKind::Plain => None,
+            EncoderKind::Pcm => Some(PcmLayers {
+                widen: layer("PCM.0")?.then_batch_norm(c, &format!("{path}.PCM.1"))?,
+                narrow: layer("PCM.3")?,
+                groups: encoder.pcm_group,
+                grid,
+            }),
+        };
+        Ok(Self {
+            qkv: qkv(c, path, encoder)?.after_norm(c, &norm(1))?,
+            pcm,
+            proj: layer("attn.proj")?,
+            fc1: layer("mlp.fc1")?.after_norm(c, &norm(2))?,
+            fc2: layer("mlp.fc2")?,
+        })
+    }
+}
+
 /// A block of the transformer.
 #[derive(Debug, Clone)]
 pub(super) struct FoldedBlock {
@@ -27,40 +66,23 @@ pub(super) struct FoldedBlock {
 }
 
 impl FoldedBlock {
-    /// The block at `path` of a transformer on `grid` by `grid` patches.
+    /// The block of these layers, for tokens whose channels are in this order.
     pub(super) fn new(
-        c: &Checkpoint,
-        path: &str,
-        encoder: &EncoderConfig,
-        grid: usize,
+        layers: &BlockLayers,
+        heads: usize,
         channels: &Channels,
         on: Backend,
-    ) -> Result<Self, Error> {
-        let layer = |name: &str| Affine::read(c, &format!("{path}.{name}"));
-        let norm = |n| format!("{path}.norm{n}");
-        let qkv = qkv(c, path, encoder)?.after_norm(c, &norm(1))?;
-        let fc1 = layer("mlp.fc1")?.after_norm(c, &norm(2))?;
+    ) -> Result<Self, TchError> {
         let pack = |layer: Affine| FoldedLinear::new(&layer, on);
-        let pcm = match encoder.kind {
-            EncoderKind::Plain => None,
-            EncoderKind::Pcm => {
-                let layers = PcmLayers {
-                    widen: layer("PCM.0")?.then_batch_norm(c, &format!("{path}.PCM.1"))?,
-                    narrow: layer("PCM.3")?,
-                    groups: encoder.pcm_group,
-                    grid,
-                };
-                Some(FoldedPcm::new(&layers, on)?)
-            }
-        };
+        let pcm = layers.pcm.as_ref().map(|pcm| FoldedPcm::new(pcm, on));
         Ok(Self {
             on,
-            heads: encoder.heads,
-            qkv: pack(qkv.inputs_in(&channels.0)?)?,
-            pcm,
-            proj: pack(layer("attn.proj")?.outputs_in(&channels.0)?)?,
-            fc1: pack(fc1.inputs_in(&channels.0)?)?,
-            fc2: pack(layer("mlp.fc2")?.outputs_in(&channels.0)?)?,
+            heads,
+            qkv: pack(layers.qkv.inputs_in(&channels.0)?)?,
+            pcm: pcm.transpose()?,
+            proj: pack(layers.proj.outputs_in(&channels.0)?)?,
+            fc1: pack(layers.fc1.inputs_in(&channels.0)?)?,
+            fc2: pack(layers.fc2.outputs_in(&channels.0)?)?,
         })
     }
 

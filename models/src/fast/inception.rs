@@ -6,33 +6,52 @@
 //! | a block | `[batch * y * x, in] -> [batch * y * x, out]` |
 //! | tail | `[batch, y/8 * x/8 * 12] -> [batch, 1096]` |
 
+use std::sync::Arc;
+
 use tch::{TchError, Tensor};
 
 use super::activation::Activation;
 use super::backend::Backend;
 use super::convolution::FoldedConvs;
+use super::cutouts::Image;
+use super::inception_layers::InceptionLayers;
+use super::kernels::KernelPixels;
 use super::linear::FoldedLinear;
 use super::weight::Affine;
 use crate::checkpoint::Checkpoint;
+use crate::config::Config;
+use crate::cuda::Kernels;
 use crate::error::Error;
 use crate::layout::{INCEPTION_BLOCKS, LAST_BLOCK};
 
 /// The Inception network up to the ReLU of its tail.
 #[derive(Debug, Clone)]
 pub(super) struct FoldedInception {
+    pixels: Pixels,
+    tail: FoldedLinear,
+}
+
+/// From cutouts to the pixels of the last block.
+#[derive(Debug, Clone)]
+enum Pixels {
+    Layers(Layers),
+    /// Kernels for a GPU.
+    Kernels(KernelPixels),
+}
+
+/// The stem and the blocks, an operator after the other.
+#[derive(Debug, Clone)]
+struct Layers {
     on: Backend,
     stem: FoldedLinear,
     blocks: Vec<FoldedInceptionBlock>,
-    tail: FoldedLinear,
 }
 
 /// A block of convolutions side by side.
 #[derive(Debug, Clone)]
 struct FoldedInceptionBlock {
     on: Backend,
-    /// The 1x1 convolutions of the block's input, as one layer.
     first: FoldedLinear,
-    /// The 3x3 convolution after the second of them, and the 5x5 convolution after the third, if any.
     second: FoldedConvs,
     pooled: FoldedLinear,
     branches: i64,
@@ -41,36 +60,72 @@ struct FoldedInceptionBlock {
 }
 
 impl FoldedInception {
-    pub(super) fn new(c: &Checkpoint, cutout_px: usize, on: Backend) -> Result<Self, Error> {
+    /// The network of `config`, by `kernels` if there are some and the cutouts suit them.
+    pub(super) fn new(
+        c: &Checkpoint,
+        config: &Config,
+        on: Backend,
+        kernels: Option<&Arc<Kernels>>,
+    ) -> Result<Self, Error> {
         let vis = "inception_model.vis_inception";
         let mut stem = Affine::read(c, "inception_model.conv2d_init")?;
-        let bands = stem.weight.size()[1];
         stem.weight = stem.weight.f_flatten(1, -1)?;
-        stem.weight = stem
-            .weight
-            .f_constant_pad_nd([0, on.padded_bands(bands) - bands])?;
         let mut tail = Affine::read(c, &format!("{vis}.10"))?;
         // The plain network flattens [channel, y, x], this one [y, x, channel].
-        let side = (cutout_px / 8) as i64;
+        let side = (config.cutout_px / 8) as i64;
         let (out, _) = tail.weight.size2()?;
         let by_channel = tail.weight.f_view([out, -1, side, side])?;
         tail.weight = by_channel.f_permute([0, 2, 3, 1])?.f_reshape([out, -1])?;
-        let block = |(at, _, each): (usize, usize, usize)| {
-            let path = format!("{vis}.{at}");
-            FoldedInceptionBlock::new(c, &path, at != LAST_BLOCK, each as i64, on)
+        let block = |(at, _, _): (usize, usize, usize)| {
+            InceptionLayers::read(c, &format!("{vis}.{at}"), at != LAST_BLOCK)
         };
         let blocks = INCEPTION_BLOCKS.into_iter().map(block);
-        let blocks = blocks.collect::<Result<_, Error>>()?;
+        let blocks: Vec<_> = blocks.collect::<Result<_, Error>>()?;
+        let kernels = kernels.filter(|_| KernelPixels::suit(config.cutout_px));
         Ok(Self {
-            stem: FoldedLinear::new(&stem, on)?,
-            on,
-            blocks,
+            pixels: match kernels {
+                Some(kernels) => {
+                    let scale = config.preprocess.cutout.tensors()?;
+                    Pixels::Kernels(KernelPixels::new(scale, &stem, &blocks, on, kernels)?)
+                }
+                None => Pixels::Layers(Layers::new(stem, &blocks, on)?),
+            },
             tail: FoldedLinear::new(&tail, on)?,
         })
     }
 
-    /// `[batch, band, y, x] -> [batch, 1096]`.
-    pub(super) fn forward(&self, cutouts: &Tensor) -> Result<Tensor, TchError> {
+    /// Whether it takes cutouts that are scaled.
+    pub(super) fn takes_scaled(&self) -> bool {
+        matches!(self.pixels, Pixels::Layers(_))
+    }
+
+    /// The features for the head: `[batch, 1096]`.
+    pub(super) fn forward(&self, image: &Image<'_>) -> Result<Tensor, TchError> {
+        let pixels = match &self.pixels {
+            Pixels::Layers(layers) => layers.forward(image.scaled())?,
+            Pixels::Kernels(kernels) => kernels.forward(image.cutouts)?,
+        };
+        self.tail.forward(&pixels, Activation::Relu)
+    }
+}
+
+impl Layers {
+    fn new(mut stem: Affine, blocks: &[InceptionLayers], on: Backend) -> Result<Self, TchError> {
+        let bands = stem.weight.size()[1];
+        let padding = [0, on.padded_bands(bands) - bands];
+        stem.weight = stem.weight.f_constant_pad_nd(padding)?;
+        let blocks = blocks
+            .iter()
+            .map(|layers| FoldedInceptionBlock::new(layers, on));
+        Ok(Self {
+            on,
+            stem: FoldedLinear::new(&stem, on)?,
+            blocks: blocks.collect::<Result<_, _>>()?,
+        })
+    }
+
+    /// `[batch, band, y, x] -> [batch, y/8 * x/8 * 12]`.
+    fn forward(&self, cutouts: &Tensor) -> Result<Tensor, TchError> {
         let (batch, _, px, _) = cutouts.size4()?;
         let mut side = px / 2;
         // The mean comes first: it commutes with the 1x1 convolution, and leaves a quarter of the pixels.
@@ -84,41 +139,19 @@ impl FoldedInception {
             }
             x = block.forward(&x, side)?;
         }
-        self.tail.forward(&x.f_view([batch, -1])?, Activation::Relu)
+        x.f_view([batch, -1])
     }
 }
 
 impl FoldedInceptionBlock {
-    fn new(
-        c: &Checkpoint,
-        path: &str,
-        with_5x5: bool,
-        each: i64,
-        on: Backend,
-    ) -> Result<Self, Error> {
-        let folded = |name: &str| -> Result<Affine, Error> {
-            let path = format!("{path}.{name}");
-            Affine::read(c, &format!("{path}.conv"))?.then_batch_norm(c, &format!("{path}.bn"))
-        };
-        let linear = |name: &str| -> Result<Affine, Error> {
-            let mut layer = folded(name)?;
-            layer.weight = layer.weight.f_flatten(1, -1)?;
-            Ok(layer)
-        };
-        let mut first = vec![linear("branch1")?, linear("branch2.0")?];
-        let mut second = vec![folded("branch2.1")?];
-        if with_5x5 {
-            first.push(linear("branch3.0")?);
-            second.push(folded("branch3.1")?);
-        }
-        let first: Vec<&Affine> = first.iter().collect();
+    fn new(layers: &InceptionLayers, on: Backend) -> Result<Self, TchError> {
         Ok(Self {
             on,
-            first: FoldedLinear::new(&Affine::side_by_side(&first)?, on)?,
-            second: FoldedConvs::new(&second, on)?,
-            branches: first.len() as i64 + 1,
-            pooled: FoldedLinear::new(&linear("branch4.1")?, on)?,
-            each,
+            first: FoldedLinear::new(&layers.first, on)?,
+            second: FoldedConvs::new(&layers.second, on)?,
+            branches: layers.second.len() as i64 + 2,
+            pooled: FoldedLinear::new(&layers.pooled, on)?,
+            each: layers.pooled.bias.size()[0],
         })
     }
 

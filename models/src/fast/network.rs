@@ -1,6 +1,7 @@
 //! The whole network, folded.
 
 use std::panic::resume_unwind;
+use std::sync::Arc;
 use std::thread::{self, ScopedJoinHandle};
 
 use tch::{Kind, TchError, Tensor};
@@ -8,6 +9,7 @@ use tch::{Kind, TchError, Tensor};
 use super::activation::Activation;
 use super::asinh::Asinh;
 use super::backend::Backend;
+use super::cutouts::{Cutouts, Image};
 use super::encoder::FoldedEncoder;
 use super::head::joint_layer;
 use super::inception::FoldedInception;
@@ -16,6 +18,7 @@ use super::magnitude::FoldedMagnitude;
 use super::weight::Affine;
 use crate::checkpoint::Checkpoint;
 use crate::config::{Branch, Config};
+use crate::cuda::Kernels;
 use crate::error::Error;
 use crate::inputs::Inputs;
 use crate::layout::head_names;
@@ -40,6 +43,16 @@ pub(crate) struct FoldedNetwork {
 impl FoldedNetwork {
     /// Folds the network of `config`, from weights in float32 on the CPU.
     pub(crate) fn new(c: &Checkpoint, config: &Config, on: Backend) -> Result<Self, Error> {
+        Self::with_kernels(c, config, on, on.kernels()?)
+    }
+
+    /// The same, by these kernels as far as they suit `config`.
+    pub(crate) fn with_kernels(
+        c: &Checkpoint,
+        config: &Config,
+        on: Backend,
+        kernels: Option<Kernels>,
+    ) -> Result<Self, Error> {
         thread::scope(|threads| {
             // The joint layer needs the largest products, half of the work, and nothing of the rest.
             let weights = c.share();
@@ -48,9 +61,10 @@ impl FoldedNetwork {
                 joint_layer(&weights, config)
             });
             let _guard = tch::no_grad_guard();
+            let kernels = kernels.map(Arc::new);
             let has = |branch| config.has(branch).then_some(c);
-            let encoder = |c| FoldedEncoder::new(c, config, on);
-            let inception = |c| FoldedInception::new(c, config.cutout_px, on);
+            let encoder = |c| FoldedEncoder::new(c, config, on, kernels.as_ref());
+            let inception = |c| FoldedInception::new(c, config, on, kernels.as_ref());
             let magnitude = |c| FoldedMagnitude::new(c, config, on);
             let scales = config.preprocess.cutout.tensors()?;
             let out = Affine::read(c, head_names(config).1)?;
@@ -72,7 +86,7 @@ impl FoldedNetwork {
         self.on
     }
 
-    /// Predicts `wanted`, a tensor of float32 for each, from inputs that were checked.
+    /// Predicts `wanted`, a tensor of float32 for each, from inputs that were checked and corrected for dust.
     pub(crate) fn outputs(
         &self,
         inputs: &Inputs,
@@ -83,9 +97,13 @@ impl FoldedNetwork {
         for first in (0..batch).step_by(rows_max as usize) {
             let rows = rows_max.min(batch - first);
             let part = |x: &Tensor| x.f_narrow(0, first, rows);
-            let cutouts = inputs.cutouts.as_ref().map(part).transpose()?;
+            let flux = inputs.cutouts.as_ref().map(part).transpose()?;
+            let cutouts = flux.as_ref().map(|flux| Cutouts {
+                flux,
+                dereddening: None,
+            });
             let mags = inputs.mags.as_ref().map(part).transpose()?;
-            let part = self.forward_rows(cutouts.as_ref(), mags.as_ref(), wanted)?;
+            let part = self.forward_rows(cutouts, mags.as_ref(), wanted)?;
             parts
                 .iter_mut()
                 .zip(part)
@@ -100,16 +118,16 @@ impl FoldedNetwork {
     /// If an output is wanted that this network does not have.
     pub(crate) fn forward_rows(
         &self,
-        cutouts: Option<&Tensor>,
+        cutouts: Option<Cutouts<'_>>,
         mags: Option<&Tensor>,
         wanted: &[ModelOutput],
     ) -> Result<Vec<Tensor>, TchError> {
-        let cutouts = cutouts.map(|x| self.scaled(x)).transpose()?;
-        let encoder = self.encoder.as_ref().zip(cutouts.as_ref());
+        let image = cutouts.map(|x| self.image(x)).transpose()?;
+        let encoder = self.encoder.as_ref().zip(image.as_ref());
         let latents = encoder.map(|(encoder, x)| encoder.latents(x)).transpose()?;
         let encoder = self.encoder.as_ref().zip(latents.as_ref());
         let has_redshifts = wanted.iter().any(|output| !is_embedding(output));
-        let head = has_redshifts.then(|| self.head(encoder, cutouts.as_ref(), mags));
+        let head = has_redshifts.then(|| self.head(encoder, image.as_ref(), mags));
         let head = head.transpose()?;
         let output = |output: &ModelOutput| match (output, encoder, &head) {
             (ModelOutput::Embedding { .. }, Some((encoder, latents)), _) => {
@@ -125,15 +143,15 @@ impl FoldedNetwork {
     fn head(
         &self,
         encoder: Option<(&FoldedEncoder, &Tensor)>,
-        cutouts: Option<&Tensor>,
+        image: Option<&Image<'_>>,
         mags: Option<&Tensor>,
     ) -> Result<Tensor, TchError> {
         let mut features = Vec::with_capacity(3);
         if let Some((encoder, latents)) = encoder {
             features.push(encoder.features(latents)?);
         }
-        if let (Some(inception), Some(cutouts)) = (&self.inception, cutouts) {
-            features.push(inception.forward(cutouts)?);
+        if let (Some(inception), Some(image)) = (&self.inception, image) {
+            features.push(inception.forward(image)?);
         }
         if let (Some(magnitude), Some(mags)) = (&self.magnitude, mags) {
             features.push(magnitude.forward(mags)?);
@@ -144,11 +162,13 @@ impl FoldedNetwork {
         self.out.forward(&joint, Activation::Identity)
     }
 
-    /// Scales cutouts, and converts them to the numbers of the network.
-    fn scaled(&self, cutouts: &Tensor) -> Result<Tensor, TchError> {
-        match &self.asinh {
-            None => cutouts.f_to_kind(self.on.kind),
-            Some(asinh) => asinh.forward(cutouts),
+    /// Scales cutouts, and converts them to the numbers of the network, if a branch takes them so.
+    fn image<'a>(&self, cutouts: Cutouts<'a>) -> Result<Image<'a>, TchError> {
+        let encoder = self.encoder.as_ref().map(FoldedEncoder::takes_scaled);
+        let inception = self.inception.as_ref().map(FoldedInception::takes_scaled);
+        match encoder.unwrap_or(false) || inception.unwrap_or(false) {
+            true => Image::scaled_by(self.asinh.as_ref(), cutouts, self.on),
+            false => Ok(Image::unscaled(cutouts)),
         }
     }
 }
