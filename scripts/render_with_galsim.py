@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from sdss import EXTINCTION, FWHM_ARCSEC, NMGY_PER_DN, SCALE_ARCSEC
+from sdss import EXTINCTION, FWHM_ARCSEC, NMGY_PER_DN, SCALE_ARCSEC, SEEING_SCATTER
 
 SIDE_PX = 32
 # FWHM of the core of the PSF, of which the wings have a third of the light, in units of the whole's.
@@ -102,7 +102,7 @@ def noise(variance, resampled, rng):
 
 def cutout(mags, z, ebv, table, rng):
     dust = 10 ** (-0.4 * EXTINCTION * ebv)
-    seeing = np.exp(rng.normal(0, 0.16) + rng.normal(0, 0.12, 5))
+    seeing = np.exp(rng.normal(0, SEEING_SCATTER[0]) + rng.normal(0, SEEING_SCATTER[1], 5))
     resampled = rng.uniform() < 0.5
     at = rng.normal(0, 0.35, 2)
     parts = [(profile, flux, at) for profile, flux in profiles(mags, z, rng)] + list(neighbours(mags[2], table, rng))

@@ -17,7 +17,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from sdss import EXTINCTION, FWHM_ARCSEC, NMGY_PER_DN, SCALE_ARCSEC
+from sdss import EXTINCTION, FWHM_ARCSEC, NMGY_PER_DN, SCALE_ARCSEC, SEEING_SCATTER
 
 R_MAX = 17.85
 FLAGS = {"BLANK_BAND": 4, "OUTSIDE_TRAINING": 8, "FLUX_MISMATCH": 16, "BELOW_ZERO": 32}
@@ -76,6 +76,15 @@ def stars(rng, mags, cutouts, ebv) -> Rows:
     return star, points(star, cutouts, ebv) + noise(rng, cutouts.shape), ebv
 
 
+def stars_in_any_seeing(rng, mags, cutouts, ebv) -> Rows:
+    """The stars, up to half a pixel off the centre, in seeing that varies as that of the sample survey does."""
+    star, _, _ = stars(rng, mags, cutouts, ebv)
+    common, of_band = SEEING_SCATTER
+    seeing = np.exp(common * rng.standard_normal((len(mags), 1)) + of_band * rng.standard_normal((len(mags), 5)))
+    off_px = rng.uniform(-0.5, 0.5, (len(mags), 2))
+    return star, points(star, cutouts, ebv, seeing, off_px) + noise(rng, cutouts.shape), ebv
+
+
 def saturated_stars(rng, mags, cutouts, ebv) -> Rows:
     """Stars of r from 10 to 13, cut at full wells, with the magnitudes that are left."""
     bright, _, _ = stars(rng, mags, cutouts, ebv)
@@ -85,21 +94,21 @@ def saturated_stars(rng, mags, cutouts, ebv) -> Rows:
     return left, pixels + noise(rng, cutouts.shape), ebv
 
 
-WAYS = [as_it_is, shuffled, blank_sky, one_band_blank, counts, bands_reversed, at_r_19, stars, saturated_stars]
+WAYS = [as_it_is, shuffled, blank_sky, one_band_blank, counts, bands_reversed, at_r_19, stars, stars_in_any_seeing, saturated_stars]
 
 
 def noise(rng, shape):
     return rng.standard_normal(shape, dtype="f4") * SKY[:, None, None].astype("f4")
 
 
-def points(mags, cutouts, ebv):
-    """Point sources of these magnitudes at the centres of cutouts, dimmed by dust."""
-    middle = (cutouts.shape[-1] - 1) / 2
-    squares = (np.arange(cutouts.shape[-1]) - middle) ** 2
-    distance = squares[:, None] + squares[None]
+def points(mags, cutouts, ebv, seeing=np.ones((1, 5)), off_px=np.zeros((1, 2))):
+    """Point sources of these magnitudes near the centres of cutouts, dimmed by dust, in seeing relative to the usual."""
+    places = np.arange(cutouts.shape[-1]) - (cutouts.shape[-1] - 1) / 2
+    x, y = ((places - off) ** 2 for off in off_px.T[..., None])
+    distance = (y[:, :, None] + x[:, None, :])[:, None]
     profile = 0
     for share, width in [(1 - WINGS, 1), (WINGS, WINGS_WIDTH)]:
-        variance = (FWHM_PX / 2.355 * width)[:, None, None] ** 2
+        variance = (FWHM_PX * seeing / 2.355 * width)[:, :, None, None] ** 2
         profile = profile + share * np.exp(-distance / (2 * variance)) / (2 * np.pi * variance)
     flux = 10 ** (-0.4 * (mags + ebv[:, None] * EXTINCTION - 22.5))
     return flux[:, :, None, None] * profile

@@ -69,4 +69,6 @@ pub use output::ModelOutput;
 pub use precision::Precision;
 pub use threads::single_threaded;
 pub use torchscript::{ModuleOutput, TorchScript, TorchScriptConfig};
-pub use training_inputs::{ApertureRange, MagRange, TRAINING_ROWS_MIN, TrainingInputs, Unlike};
+pub use training_inputs::{
+    ApertureRange, CoreRange, MagRange, TRAINING_ROWS_MIN, TrainingInputs, Unlike,
+};

@@ -28,8 +28,8 @@ pub(crate) fn flags_of_unlike(galaxies: &Galaxies, row: usize, needs: &Needs) ->
     flag(outside_training, OUTSIDE_TRAINING) | flag(flux_mismatch, FLUX_MISMATCH)
 }
 
-/// The flux in the aperture of each band, corrected for dust if the model corrects its cutouts; empty if the model compares no
-/// cutouts.
+/// The flux of each band in the aperture, and then in its core, corrected for dust if the model corrects its cutouts; empty if
+/// the model compares no cutouts.
 fn fluxes_nmgy(
     galaxies: &Galaxies,
     row: usize,
@@ -42,11 +42,14 @@ fn fluxes_nmgy(
     else {
         return Vec::new();
     };
-    let mut factors = needs.dereddening_factors(galaxies.ebv.value(row));
-    let bands = (0..cutout.bands()).map(|band| {
-        let factor = factors.next().unwrap_or(1.0);
-        let side_px = apertures.side_px.min(of_model.px);
-        cutout.flux_nmgy(band, of_model.px, side_px, factor)
-    });
-    bands.collect()
+    let factors: Vec<f32> = needs.dereddening_factors(galaxies.ebv.value(row)).collect();
+    let mut fluxes = Vec::with_capacity(2 * cutout.bands());
+    for side_px in apertures.sides_px() {
+        let side_px = side_px.min(of_model.px);
+        fluxes.extend((0..cutout.bands()).map(|band| {
+            let factor = factors.get(band).copied().unwrap_or(1.0);
+            cutout.flux_nmgy(band, of_model.px, side_px, factor)
+        }));
+    }
+    fluxes
 }

@@ -45,7 +45,7 @@ fn pixels(rows: &RecordBatch) -> Vec<f32> {
 }
 
 /// Rows of the sample, and the same rows made wrong in a way each, with the flag that they should get.
-fn wrong_rows() -> [(&'static str, RecordBatch, i32); 7] {
+fn wrong_rows() -> [(&'static str, RecordBatch, i32); 8] {
     let all = rows(training_survey());
     let usual = with_cutouts(&all.slice(0, OF_A_KIND), |_| ());
     let plane = SIDE_PX * SIDE_PX;
@@ -66,6 +66,15 @@ fn wrong_rows() -> [(&'static str, RecordBatch, i32); 7] {
         pixels[2 * plane..3 * plane].fill(1e5);
         pixels[2 * plane] = 9e4;
     });
+    // The light of each band in a point source.
+    let stars = with_cutouts(&usual, |pixels| {
+        pixels.chunks_exact_mut(plane).for_each(|pixels| {
+            let flux = pixels.iter().sum::<f32>().max(0.0);
+            for (place, pixel) in pixels.iter_mut().enumerate() {
+                *pixel = flux * point_source(place % SIDE_PX, place / SIDE_PX);
+            }
+        });
+    });
     let mags = floats(&usual, "mag_r").into_iter().enumerate();
     let fainter: Vec<_> = mags
         .map(|(row, mag)| (row, Some(mag.unwrap() + 2.0)))
@@ -77,9 +86,19 @@ fn wrong_rows() -> [(&'static str, RecordBatch, i32); 7] {
         ("counts", counts, FLUX_MISMATCH),
         ("sky", sky, FLUX_MISMATCH),
         ("saturated", saturated, FLUX_MISMATCH),
+        ("stars", stars, OUTSIDE_TRAINING),
         ("fainter in r", fainter.clone(), OUTSIDE_TRAINING),
         ("fainter in r, whose flux differs", fainter, FLUX_MISMATCH),
     ]
+}
+
+/// The share of the light of a source at the centre that a pixel of a cutout gets.
+fn point_source(x_px: usize, y_px: usize) -> f32 {
+    const SIGMA_PX: f32 = 1.4;
+    let from_centre = |place: usize| place as f32 - (SIDE_PX - 1) as f32 / 2.0;
+    let squares = from_centre(x_px).powi(2) + from_centre(y_px).powi(2);
+    let variance = SIGMA_PX * SIGMA_PX;
+    (-squares / (2.0 * variance)).exp() / (std::f32::consts::TAU * variance)
 }
 
 /// A catalog of all wrong rows, whose ids say of which kind they are.
@@ -139,7 +158,7 @@ fn rows_unlike_those_of_the_training_are_flagged_and_counted() {
     let run = |out: &Path| Program::on("run", &text(catalog.path()), &text(out), trained_model());
     let ended = run(out.path()).with("--json").ends(0);
     let summary = ended.json();
-    assert_eq!(summary["rows_written"], 7 * OF_A_KIND);
+    assert_eq!(summary["rows_written"], 8 * OF_A_KIND);
     let found = flags(out.path());
     for (kind, (what, _, flag)) in wrong_rows().into_iter().enumerate() {
         let of_kind = (0..OF_A_KIND).map(|row| found[&(1000 * kind + row).to_string()]);
@@ -244,7 +263,7 @@ fn a_damaged_block_is_refused() {
         .pop();
     write_file(broken.path().join("config.json"), config.to_string());
     let refused = Program::on("run", "/nowhere", &text(out.path()), broken.path()).ends(1);
-    refused.says(&["`training_inputs.mean` has 9 entries: it must have 10"]);
+    refused.says(&["`training_inputs.mean` has 14 entries: it must have 15"]);
 }
 
 /// A count that is not that of the files is a fault.

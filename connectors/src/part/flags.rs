@@ -16,7 +16,8 @@ pub const DELETED: i32 = 1;
 pub const Z_SPEC_IGNORED: i32 = 2;
 /// At least one band of the row's cutout has one value in all pixels, so the model saw nothing there.
 pub const BLANK_BAND: i32 = 4;
-/// The row's magnitudes are unlike those of the rows that the model was trained on.
+/// The row is unlike the rows that the model was trained on: by its magnitudes, or because its light is more concentrated than
+/// theirs, as that of a star is.
 pub const OUTSIDE_TRAINING: i32 = 8;
 /// The flux in the centre of the row's cutout does not belong to its magnitudes, compared with the rows of the training.
 pub const FLUX_MISMATCH: i32 = 16;

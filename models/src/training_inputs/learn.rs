@@ -2,7 +2,7 @@
 
 use tch::{TchError, Tensor};
 
-use super::{ApertureRange, MagRange, TrainingInputs};
+use super::{ApertureRange, CoreRange, MagRange, TrainingInputs};
 use crate::preprocess::{Whitening, rounded};
 
 /// The smallest number of rows from which the inputs of a training are learned: of fewer, a thousandth is no row.
@@ -11,8 +11,11 @@ pub const TRAINING_ROWS_MIN: i64 = 1000;
 const ONE_FARTHER_OUT_OF: usize = 1000;
 /// And one of this number is brighter than the limits of the reference band, and one fainter.
 const ONE_BEYOND_OUT_OF: usize = 2000;
-/// The side of the aperture: in most surveys 2 to 3 arcsec, the brightest part of a galaxy.
-const APERTURE_PX: usize = 8;
+/// The side of the aperture: in most surveys 2 to 5 arcsec, the brightest part of a galaxy and nearly all of a star.
+const APERTURE_PX: usize = 12;
+/// The side of its core: in most surveys about twice the full width at half maximum of the PSF, so that it holds most of a
+/// star in any seeing, also if the star is half a pixel off the centre.
+const CORE_PX: usize = 6;
 /// Cutouts that are copied at a time.
 const CUTOUTS_AT_ONCE: i64 = 8192;
 
@@ -33,34 +36,19 @@ impl TrainingInputs {
     /// Learns from the inputs of a training. `None` if fewer than [`TRAINING_ROWS_MIN`] rows have finite numbers alone; the
     /// others teach nothing.
     pub(crate) fn learn(inputs: Learned<'_>) -> Result<Option<Self>, TchError> {
-        let parts = [inputs.mags, inputs.cutouts].into_iter().flatten();
-        let rows = parts.map(|part| part.size()[0]).min().unwrap_or(0);
-        let side_px = inputs.cutouts.map_or(0, |cutouts| {
-            let side = cutouts.size().last().copied().unwrap_or(0);
-            APERTURE_PX.min(side as usize)
-        });
-        // The noise of a sum is that of a pixel times the root of the number of pixels.
-        let softening = inputs
-            .noise
-            .iter()
-            .map(|noise| rounded(noise * side_px as f64));
-        let apertures = inputs.cutouts.map(|_| ApertureRange {
-            side_px,
-            softening: softening.collect(),
-            distance_max: f64::INFINITY,
-        });
+        let apertures = inputs
+            .cutouts
+            .map(|cutouts| apertures(cutouts, inputs.noise));
         let mags = inputs.mags.map(numbers).transpose()?;
-        let aperture_mags = match (inputs.cutouts, &apertures) {
-            (Some(cutouts), Some(apertures)) => Some(aperture_mags(cutouts, apertures)?),
+        let fluxes = match (inputs.cutouts, &apertures) {
+            (Some(cutouts), Some(apertures)) => Some(fluxes_nmgy(cutouts, apertures)?),
             _ => None,
         };
-        let vectors = side_by_side(rows as usize, [mags, aperture_mags]);
-        let is_finite = |vector: &&[f64]| vector.iter().all(|number| number.is_finite());
-        let vectors = vectors.iter().map(Vec::as_slice).filter(is_finite);
-        let vectors: Vec<&[f64]> = vectors.collect();
-        if (vectors.len() as i64) < TRAINING_ROWS_MIN {
+        let rows = rows(mags, fluxes, apertures.as_ref());
+        if (rows.len() as i64) < TRAINING_ROWS_MIN {
             return Ok(None);
         }
+        let vectors: Vec<&[f64]> = rows.iter().map(|row| row.vector.as_slice()).collect();
         let table = Tensor::f_from_slice(&vectors.concat())?;
         let table = table.f_view([vectors.len() as i64, -1])?;
         let Whitening { mean, matrix } = Whitening::of_core(&table)?;
@@ -73,27 +61,84 @@ impl TrainingInputs {
             mean,
             matrix,
         };
-        Ok(Some(learned.with_distances_of(&vectors)))
+        Ok(Some(learned.with_limits_of(&rows)))
     }
 
-    /// The same, with the distances that a thousandth of these vectors exceed.
-    fn with_distances_of(mut self, vectors: &[&[f64]]) -> Self {
-        let distances = vectors.iter().map(|vector| self.distances(vector));
-        let (of_mags, of_apertures): (Vec<f64>, Vec<f64>) =
-            distances.map(|[mags, apertures]| (mags, apertures)).unzip();
-        let exceeded = |distances: Vec<f64>| {
-            let few = distances.len() / ONE_FARTHER_OUT_OF;
-            // Rounded up, so that the rounding puts no row beyond it.
-            f64::from((nth_largest(distances, few) as f32).next_up())
-        };
+    /// The same, with the distances and the share that a thousandth of these rows exceed.
+    fn with_limits_of(mut self, rows: &[Row]) -> Self {
+        let distances: Vec<[f64; 3]> = rows.iter().map(|row| self.distances(&row.vector)).collect();
+        let [of_mags, of_apertures, of_cores] =
+            [0, 1, 2].map(|part| exceeded(distances.iter().map(|parts| parts[part])));
         if let Some(mags) = &mut self.mags {
-            mags.distance_max = exceeded(of_mags);
+            mags.distance_max = of_mags;
         }
         if let Some(apertures) = &mut self.apertures {
-            apertures.distance_max = exceeded(of_apertures);
+            apertures.distance_max = of_apertures;
+            if let Some(core) = &mut apertures.core {
+                core.distance_max = of_cores;
+                core.share_max = exceeded(rows.iter().map(|row| row.core_share));
+            }
         }
         self
     }
+}
+
+/// A row of the training.
+struct Row {
+    /// The magnitudes, and the aperture magnitudes.
+    vector: Vec<f64>,
+    /// The share of the aperture's light that is in its core; 0 if there is no light, or less than none.
+    core_share: f64,
+}
+
+/// The rows that have finite numbers alone.
+fn rows(
+    mags: Option<Vec<Vec<f64>>>,
+    fluxes_nmgy: Option<Vec<Vec<f64>>>,
+    apertures: Option<&ApertureRange>,
+) -> Vec<Row> {
+    let count = mags.as_ref().or(fluxes_nmgy.as_ref()).map_or(0, Vec::len);
+    let [mut mags, mut fluxes_nmgy] =
+        [mags, fluxes_nmgy].map(|table| table.unwrap_or_default().into_iter());
+    let rows = (0..count).map(|_| {
+        let mut vector = mags.next().unwrap_or_default();
+        let fluxes_nmgy = fluxes_nmgy.next().unwrap_or_default();
+        vector.extend(apertures.iter().flat_map(|range| range.mags(&fluxes_nmgy)));
+        let core_share = apertures.and_then(|range| range.core_share(&fluxes_nmgy));
+        Row {
+            vector,
+            core_share: core_share.unwrap_or(0.0).max(0.0),
+        }
+    });
+    let is_finite = |row: &Row| row.vector.iter().all(|number| number.is_finite());
+    rows.filter(is_finite).collect()
+}
+
+/// The aperture of `[rows, band, y, x]` and its core, for a noise of each band's pixels.
+fn apertures(cutouts: &Tensor, noise: &[f64]) -> ApertureRange {
+    let px = cutouts.size().last().copied().unwrap_or(0) as usize;
+    // In a cutout of an odd side a square of an odd side is at the centre.
+    let [side_px, core_px] = [APERTURE_PX, CORE_PX].map(|side_px| (side_px + px % 2).min(px));
+    // The noise of a sum is that of a pixel times the root of the number of pixels.
+    let softening = noise.iter().map(|noise| rounded(noise * side_px as f64));
+    ApertureRange {
+        side_px,
+        softening: softening.collect(),
+        distance_max: f64::INFINITY,
+        core: (core_px < side_px).then_some(CoreRange {
+            side_px: core_px,
+            distance_max: f64::INFINITY,
+            share_max: f64::INFINITY,
+        }),
+    }
+}
+
+/// The number that a thousandth of these exceed.
+fn exceeded(numbers: impl Iterator<Item = f64>) -> f64 {
+    let numbers: Vec<f64> = numbers.collect();
+    let few = numbers.len() / ONE_FARTHER_OUT_OF;
+    // Rounded up, so that the rounding puts no row beyond it.
+    f64::from((nth_largest(numbers, few) as f32).next_up())
 }
 
 /// The values at `place` between which all vectors lie but a two-thousandth at either end.
@@ -109,22 +154,24 @@ fn nth_largest(mut numbers: Vec<f64>, n: usize) -> f64 {
     *found
 }
 
-/// The asinh magnitudes of the centres of cutouts, `[rows, band, y, x]`: a list for each row.
-fn aperture_mags(cutouts: &Tensor, apertures: &ApertureRange) -> Result<Vec<Vec<f64>>, TchError> {
+/// The fluxes in the centres of cutouts, `[rows, band, y, x]`: for each row a list, by sides and then by bands.
+fn fluxes_nmgy(cutouts: &Tensor, apertures: &ApertureRange) -> Result<Vec<Vec<f64>>, TchError> {
     let (rows, bands, side, _) = cutouts.size4()?;
-    let side_px = apertures.side_px as i64;
-    let start = (side - side_px) / 2;
-    let mut all = Vec::with_capacity(rows as usize);
-    for first in (0..rows).step_by(CUTOUTS_AT_ONCE as usize) {
-        let some = cutouts.f_narrow(0, first, CUTOUTS_AT_ONCE.min(rows - first))?;
-        let centres = some
-            .f_narrow(2, start, side_px)?
-            .f_narrow(3, start, side_px)?;
-        let pixels = Vec::<f32>::try_from(centres.f_contiguous()?.f_view([-1])?)?;
-        let fluxes = pixels.chunks_exact((side_px * side_px) as usize);
-        let fluxes: Vec<f64> = fluxes.map(flux_nmgy).collect();
-        let each = fluxes.chunks_exact(bands as usize);
-        all.extend(each.map(|fluxes| apertures.mags(fluxes).collect::<Vec<_>>()));
+    let mut all = vec![Vec::new(); rows as usize];
+    for side_px in apertures.sides_px().map(|side_px| side_px as i64) {
+        let start = (side - side_px) / 2;
+        for first in (0..rows).step_by(CUTOUTS_AT_ONCE as usize) {
+            let some = cutouts.f_narrow(0, first, CUTOUTS_AT_ONCE.min(rows - first))?;
+            let centres = some
+                .f_narrow(2, start, side_px)?
+                .f_narrow(3, start, side_px)?;
+            let pixels = Vec::<f32>::try_from(centres.f_contiguous()?.f_view([-1])?)?;
+            let fluxes = pixels.chunks_exact((side_px * side_px) as usize);
+            let fluxes: Vec<f64> = fluxes.map(flux_nmgy).collect();
+            let of_rows = fluxes.chunks_exact(bands as usize);
+            let into = all[first as usize..].iter_mut();
+            into.zip(of_rows).for_each(|(all, more)| all.extend(more));
+        }
     }
     Ok(all)
 }
@@ -142,15 +189,4 @@ fn numbers(of: &Tensor) -> Result<Vec<Vec<f64>>, TchError> {
     Ok(rows
         .map(|row| row.iter().copied().map(f64::from).collect())
         .collect())
-}
-
-/// The rows of some tables, each as one list.
-fn side_by_side(rows: usize, tables: [Option<Vec<Vec<f64>>>; 2]) -> Vec<Vec<f64>> {
-    let mut all = vec![Vec::new(); rows];
-    for table in tables.into_iter().flatten() {
-        all.iter_mut()
-            .zip(table)
-            .for_each(|(row, more)| row.extend(more));
-    }
-    all
 }

@@ -2,11 +2,11 @@
 
 use crate::config::{Branch, Config};
 use crate::head::HeadConfig;
-use crate::training_inputs::{ApertureRange, MagRange, TrainingInputs};
+use crate::training_inputs::{ApertureRange, CoreRange, MagRange, TrainingInputs, Unlike};
 
 /// The inputs of a training of the preset `astromae`: five magnitudes, and cutouts in five bands.
 fn training_inputs() -> TrainingInputs {
-    let row = |row: usize| (0..10).map(move |column| f64::from(u8::from(row == column)));
+    let row = |row: usize| (0..15).map(move |column| f64::from(u8::from(row == column)));
     TrainingInputs {
         mags: Some(MagRange {
             reference: [14.0, 17.75],
@@ -16,9 +16,14 @@ fn training_inputs() -> TrainingInputs {
             side_px: 8,
             softening: vec![0.25; 5],
             distance_max: 5.0,
+            core: Some(CoreRange {
+                side_px: 4,
+                distance_max: 5.5,
+                share_max: 0.75,
+            }),
         }),
-        mean: vec![17.0; 10],
-        matrix: (0..10).map(|place| row(place).collect()).collect(),
+        mean: vec![17.0; 15],
+        matrix: (0..15).map(|place| row(place).collect()).collect(),
     }
 }
 
@@ -39,6 +44,7 @@ fn the_inputs_of_a_training_are_read_as_they_were_written() {
     for unknown in [
         json.replace("side_px", "side"),
         json.replace("distance_max", "distance"),
+        json.replace("share_max", "share"),
         json.replace("\"mean\":", "\"median\":"),
         json.replace("[14.0,17.75]", "[14.0]"),
     ] {
@@ -48,30 +54,86 @@ fn the_inputs_of_a_training_are_read_as_they_were_written() {
     assert_eq!(config.pretraining().training_inputs, None);
 }
 
+/// A block of a training before cores were learned: it is compared by its aperture alone.
+#[test]
+fn a_block_without_a_core_is_read_and_compared() {
+    let json = r#"{"apertures": {"side_px": 8, "softening": [0.1, 0.2], "distance_max": 2.0},
+                   "mean": [17.0, 16.0], "matrix": [[1.0, 0.0], [-3.0, 3.0]]}"#;
+    let inputs: TrainingInputs = serde_json::from_str(json).unwrap();
+    assert_eq!(inputs.validate(0, Some((2, 32))), Ok(()));
+    assert_eq!(inputs.apertures.as_ref().unwrap().core, None);
+    let written = serde_json::to_string(&inputs).unwrap();
+    assert!(!written.contains("core"), "{written}");
+    // Of magnitudes 17 and 16, then of a colour that lies 3 away.
+    let usual = inputs.compare(&[], None, &[158.5, 398.1]);
+    assert_eq!(usual, Unlike::default());
+    let red = inputs.compare(&[], None, &[158.5, 1000.0]);
+    assert!(red.outside_training && !red.flux_mismatch);
+    // The fluxes of a core are too many.
+    let with_cores = inputs.compare(&[], None, &[158.5, 398.1, 158.5, 398.1]);
+    assert_eq!(with_cores, Unlike::default());
+}
+
+/// The bands are added in units of their noise, and a star is told whatever the magnitudes are.
+#[test]
+fn light_that_is_more_concentrated_than_that_of_the_training_is_outside() {
+    let mut inputs = training_inputs();
+    let range = inputs.apertures.as_mut().unwrap();
+    range.softening = vec![0.1, 0.1, 0.1, 0.1, 10.0];
+    [
+        range.distance_max,
+        range.core.as_mut().unwrap().distance_max,
+    ] = [1e9; 2];
+    inputs.mags.as_mut().unwrap().distance_max = 1e9;
+    let compare = |cores: [f64; 5]| {
+        let fluxes = [vec![100.0; 5], cores.to_vec()].concat();
+        inputs.compare(&[17.0; 5], Some(17.0), &fluxes)
+    };
+    let compact = Unlike {
+        outside_training: true,
+        flux_mismatch: false,
+    };
+    assert_eq!(compare([74.0; 5]), Unlike::default());
+    assert_eq!(compare([76.0; 5]), compact);
+    assert_eq!(compare([76.0, 76.0, 76.0, 76.0, 0.0]), compact);
+    assert_eq!(compare([74.0, 74.0, 74.0, 74.0, 100.0]), Unlike::default());
+    assert_eq!(compare([90.0, 50.0, 70.0, 60.0, 90.0]), Unlike::default());
+    // Where there is no light, no share of it is too large.
+    for none in [0.0, -100.0] {
+        let blank = [vec![none; 5], vec![1.0; 5]].concat();
+        let unlike = inputs.compare(&[17.0; 5], Some(17.0), &blank);
+        assert_eq!(unlike, Unlike::default());
+    }
+}
+
 type Change = fn(&mut TrainingInputs);
 
 /// What does not fit, and how the message goes on after the name of the block.
-const MISFITS: [(Change, &str); 15] = [
+const MISFITS: [(Change, &str); 18] = [
     (
         |t| (t.mags, t.apertures) = (None, None),
         "` must have `mags`, `apertures` or both",
     ),
-    (|t| t.mags = None, ".mean` has 10 entries: it must have 5"),
+    (|t| t.mags = None, ".mean` has 15 entries: it must have 10"),
     (
         |t| t.apertures = None,
-        ".mean` has 10 entries: it must have 5",
+        ".mean` has 15 entries: it must have 5",
+    ),
+    (
+        |t| t.apertures.as_mut().unwrap().core = None,
+        ".mean` has 15 entries: it must have 10",
     ),
     (
         |t| t.mean.truncate(9),
-        ".mean` has 9 entries: it must have 10",
+        ".mean` has 9 entries: it must have 15",
     ),
     (
         |t| t.matrix.truncate(9),
-        ".matrix` has 9 entries: it must have 10",
+        ".matrix` has 9 entries: it must have 15",
     ),
     (
         |t| t.matrix[3].truncate(9),
-        ".matrix[3]` has 9 entries: it must have 10",
+        ".matrix[3]` has 9 entries: it must have 15",
     ),
     (
         |t| t.matrix[3][4] = 0.1,
@@ -102,6 +164,14 @@ const MISFITS: [(Change, &str); 15] = [
         ".apertures.distance_max` must be above 0",
     ),
     (
+        |t| core(t).distance_max = 0.0,
+        ".apertures.core.distance_max` must be above 0",
+    ),
+    (
+        |t| core(t).share_max = f64::NAN,
+        ".apertures.core.share_max` must be above 0",
+    ),
+    (
         |t| t.apertures.as_mut().unwrap().softening[2] = 0.0,
         ".apertures.softening`: every number must be above 0",
     ),
@@ -110,6 +180,10 @@ const MISFITS: [(Change, &str); 15] = [
         ".apertures.softening` has 4 entries, and `bands` 5",
     ),
 ];
+
+fn core(of: &mut TrainingInputs) -> &mut CoreRange {
+    of.apertures.as_mut().unwrap().core.as_mut().unwrap()
+}
 
 #[test]
 fn inputs_of_a_training_that_do_not_fit_the_model_are_refused() {
@@ -131,6 +205,14 @@ fn inputs_of_a_training_that_do_not_fit_the_model_are_refused() {
             reason.contains("from 1 to the side of the cutout, 32"),
             "{reason}"
         );
+    }
+    for side_px in [0, 8] {
+        let mut inputs = training_inputs();
+        core(&mut inputs).side_px = side_px;
+        config.training_inputs = Some(inputs);
+        let reason = config.validate().unwrap_err().to_string();
+        let says = format!("core.side_px` is {side_px}: it must be from 1 to less than");
+        assert!(reason.contains(&says), "{reason}");
     }
 }
 
