@@ -36,7 +36,7 @@ busy() {
 "$hubbleflow" --version
 for precision in fp32 bf16; do
     "$hubbleflow" model check "$model" --device "$device" --precision "$precision"
-    for threads in 1 2 3 4; do
+    for threads in 1 2 3 6; do
         "$hubbleflow" bench model "$model" --device "$device" --precision "$precision" --threads "$threads"
     done
 done
@@ -45,8 +45,8 @@ began=$SECONDS
 "$hubbleflow" sample "$work/catalog" --galaxies "$galaxies" --px 32 --drops 1 >/dev/null
 echo "$galaxies galaxies rendered in $((SECONDS - began)) s: $(du -sh "$work/catalog" | cut -f1)"
 "$hubbleflow" bench read "$work/catalog" --memory 4GB
-for threads in 2 3 4 6; do
+for threads in 3 6; do
     echo "a run, $threads threads:"
     busy "$hubbleflow" run "$work/catalog" --out "$work/out-$threads" --model "$model" --device "$device" --memory 8GB --threads "$threads"
 done
-"$hubbleflow" bench run "$work/catalog" --model "$model" --device "$device" --memory 8GB
+"$hubbleflow" bench run "$work/catalog" --model "$model" --device "$device" --memory 16GB --threads 6 --bytes 20GB
