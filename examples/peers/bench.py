@@ -34,6 +34,8 @@ TOLERANCE = {"fp32": 1e-5, "bf16": 0.05}
 # What each of the whole programs runs, and the library in whose best form.
 PROGRAMS = {"PyTorch": "pyarrow_batches.py", "OpenVINO": "pyarrow_batches.py", "Ray Data": "ray_data.py", "Daft": "daft_udf.py"}
 LIBRARY = {"Ray Data": "OpenVINO", "Daft": "OpenVINO"}
+# Compiled PyTorch holds Python's lock while it predicts. So in a whole program a single thread predicts, on all cores.
+THREADS = {"PyTorch": len(CORES)}
 S3 = dict(AWS_ACCESS_KEY_ID="key", AWS_SECRET_ACCESS_KEY="secret", AWS_REGION="us-east-1", AWS_ALLOW_HTTP="true")
 
 
@@ -95,7 +97,9 @@ def programs(args, catalog, tools):
         if tool == "Hubbleflow":
             command = [args.hubbleflow, "run", catalog, "--model", args.model, "--precision", precision, "--device", "cpu", "--out"]
         elif tool != "CAI":
-            command = [sys.executable, HERE / PROGRAMS[tool], catalog, args.forms[LIBRARY.get(tool, tool), precision]]
+            library = LIBRARY.get(tool, tool)
+            form = made(args.model, *BEST[library][precision], THREADS.get(library, 1), args.made)
+            command = [sys.executable, HERE / PROGRAMS[tool], catalog, form]
         elif precision == "fp32":
             rows = pathlib.Path(args.made) / f"rows-{args.galaxies}.pt"
             subprocess.run([sys.executable, HERE / "to_pt.py", catalog, args.model, rows], check=True)
