@@ -26,7 +26,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
-from sklearn.ensemble import ExtraTreesRegressor
+
+from scores import beyond, relative, sigma_nmad, trees
 
 ROOT = pathlib.Path(__file__).parents[1]
 sys.path.append(str(ROOT / "examples/peers"))
@@ -89,16 +90,14 @@ def read(catalog, branches):
 def show_scores(branches, features, means, z_spec):
     print(f"{len(z_spec)} galaxies\n\n| | bias | sigma_nmad | outlier_fraction_0.05 |\n|---|---|---|---|")
     for way, kept in WAYS.items():
-        dz = (branches.predict(features, means, kept) - z_spec) / (1 + z_spec)
-        spread = 1.4826 * np.median(np.abs(dz - np.median(dz)))
-        print(f"| {way} | {dz.mean():.4f} | {spread:.4f} | {np.mean(np.abs(dz) > 0.05):.4f} |")
+        dz = relative(branches.predict(features, means, kept), z_spec)
+        print(f"| {way} | {dz.mean():.4f} | {sigma_nmad(dz):.4f} | {beyond(dz):.4f} |")
 
 
 def tree_redshifts(mags):
-    """Redshifts of ExtraTrees with the settings of score_extra_trees.py."""
+    """Redshifts of ExtraTrees that were taught on the sample survey's real galaxies."""
     table = np.loadtxt(ROOT / "engine/sample/data/sdss_mgs.txt")
-    train, test = (np.column_stack([values, values[:, :-1] - values[:, 1:]]) for values in (table[:, 1:6], mags.astype("f8")))
-    return ExtraTreesRegressor(200, min_samples_leaf=5, random_state=0).fit(train, table[:, 0]).predict(test)
+    return trees(table[:, 1:6], table[:, 0])(mags.astype("f8"))
 
 
 def render(hubbleflow, mags, z, side_px, work):
@@ -114,9 +113,9 @@ def render(hubbleflow, mags, z, side_px, work):
 def show_observed(hubbleflow, branches, means, observed, r_max):
     columns = read(observed, branches)
     features, mags, z_spec = (column[columns[1][:, 2] < r_max] for column in columns)
-    trees = tree_redshifts(mags)
+    z_trees = tree_redshifts(mags)
     with tempfile.TemporaryDirectory() as work:
-        z = np.where(np.isfinite(z_spec), z_spec, trees)
+        z = np.where(np.isfinite(z_spec), z_spec, z_trees)
         rendered, rendered_mags, _ = read(render(hubbleflow, mags, z, branches.side_px, pathlib.Path(work)), branches)
     galaxy = np.array([np.argmin(np.abs(mags - row).sum(1)) for row in rendered_mags])
     swapped = rendered[np.random.default_rng(1).permutation(len(rendered))]
@@ -125,8 +124,8 @@ def show_observed(hubbleflow, branches, means, observed, r_max):
     for way, kept in WAYS.items():
         z, z_rendered, z_swapped = (branches.predict(rows, means, kept) for rows in (features, rendered, swapped))
         mean = np.bincount(galaxy, z_rendered) / np.bincount(galaxy)
-        to_trees, change = (z - trees) / (1 + trees), (z - mean) / (1 + mean)
-        scatter, of_another = ((other - mean[galaxy]) / (1 + mean[galaxy]) for other in (z_rendered, z_swapped))
+        to_trees, change = relative(z, z_trees), relative(z, mean)
+        scatter, of_another = (relative(other, mean[galaxy]) for other in (z_rendered, z_swapped))
         print(f"| {way} | {to_trees.mean():.4f} | {rms(to_trees):.4f} | {change.mean():.4f} ± {change.std() / len(change) ** 0.5:.4f} "
               f"| {rms(change):.4f} | {rms(scatter):.4f} | {rms(of_another):.4f} |")
 

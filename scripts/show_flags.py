@@ -17,6 +17,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from scores import relative, sigma_nmad
 from sdss import EXTINCTION, FWHM_ARCSEC, NMGY_PER_DN, SCALE_ARCSEC, SEEING_SCATTER
 
 R_MAX = 17.85
@@ -147,13 +148,11 @@ def predict(hubbleflow, model, table, work):
     return pa.concat_tables([pq.ParquetFile(file).read(["z_phot", "z_spec", "z_flags"]) for file in files])
 
 
-def sigma_nmad(rows):
+def spread(rows):
     rows = rows.filter(pa.compute.is_finite(rows["z_spec"]))
     if rows.num_rows < 50:
         return ""
-    z_spec = rows["z_spec"].to_numpy()
-    dz = (rows["z_phot"].to_numpy() - z_spec) / (1 + z_spec)
-    return f"{1.4826 * np.median(np.abs(dz - np.median(dz))):.4f}"
+    return f"{sigma_nmad(relative(rows['z_phot'].to_numpy(), rows['z_spec'].to_numpy())):.4f}"
 
 
 def main(hubbleflow, model, catalog, galaxies="5000"):
@@ -164,7 +163,7 @@ def main(hubbleflow, model, catalog, galaxies="5000"):
             rows = predict(hubbleflow, model, spoil(table, way), pathlib.Path(work))
         flags = rows["z_flags"].to_numpy()
         parts = [np.mean(flags & bit != 0) for bit in [*FLAGS.values(), sum(FLAGS.values())]]
-        cells = [way.__name__.replace("_", " "), f"{len(flags):,}", *[f"{100 * part:.1f}%" for part in parts], sigma_nmad(rows)]
+        cells = [way.__name__.replace("_", " "), f"{len(flags):,}", *[f"{100 * part:.1f}%" for part in parts], spread(rows)]
         print(f"| {' | '.join(cells)} |", flush=True)
 
 
