@@ -52,18 +52,17 @@ def main():
     args = parser.parse_args()
     args.tools, args.precisions = args.tools.split(","), args.precisions.split(",")
     args.catalog = sample(args.hubbleflow, args.galaxies, args.made)
-    args.forms = {
-        (library, precision): made(args.model, *BEST[library][precision], 1, args.made)
-        for library in sorted({LIBRARY.get(tool, tool) for tool in args.tools} & BEST.keys())
-        for precision in args.precisions
-        if precision in BEST[library]
-    }
     # A program that is being measured ends with this one.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     for table in args.tables.split(","):
         began = time.perf_counter()
         TABLES[table](args)
         print(f"\n{time.perf_counter() - began:.0f} s\n", flush=True)
+
+
+def form_of(args, library, precision, threads):
+    """The best form of a library, compiled for this number of threads unless that was done before."""
+    return made(args.model, *BEST[library][precision], threads, args.made)
 
 
 def spread(numbers, digits):
@@ -76,9 +75,10 @@ def bench_alone(args):
     if "Hubbleflow" in args.tools:
         for precision in args.precisions:
             timed["Hubbleflow", precision, ""] = lambda precision=precision: hubbleflow_alone(args.hubbleflow, args.model, precision, 3)
-    for (library, precision), form in args.forms.items():
-        if library in args.tools:
+    for library, precision in itertools.product(sorted(BEST.keys() & set(args.tools)), args.precisions):
+        if precision in BEST[library]:
             name, batch = BEST[library][precision]
+            form = form_of(args, library, precision, 1)
             timed[library, precision, f"{name}, {batch}"] = lambda form=form: alone(form, args.catalog, 3)
     rates = {key: [] for key in timed}
     for _ in range(args.rounds):
@@ -98,7 +98,7 @@ def programs(args, catalog, tools):
             command = [args.hubbleflow, "run", catalog, "--model", args.model, "--precision", precision, "--device", "cpu", "--out"]
         elif tool != "CAI":
             library = LIBRARY.get(tool, tool)
-            form = made(args.model, *BEST[library][precision], THREADS.get(library, 1), args.made)
+            form = form_of(args, library, precision, THREADS.get(library, 1))
             command = [sys.executable, HERE / PROGRAMS[tool], catalog, form]
         elif precision == "fp32":
             rows = pathlib.Path(args.made) / f"rows-{args.galaxies}.pt"
