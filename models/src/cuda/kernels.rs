@@ -25,12 +25,6 @@ pub(crate) struct Kernel {
     symbol: Symbol,
 }
 
-/// An argument of a kernel: a pointer to the first number of a tensor, or an int32.
-pub(crate) enum Argument<'a> {
-    Tensor(&'a Tensor),
-    Number(i64),
-}
-
 impl Kernels {
     /// Loads the kernels of the GPU with this number, or gives `None` if the GPU is too old for them.
     pub(crate) fn load(device: usize) -> Result<Option<Self>, TchError> {
@@ -67,45 +61,35 @@ impl Kernel {
         Ok(Self { compiled, symbol })
     }
 
-    /// The number of rows, pixels or blocks of pixels that a program of the kernel computes: `BLOCK` or `ROWS` in its source.
-    fn block(&self) -> i64 {
-        self.compiled.block
-    }
-
-    /// The number of programs for this number of rows, pixels or blocks of pixels.
-    pub(crate) fn blocks(&self, count: i64) -> i64 {
-        (count + self.block() - 1) / self.block()
+    /// The number of programs that compute this number of rows, pixels or blocks of pixels.
+    pub(crate) fn programs(&self, count: i64) -> i64 {
+        (count + self.compiled.block - 1) / self.compiled.block
     }
 
     /// Starts `x` times `y` programs on this thread's stream.
     ///
     /// # Safety
-    /// The arguments must be those of the kernel's source, in its order: tensors of the shapes and kinds that the source
-    /// names, contiguous, on the kernel's GPU.
+    /// The arguments must be those of the kernel's source, in its order, first tensors and then numbers: tensors of the
+    /// shapes and kinds that the source names, contiguous, on the kernel's GPU, and int32 numbers, of which those that
+    /// `compile.py` marks with `n` are multiples of 16.
     pub(crate) unsafe fn launch(
         &self,
         [x, y]: [i64; 2],
-        arguments: &[Argument<'_>],
+        tensors: &[&Tensor],
+        numbers: &[i64],
     ) -> Result<(), TchError> {
         // A pointer takes all eight bytes, an int32 the first four, on the little-endian hosts that have CUDA.
-        let value = |argument: &Argument<'_>| match argument {
-            Argument::Tensor(tensor) => tensor.data_ptr() as u64,
-            Argument::Number(number) => *number as u32 as u64,
-        };
+        let pointers = tensors.iter().map(|tensor| tensor.data_ptr() as u64);
+        let numbers = numbers.iter().map(|&number| u64::from(number as u32));
         // Triton adds two pointers, to memory that our kernels do not ask for.
-        let mut values: Vec<u64> = arguments.iter().map(value).chain([0, 0]).collect();
-        let values = values.iter_mut().map(ptr);
-        let mut pointers: Vec<*mut c_void> = values.collect();
+        let mut values: Vec<u64> = pointers.chain(numbers).chain([0, 0]).collect();
+        let mut arguments: Vec<*mut c_void> = values.iter_mut().map(ptr).collect();
         let grid = [x, y].map(|programs| programs as c_int);
-        let Compiled {
-            threads,
-            shared_bytes,
-            ..
-        } = *self.compiled;
+        let (threads, shared_bytes) = (self.compiled.threads, self.compiled.shared_bytes);
         // SAFETY: the caller vouches for the arguments.
         unsafe {
             self.symbol
-                .launch(grid, threads, shared_bytes, &mut pointers)
+                .launch(grid, threads, shared_bytes, &mut arguments)
         }
     }
 }

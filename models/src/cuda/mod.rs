@@ -16,5 +16,5 @@ mod shim;
 mod tests;
 
 pub(crate) use self::gpu::{count, device};
-pub(crate) use self::kernels::{Argument, Kernels};
+pub(crate) use self::kernels::Kernels;
 pub(crate) use self::shim::{Entered, Stream, pinned, wait};

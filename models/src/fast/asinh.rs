@@ -29,6 +29,12 @@ impl Asinh {
         })
     }
 
+    /// Slope and factor of each band, in float32 on the network's device.
+    pub(super) fn scales(&self) -> [&Tensor; 2] {
+        let [slope, factor] = &self.scales;
+        [slope, factor]
+    }
+
     /// `[batch, band, y, x]` of float32, to the same shape in the numbers of the backend.
     pub(super) fn forward(&self, x: &Tensor) -> Result<Tensor, TchError> {
         let (kind, [slope, factor]) = (self.on.kind, &self.scales);

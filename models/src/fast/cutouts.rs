@@ -15,59 +15,61 @@ pub(crate) struct Cutouts<'a> {
     pub(crate) dereddening: Option<&'a Tensor>,
 }
 
-impl Cutouts<'_> {
-    /// The factors, ones if there are none.
-    pub(super) fn dereddening_or_ones(&self) -> Result<Tensor, TchError> {
-        let (batch, bands, _, _) = self.flux.size4()?;
-        match self.dereddening {
-            Some(factors) => Ok(factors.shallow_clone()),
-            None => Tensor::f_ones([batch, bands], (Kind::Float, self.flux.device())),
-        }
-    }
-}
-
-/// Cutouts, and the same in the scale and the numbers of a network.
+/// Cutouts as they are, and scaled.
 #[derive(Debug)]
 pub(super) struct Image<'a> {
     pub(super) cutouts: Cutouts<'a>,
+    asinh: Option<&'a Asinh>,
     scaled: Option<Tensor>,
 }
 
 impl<'a> Image<'a> {
-    /// The cutouts as they are, for branches whose kernels scale them.
-    pub(super) fn unscaled(cutouts: Cutouts<'a>) -> Self {
-        Self {
-            cutouts,
-            scaled: None,
-        }
-    }
-
-    /// The cutouts and the same scaled.
-    pub(super) fn scaled_by(
-        asinh: Option<&Asinh>,
+    /// Cutouts for a network with this scale. They are scaled if a branch takes them so.
+    pub(super) fn new(
         cutouts: Cutouts<'a>,
+        asinh: Option<&'a Asinh>,
+        is_taken_scaled: bool,
         on: Backend,
     ) -> Result<Self, TchError> {
-        let Cutouts { flux, dereddening } = cutouts;
-        let dereddened = dereddening.map(|factors| {
-            let (batch, bands) = factors.size2()?;
-            flux.f_mul(&factors.f_view([batch, bands, 1, 1])?)
-        });
-        let dereddened = dereddened.transpose()?;
-        let flux = dereddened.as_ref().unwrap_or(flux);
-        let scaled = match asinh {
-            None => flux.f_to_kind(on.kind)?,
-            Some(asinh) => asinh.forward(flux)?,
-        };
+        let scaled = is_taken_scaled.then(|| scaled(cutouts, asinh, on));
         Ok(Self {
             cutouts,
-            scaled: Some(scaled),
+            asinh,
+            scaled: scaled.transpose()?,
         })
     }
 
-    /// The scaled cutouts, `[batch, band, y, x]`.
+    /// The cutouts in the scale and the numbers of the network, `[batch, band, y, x]`.
     pub(super) fn scaled(&self) -> &Tensor {
         let scaled = self.scaled.as_ref();
         scaled.expect("invariant: cutouts are scaled if a branch takes them so")
+    }
+
+    /// Slope and factor of each band, if the network has a scale: for kernels, which scale cutouts themselves.
+    pub(super) fn scales(&self) -> Option<[&Tensor; 2]> {
+        self.asinh.map(Asinh::scales)
+    }
+
+    /// The factors for dust, `[batch, band]`: ones if cutouts are not to be corrected.
+    pub(super) fn dereddening(&self) -> Result<Tensor, TchError> {
+        let Cutouts { flux, dereddening } = self.cutouts;
+        let (batch, bands, _, _) = flux.size4()?;
+        match dereddening {
+            Some(factors) => Ok(factors.shallow_clone()),
+            None => Tensor::f_ones([batch, bands], (Kind::Float, flux.device())),
+        }
+    }
+}
+
+/// Corrects cutouts for dust and scales them.
+fn scaled(cutouts: Cutouts<'_>, asinh: Option<&Asinh>, on: Backend) -> Result<Tensor, TchError> {
+    let Cutouts { flux, dereddening } = cutouts;
+    let dereddened =
+        dereddening.map(|factors| flux.f_mul(&factors.f_unsqueeze(-1)?.f_unsqueeze(-1)?));
+    let dereddened = dereddened.transpose()?;
+    let flux = dereddened.as_ref().unwrap_or(flux);
+    match asinh {
+        None => flux.f_to_kind(on.kind),
+        Some(asinh) => asinh.forward(flux),
     }
 }

@@ -121,7 +121,7 @@ impl FoldedEncoder {
     pub(super) fn latents(&self, image: &Image<'_>) -> Result<Tensor, TchError> {
         let mean = match &self.tokens {
             Tokens::Layers(layers) => layers.mean_of_patches(image.scaled())?,
-            Tokens::Kernels(kernels) => kernels.mean_of_patches(image.cutouts)?,
+            Tokens::Kernels(kernels) => kernels.mean_of_patches(image)?,
         };
         self.on.normalise(&mean)
     }

@@ -84,10 +84,7 @@ impl FoldedInception {
         let kernels = kernels.filter(|_| KernelPixels::suit(config.cutout_px));
         Ok(Self {
             pixels: match kernels {
-                Some(kernels) => {
-                    let scale = config.preprocess.cutout.tensors()?;
-                    Pixels::Kernels(KernelPixels::new(scale, &stem, &blocks, on, kernels)?)
-                }
+                Some(kernels) => Pixels::Kernels(KernelPixels::new(&stem, &blocks, on, kernels)?),
                 None => Pixels::Layers(Layers::new(stem, &blocks, on)?),
             },
             tail: FoldedLinear::new(&tail, on)?,
@@ -103,7 +100,7 @@ impl FoldedInception {
     pub(super) fn forward(&self, image: &Image<'_>) -> Result<Tensor, TchError> {
         let pixels = match &self.pixels {
             Pixels::Layers(layers) => layers.forward(image.scaled())?,
-            Pixels::Kernels(kernels) => kernels.forward(image.cutouts)?,
+            Pixels::Kernels(kernels) => kernels.forward(image)?,
         };
         self.tail.forward(&pixels, Activation::Relu)
     }

@@ -162,14 +162,12 @@ impl FoldedNetwork {
         self.out.forward(&joint, Activation::Identity)
     }
 
-    /// Scales cutouts, and converts them to the numbers of the network, if a branch takes them so.
-    fn image<'a>(&self, cutouts: Cutouts<'a>) -> Result<Image<'a>, TchError> {
+    /// Cutouts in the forms that the branches take.
+    fn image<'a>(&'a self, cutouts: Cutouts<'a>) -> Result<Image<'a>, TchError> {
         let encoder = self.encoder.as_ref().map(FoldedEncoder::takes_scaled);
         let inception = self.inception.as_ref().map(FoldedInception::takes_scaled);
-        match encoder.unwrap_or(false) || inception.unwrap_or(false) {
-            true => Image::scaled_by(self.asinh.as_ref(), cutouts, self.on),
-            false => Ok(Image::unscaled(cutouts)),
-        }
+        let is_taken_scaled = encoder == Some(true) || inception == Some(true);
+        Image::new(cutouts, self.asinh.as_ref(), is_taken_scaled, self.on)
     }
 }
 

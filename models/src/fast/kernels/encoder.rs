@@ -6,11 +6,11 @@ use tch::{Device, Kind, TchError, Tensor};
 
 use crate::checkpoint::Checkpoint;
 use crate::config::{Config, EncoderKind};
-use crate::cuda::{Argument, Kernels};
+use crate::cuda::Kernels;
 use crate::error::Error;
 use crate::fast::backend::Backend;
 use crate::fast::block::BlockLayers;
-use crate::fast::cutouts::Cutouts;
+use crate::fast::cutouts::Image;
 use crate::fast::embedding::Embedding;
 use crate::fast::weight::{Affine, PcmLayers, Weight};
 
@@ -33,8 +33,6 @@ pub(in crate::fast) struct KernelTokens {
     kernels: Arc<Kernels>,
     bands: i64,
     grid: i64,
-    /// Slope and factor of the scale by band, `[band]` of float32, if cutouts are scaled.
-    scale: Option<[Weight; 2]>,
     /// `[width, band * 64]`.
     patches: Weight,
     /// `[1 + patch, width]` of float32.
@@ -89,10 +87,6 @@ impl KernelTokens {
     ) -> Result<Self, Error> {
         let exact = on.with_kind(Kind::Float);
         let Embedding { patches, places } = Embedding::read(c)?;
-        let scale = config.preprocess.cutout.tensors()?;
-        let scale = scale.map(|[slope, factor]| {
-            Ok::<_, TchError>([exact.weight(&slope)?, exact.weight(&factor)?])
-        });
         let block = |n| {
             let path = format!("blocks.{n}");
             let layers = BlockLayers::read(c, &path, &config.encoder, config.grid())?;
@@ -102,7 +96,6 @@ impl KernelTokens {
             kernels: Arc::clone(kernels),
             bands: config.bands.len() as i64,
             grid: config.grid() as i64,
-            scale: scale.transpose()?,
             patches: on.weight(&patches.weight)?,
             places: exact.weight(&places)?,
             blocks: (0..config.encoder.depth)
@@ -112,17 +105,15 @@ impl KernelTokens {
     }
 
     /// The mean of the patches, `[batch, width]`.
-    pub(in crate::fast) fn mean_of_patches(
-        &self,
-        cutouts: Cutouts<'_>,
-    ) -> Result<Tensor, TchError> {
-        let (batch, patches) = (cutouts.flux.size()[0], self.grid * self.grid);
+    pub(in crate::fast) fn mean_of_patches(&self, image: &Image<'_>) -> Result<Tensor, TchError> {
+        let flux = image.cutouts.flux;
+        let (batch, patches) = (flux.size()[0], self.grid * self.grid);
         let (rows, width) = ((1 + patches) * batch, WIDTH as i64);
-        let options = (self.patches.kind(), cutouts.flux.device());
+        let options = (self.patches.kind(), flux.device());
         let [x, mixed] = [(); 2].map(|()| Tensor::f_empty([rows, width], options));
         let (x, mixed) = (x?, mixed?);
         let qkv = Tensor::f_empty([rows, 3 * width], options)?;
-        self.embed(cutouts, &x, &qkv)?;
+        self.embed(image, &x, &qkv)?;
         for (n, block) in self.blocks.iter().enumerate() {
             self.attend(&qkv, &mixed, batch)?;
             self.transform(block, self.blocks.get(n + 1), [&x, &mixed, &qkv], batch)?;
@@ -132,50 +123,47 @@ impl KernelTokens {
     }
 
     /// Writes the tokens, and the queries, keys and values of the first block.
-    fn embed(&self, cutouts: Cutouts<'_>, x: &Tensor, qkv: &Tensor) -> Result<(), TchError> {
-        let (batch, rows) = (cutouts.flux.size()[0], x.size()[0]);
+    fn embed(&self, image: &Image<'_>, x: &Tensor, qkv: &Tensor) -> Result<(), TchError> {
+        let flux = image.cutouts.flux;
+        let (batch, rows) = (flux.size()[0], x.size()[0]);
         let first = self.blocks.first();
         let [weight, bias] = &first.expect("invariant: the depth is above 0").qkv;
-        let dereddening = cutouts.dereddening_or_ones()?;
+        let dereddening = image.dereddening()?;
         // Without a scale, its arguments are not read.
-        let (name, [slope, factor]) = match &self.scale {
-            Some([slope, factor]) => ("embed_scaled", [slope, factor]),
-            None => ("embed", [&self.places; 2]),
+        let (name, [slope, factor]) = match image.scales() {
+            Some(scales) => ("embed_scaled", scales),
+            None => ("embed", [&*self.places; 2]),
         };
-        let arguments = [
-            Argument::Tensor(cutouts.flux),
-            Argument::Tensor(&dereddening),
-            Argument::Tensor(slope),
-            Argument::Tensor(factor),
-            Argument::Tensor(&self.patches),
-            Argument::Tensor(&self.places),
-            Argument::Tensor(weight),
-            Argument::Tensor(bias),
-            Argument::Tensor(x),
-            Argument::Tensor(qkv),
-            Argument::Number(rows),
-            Argument::Number(batch),
-            Argument::Number(self.bands),
-            Argument::Number(self.grid),
+        let tensors = [
+            flux,
+            &dereddening,
+            slope,
+            factor,
+            &self.patches,
+            &self.places,
+            weight,
+            bias,
+            x,
+            qkv,
         ];
+        let numbers = [rows, batch, self.bands, self.grid];
         let kernel = self.kernels.named(name);
         // SAFETY: these are the arguments of `embed`, of the shapes that it names.
-        unsafe { kernel.launch([kernel.blocks(rows), 1], &arguments) }
+        unsafe { kernel.launch([kernel.programs(rows), 1], &tensors, &numbers) }
     }
 
     /// Attention: `[rows, 3 * width] -> [rows, width]`.
     fn attend(&self, qkv: &Tensor, mixed: &Tensor, batch: i64) -> Result<(), TchError> {
         let (tokens, heads) = (1 + self.grid * self.grid, (WIDTH / HEAD) as i64);
         let name = attend(tokens).expect("invariant: the kernels suit the model");
-        let arguments = [
-            Argument::Tensor(qkv),
-            Argument::Tensor(mixed),
-            Argument::Number(batch),
-            Argument::Number(tokens),
-            Argument::Number(heads),
-        ];
+        let tensors = [qkv, mixed];
+        let numbers = [batch, tokens, heads];
         // SAFETY: these are the arguments of `attend`, of the shapes that it names.
-        unsafe { self.kernels.named(name).launch([batch, heads], &arguments) }
+        unsafe {
+            self.kernels
+                .named(name)
+                .launch([batch, heads], &tensors, &numbers)
+        }
     }
 
     /// The rest of a block, in place, and the queries, keys and values of the next.
@@ -199,27 +187,26 @@ impl KernelTokens {
             None => [&block.proj; 3],
         };
         let [next, next_bias] = &next.unwrap_or(block).qkv;
-        let arguments = [
-            Argument::Tensor(x),
-            Argument::Tensor(mixed),
-            Argument::Tensor(&block.proj),
-            Argument::Tensor(&block.proj_bias),
-            Argument::Tensor(widen),
-            Argument::Tensor(widen_bias),
-            Argument::Tensor(narrow),
-            Argument::Tensor(&block.fc1[0]),
-            Argument::Tensor(&block.fc1[1]),
-            Argument::Tensor(&block.fc2[0]),
-            Argument::Tensor(&block.fc2[1]),
-            Argument::Tensor(next),
-            Argument::Tensor(next_bias),
-            Argument::Tensor(qkv),
-            Argument::Number(rows),
-            Argument::Number(batch),
+        let tensors = [
+            x,
+            mixed,
+            &block.proj,
+            &block.proj_bias,
+            widen,
+            widen_bias,
+            narrow,
+            &block.fc1[0],
+            &block.fc1[1],
+            &block.fc2[0],
+            &block.fc2[1],
+            next,
+            next_bias,
+            qkv,
         ];
+        let numbers = [rows, batch];
         let kernel = self.kernels.named(name);
         // SAFETY: these are the arguments of `transform`, of the shapes that it names.
-        unsafe { kernel.launch([kernel.blocks(rows), 1], &arguments) }
+        unsafe { kernel.launch([kernel.programs(rows), 1], &tensors, &numbers) }
     }
 }
 

@@ -4,20 +4,12 @@ use std::sync::Arc;
 
 use tch::{Device, Kind, TchError, Tensor};
 
-use crate::cuda::{Argument, Kernels};
+use crate::cuda::Kernels;
 use crate::fast::backend::Backend;
-use crate::fast::cutouts::Cutouts;
+use crate::fast::cutouts::Image;
 use crate::fast::inception_layers::InceptionLayers;
 use crate::fast::weight::{Affine, Weight};
 
-/// The kernels of each block. After the second and the fourth, the mean of 2x2 pixels is part of the block.
-const BLOCKS: [(&str, &str, bool); 5] = [
-    ("inception_first_0", "inception_second_0", false),
-    ("inception_first_1", "inception_second_1", true),
-    ("inception_first_2", "inception_second_2", false),
-    ("inception_first_3", "inception_second_3", true),
-    ("inception_first_4", "inception_second_4", false),
-];
 /// Cutouts have a side of a multiple of this.
 const PX_STEP: usize = 16;
 
@@ -25,8 +17,6 @@ const PX_STEP: usize = 16;
 #[derive(Debug, Clone)]
 pub(in crate::fast) struct KernelPixels {
     kernels: Arc<Kernels>,
-    /// Slope and factor of the scale by band, `[band]` of float32, if cutouts are scaled.
-    scale: Option<[Weight; 2]>,
     /// `[band, 32]` and `[32]` of float32.
     stem: [Weight; 2],
     blocks: Vec<KernelBlock>,
@@ -53,20 +43,15 @@ impl KernelPixels {
 
     /// The network of a stem, a convolution of one pixel, and these blocks.
     pub(in crate::fast) fn new(
-        scale: Option<[Tensor; 2]>,
         stem: &Affine,
         blocks: &[InceptionLayers],
         on: Backend,
         kernels: &Arc<Kernels>,
     ) -> Result<Self, TchError> {
         let exact = on.with_kind(Kind::Float);
-        let scale = scale.map(|[slope, factor]| {
-            Ok::<_, TchError>([exact.weight(&slope)?, exact.weight(&factor)?])
-        });
         let blocks = blocks.iter().map(|layers| KernelBlock::new(layers, on));
         Ok(Self {
             kernels: Arc::clone(kernels),
-            scale: scale.transpose()?,
             stem: [
                 exact.weight(&stem.weight.f_transpose(0, 1)?)?,
                 exact.weight(&stem.bias)?,
@@ -75,44 +60,39 @@ impl KernelPixels {
         })
     }
 
-    /// `[batch, band, px, px] -> [batch, px/8 * px/8 * channel]`.
-    pub(in crate::fast) fn forward(&self, cutouts: Cutouts<'_>) -> Result<Tensor, TchError> {
-        let (batch, _, px, _) = cutouts.flux.size4()?;
+    /// The pixels of the last block, `[batch, px/8 * px/8 * channel]`.
+    pub(in crate::fast) fn forward(&self, image: &Image<'_>) -> Result<Tensor, TchError> {
+        let (batch, _, px, _) = image.cutouts.flux.size4()?;
         let mut side = px / 2;
-        let mut x = self.stem(cutouts, side)?;
-        for (block, (first, second, halves)) in self.blocks.iter().zip(BLOCKS) {
-            x = self.block(block, [first, second], &x, [batch, side], halves)?;
+        let mut x = self.stem(image, side)?;
+        for (n, block) in self.blocks.iter().enumerate() {
+            // The mean of 2x2 pixels after the second and the fourth block is part of the block.
+            let halves = n % 2 == 1;
+            let names = ["first", "second"].map(|part| format!("inception_{part}_{n}"));
+            x = self.block(block, names, &x, [batch, side], halves)?;
             side /= if halves { 2 } else { 1 };
         }
         x.f_view([batch, -1])
     }
 
     /// The scaled cutouts' means of 2x2 pixels, convolved: `[batch * side * side, 32]`.
-    fn stem(&self, cutouts: Cutouts<'_>, side: i64) -> Result<Tensor, TchError> {
-        let (batch, bands, px, _) = cutouts.flux.size4()?;
+    fn stem(&self, image: &Image<'_>, side: i64) -> Result<Tensor, TchError> {
+        let flux = image.cutouts.flux;
+        let (batch, bands, px, _) = flux.size4()?;
         let [weight, bias] = &self.stem;
-        let options = (Kind::BFloat16, cutouts.flux.device());
+        let options = (Kind::BFloat16, flux.device());
         let made = Tensor::f_empty([batch * side * side, bias.size()[0]], options)?;
-        let dereddening = cutouts.dereddening_or_ones()?;
+        let dereddening = image.dereddening()?;
         // Without a scale, its arguments are not read.
-        let (name, [slope, factor]) = match &self.scale {
-            Some([slope, factor]) => ("stem_scaled", [slope, factor]),
-            None => ("stem", [bias; 2]),
+        let (name, [slope, factor]) = match image.scales() {
+            Some(scales) => ("stem_scaled", scales),
+            None => ("stem", [&**bias; 2]),
         };
-        let arguments = [
-            Argument::Tensor(cutouts.flux),
-            Argument::Tensor(&dereddening),
-            Argument::Tensor(slope),
-            Argument::Tensor(factor),
-            Argument::Tensor(weight),
-            Argument::Tensor(bias),
-            Argument::Tensor(&made),
-            Argument::Number(bands),
-            Argument::Number(px),
-        ];
+        let tensors = [flux, &dereddening, slope, factor, weight, bias, &made];
+        let numbers = [bands, px];
         let kernel = self.kernels.named(name);
         // SAFETY: these are the arguments of `stem`, of the shapes that it names.
-        unsafe { kernel.launch([kernel.blocks(side * side), batch], &arguments)? };
+        unsafe { kernel.launch([kernel.programs(side * side), batch], &tensors, &numbers)? };
         Ok(made)
     }
 
@@ -120,49 +100,34 @@ impl KernelPixels {
     fn block(
         &self,
         block: &KernelBlock,
-        [first, second]: [&str; 2],
+        names: [String; 2],
         x: &Tensor,
         [batch, side]: [i64; 2],
         halves: bool,
     ) -> Result<Tensor, TchError> {
-        let [first, second] = [first, second].map(|name| self.kernels.named(name));
+        let [first, second] = names.map(|name| self.kernels.named(&name));
         let options = (x.kind(), x.device());
         let side_out = if halves { side / 2 } else { side };
         let branches = block.channels / block.each;
         let y = Tensor::f_empty([batch * side_out * side_out, block.channels], options)?;
         let inner = Tensor::f_empty([branches - 2, batch * side * side, block.each], options)?;
-        let arguments = [
-            Argument::Tensor(x),
-            Argument::Tensor(&block.first),
-            Argument::Tensor(&block.first_bias),
-            Argument::Tensor(&y),
-            Argument::Tensor(&inner),
-            Argument::Number(batch),
-            Argument::Number(side),
-        ];
+        let tensors = [x, &block.first, &block.first_bias, &y, &inner];
+        let numbers = [batch, side];
         let by = |step: i64| (side + step - 1) / step;
         let squares = batch * by(2) * by(2);
         // SAFETY: these are the arguments of `inception_first`, of the shapes that it names.
-        unsafe { first.launch([first.blocks(squares), 1], &arguments)? };
+        unsafe { first.launch([first.programs(squares), 1], &tensors, &numbers)? };
         let [[weight_3, bias_3], [weight_5, bias_5]] = &block.second;
-        let arguments = [
-            Argument::Tensor(&inner),
-            Argument::Tensor(weight_3),
-            Argument::Tensor(bias_3),
-            Argument::Tensor(weight_5),
-            Argument::Tensor(bias_5),
-            Argument::Tensor(&y),
-            Argument::Number(batch),
-            Argument::Number(side),
-        ];
+        let tensors = [&inner, weight_3, bias_3, weight_5, bias_5, &y];
+        let numbers = [batch, side];
         // The 3x3 convolution takes twice as many blocks of pixels a program as the 5x5 convolution, which has larger ones.
-        let of_3x3 = second.blocks((squares + 1) / 2);
+        let of_3x3 = second.programs((squares + 1) / 2);
         let of_5x5 = match branches {
-            4 => second.blocks(batch * by(2) * by(4)),
+            4 => second.programs(batch * by(2) * by(4)),
             _ => 0,
         };
         // SAFETY: these are the arguments of `inception_second`, of the shapes that it names.
-        unsafe { second.launch([of_3x3 + of_5x5, 1], &arguments)? };
+        unsafe { second.launch([of_3x3 + of_5x5, 1], &tensors, &numbers)? };
         Ok(y)
     }
 }
