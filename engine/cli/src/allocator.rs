@@ -11,9 +11,10 @@ const MMAP_BYTES_MIN: libc::c_int = 12 << 20;
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 const TRIM_BYTES_MIN: libc::c_int = 128 << 20;
 
-/// A heap for this number of cores. A thread that makes a block larger copies it while it holds the heap's lock: with one
-/// heap, 16 cores read as fast as 3.3 do. Each heap keeps the most that its threads ever held at once: two held 0.15 GB
-/// more than one at `--memory 512MB`, the library's own number (eight a core) 0.7 GB more.
+/// The cores that share a heap. A thread that makes a block larger copies the block while it holds the heap's lock: a
+/// machine of 16 cores with a single heap kept 3.3 cores busy with reading. Each heap keeps the most that its threads ever
+/// held at once: two heaps held 0.15 GB more than a single heap at `--memory 512MB`, the library's own number (eight a
+/// core) 0.7 GB more.
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 const CORES_OF_A_HEAP: usize = 2;
 
