@@ -95,8 +95,8 @@ impl Lane {
         made.map_err(|error| match wait(self.device) {
             Ok(()) => Error::Torch(error),
             Err(_failed) => Error::Device(format!(
-                "cuda:{} has failed, and takes no more work: {error}; start the run again, on another GPU if it \
-                 fails again",
+                "cuda:{} has failed, and takes no more work: {error}; start the run again, on another GPU if this \
+                 GPU fails again",
                 self.device
             )),
         })
