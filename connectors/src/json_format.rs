@@ -37,11 +37,33 @@ pub fn parse<T: DeserializeOwned>(
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+    use serde::Serialize;
+
     use super::*;
 
     #[derive(Debug, Deserialize, PartialEq)]
     struct Named {
         name: String,
+    }
+
+    #[derive(Debug, Deserialize, PartialEq, Serialize)]
+    struct Number {
+        format: u32,
+        number: f64,
+    }
+
+    proptest! {
+        /// What is computed from a file that was read is what was computed from what was written.
+        #[test]
+        fn a_number_that_is_read_is_the_number_that_was_written(
+            number in any::<f64>().prop_filter("finite", |it| it.is_finite())
+        ) {
+            let written = Number { format: 1, number };
+            let text = serde_json::to_vec(&written).unwrap();
+            let read: Number = parse(&text, "s3://sky/object", 1, |error| error.to_string()).unwrap();
+            prop_assert_eq!(read.number.to_bits(), number.to_bits());
+        }
     }
 
     fn named(text: &str) -> Result<Named, Error> {
