@@ -12,6 +12,7 @@
 //! [arXiv:2106.03348]: https://arxiv.org/abs/2106.03348
 
 use std::path::Path;
+use std::thread;
 
 use tch::{Device, Kind, Tensor};
 
@@ -28,6 +29,7 @@ use crate::needs::Needs;
 use crate::network::{Network, Taps};
 use crate::output::{ModelOutput, check_wanted, of_no_galaxies};
 use crate::precision::Precision;
+use crate::threads::joined;
 
 /// AstroMAE with its weights on a device.
 #[derive(Debug)]
@@ -73,8 +75,14 @@ impl AstroMae {
     /// Builds the network of a model directory on a backend.
     pub(crate) fn from_directory(directory: &Directory, backend: Backend) -> Result<Self, Error> {
         let config = directory.config()?;
-        let checkpoint = Checkpoint::parse(&directory.weights_path, &directory.weights, &config)?;
-        Self::on(&directory.id(), &config, checkpoint, backend)
+        let (id, checkpoint) = thread::scope(|threads| {
+            // The hash of the weights takes as long as their conversion.
+            let id = threads.spawn(|| directory.id());
+            let (path, weights) = (&directory.weights_path, &directory.weights);
+            let checkpoint = Checkpoint::parse(path, weights, &config);
+            (joined(id), checkpoint)
+        });
+        Self::on(&id, &config, checkpoint?, backend)
     }
 
     fn on(

@@ -1,4 +1,7 @@
-//! How many galaxies and how many threads suit a device.
+//! How many galaxies and how many threads suit a device, and what each thread has to do.
+
+use std::panic::resume_unwind;
+use std::thread::ScopedJoinHandle;
 
 use tch::Device;
 
@@ -39,4 +42,9 @@ pub fn threads(device: Device, cores: usize) -> usize {
 /// sums are then always taken in the same order.
 pub fn single_threaded() {
     tch::set_num_threads(1);
+}
+
+/// Waits for the result of a thread, and passes on its panic.
+pub(crate) fn joined<T>(thread: ScopedJoinHandle<'_, T>) -> T {
+    thread.join().unwrap_or_else(|panic| resume_unwind(panic))
 }

@@ -1,8 +1,7 @@
 //! The whole network, folded.
 
-use std::panic::resume_unwind;
 use std::sync::Arc;
-use std::thread::{self, ScopedJoinHandle};
+use std::thread;
 
 use tch::{Kind, TchError, Tensor};
 
@@ -23,7 +22,7 @@ use crate::error::Error;
 use crate::inputs::Inputs;
 use crate::layout::head_names;
 use crate::output::ModelOutput;
-use crate::threads::single_threaded;
+use crate::threads::{joined, single_threaded};
 
 /// AstroMAE for one thread. A clone shares its weights.
 #[derive(Debug, Clone)]
@@ -173,9 +172,4 @@ impl FoldedNetwork {
 
 fn is_embedding(output: &ModelOutput) -> bool {
     matches!(output, ModelOutput::Embedding { .. })
-}
-
-/// Waits for the result of a thread, and passes on its panic.
-fn joined<T>(thread: ScopedJoinHandle<'_, T>) -> T {
-    thread.join().unwrap_or_else(|panic| resume_unwind(panic))
 }
