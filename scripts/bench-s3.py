@@ -38,7 +38,7 @@ def main(hubbleflow, galaxies="20000", rounds="3"):
             words = ["bench", "run", "s3://sky/catalog", "--out", f"s3://sky/{number}", "--model", "bundled", "--json"]
             runs.append(json.loads(call(*words).stdout))
         median = lambda name: statistics.median(run[name] for run in runs)
-        print(f"S3 to S3: {runs[0]['rows_written']} galaxies, {runs[0]['precision']}, {runs[0]['threads']} threads, medians of {rounds}: "
+        print(f"S3 to S3: {runs[0]['rows_written']} galaxies, {runs[0]['precision']}, {runs[0]['model_threads']} threads, medians of {rounds}: "
               f"{median('wall_seconds'):.1f} s, {median('cpu_seconds'):.1f} CPU s, of them the model's {100 * median('model_share'):.0f}%, "
               f"{median('peak_rss_bytes') / 1e6:.0f} MB")
     finally:
