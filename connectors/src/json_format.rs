@@ -54,7 +54,7 @@ mod tests {
     }
 
     proptest! {
-        /// What is computed from a file that was read is what was computed from what was written.
+        /// So a later run computes the same bits as the run that wrote the file.
         #[test]
         fn a_number_that_is_read_is_the_number_that_was_written(
             number in any::<f64>().prop_filter("finite", |it| it.is_finite())

@@ -60,11 +60,13 @@ impl AstroClip {
         let (path, weights) = (&directory.weights_path, &directory.weights);
         let weights = StoredWeights::open(path, weights, astroclip_layout(&config), |_| false)?;
         let width = config.embedding_width();
+        let (id, network) =
+            directory.id_beside(|| FoldedAstroClip::new(&weights, &config, backend));
         Ok(Self {
-            id: directory.id(),
+            id,
             needs: config.needs(),
             outputs: [ModelOutput::Embedding { width }],
-            network: FoldedAstroClip::new(&weights, &config, backend)?,
+            network: network?,
             name: config.name,
         })
     }

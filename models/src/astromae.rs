@@ -12,7 +12,6 @@
 //! [arXiv:2106.03348]: https://arxiv.org/abs/2106.03348
 
 use std::path::Path;
-use std::thread;
 
 use tch::{Device, Kind, Tensor};
 
@@ -29,7 +28,6 @@ use crate::needs::Needs;
 use crate::network::{Network, Taps};
 use crate::output::{ModelOutput, check_wanted, of_no_galaxies};
 use crate::precision::Precision;
-use crate::threads::joined;
 
 /// AstroMAE with its weights on a device.
 #[derive(Debug)]
@@ -75,13 +73,8 @@ impl AstroMae {
     /// Builds the network of a model directory on a backend.
     pub(crate) fn from_directory(directory: &Directory, backend: Backend) -> Result<Self, Error> {
         let config = directory.config()?;
-        let (id, checkpoint) = thread::scope(|threads| {
-            // The hash of the weights takes as long as their conversion.
-            let id = threads.spawn(|| directory.id());
-            let (path, weights) = (&directory.weights_path, &directory.weights);
-            let checkpoint = Checkpoint::parse(path, weights, &config);
-            (joined(id), checkpoint)
-        });
+        let (path, weights) = (&directory.weights_path, &directory.weights);
+        let (id, checkpoint) = directory.id_beside(|| Checkpoint::parse(path, weights, &config));
         Self::on(&id, &config, checkpoint?, backend)
     }
 

@@ -3,6 +3,7 @@
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::thread;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -11,6 +12,7 @@ use sha2::{Digest, Sha256};
 use crate::config::{Architecture, BrokenRule, Config, Header};
 pub use crate::config::{MODULE_FILE, WEIGHTS_FILE};
 use crate::error::Error;
+use crate::threads::joined;
 
 /// The configuration's file in a model directory.
 pub const CONFIG_FILE: &str = "config.json";
@@ -107,6 +109,15 @@ impl Directory {
             .chain_update(&self.weights)
             .finalize();
         digest.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    /// The [`id`](Directory::id), and what `load` returns. A second thread computes the hash meanwhile.
+    pub(crate) fn id_beside<T>(&self, load: impl FnOnce() -> T) -> (String, T) {
+        thread::scope(|threads| {
+            let id = threads.spawn(|| self.id());
+            let loaded = load();
+            (joined(id), loaded)
+        })
     }
 }
 

@@ -1,4 +1,4 @@
-//! How many galaxies and how many threads suit a device, and what each thread has to do.
+//! How many galaxies and how many threads suit a device, and how a thread begins and ends.
 
 use std::panic::resume_unwind;
 use std::thread::ScopedJoinHandle;
